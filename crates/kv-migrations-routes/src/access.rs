@@ -1,0 +1,106 @@
+//! Who may use the routes: nobody, unless it was given.
+
+use subtle::{Choice, ConstantTimeEq};
+
+/// The secret that holds the token, if no other is named.
+const DEFAULT_SECRET: &str = "MIGRATIONS_TOKEN";
+
+/// How callers are told apart.
+#[derive(Debug, Clone)]
+pub(crate) enum Access {
+    /// By a bearer token that equals one of these secrets.
+    Secrets(Vec<String>),
+    /// Not at all: the mount is guarded by something else.
+    Open,
+}
+
+/// Why a caller gets no access.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Denied {
+    /// None of these secrets is set: nobody has access.
+    NotConfigured { secrets: Vec<String> },
+    /// No token was sent.
+    NoToken,
+    /// A token was sent, and it is not the right one.
+    WrongToken,
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Self::Secrets(vec![DEFAULT_SECRET.to_owned()])
+    }
+}
+
+impl Access {
+    /// Whether the caller has access, by all the `Authorization` headers of its request.
+    pub(crate) fn check(
+        &self,
+        authorization: &[Vec<u8>],
+        secret: impl Fn(&str) -> Option<String>,
+    ) -> Result<(), Denied> {
+        let Self::Secrets(names) = self else { return Ok(()) };
+        let tokens: Vec<String> = names.iter().filter_map(|name| secret(name)).collect();
+        if tokens.is_empty() {
+            return Err(Denied::NotConfigured { secrets: names.clone() });
+        }
+        let presented = bearer(authorization).ok_or(Denied::NoToken)?;
+        // All of them, whichever fits: how long it takes does not tell which.
+        let any = |found: Choice, token: &String| found | token.as_bytes().ct_eq(presented);
+        if tokens.iter().fold(Choice::from(0), any).into() { Ok(()) } else { Err(Denied::WrongToken) }
+    }
+}
+
+/// The token of the one `Authorization: Bearer …` header. The name of the scheme is case-insensitive (RFC 9110).
+fn bearer(authorization: &[Vec<u8>]) -> Option<&[u8]> {
+    let [header] = authorization else { return None };
+    let (scheme, token) = header.split_at_checked("Bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(secrets: &[(&str, &str)], headers: &[&str]) -> Result<(), Denied> {
+        let access = Access::Secrets(vec!["TOKEN".to_owned(), "NEXT_TOKEN".to_owned()]);
+        let headers: Vec<Vec<u8>> = headers.iter().map(|header| header.as_bytes().to_vec()).collect();
+        let find =
+            |name: &str| secrets.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        access.check(&headers, find)
+    }
+
+    #[test]
+    fn the_right_token_gets_in_under_either_secret() {
+        let secrets = [("TOKEN", "old"), ("NEXT_TOKEN", "new")];
+        assert_eq!(check(&secrets, &["Bearer old"]), Ok(()));
+        assert_eq!(check(&secrets, &["bearer  new "]), Ok(()));
+        assert_eq!(check(&secrets[1..], &["Bearer new"]), Ok(()), "one secret of the two is enough");
+    }
+
+    #[test]
+    fn nothing_else_does() {
+        let secrets = [("TOKEN", "secret")];
+        for header in ["Bearer secre", "Bearer secrets", "Bearer ", "Bearer SECRET", "Bearer secret secret"] {
+            assert_eq!(check(&secrets, &[header]), Err(Denied::WrongToken), "{header:?}");
+        }
+        for headers in [&[] as &[&str], &[""], &["secret"], &["Basic secret"], &["Bearersecret"], &["Bearer"]]
+        {
+            assert_eq!(check(&secrets, headers), Err(Denied::NoToken), "{headers:?}");
+        }
+        assert_eq!(check(&secrets, &["Bearer secret", "Bearer secret"]), Err(Denied::NoToken));
+    }
+
+    #[test]
+    fn without_a_secret_nobody_gets_in() {
+        let denied = Denied::NotConfigured { secrets: vec!["TOKEN".to_owned(), "NEXT_TOKEN".to_owned()] };
+        assert_eq!(check(&[], &["Bearer "]), Err(denied.clone()));
+        assert_eq!(check(&[], &[]), Err(denied));
+    }
+
+    #[test]
+    fn no_secret_at_all_is_not_open_access() {
+        let access = Access::Secrets(Vec::new());
+        let denied = access.check(&[b"Bearer x".to_vec()], |_| None);
+        assert_eq!(denied, Err(Denied::NotConfigured { secrets: Vec::new() }));
+    }
+}

@@ -1,0 +1,44 @@
+//! The routes beside `worker::Router`, which takes no service and no layer.
+
+use http_body_util::BodyExt;
+use worker::{Request, Response, Result};
+
+use crate::head::Head;
+use crate::routes::MigrationRoutes;
+
+impl<C> MigrationRoutes<C> {
+    /// The answer to a request of `worker`'s own type; none if it is not for the routes, which then have not touched
+    /// it.
+    ///
+    /// # Errors
+    /// What `worker` fails with when it reads a request or makes a response.
+    ///
+    /// # Example
+    /// ```no_run
+    /// # use kv_migrations::Migration;
+    /// use kv_migrations_routes::migration_routes;
+    /// use worker::{Env, Request, Response, Result, Router};
+    /// # fn migrations() -> Vec<Migration<Env>> { Vec::new() }
+    ///
+    /// async fn fetch(request: Request, env: Env) -> Result<Response> {
+    ///     let routes = migration_routes("MY_SERVICE_KV", "my-service", migrations());
+    ///     if let Some(response) = routes.fetch(&request).await? {
+    ///         return Ok(response);
+    ///     }
+    ///     Router::new().get("/", |_, _| Response::ok("hello")).run(request, env).await
+    /// }
+    /// # let _ = fetch;
+    /// ```
+    pub async fn fetch(&self, request: &Request) -> Result<Option<Response>> {
+        let Some(route) = self.route(&request.path()) else { return Ok(None) };
+        let (head, body) = self.respond(route, &Head::of_worker(request)?).await.into_parts();
+        let headers = worker::Headers::new();
+        for (name, value) in &head.headers {
+            headers.append(name.as_str(), value.to_str().unwrap_or_default())?;
+        }
+        // Our bodies cannot fail.
+        let content = body.collect().await.map(|body| body.to_bytes().to_vec()).unwrap_or_default();
+        let response = Response::builder().with_status(head.status.as_u16()).with_headers(headers);
+        Ok(Some(response.fixed(content)))
+    }
+}

@@ -1,0 +1,34 @@
+//! What the routes read of a request: all but its body.
+
+use http::header::AUTHORIZATION;
+use http::{Method, Request, Uri};
+
+/// The head of a request, from whichever type of request the service has.
+#[derive(Debug, Clone)]
+pub(crate) struct Head {
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
+    /// Every `Authorization` header there is. More than one is no credential.
+    pub(crate) authorization: Vec<Vec<u8>>,
+}
+
+impl Head {
+    pub(crate) fn of<B>(request: &Request<B>) -> Self {
+        let authorization = request.headers().get_all(AUTHORIZATION).into_iter();
+        Self {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            authorization: authorization.map(|value| value.as_bytes().to_vec()).collect(),
+        }
+    }
+
+    pub(crate) fn of_worker(request: &worker::Request) -> worker::Result<Self> {
+        let method = Method::from_bytes(request.method().as_ref().as_bytes());
+        let uri = request.url()?.as_str().parse();
+        Ok(Self {
+            method: method.map_err(|error| worker::Error::RustError(error.to_string()))?,
+            uri: uri.map_err(|error: http::uri::InvalidUri| worker::Error::RustError(error.to_string()))?,
+            authorization: request.headers().get("Authorization")?.into_iter().map(Into::into).collect(),
+        })
+    }
+}

@@ -1,0 +1,54 @@
+//! Where the data of a service lies.
+
+use std::fmt;
+use std::sync::Arc;
+
+use kv_migrations::kv::{MemoryStore, Store};
+use worker::kv::KvStore;
+
+use crate::environment::Binding;
+
+/// A KV namespace: the name of a binding, looked up in the Worker's environment when it is needed, or a store that
+/// is handed over.
+#[derive(Clone)]
+pub struct Namespace {
+    /// The binding's name, or nothing: what runs must not overlap on.
+    pub(crate) name: String,
+    pub(crate) store: Arc<dyn Store>,
+}
+
+impl From<&str> for Namespace {
+    fn from(binding: &str) -> Self {
+        binding.to_owned().into()
+    }
+}
+
+impl From<String> for Namespace {
+    fn from(binding: String) -> Self {
+        Self { name: binding.clone(), store: Arc::new(Binding(binding)) }
+    }
+}
+
+impl From<Arc<dyn Store>> for Namespace {
+    fn from(store: Arc<dyn Store>) -> Self {
+        Self { name: String::new(), store }
+    }
+}
+
+impl From<KvStore> for Namespace {
+    fn from(store: KvStore) -> Self {
+        (Arc::new(store) as Arc<dyn Store>).into()
+    }
+}
+
+impl From<MemoryStore> for Namespace {
+    fn from(store: MemoryStore) -> Self {
+        (Arc::new(store) as Arc<dyn Store>).into()
+    }
+}
+
+impl fmt::Debug for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Namespace").field("name", &self.name).finish_non_exhaustive()
+    }
+}

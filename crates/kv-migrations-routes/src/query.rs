@@ -1,0 +1,53 @@
+//! The query of a request. What is not known is refused: a parameter that is misspelt must not pass for obeyed.
+
+use form_urlencoded::parse;
+
+use crate::problem::Problem;
+use crate::route::Route;
+
+/// What the caller asks for beside the route.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Query {
+    /// Whether a status is to be 409 unless every migration is applied.
+    pub(crate) require_up_to_date: bool,
+}
+
+impl Query {
+    pub(crate) fn of(route: &Route, query: Option<&str>) -> Result<Self, Problem> {
+        let mut asked = Self::default();
+        for (name, value) in parse(query.unwrap_or_default().as_bytes()) {
+            match (route, &*name, &*value) {
+                (Route::Status, "require", "up-to-date") => asked.require_up_to_date = true,
+                (Route::Status, "require", _) => {
+                    return Err(Problem::invalid_query("`require` can only be `up-to-date`."));
+                }
+                _ => return Err(Problem::invalid_query("This route has no such parameter.")),
+            }
+        }
+        Ok(asked)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(query: &str) -> Result<Query, ()> {
+        Query::of(&Route::Status, Some(query)).map_err(drop)
+    }
+
+    #[test]
+    fn a_status_can_be_required_to_be_up_to_date() {
+        assert_eq!(status(""), Ok(Query { require_up_to_date: false }));
+        assert_eq!(status("require=up-to-date"), Ok(Query { require_up_to_date: true }));
+        assert_eq!(status("require=up%2Dto%2Ddate"), Ok(Query { require_up_to_date: true }));
+    }
+
+    #[test]
+    fn what_is_misspelt_is_refused() {
+        for query in ["require", "require=", "require=up_to_date", "required=up-to-date", "x=1"] {
+            assert_eq!(status(query), Err(()), "{query}");
+        }
+        assert!(Query::of(&Route::Migrate, Some("dry-run")).is_err(), "a run must not start");
+    }
+}

@@ -1,0 +1,209 @@
+//! The routes of a service: set up where they are mounted, and what they answer.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::{Method, Response, StatusCode};
+use kv_migrations::{BoxError, Migration, RegistrationError, Runner};
+use worker::Env;
+
+use crate::access::Access;
+use crate::body::Body;
+use crate::environment::{environment, secret};
+use crate::head::Head;
+use crate::locks::run_lock;
+use crate::namespace::Namespace;
+use crate::problem::Problem;
+use crate::query::Query;
+use crate::response::json;
+use crate::route::{Route, base};
+
+/// The routes of a service whose migrations get the Worker's `Env` as context.
+///
+/// `kv_binding` is the name of the KV binding in `wrangler.toml`, or a store; `prefix` is what tells this service's
+/// markers from those of others in the same namespace, and must stay what it is for ever.
+///
+/// As it stands it expects `Authorization: Bearer …` with the value of the secret `MIGRATIONS_TOKEN`. What is wrong
+/// with the migrations (see [`RegistrationError`]) is the answer to the first request of a caller with access.
+///
+/// # Example
+/// ```no_run
+/// use axum::{Router, routing::get};
+/// use kv_migrations::Migration;
+/// use kv_migrations_routes::migration_routes;
+/// use worker::Env;
+///
+/// fn migrations() -> Vec<Migration<Env>> {
+///     vec![Migration::new("002_with_args", "Migration that uses environment variables", async |kv, env: &Env| {
+///         let api_url = env.var("API_URL")?.to_string();
+///         kv.put("api_url", api_url).await?;
+///         Ok(())
+///     })]
+/// }
+///
+/// fn router() -> Router {
+///     Router::new()
+///         .route("/", get(|| async { "hello" }))
+///         .nest_service("/admin", migration_routes("MY_SERVICE_KV", "my-service", migrations()))
+/// }
+/// # router();
+/// ```
+pub fn migration_routes(
+    kv_binding: impl Into<Namespace>,
+    prefix: impl Into<String>,
+    migrations: Vec<Migration<Env>>,
+) -> MigrationRoutes {
+    migration_routes_with_context(kv_binding, prefix, migrations, || Ok(environment()?))
+}
+
+/// The routes of a service whose migrations get something else than the Worker's `Env`: what `context` makes, once
+/// for every run and every rollback, and for nothing else.
+///
+/// # Example
+/// ```
+/// use kv_migrations::{Migration, kv::MemoryStore};
+/// use kv_migrations_routes::migration_routes_with_context;
+///
+/// struct Settings {
+///     api_url: String,
+/// }
+///
+/// let migration = Migration::new("002_with_args", "Stores the URL", async |kv, settings: &Settings| {
+///     kv.put("api_url", &settings.api_url).await?;
+///     Ok(())
+/// });
+/// let routes = migration_routes_with_context(MemoryStore::new(), "my-service", vec![migration], || {
+///     Ok(Settings { api_url: "https://api.example.com".to_owned() })
+/// });
+/// # let _ = routes;
+/// ```
+pub fn migration_routes_with_context<C>(
+    kv_binding: impl Into<Namespace>,
+    prefix: impl Into<String>,
+    migrations: Vec<Migration<C>>,
+    context: impl Fn() -> Result<C, BoxError> + Send + Sync + 'static,
+) -> MigrationRoutes<C> {
+    let (namespace, prefix) = (kv_binding.into(), prefix.into());
+    let lock = run_lock(&namespace.name, &prefix);
+    MigrationRoutes {
+        runner: Runner::new(namespace.store, prefix, migrations).map(|runner| runner.with_lock(lock)),
+        context: Arc::new(context),
+        access: Access::default(),
+        base: String::new(),
+    }
+}
+
+/// The routes of a service, ready to be mounted: a [`tower_service::Service`], a [`tower_layer::Layer`], and
+/// [`fetch`](Self::fetch) for handlers without either.
+///
+/// Clones are the same routes.
+pub struct MigrationRoutes<C = Env> {
+    runner: Result<Runner<C>, RegistrationError>,
+    context: Arc<dyn Fn() -> Result<C, BoxError> + Send + Sync>,
+    access: Access,
+    base: String,
+}
+
+impl<C> MigrationRoutes<C> {
+    /// The same below a path, such as `/admin`: for a mount that leaves the path as it is, like a layer or a bare
+    /// `fetch` handler. One that takes its own part off, like axum's `nest_service`, does without.
+    #[must_use]
+    pub fn at(mut self, path: &str) -> Self {
+        self.base = base(path);
+        self
+    }
+
+    /// The same with the token in another secret than `MIGRATIONS_TOKEN`.
+    #[must_use]
+    pub fn with_secret(self, name: impl Into<String>) -> Self {
+        self.with_secrets([name])
+    }
+
+    /// The same with a token in each of these secrets, any of which gets access: to change a token, set the new one
+    /// beside the old, and delete the old one when nobody uses it any more. Secrets that are not set do not count.
+    #[must_use]
+    pub fn with_secrets<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.access = Access::Secrets(names.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// The same for **every caller**: anyone who reaches the mount can run and roll back migrations.
+    ///
+    /// For a mount that something else guards: Cloudflare Access, a layer of your own.
+    #[must_use]
+    pub fn without_auth(mut self) -> Self {
+        self.access = Access::Open;
+        self
+    }
+
+    /// The same with the runner set up further: its clock, its log.
+    #[must_use]
+    pub fn with_runner(mut self, set_up: impl FnOnce(Runner<C>) -> Runner<C>) -> Self {
+        self.runner = self.runner.map(set_up);
+        self
+    }
+
+    /// The route that a path names; none if it is not one of these.
+    pub(crate) fn route(&self, path: &str) -> Option<Route> {
+        Route::of(path, &self.base)
+    }
+
+    /// The answer to a request for a route.
+    pub(crate) async fn respond(&self, route: Route, head: &Head) -> Response<Body> {
+        let mut response = self.result(route, head).await.unwrap_or_else(Response::from);
+        if head.method == Method::HEAD {
+            *response.body_mut() = Body::default();
+        }
+        response
+    }
+
+    async fn result(&self, route: Route, head: &Head) -> Result<Response<Body>, Problem> {
+        self.access.check(&head.authorization, secret)?;
+        if !route.takes(&head.method) {
+            return Err(Problem::method_not_allowed(&route));
+        }
+        let query = Query::of(&route, head.uri.query())?;
+        let runner = self.runner.as_ref().map_err(|error| kv_migrations::Error::from(error.clone()))?;
+        match route {
+            Route::Status => {
+                let status = runner.status().await?;
+                let up_to_date = status.iter().all(|migration| migration.run);
+                let conflict = query.require_up_to_date && !up_to_date;
+                Ok(json(if conflict { StatusCode::CONFLICT } else { StatusCode::OK }, &status))
+            }
+            Route::Migrate => {
+                let report = runner.run_pending(&self.make_context()?).await?;
+                Ok(json(StatusCode::OK, &report))
+            }
+            Route::Rollback { id } => {
+                let report = runner.rollback(&id, &self.make_context()?).await?;
+                Ok(json(StatusCode::OK, &report))
+            }
+        }
+    }
+
+    fn make_context(&self) -> Result<C, Problem> {
+        (self.context)().map_err(|error| Problem::context(&error.to_string()))
+    }
+}
+
+impl<C> Clone for MigrationRoutes<C> {
+    fn clone(&self) -> Self {
+        Self {
+            runner: self.runner.clone(),
+            context: self.context.clone(),
+            access: self.access.clone(),
+            base: self.base.clone(),
+        }
+    }
+}
+
+impl<C> fmt::Debug for MigrationRoutes<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MigrationRoutes")
+            .field("runner", &self.runner)
+            .field("access", &self.access)
+            .field("base", &self.base)
+            .finish_non_exhaustive()
+    }
+}

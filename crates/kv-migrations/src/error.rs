@@ -1,0 +1,183 @@
+//! What a run, a rollback or a look at the ledger fails with.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::kv::KvError;
+use crate::migration::BoxError;
+use crate::registered::RegistrationError;
+use crate::report::RunReport;
+
+/// Why nothing more was done. The text says what to do next.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The list of migrations cannot be run. Nothing was read or changed.
+    Registration(RegistrationError),
+    /// Another run goes on in the same process. Nothing was read or changed.
+    #[non_exhaustive]
+    RunInProgress {
+        /// When its lease is up at the latest, if it makes no more KV operation.
+        retry_after: Duration,
+    },
+    /// The ledger could not be read. Nothing was changed.
+    Ledger(KvError),
+    /// A registered migration's marker says that it belongs to another service. Nothing was changed.
+    #[non_exhaustive]
+    ForeignMarker {
+        /// The key that both have.
+        key: String,
+        /// The migration of ours.
+        id: String,
+        /// Our prefix.
+        prefix: String,
+        /// The prefix that the marker names.
+        owner: String,
+    },
+    /// No registered migration has this id. Nothing was changed.
+    #[non_exhaustive]
+    UnknownMigration {
+        /// The id.
+        id: String,
+    },
+    /// A migration that is not applied cannot be rolled back. Nothing was changed.
+    #[non_exhaustive]
+    NotRun {
+        /// The migration.
+        id: String,
+    },
+    /// A migration without a `down` cannot be rolled back. Nothing was changed.
+    #[non_exhaustive]
+    Irreversible {
+        /// The migration.
+        id: String,
+    },
+    /// A migration failed, and those behind it were not tried.
+    Failed(Box<Failure>),
+}
+
+/// How a migration failed, and how far the run had got.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Failure {
+    /// The migration.
+    pub id: String,
+    /// Where it failed.
+    pub stage: Stage,
+    /// Why: the error's text, and those of what caused it.
+    pub reason: String,
+    /// What had been done before. Empty for a rollback.
+    pub report: RunReport,
+    /// The error itself.
+    pub source: BoxError,
+}
+
+/// Where in the life of a migration something failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stage {
+    /// In its `up`. It is not marked as applied; what `up` had written stays.
+    Up,
+    /// After its `up`, in writing its marker. The next run makes the `up` again.
+    Record,
+    /// In its `down`. It is still marked as applied; what `down` had changed stays changed.
+    Down,
+    /// After its `down`, in deleting its marker. It is still marked as applied: roll it back again.
+    Unrecord,
+}
+
+impl Failure {
+    /// What was changed, what was not, and what to do next.
+    pub fn advice(&self) -> String {
+        let id = &self.id;
+        match self.stage {
+            Stage::Up => format!(
+                "`{id}` is not marked as applied, and what its `up` wrote before it failed stays. The migrations \
+                 before it are done; those behind it were not tried. Mend it, deploy, and migrate again: the next \
+                 run starts with `{id}`."
+            ),
+            Stage::Record => format!(
+                "The `up` of `{id}` went through, but it could not be marked as applied. Migrate again: the next run \
+                 makes its `up` once more."
+            ),
+            Stage::Down => format!(
+                "`{id}` is still marked as applied, and what its `down` changed before it failed stays changed. Mend \
+                 it, deploy, and roll back again."
+            ),
+            Stage::Unrecord => format!(
+                "The `down` of `{id}` went through, but its marker could not be deleted: it still counts as applied. \
+                 Roll back again: its `down` runs once more."
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, reason, .. } = self;
+        match self.stage {
+            Stage::Up => write!(f, "Migration {id} failed: {reason}"),
+            Stage::Record => {
+                write!(f, "Migration {id} failed: it could not be marked as applied: {reason}")
+            }
+            Stage::Down => write!(f, "Rollback of migration {id} failed: {reason}"),
+            Stage::Unrecord => {
+                write!(f, "Rollback of migration {id} failed: its marker could not be deleted: {reason}")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Registration(error) => write!(f, "The migrations cannot be run: {error}"),
+            Self::RunInProgress { .. } => f.write_str("Another run is in progress: nothing was done"),
+            Self::Ledger(error) => write!(f, "The ledger could not be read, so nothing was changed: {error}"),
+            Self::ForeignMarker { key, id, prefix, owner } => write!(
+                f,
+                "The marker `{key}` of migration {id} of `{prefix}` belongs to the service `{owner}`: both give it \
+                 the same key. Nothing was changed. Rename the migration, or one of the prefixes"
+            ),
+            Self::UnknownMigration { id } => {
+                write!(f, "Migration {} is not registered - cannot rollback", id.escape_debug())
+            }
+            Self::NotRun { id } => write!(f, "Migration {id} has not been run - cannot rollback"),
+            Self::Irreversible { id } => {
+                write!(f, "Migration {id} does not implement down() - cannot rollback")
+            }
+            Self::Failed(failure) => failure.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Registration(error) => Some(error),
+            Self::Ledger(error) => Some(error),
+            Self::Failed(failure) => Some(&*failure.source),
+            _ => None,
+        }
+    }
+}
+
+impl From<RegistrationError> for Error {
+    fn from(error: RegistrationError) -> Self {
+        Self::Registration(error)
+    }
+}
+
+/// The text of an error and of what caused it, each once: many errors say their cause themselves.
+pub(crate) fn reason(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}

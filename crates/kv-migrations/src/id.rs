@@ -1,0 +1,166 @@
+//! Which strings can be the id of a migration, decided where the id is written down: in a constant, if it is one.
+
+use std::fmt;
+
+/// The longest key that KV takes, in bytes.
+///
+/// Source: <https://developers.cloudflare.com/kv/platform/limits/>.
+pub const MAX_KEY_BYTES: usize = 512;
+
+/// What a marker's key holds beside the prefix and the id: `migration_` and `_`.
+pub(crate) const MARKER_KEY_OVERHEAD: usize = "migration__".len();
+
+/// The longest id, in bytes, that leaves room in a marker's key for a prefix of one byte.
+const MAX_ID_BYTES: usize = MAX_KEY_BYTES - MARKER_KEY_OVERHEAD - 1;
+
+/// Why a string cannot be an id, or the prefix of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InvalidId {
+    /// It is empty.
+    Empty,
+    /// It is longer than the 500 bytes that a marker's key leaves for it.
+    TooLong,
+    /// It holds a control character, which would break the lines of a log.
+    ControlCharacter,
+    /// It is `.` or `..`, which no URL can hold as a segment of its path: it could not be rolled back.
+    DotSegment,
+}
+
+impl InvalidId {
+    const fn reason(self) -> &'static str {
+        match self {
+            Self::Empty => "it is empty",
+            Self::TooLong => "it is longer than the 500 bytes that the key of its marker leaves for it",
+            Self::ControlCharacter => "it holds a control character",
+            Self::DotSegment => "`.` and `..` cannot be a segment of a URL's path",
+        }
+    }
+}
+
+impl fmt::Display for InvalidId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason())
+    }
+}
+
+impl std::error::Error for InvalidId {}
+
+/// Whether `id` can be an id, on its own: [`Runner::new`](crate::Runner::new) also looks at the ids beside it and
+/// at the prefix.
+pub(crate) const fn check(id: &str) -> Result<(), InvalidId> {
+    let bytes = id.as_bytes();
+    match bytes {
+        [] => Err(InvalidId::Empty),
+        [b'.'] | [b'.', b'.'] => Err(InvalidId::DotSegment),
+        _ if bytes.len() > MAX_ID_BYTES => Err(InvalidId::TooLong),
+        _ if has_control_character(bytes) => Err(InvalidId::ControlCharacter),
+        _ => Ok(()),
+    }
+}
+
+const fn has_control_character(mut bytes: &[u8]) -> bool {
+    while let [byte, rest @ ..] = bytes {
+        if byte.is_ascii_control() {
+            return true;
+        }
+        bytes = rest;
+    }
+    false
+}
+
+const fn equal(mut left: &[u8], mut right: &[u8]) -> bool {
+    while let ([l, ls @ ..], [r, rs @ ..]) = (left, right) {
+        if *l != *r {
+            return false;
+        }
+        (left, right) = (ls, rs);
+    }
+    left.is_empty() && right.is_empty()
+}
+
+/// Stops the build at an id that is not one, and at one that occurs twice. Called by [`migrations!`](crate::migrations!).
+#[doc(hidden)]
+#[allow(clippy::panic, reason = "evaluated while compiling, where a panic is the compiler's error")]
+pub const fn assert_ids(mut ids: &[&str]) {
+    while let [id, rest @ ..] = ids {
+        if let Err(invalid) = check(id) {
+            panic!("{}", invalid.reason());
+        }
+        let mut others = rest;
+        while let [other, more @ ..] = others {
+            assert!(!equal(id.as_bytes(), other.as_bytes()), "two migrations have the same id");
+            others = more;
+        }
+        ids = rest;
+    }
+}
+
+/// The ordered list of migrations from the modules that hold them, with their ids checked while compiling.
+///
+/// Each module has a `pub const ID: &str` and a `pub fn migration()` that returns the
+/// [`Migration`](crate::Migration). An empty id, one that no key or URL can hold, and one that occurs twice do not
+/// compile:
+///
+/// ```compile_fail,E0080
+/// # mod m001_add_feature { pub const ID: &str = "001"; pub fn migration() -> kv_migrations::Migration { todo!() } }
+/// # mod m002_with_args { pub const ID: &str = "001"; pub fn migration() -> kv_migrations::Migration { todo!() } }
+/// kv_migrations::migrations![m001_add_feature, m002_with_args]; // both have the id "001"
+/// ```
+///
+/// # Example
+/// ```
+/// mod m001_add_feature {
+///     use kv_migrations::Migration;
+///
+///     pub const ID: &str = "001_add_feature";
+///
+///     pub fn migration() -> Migration {
+///         Migration::new(ID, "Add new feature to system", async |kv, _| {
+///             kv.put("feature_enabled", "true").await?;
+///             Ok(())
+///         })
+///     }
+/// }
+///
+/// let migrations = kv_migrations::migrations![m001_add_feature];
+/// assert_eq!(migrations[0].id(), "001_add_feature");
+/// ```
+#[macro_export]
+macro_rules! migrations {
+    ($($module:ident),+ $(,)?) => {{
+        const _: () = $crate::assert_ids(&[$($module::ID),+]);
+        ::std::vec![$($module::migration()),+]
+    }};
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ordinary_ids_pass() {
+        for id in ["001_add_feature", "1", "__proto__", "grüße", "a b", "50%", "a/b", "..."] {
+            assert_eq!(check(id), Ok(()), "{id:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_a_key_or_a_path_segment_is_refused() {
+        assert_eq!(check(""), Err(InvalidId::Empty));
+        assert_eq!(check("."), Err(InvalidId::DotSegment));
+        assert_eq!(check(".."), Err(InvalidId::DotSegment));
+        assert_eq!(check("a\nb"), Err(InvalidId::ControlCharacter));
+        assert_eq!(check(&"x".repeat(500)), Ok(()));
+        assert_eq!(check(&"x".repeat(501)), Err(InvalidId::TooLong));
+        assert_eq!(check(&"ü".repeat(251)), Err(InvalidId::TooLong), "bytes count, not characters");
+    }
+
+    #[test]
+    fn equal_compares_whole_strings() {
+        assert!(equal(b"", b""));
+        assert!(equal(b"ab", b"ab"));
+        assert!(!equal(b"ab", b"abc"));
+        assert!(!equal(b"abc", b"ab"));
+    }
+}

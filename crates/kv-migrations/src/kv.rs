@@ -1,0 +1,33 @@
+//! The key-value store: the handle that migrations get, the contract that a store fulfils, and the stores.
+//!
+//! [`Kv`] is what callers use, [`Store`] what implementers write. Between the two stand decorators, each a store
+//! around a store: they count operations, retry what may be retried, and stop a run that has lost its lease.
+
+mod around;
+mod counted;
+mod error;
+mod handle;
+mod listing;
+mod memory;
+mod put;
+mod retried;
+mod store;
+#[cfg(feature = "worker")]
+mod worker;
+
+#[cfg(feature = "testing")]
+pub mod conformance;
+#[cfg(feature = "testing")]
+mod faulty;
+
+pub(crate) use around::{Around, Decorated};
+pub(crate) use counted::{Counted, Counter};
+pub use error::{KvError, KvErrorKind, Operation};
+#[cfg(feature = "testing")]
+pub use faulty::{Fault, faulty};
+pub use handle::Kv;
+pub use listing::Keys;
+pub use memory::MemoryStore;
+pub use put::Put;
+pub(crate) use retried::Retried;
+pub use store::{BulkEntry, Entry, Expiration, Key, ListOptions, Page, PutOptions, Store, limits};

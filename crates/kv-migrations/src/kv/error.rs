@@ -1,0 +1,156 @@
+//! What a KV operation fails with.
+
+use std::fmt;
+
+/// The operations of KV, each of which counts against a Worker's limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Operation {
+    /// One value with its metadata.
+    Get,
+    /// Up to 100 values at once.
+    GetBulk,
+    /// One value written.
+    Put,
+    /// One key deleted.
+    Delete,
+    /// One page of keys.
+    List,
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Get => "get",
+            Self::GetBulk => "bulk get",
+            Self::Put => "put",
+            Self::Delete => "delete",
+            Self::List => "list",
+        })
+    }
+}
+
+/// A KV operation that failed: which, on which key, and why. It holds no value, and none of its parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KvError {
+    operation: Operation,
+    key: String,
+    kind: KvErrorKind,
+}
+
+/// Why a KV operation failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KvErrorKind {
+    /// The store refused it, or could not be reached. For a put or a delete, whether it took effect is unknown
+    /// unless the status is one of 400 to 499.
+    #[non_exhaustive]
+    Refused {
+        /// The HTTP status behind it, where the store says one: 429 for too many writes to a key in a second.
+        status: Option<u16>,
+        /// The store's own words.
+        message: String,
+    },
+    /// The value was read as text, but is not UTF-8.
+    NotUtf8,
+    /// The value was read as JSON, but is none, or of another shape than asked for.
+    #[non_exhaustive]
+    NotJson {
+        /// Where in the value: the line, counted from 1.
+        line: usize,
+        /// Where in the line: the byte, counted from 1.
+        column: usize,
+    },
+    /// The value to be written cannot be written as JSON.
+    NotSerializable,
+    /// The run was silent for too long, and another has taken its place: nothing was sent to the store.
+    Superseded,
+}
+
+impl KvError {
+    /// What a store answers an operation with that it could not do. The status is read off the front of `message`
+    /// where it stands there, as in `429 Too Many Requests`.
+    pub fn refused(operation: Operation, key: impl Into<String>, message: impl Into<String>) -> Self {
+        let message = message.into();
+        let status = message.split(' ').next().and_then(|word| word.parse().ok());
+        let status = status.filter(|status| (400..=599).contains(status));
+        Self::new(operation, key, KvErrorKind::Refused { status, message })
+    }
+
+    pub(crate) fn new(operation: Operation, key: impl Into<String>, kind: KvErrorKind) -> Self {
+        Self { operation, key: key.into(), kind }
+    }
+
+    /// The operation that failed.
+    pub fn operation(&self) -> Operation {
+        self.operation
+    }
+
+    /// The key it was for; the prefix for a list, the first key for a bulk get.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Why it failed.
+    pub fn kind(&self) -> &KvErrorKind {
+        &self.kind
+    }
+
+    /// Whether the same operation can succeed a moment later: after a 429, or an error on the store's side.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.kind, KvErrorKind::Refused { status: Some(429 | 500..=599), .. })
+    }
+}
+
+impl fmt::Display for KvError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { operation, key, kind } = self;
+        match kind {
+            KvErrorKind::Refused { message, .. } => write!(f, "KV {operation} of `{key}` failed: {message}"),
+            KvErrorKind::NotUtf8 => {
+                write!(f, "the value of `{key}` is not UTF-8 text: read it with `Kv::bytes`")
+            }
+            KvErrorKind::NotJson { line, column } => write!(
+                f,
+                "the value of `{key}` is not the JSON that was asked for: look at line {line}, column {column}"
+            ),
+            KvErrorKind::NotSerializable => write!(
+                f,
+                "the value for `{key}` cannot be written as JSON, so nothing was: its maps need keys that are text"
+            ),
+            KvErrorKind::Superseded => write!(
+                f,
+                "the {operation} of `{key}` was not sent: this run had done nothing for so long that another has \
+                 taken its place"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for KvError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(message: &str) -> KvError {
+        KvError::refused(Operation::Put, "k", message)
+    }
+
+    #[test]
+    fn only_429_and_5xx_are_retryable() {
+        assert!(refused("429 Too Many Requests").is_retryable());
+        assert!(refused("503 Service Unavailable").is_retryable());
+        assert!(!refused("413 Value length of 26214401 exceeds limit of 26214400.").is_retryable());
+        assert!(!refused("500000 keys").is_retryable(), "a number that is no status");
+        assert!(!refused("Key name cannot be empty.").is_retryable());
+    }
+
+    #[test]
+    fn display_names_operation_and_key() {
+        assert_eq!(
+            refused("429 Too Many Requests").to_string(),
+            "KV put of `k` failed: 429 Too Many Requests"
+        );
+    }
+}

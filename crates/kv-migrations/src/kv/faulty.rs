@@ -1,0 +1,70 @@
+//! A store that fails on demand, to test what happens then.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{Around, Decorated, KvError, Operation, Store};
+
+/// Which operations fail, counted from 0, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// This one is refused, and does nothing.
+    Refused(u64),
+    /// This one takes effect, but its answer is lost.
+    AnswerLost(u64),
+    /// From this one on all are refused: the process was killed.
+    Crash(u64),
+    /// This one and the next few are answered with 429, as one that comes too soon is.
+    TooManyRequests {
+        /// The first of them.
+        from: u64,
+        /// How many.
+        count: u64,
+    },
+}
+
+/// `store` with one [`Fault`].
+///
+/// # Example
+/// ```
+/// use kv_migrations::kv::{Fault, Kv, MemoryStore, faulty};
+///
+/// # async fn example() {
+/// let kv = Kv::new(faulty(MemoryStore::new(), Fault::Refused(0)));
+/// assert!(kv.text("key").await.is_err());
+/// assert!(kv.text("key").await.is_ok());
+/// # }
+/// # futures_util::FutureExt::now_or_never(example()).unwrap();
+/// ```
+pub fn faulty<S: Store>(store: S, fault: Fault) -> impl Store {
+    Decorated { around: Faults { fault, operations: AtomicU64::new(0) }, store }
+}
+
+struct Faults {
+    fault: Fault,
+    operations: AtomicU64,
+}
+
+impl Around for Faults {
+    async fn around<T>(
+        &self,
+        operation: Operation,
+        key: &str,
+        call: impl AsyncFn() -> Result<T, KvError>,
+    ) -> Result<T, KvError> {
+        let now = self.operations.fetch_add(1, Ordering::Relaxed);
+        let refused = |message: &str| Err(KvError::refused(operation, key, message));
+        match self.fault {
+            Fault::Refused(at) if now == at => refused("injected: refused"),
+            Fault::Crash(at) if now >= at => refused("injected: crashed"),
+            Fault::AnswerLost(at) if now == at => {
+                call().await?;
+                refused("injected: answer lost")
+            }
+            Fault::TooManyRequests { from, count } if (from..from + count).contains(&now) => {
+                refused("429 Too Many Requests")
+            }
+            _ => call().await,
+        }
+    }
+}

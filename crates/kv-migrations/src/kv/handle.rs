@@ -1,0 +1,130 @@
+//! The handle that migrations read and write with.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{BulkEntry, Entry, Keys, KvError, KvErrorKind, Operation, Put, Store, limits};
+use crate::clock::{Clock, SystemClock};
+
+/// Reads and writes a KV namespace, and guards against what the raw binding does by accident: a put keeps metadata
+/// and expiration, JSON is serde's, a list goes on to its last page, and bytes stay bytes.
+///
+/// A read can be stale for a minute or more, if the key was written elsewhere in the world or was read before it
+/// was written.
+///
+/// # Example
+/// ```
+/// use kv_migrations::kv::{Kv, KvError, MemoryStore};
+///
+/// # async fn example() -> Result<(), KvError> {
+/// let kv = Kv::new(MemoryStore::new());
+/// kv.put_json("user_1", &["ada"]).metadata(&"v1").await?;
+///
+/// assert_eq!(kv.json::<Vec<String>>("user_1").await?.unwrap(), ["ada"]);
+/// assert_eq!(kv.text("user_2").await?, None);
+///
+/// let mut users = kv.list("user_");
+/// while let Some(user) = users.next().await? {
+///     assert_eq!(user.metadata.unwrap(), "v1");
+/// }
+/// # Ok(())
+/// # }
+/// # futures_util::FutureExt::now_or_never(example()).unwrap().unwrap();
+/// ```
+#[derive(Clone)]
+pub struct Kv {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Kv {
+    /// A handle on `store`: a Worker's `KvStore` (feature `worker`), or a [`MemoryStore`](super::MemoryStore).
+    pub fn new(store: impl Store + 'static) -> Self {
+        Self::with_clock(Arc::new(store), Arc::new(SystemClock))
+    }
+
+    pub(crate) fn with_clock(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
+        Self { store, clock }
+    }
+
+    pub(crate) fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    pub(crate) fn now_seconds(&self) -> u64 {
+        u64::try_from(self.clock.now().timestamp()).unwrap_or(0)
+    }
+
+    /// The value of a key with its metadata; none if there is no such key. One operation.
+    pub async fn get(&self, key: &str) -> Result<Option<Entry>, KvError> {
+        self.store.get(key).await
+    }
+
+    /// The value of a key, byte for byte. One operation.
+    pub async fn bytes(&self, key: &str) -> Result<Option<Vec<u8>>, KvError> {
+        Ok(self.get(key).await?.map(|entry| entry.value))
+    }
+
+    /// The value of a key as text; an error if it is not UTF-8. One operation.
+    pub async fn text(&self, key: &str) -> Result<Option<String>, KvError> {
+        let text = self.bytes(key).await?.map(String::from_utf8).transpose();
+        text.map_err(|_| KvError::new(Operation::Get, key, KvErrorKind::NotUtf8))
+    }
+
+    /// The value of a key, read by [`serde_json`], so that integers beyond 2⁵³ stay what they are; an error if it is
+    /// not JSON of this shape. One operation.
+    pub async fn json<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, KvError> {
+        let Some(value) = self.bytes(key).await? else { return Ok(None) };
+        // serde_json's own message can quote the value.
+        serde_json::from_slice(&value).map(Some).map_err(|error| {
+            let kind = KvErrorKind::NotJson { line: error.line(), column: error.column() };
+            KvError::new(Operation::Get, key, kind)
+        })
+    }
+
+    /// Many entries, each at the place of its key in `keys`. One operation for every 100 keys, and one more for each
+    /// key or value that a bulk get cannot read exactly (see [`BulkEntry::Unread`]).
+    pub async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Entry>>, KvError> {
+        let mut entries = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(limits::MAX_BULK_KEYS) {
+            let bulk = self.store.get_bulk(keys).await?;
+            for (key, entry) in keys.iter().zip(bulk) {
+                entries.push(match entry {
+                    BulkEntry::Found(entry) => Some(entry),
+                    BulkEntry::Missing => None,
+                    BulkEntry::Unread => self.get(key).await?,
+                });
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Writes text or bytes. The entry keeps its metadata and expiration: see [`Put`].
+    pub fn put<'a>(&'a self, key: &'a str, value: impl AsRef<[u8]>) -> Put<'a> {
+        Put::new(self, key, Ok(value.as_ref().to_vec()))
+    }
+
+    /// Writes a value as JSON. The entry keeps its metadata and expiration: see [`Put`].
+    pub fn put_json<'a>(&'a self, key: &'a str, value: &impl Serialize) -> Put<'a> {
+        Put::new(self, key, serde_json::to_vec(value).map_err(|_| KvErrorKind::NotSerializable))
+    }
+
+    /// Deletes a key. That there is none is no error. One operation.
+    pub async fn delete(&self, key: &str) -> Result<(), KvError> {
+        self.store.delete(key).await
+    }
+
+    /// All keys that begin with `prefix`: one operation for every 1,000.
+    pub fn list<'a>(&'a self, prefix: &'a str) -> Keys<'a> {
+        Keys::new(&*self.store, prefix)
+    }
+}
+
+impl fmt::Debug for Kv {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kv").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,149 @@
+//! A write that does not lose what it was not told to replace.
+
+use std::future::IntoFuture;
+
+use futures_util::future::LocalBoxFuture;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Expiration, Kv, KvError, KvErrorKind, ListOptions, Operation, PutOptions, limits};
+
+/// What becomes of something that the entry may already have.
+#[derive(Debug, Clone)]
+enum Setting<T> {
+    Keep,
+    Set(Option<T>),
+}
+
+/// A write under way: `.await` it.
+///
+/// The entry keeps the metadata and the expiration that it has, unless they are set here. To find them costs one
+/// more operation, a list; set both, and it is not made. An entry that would have expired within the next minute
+/// lives up to 70 seconds longer, since KV takes no nearer expiration.
+///
+/// # Example
+/// ```
+/// # use kv_migrations::kv::{Kv, KvError, MemoryStore};
+/// # async fn example(kv: &Kv) -> Result<(), KvError> {
+/// kv.put("greeting", "hello").await?; // a new value for the same entry
+/// kv.put("session_1", "{}").expires_after(7 * 60 * 60).await?; // seven hours from now
+/// kv.put("flag", "on").no_metadata().never_expires().await?; // as a new entry, whatever was there
+/// # Ok(())
+/// # }
+/// # futures_util::FutureExt::now_or_never(example(&Kv::new(MemoryStore::new()))).unwrap().unwrap();
+/// ```
+#[must_use = "nothing is written until it is awaited"]
+#[derive(Debug)]
+pub struct Put<'a> {
+    kv: &'a Kv,
+    key: &'a str,
+    value: Result<Vec<u8>, KvErrorKind>,
+    metadata: Setting<Result<Value, KvErrorKind>>,
+    expiration: Setting<Expiration>,
+}
+
+impl<'a> Put<'a> {
+    pub(crate) fn new(kv: &'a Kv, key: &'a str, value: Result<Vec<u8>, KvErrorKind>) -> Self {
+        Self { kv, key, value, metadata: Setting::Keep, expiration: Setting::Keep }
+    }
+
+    /// Sets the metadata: at most 1,024 bytes of JSON.
+    pub fn metadata(mut self, metadata: &impl Serialize) -> Self {
+        let metadata = serde_json::to_value(metadata).map_err(|_| KvErrorKind::NotSerializable);
+        self.metadata = Setting::Set(Some(metadata));
+        self
+    }
+
+    /// Leaves the entry without metadata.
+    pub fn no_metadata(mut self) -> Self {
+        self.metadata = Setting::Set(None);
+        self
+    }
+
+    /// Lets the entry expire so many seconds from now, at least 60.
+    pub fn expires_after(mut self, seconds: u64) -> Self {
+        self.expiration = Setting::Set(Some(Expiration::After(seconds)));
+        self
+    }
+
+    /// Lets the entry expire at this time, in seconds since 1970, at least 60 seconds ahead.
+    pub fn expires_at(mut self, seconds: u64) -> Self {
+        self.expiration = Setting::Set(Some(Expiration::At(seconds)));
+        self
+    }
+
+    /// Keeps the entry until it is deleted.
+    pub fn never_expires(mut self) -> Self {
+        self.expiration = Setting::Set(None);
+        self
+    }
+
+    async fn write(self) -> Result<(), KvError> {
+        let Self { kv, key, value, metadata, expiration } = self;
+        let fail = |kind| KvError::new(Operation::Put, key, kind);
+        let value = value.map_err(fail)?;
+        let options = match (metadata, expiration) {
+            (Setting::Set(metadata), Setting::Set(expiration)) => {
+                PutOptions { metadata: metadata.transpose().map_err(fail)?, expiration }
+            }
+            (metadata, expiration) => {
+                let found = find(kv, key).await?;
+                PutOptions {
+                    metadata: match metadata {
+                        Setting::Keep => found.metadata,
+                        Setting::Set(metadata) => metadata.transpose().map_err(fail)?,
+                    },
+                    expiration: match expiration {
+                        Setting::Keep => found.expiration,
+                        Setting::Set(expiration) => expiration,
+                    },
+                }
+            }
+        };
+        kv.store().put(key, &value, &options).await
+    }
+}
+
+/// What the entry has beside its value. Only a list tells the expiration, and a key is the first among all that
+/// begin with it.
+async fn find(kv: &Kv, key: &str) -> Result<PutOptions, KvError> {
+    let options = ListOptions { prefix: key, cursor: None, limit: Some(1) };
+    let mut page = kv.store().list(options).await?;
+    // A page can be empty although there are more.
+    while let ([], Some(cursor)) = (page.keys.as_slice(), &page.cursor) {
+        page = kv.store().list(ListOptions { cursor: Some(cursor), ..options }).await?;
+    }
+    let found = page.keys.into_iter().next().filter(|first| first.name == key);
+    Ok(found.map_or_else(PutOptions::default, |found| PutOptions {
+        metadata: found.metadata,
+        expiration: found.expiration.map(|at| writable(at, kv.now_seconds())),
+    }))
+}
+
+/// The nearest expiration to `at` that KV still takes, with 10 seconds left for the write to arrive.
+fn writable(at: u64, now: u64) -> Expiration {
+    const NEAREST: u64 = limits::MIN_TTL_SECONDS + 10;
+    if at < now.saturating_add(NEAREST) { Expiration::After(NEAREST) } else { Expiration::At(at) }
+}
+
+impl<'a> IntoFuture for Put<'a> {
+    type Output = Result<(), KvError>;
+    type IntoFuture = LocalBoxFuture<'a, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.write())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_expiration_that_is_too_near_is_moved_to_the_nearest_that_kv_takes() {
+        assert_eq!(writable(1_000, 100), Expiration::At(1_000));
+        assert_eq!(writable(170, 100), Expiration::At(170));
+        assert_eq!(writable(169, 100), Expiration::After(70));
+        assert_eq!(writable(99, 100), Expiration::After(70));
+    }
+}

@@ -1,0 +1,135 @@
+//! What is known to be applied: the markers of a service in KV, their keys, and what stands in them.
+//!
+//! A marker is `migration_{prefix}_{id}`. Its value is exactly `true` if the migration is applied, for this runner as
+//! for the TypeScript runner before it; whatever else it is, the migration is not. The metadata is
+//! `{ "runAt": … }`, and fields of our own beside it, so that a list alone tells the state of every marker that
+//! either runner wrote.
+
+mod marker;
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::kv::{Kv, KvError, PutOptions, Store};
+pub(crate) use marker::{Applied, Marker};
+use marker::{Reading, encode_applied, encode_failed};
+
+/// What stands in a marker's value if, and only if, its migration is applied.
+const APPLIED: &[u8] = b"true";
+const FAILED: &[u8] = b"failed";
+
+/// The markers of one service.
+pub(crate) struct Ledger {
+    kv: Kv,
+    prefix: String,
+}
+
+/// The ledger as it was read: every marker of a registered migration, and those of ours that no registered
+/// migration has.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Entries(BTreeMap<String, Marker>);
+
+impl Entries {
+    pub(crate) fn get(&self, id: &str) -> Option<&Marker> {
+        self.0.get(id)
+    }
+
+    pub(crate) fn is_applied(&self, id: &str) -> bool {
+        matches!(self.get(id), Some(Marker::Applied(_)))
+    }
+
+    pub(crate) fn applied_ids(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str).filter(|id| self.is_applied(id))
+    }
+}
+
+impl FromIterator<(String, Marker)> for Entries {
+    fn from_iter<I: IntoIterator<Item = (String, Marker)>>(markers: I) -> Self {
+        Self(markers.into_iter().collect())
+    }
+}
+
+impl Ledger {
+    pub(crate) fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, prefix: &str) -> Self {
+        Self { kv: Kv::with_clock(store, clock), prefix: prefix.to_owned() }
+    }
+
+    fn key(&self, id: &str) -> String {
+        format!("migration_{}_{id}", self.prefix)
+    }
+
+    /// Reads all markers: one operation for every 1,000, and one for every 100 whose metadata does not tell.
+    ///
+    /// The keys of a service whose prefix goes on where ours ends begin like ours (`auth_v2` beside `auth`). So a
+    /// marker counts if a registered migration has its id, or if it says itself that it is ours.
+    pub(crate) async fn read<'a>(&self, registered: impl Iterator<Item = &'a str>) -> Result<Entries, Error> {
+        let registered: HashSet<&str> = registered.collect();
+        let start = self.key("");
+        let mut entries = BTreeMap::new();
+        let mut untold = Vec::new();
+        let mut markers = self.kv.list(&start);
+        while let Some(key) = markers.next().await.map_err(Error::Ledger)? {
+            let Some(id) = key.name.strip_prefix(&start) else { continue };
+            let reading = Reading::of(key.metadata.as_ref());
+            if registered.contains(id) {
+                self.check_owner(id, reading.prefix.as_deref())?;
+            } else if reading.prefix.as_deref() != Some(&self.prefix) {
+                continue;
+            }
+            match reading.marker {
+                Some(marker) => drop(entries.insert(id.to_owned(), marker)),
+                None => untold.push(key.name),
+            }
+        }
+        let names: Vec<&str> = untold.iter().map(String::as_str).collect();
+        let values = self.kv.get_many(&names).await.map_err(Error::Ledger)?;
+        for (name, entry) in names.iter().zip(values) {
+            if let (Some(id), Some(entry)) = (name.strip_prefix(&start), entry)
+                && entry.value == APPLIED
+            {
+                entries.insert(id.to_owned(), Marker::Applied(Applied::default()));
+            }
+        }
+        Ok(Entries(entries))
+    }
+
+    /// Whether one migration is applied. One operation.
+    pub(crate) async fn is_applied(&self, id: &str) -> Result<bool, Error> {
+        let Some(entry) = self.kv.get(&self.key(id)).await.map_err(Error::Ledger)? else { return Ok(false) };
+        self.check_owner(id, Reading::of(entry.metadata.as_ref()).prefix.as_deref())?;
+        Ok(entry.value == APPLIED)
+    }
+
+    pub(crate) async fn record_applied(&self, id: &str, applied: &Applied) -> Result<(), KvError> {
+        self.write(id, APPLIED, encode_applied(&self.prefix, applied)).await
+    }
+
+    pub(crate) async fn record_failed(&self, id: &str, at: &str, reason: &str) -> Result<(), KvError> {
+        self.write(id, FAILED, encode_failed(&self.prefix, at, reason)).await
+    }
+
+    async fn write(&self, id: &str, value: &[u8], metadata: serde_json::Value) -> Result<(), KvError> {
+        let options = PutOptions { metadata: Some(metadata), expiration: None };
+        self.kv.store().put(&self.key(id), value, &options).await
+    }
+
+    pub(crate) async fn delete(&self, id: &str) -> Result<(), KvError> {
+        self.kv.delete(&self.key(id)).await
+    }
+
+    /// The key of service `a` and id `b_c` is also that of service `a_b` and id `c`. A marker that says whose it is
+    /// is never taken for another's.
+    fn check_owner(&self, id: &str, owner: Option<&str>) -> Result<(), Error> {
+        match owner {
+            Some(owner) if owner != self.prefix => Err(Error::ForeignMarker {
+                key: self.key(id),
+                id: id.to_owned(),
+                prefix: self.prefix.clone(),
+                owner: owner.to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}

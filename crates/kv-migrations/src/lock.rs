@@ -1,0 +1,156 @@
+//! At most one run at a time in one process, which for a Worker is one isolate.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::clock::Clock;
+use crate::kv::{Around, KvError, KvErrorKind, Operation};
+
+/// How long a run may go without a KV operation before its lease is up.
+const LEASE: Duration = Duration::from_mins(1);
+
+/// Lets one run at a time through.
+///
+/// A run holds a lease of 60 seconds, renewed by each of its KV operations, and gives it back when it ends. A lease
+/// that nobody renews is up by itself: when a client hangs up, the Workers runtime may neither resume nor drop what
+/// it was waiting for, and a lock that counted on that would stay shut
+/// (<https://github.com/cloudflare/workers-rs/issues/653>). A run that comes back after its lease went to another
+/// is stopped at its next KV operation.
+///
+/// Clones are the same lock.
+#[derive(Debug, Clone, Default)]
+pub struct RunLock {
+    lease: Arc<Mutex<Option<Lease>>>,
+}
+
+#[derive(Debug)]
+struct Lease {
+    holder: Arc<()>,
+    until: DateTime<Utc>,
+}
+
+impl RunLock {
+    /// A lock that nobody holds.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the lease, or says for how long another run still has it.
+    pub(crate) fn acquire(&self, clock: &Arc<dyn Clock>) -> Result<Claim, Duration> {
+        let now = clock.now();
+        let mut lease = self.lease();
+        if let Some(left) = lease.as_ref().and_then(|lease| (lease.until - now).to_std().ok())
+            && !left.is_zero()
+        {
+            return Err(left);
+        }
+        let holder = Arc::new(());
+        *lease = Some(Lease { holder: holder.clone(), until: end_of_lease(now) });
+        Ok(Claim { lock: self.clone(), clock: clock.clone(), holder })
+    }
+
+    fn lease(&self) -> MutexGuard<'_, Option<Lease>> {
+        self.lease.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn end_of_lease(now: DateTime<Utc>) -> DateTime<Utc> {
+    now + TimeDelta::from_std(LEASE).unwrap_or_default()
+}
+
+/// The right to run, until it is dropped or up.
+pub(crate) struct Claim {
+    lock: RunLock,
+    clock: Arc<dyn Clock>,
+    holder: Arc<()>,
+}
+
+impl fmt::Debug for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claim").field("lock", &self.lock).finish_non_exhaustive()
+    }
+}
+
+impl Claim {
+    /// Whether the lease is still this run's; if so, it now lasts anew.
+    fn renew(&self) -> bool {
+        match &mut *self.lock.lease() {
+            Some(lease) if Arc::ptr_eq(&lease.holder, &self.holder) => {
+                lease.until = end_of_lease(self.clock.now());
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut lease = self.lock.lease();
+        if lease.as_ref().is_some_and(|lease| Arc::ptr_eq(&lease.holder, &self.holder)) {
+            *lease = None;
+        }
+    }
+}
+
+/// Renews the lease before each operation, and sends none when it has gone to another run.
+pub(crate) struct Claimed(pub(crate) Arc<Claim>);
+
+impl Around for Claimed {
+    async fn around<T>(
+        &self,
+        operation: Operation,
+        key: &str,
+        call: impl AsyncFn() -> Result<T, KvError>,
+    ) -> Result<T, KvError> {
+        if self.0.renew() { call().await } else { Err(KvError::new(operation, key, KvErrorKind::Superseded)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+
+    fn fixture() -> (RunLock, ManualClock, Arc<dyn Clock>) {
+        let clock = ManualClock::default();
+        (RunLock::new(), clock.clone(), Arc::new(clock))
+    }
+
+    #[test]
+    fn a_second_run_waits_for_the_first_to_end() {
+        let (lock, _, clock) = fixture();
+        let first = lock.acquire(&clock).expect("nobody holds it");
+        assert_eq!(lock.acquire(&clock).expect_err("the first run holds it"), LEASE);
+        drop(first);
+        lock.acquire(&clock).expect("the first run has ended");
+    }
+
+    #[test]
+    fn a_lease_that_nobody_renews_is_up_after_its_time() {
+        let (lock, time, clock) = fixture();
+        let hung = lock.acquire(&clock).expect("nobody holds it");
+        time.advance(LEASE.checked_sub(Duration::from_secs(1)).expect("a lease is longer than a second"));
+        assert_eq!(lock.acquire(&clock).expect_err("a second is left"), Duration::from_secs(1));
+        time.advance(Duration::from_secs(1));
+        let next = lock.acquire(&clock).expect("the lease is up");
+
+        assert!(!hung.renew(), "a run that comes back must not go on beside the next one");
+        drop(hung);
+        assert!(next.renew(), "and its end must not free what is another's");
+    }
+
+    #[test]
+    fn progress_renews_the_lease() {
+        let (lock, time, clock) = fixture();
+        let long = lock.acquire(&clock).expect("nobody holds it");
+        for _ in 0..10 {
+            time.advance(Duration::from_secs(59));
+            assert!(long.renew(), "59 seconds are within the lease");
+            lock.acquire(&clock).expect_err("the run goes on");
+        }
+    }
+}

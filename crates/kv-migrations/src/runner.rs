@@ -1,0 +1,267 @@
+//! Runs migrations: reads the ledger, plans, and takes one step after the other.
+
+use std::fmt;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use crate::clock::{Clock, SystemClock, iso8601, milliseconds_between};
+use crate::error::{Error, Failure, Stage, reason};
+use crate::kv::{Counted, Counter, Decorated, Kv, Retried, Store};
+use crate::ledger::{Applied, Ledger};
+use crate::lock::{Claim, Claimed, RunLock};
+use crate::log::{ConsoleLog, Log};
+use crate::migration::{BoxError, Migration};
+use crate::plan::{Action, Plan};
+use crate::registered::{Registered, RegistrationError};
+use crate::report::{Detail, RollbackReport, RunReport, Status};
+
+/// Runs the migrations of one service.
+///
+/// Each registered migration's `up` runs at least once, in the order of registration, and is marked as applied only
+/// after it succeeded. A run stops at the first failure.
+///
+/// # Example
+/// ```
+/// use kv_migrations::{Migration, Runner, kv::MemoryStore};
+///
+/// # async fn example() -> Result<(), kv_migrations::Error> {
+/// let migrations = vec![
+///     Migration::new("001_add_feature", "Add new feature to system", async |kv, _: &()| {
+///         kv.put("feature_enabled", "true").await?;
+///         Ok(())
+///     }),
+/// ];
+/// let runner = Runner::new(MemoryStore::new(), "my-service", migrations)?;
+///
+/// assert_eq!(runner.run_pending(&()).await?.ran, ["001_add_feature"]);
+/// assert_eq!(runner.run_pending(&()).await?.skipped, ["001_add_feature"]);
+/// assert!(runner.is_run("001_add_feature").await?);
+/// # Ok(())
+/// # }
+/// # futures_util::FutureExt::now_or_never(example()).unwrap().unwrap();
+/// ```
+pub struct Runner<C = ()> {
+    registered: Arc<Registered<C>>,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    log: Arc<dyn Log>,
+    lock: RunLock,
+}
+
+impl<C> Runner<C> {
+    /// A runner for the service `prefix`, whose markers are `migration_{prefix}_{id}` in `store`.
+    ///
+    /// # Errors
+    /// [`RegistrationError`] if an id or the prefix is empty, cannot be part of a key or is too long for one, or if
+    /// an id occurs twice.
+    pub fn new(
+        store: impl Store + 'static,
+        prefix: impl Into<String>,
+        migrations: Vec<Migration<C>>,
+    ) -> Result<Self, RegistrationError> {
+        Ok(Self {
+            registered: Arc::new(Registered::new(prefix.into(), migrations)?),
+            store: Arc::new(store),
+            clock: Arc::new(SystemClock),
+            log: Arc::new(ConsoleLog),
+            lock: RunLock::new(),
+        })
+    }
+
+    /// The same, with another clock than the machine's.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The same, with its lines written elsewhere than to the console.
+    #[must_use]
+    pub fn with_log(mut self, log: Arc<dyn Log>) -> Self {
+        self.log = log;
+        self
+    }
+
+    /// The same, kept from running at once with all others that have this lock.
+    #[must_use]
+    pub fn with_lock(mut self, lock: RunLock) -> Self {
+        self.lock = lock;
+        self
+    }
+
+    /// Whether a migration is applied, registered or not. One KV operation.
+    pub async fn is_run(&self, id: &str) -> Result<bool, Error> {
+        self.reading().ledger.is_applied(id).await
+    }
+
+    /// The state of every registered migration, in order. One KV operation for every 1,000 markers.
+    pub async fn status(&self) -> Result<Vec<Status>, Error> {
+        let ledger = self.reading().ledger.read(self.registered.ids()).await?;
+        Ok(self.registered.migrations().iter().map(|migration| Status::new(migration, &ledger)).collect())
+    }
+
+    /// What [`run_pending`](Self::run_pending) would do now. One KV operation for every 1,000 markers.
+    pub async fn plan(&self) -> Result<Plan, Error> {
+        let ledger = self.reading().ledger.read(self.registered.ids()).await?;
+        Ok(Plan::new(self.registered.ids(), &ledger))
+    }
+
+    /// Applies every migration that is not applied, in order, up to the first that fails.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] says which failed and what had run before. On every other error nothing was changed.
+    pub async fn run_pending(&self, context: &C) -> Result<RunReport, Error> {
+        let session = self.claimed()?;
+        let ledger = session.ledger.read(self.registered.ids()).await?;
+        let plan = Plan::new(self.registered.ids(), &ledger);
+        let mut report = RunReport::new(plan.findings);
+        for (migration, step) in self.registered.migrations().iter().zip(plan.steps) {
+            match step.action {
+                Action::Skip => report.skipped.push(step.id),
+                Action::Apply => match session.apply(migration, context).await {
+                    Ok(detail) => {
+                        report.ran.push(step.id);
+                        report.details.push(detail);
+                    }
+                    Err((stage, error)) => {
+                        report.operations = session.operations.count();
+                        return Err(self.failed(migration, stage, error, report));
+                    }
+                },
+            }
+        }
+        report.operations = session.operations.count();
+        Ok(report)
+    }
+
+    /// Makes the `down` of an applied migration, and then deletes its marker.
+    ///
+    /// # Errors
+    /// [`Error::UnknownMigration`], [`Error::NotRun`] and [`Error::Irreversible`] if it cannot be rolled back;
+    /// [`Error::Failed`] if its `down` failed: it then still counts as applied.
+    pub async fn rollback(&self, id: &str, context: &C) -> Result<RollbackReport, Error> {
+        let Some(migration) = self.registered.get(id) else {
+            return Err(Error::UnknownMigration { id: id.to_owned() });
+        };
+        let session = self.claimed()?;
+        if !session.ledger.is_applied(id).await? {
+            return Err(Error::NotRun { id: id.to_owned() });
+        }
+        let Some(down) = migration.down() else { return Err(Error::Irreversible { id: id.to_owned() }) };
+
+        session.log.info(&format!("[Migration] Rolling back {id}"));
+        let start = session.clock.now();
+        let failed = |stage, error| self.failed(migration, stage, error, RunReport::default());
+        down.make(&session.kv, context).await.map_err(|error| failed(Stage::Down, error))?;
+        session.ledger.delete(id).await.map_err(|error| failed(Stage::Unrecord, error.into()))?;
+        session.log.info(&format!("[Migration] ✓ Rolled back {id}"));
+        Ok(RollbackReport {
+            rolled_back: id.to_owned(),
+            duration_ms: session.milliseconds_since(start),
+            operations: session.operations.count(),
+        })
+    }
+
+    fn failed(&self, migration: &Migration<C>, stage: Stage, source: BoxError, report: RunReport) -> Error {
+        let id = migration.id().to_owned();
+        let failure = Failure { id, stage, reason: reason(&*source), report, source };
+        self.log.error(&format!("[Migration] ✗ {failure}"));
+        Error::Failed(Box::new(failure))
+    }
+
+    /// For looking only: no lease is taken.
+    fn reading(&self) -> Session {
+        self.session(self.store.clone())
+    }
+
+    /// For changing: with the lease, without which no operation is sent.
+    fn claimed(&self) -> Result<Session, Error> {
+        let claim = self.lock.acquire(&self.clock);
+        let claim: Claim = claim.map_err(|retry_after| Error::RunInProgress { retry_after })?;
+        let around = Claimed(Arc::new(claim));
+        Ok(self.session(Arc::new(Decorated { around, store: self.store.clone() })))
+    }
+
+    fn session(&self, store: Arc<dyn Store>) -> Session {
+        let operations = Counter::default();
+        let counted = Decorated { around: Counted(operations.clone()), store };
+        let store: Arc<dyn Store> =
+            Arc::new(Decorated { around: Retried(self.clock.clone()), store: counted });
+        Session {
+            ledger: Ledger::new(store.clone(), self.clock.clone(), self.registered.prefix()),
+            kv: Kv::with_clock(store, self.clock.clone()),
+            operations,
+            clock: self.clock.clone(),
+            log: self.log.clone(),
+        }
+    }
+}
+
+impl<C> Clone for Runner<C> {
+    fn clone(&self) -> Self {
+        Self {
+            registered: self.registered.clone(),
+            store: self.store.clone(),
+            clock: self.clock.clone(),
+            log: self.log.clone(),
+            lock: self.lock.clone(),
+        }
+    }
+}
+
+impl<C> fmt::Debug for Runner<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runner")
+            .field("prefix", &self.registered.prefix())
+            .field("migrations", &self.registered.migrations())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What one call of the runner works with. The lease, where there is one, ends with it.
+struct Session {
+    kv: Kv,
+    ledger: Ledger,
+    operations: Counter,
+    clock: Arc<dyn Clock>,
+    log: Arc<dyn Log>,
+}
+
+impl Session {
+    async fn apply<C>(&self, migration: &Migration<C>, context: &C) -> Result<Detail, (Stage, BoxError)> {
+        let id = migration.id();
+        self.log.info(&format!("[Migration] Running {id}: {}", migration.description()));
+        let (start, operations) = (self.clock.now(), self.operations.count());
+        if let Err(error) = migration.up().make(&self.kv, context).await {
+            self.remember_failure(id, &*error).await;
+            return Err((Stage::Up, error));
+        }
+        let detail = Detail {
+            id: id.to_owned(),
+            duration_ms: self.milliseconds_since(start),
+            operations: self.operations.count() - operations,
+        };
+        let applied = Applied {
+            run_at: Some(iso8601(self.clock.now())),
+            duration_ms: Some(detail.duration_ms),
+            operations: Some(detail.operations),
+        };
+        self.ledger.record_applied(id, &applied).await.map_err(|error| (Stage::Record, error.into()))?;
+        self.log.info(&format!("[Migration] ✓ Completed {id}"));
+        Ok(detail)
+    }
+
+    /// So that a later status can tell. The failure itself is what matters: if this fails too, it only goes to the
+    /// log.
+    async fn remember_failure(&self, id: &str, error: &(dyn std::error::Error + 'static)) {
+        let at = iso8601(self.clock.now());
+        if let Err(error) = self.ledger.record_failed(id, &at, &reason(error)).await {
+            self.log.error(&format!("[Migration] The failure of {id} could not be recorded: {error}"));
+        }
+    }
+
+    fn milliseconds_since(&self, start: DateTime<Utc>) -> u64 {
+        milliseconds_between(start, self.clock.now())
+    }
+}

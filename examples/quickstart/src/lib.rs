@@ -1,0 +1,28 @@
+//! A service with a route of its own, and with its migrations beside it.
+
+mod migrations;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Response;
+use axum::routing::get;
+use kv_migrations_routes::migration_routes;
+use tower_service::Service;
+use worker::{Context, Env, HttpRequest, Result, event};
+
+fn router() -> Router {
+    Router::new().route("/", get(root)).layer(migration_routes(
+        "MY_SERVICE_KV",
+        "my-service",
+        migrations::migrations(),
+    ))
+}
+
+async fn root() -> &'static str {
+    "my-service is up\n"
+}
+
+#[event(fetch)]
+async fn fetch(request: HttpRequest, _env: Env, _context: Context) -> Result<Response<Body>> {
+    Ok(router().call(request).await?)
+}

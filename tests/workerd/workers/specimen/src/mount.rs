@@ -1,0 +1,37 @@
+//! The ways to mount the routes, beside a service of this Worker's own.
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response};
+use axum::response::IntoResponse;
+use axum::routing::any;
+use tower_layer::Layer;
+use tower_service::Service;
+use worker::{HttpRequest, Result};
+
+use crate::{header, routes};
+
+/// The answer of the routes, or of what they are mounted beside.
+pub async fn call(request: HttpRequest) -> Result<Response<Body>> {
+    let mount = header(&request, "mount").to_owned();
+    let (how, path) = mount.split_once(' ').unwrap_or(("bare", "/"));
+    let mut routes = routes(&request);
+    match how {
+        "nest" => Ok(own().nest_service(path, routes).call(request).await?),
+        "layer" => Ok(own().layer(routes.at(path)).call(request).await?),
+        // A layer around the whole router, as other tower services have it.
+        "around" => Ok(routes.at(path).layer(own()).call(request).await?.into_response()),
+        _ if path == "/" => Ok(routes.call(request).await?.into_response()),
+        _ => Ok(routes.at(path).call(request).await?.into_response()),
+    }
+}
+
+/// Says what reaches it: all of the request that the routes could have changed.
+fn own() -> Router {
+    let echo = async |request: Request<Body>| {
+        let (head, body) = request.into_parts();
+        let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
+        format!("own {} {} {}", head.method, head.uri.path(), String::from_utf8_lossy(&body))
+    };
+    Router::new().route("/", any(echo)).fallback(echo)
+}
