@@ -1,7 +1,7 @@
 //! The environment of the Worker: its KV binding and its secrets, by name, with nothing passed in.
 
 use futures_util::future::LocalBoxFuture;
-use kv_migrations::kv::{BulkEntry, Entry, KvError, ListOptions, Operation, Page, PutOptions, Store};
+use kv_migrations::kv::{BulkValue, Entry, KvError, ListOptions, Operation, Page, PutOptions, Store};
 use worker::Env;
 use worker::kv::KvStore;
 
@@ -59,7 +59,7 @@ impl Store for Binding {
         Box::pin(async move { Store::get(&self.store(Operation::Get, key)?, key).await })
     }
 
-    fn get_bulk<'a>(&'a self, keys: &'a [&'a str]) -> LocalBoxFuture<'a, Result<Vec<BulkEntry>, KvError>> {
+    fn get_bulk<'a>(&'a self, keys: &'a [&'a str]) -> LocalBoxFuture<'a, Result<Vec<BulkValue>, KvError>> {
         let first = keys.first().copied().unwrap_or_default();
         Box::pin(async move { Store::get_bulk(&self.store(Operation::GetBulk, first)?, keys).await })
     }

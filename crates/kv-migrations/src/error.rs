@@ -78,11 +78,11 @@ pub struct Failure {
 pub enum Stage {
     /// In its `up`. It is not marked as applied; what `up` had written stays.
     Up,
-    /// After its `up`, in writing its marker. The next run makes the `up` again.
+    /// After its `up`, in writing its marker. Unless that was written after all, the next run makes the `up` again.
     Record,
     /// In its `down`. It is still marked as applied; what `down` had changed stays changed.
     Down,
-    /// After its `down`, in deleting its marker. It is still marked as applied: roll it back again.
+    /// After its `down`, in deleting its marker. Unless that was deleted after all, it is still marked as applied.
     Unrecord,
 }
 
@@ -97,16 +97,16 @@ impl Failure {
                  run starts with `{id}`."
             ),
             Stage::Record => format!(
-                "The `up` of `{id}` went through, but it could not be marked as applied. Migrate again: the next run \
-                 makes its `up` once more."
+                "The `up` of `{id}` went through, but whether it is marked as applied is not known. Migrate again: if \
+                 it is not, the next run makes its `up` once more."
             ),
             Stage::Down => format!(
                 "`{id}` is still marked as applied, and what its `down` changed before it failed stays changed. Mend \
                  it, deploy, and roll back again."
             ),
             Stage::Unrecord => format!(
-                "The `down` of `{id}` went through, but its marker could not be deleted: it still counts as applied. \
-                 Roll back again: its `down` runs once more."
+                "The `down` of `{id}` went through, but whether its marker is deleted is not known. Look at the \
+                 status, and if it still counts as applied, roll back again: its `down` runs once more."
             ),
         }
     }

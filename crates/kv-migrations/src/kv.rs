@@ -30,4 +30,4 @@ pub use listing::Keys;
 pub use memory::MemoryStore;
 pub use put::Put;
 pub(crate) use retried::Retried;
-pub use store::{BulkEntry, Entry, Expiration, Key, ListOptions, Page, PutOptions, Store, limits};
+pub use store::{BulkValue, Entry, Expiration, Key, ListOptions, Page, PutOptions, Store, limits};

@@ -85,9 +85,9 @@ impl Ledger {
         }
         let names: Vec<&str> = untold.iter().map(String::as_str).collect();
         let values = self.kv.get_many(&names).await.map_err(Error::Ledger)?;
-        for (name, entry) in names.iter().zip(values) {
-            if let (Some(id), Some(entry)) = (name.strip_prefix(&start), entry)
-                && entry.value == APPLIED
+        for (name, value) in names.iter().zip(values) {
+            if let Some(id) = name.strip_prefix(&start)
+                && value.as_deref() == Some(APPLIED)
             {
                 entries.insert(id.to_owned(), Marker::Applied(Applied::default()));
             }

@@ -30,6 +30,7 @@ pub struct RunLock {
 struct Lease {
     holder: Arc<()>,
     until: DateTime<Utc>,
+    migration: Option<String>,
 }
 
 impl RunLock {
@@ -48,8 +49,14 @@ impl RunLock {
             return Err(left);
         }
         let holder = Arc::new(());
-        *lease = Some(Lease { holder: holder.clone(), until: end_of_lease(now) });
+        *lease = Some(Lease { holder: holder.clone(), until: end_of_lease(now), migration: None });
         Ok(Claim { lock: self.clone(), clock: clock.clone(), holder })
+    }
+
+    /// The migration whose `up` or `down` runs at this moment under this lock.
+    pub(crate) fn running(&self, clock: &dyn Clock) -> Option<String> {
+        let lease = self.lease();
+        lease.as_ref().filter(|lease| clock.now() < lease.until)?.migration.clone()
     }
 
     fn lease(&self) -> MutexGuard<'_, Option<Lease>> {
@@ -75,11 +82,20 @@ impl fmt::Debug for Claim {
 }
 
 impl Claim {
+    /// Says which migration is now made.
+    pub(crate) fn begin(&self, migration: &str) {
+        self.with_lease(|lease| lease.migration = Some(migration.to_owned()));
+    }
+
     /// Whether the lease is still this run's; if so, it now lasts anew.
     fn renew(&self) -> bool {
+        self.with_lease(|lease| lease.until = end_of_lease(self.clock.now()))
+    }
+
+    fn with_lease(&self, change: impl FnOnce(&mut Lease)) -> bool {
         match &mut *self.lock.lease() {
             Some(lease) if Arc::ptr_eq(&lease.holder, &self.holder) => {
-                lease.until = end_of_lease(self.clock.now());
+                change(lease);
                 true
             }
             _ => false,

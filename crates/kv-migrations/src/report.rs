@@ -13,6 +13,9 @@ use crate::plan::Finding;
 pub enum State {
     /// It was never run, or was rolled back.
     Pending,
+    /// It is being made at this moment in the same process, for a Worker the same isolate. A run elsewhere in the
+    /// world is not seen.
+    Running,
     /// It is recorded as applied.
     Applied,
     /// Its `up` returned an error the last time it was run. The next run tries it again.
@@ -53,13 +56,14 @@ pub struct Status {
 }
 
 impl Status {
-    pub(crate) fn new<C>(migration: &Migration<C>, ledger: &Entries) -> Self {
+    pub(crate) fn new<C>(migration: &Migration<C>, ledger: &Entries, running: Option<&str>) -> Self {
         let id = migration.id();
+        let is_running = running == Some(id);
         let mut status = Self {
             id: id.to_owned(),
             run: false,
             description: Some(migration.description()).filter(|text| !text.is_empty()).map(str::to_owned),
-            state: State::Pending,
+            state: if is_running { State::Running } else { State::Pending },
             run_at: None,
             duration_ms: None,
             operations: None,
@@ -69,16 +73,18 @@ impl Status {
         match ledger.get(id).cloned() {
             Some(Marker::Applied(applied)) => {
                 status.run = true;
-                status.state = State::Applied;
+                if !is_running {
+                    status.state = State::Applied;
+                }
                 status.run_at = applied.run_at;
                 status.duration_ms = applied.duration_ms;
                 status.operations = applied.operations;
             }
-            Some(Marker::Failed { reason }) => {
+            Some(Marker::Failed { reason }) if !is_running => {
                 status.state = State::Failed;
                 status.error = Some(reason);
             }
-            None => {}
+            _ => {}
         }
         status
     }

@@ -98,7 +98,9 @@ impl<C> Runner<C> {
     /// The state of every registered migration, in order. One KV operation for every 1,000 markers.
     pub async fn status(&self) -> Result<Vec<Status>, Error> {
         let ledger = self.reading().ledger.read(self.registered.ids()).await?;
-        Ok(self.registered.migrations().iter().map(|migration| Status::new(migration, &ledger)).collect())
+        let running = self.lock.running(&*self.clock);
+        let status = |migration| Status::new(migration, &ledger, running.as_deref());
+        Ok(self.registered.migrations().iter().map(status).collect())
     }
 
     /// What [`run_pending`](Self::run_pending) would do now. One KV operation for every 1,000 markers.
@@ -150,7 +152,7 @@ impl<C> Runner<C> {
         }
         let Some(down) = migration.down() else { return Err(Error::Irreversible { id: id.to_owned() }) };
 
-        session.log.info(&format!("[Migration] Rolling back {id}"));
+        session.begin(&format!("[Migration] Rolling back {id}"), id);
         let start = session.clock.now();
         let failed = |stage, error| self.failed(migration, stage, error, RunReport::default());
         down.make(&session.kv, context).await.map_err(|error| failed(Stage::Down, error))?;
@@ -179,8 +181,9 @@ impl<C> Runner<C> {
     fn claimed(&self) -> Result<Session, Error> {
         let claim = self.lock.acquire(&self.clock);
         let claim: Claim = claim.map_err(|retry_after| Error::RunInProgress { retry_after })?;
-        let around = Claimed(Arc::new(claim));
-        Ok(self.session(Arc::new(Decorated { around, store: self.store.clone() })))
+        let claim = Arc::new(claim);
+        let claimed = Decorated { around: Claimed(claim.clone()), store: self.store.clone() };
+        Ok(Session { claim: Some(claim), ..self.session(Arc::new(claimed)) })
     }
 
     fn session(&self, store: Arc<dyn Store>) -> Session {
@@ -194,6 +197,7 @@ impl<C> Runner<C> {
             operations,
             clock: self.clock.clone(),
             log: self.log.clone(),
+            claim: None,
         }
     }
 }
@@ -226,12 +230,21 @@ struct Session {
     operations: Counter,
     clock: Arc<dyn Clock>,
     log: Arc<dyn Log>,
+    claim: Option<Arc<Claim>>,
 }
 
 impl Session {
+    /// Tells the log and the lock what is done now.
+    fn begin(&self, line: &str, id: &str) {
+        self.log.info(line);
+        if let Some(claim) = &self.claim {
+            claim.begin(id);
+        }
+    }
+
     async fn apply<C>(&self, migration: &Migration<C>, context: &C) -> Result<Detail, (Stage, BoxError)> {
         let id = migration.id();
-        self.log.info(&format!("[Migration] Running {id}: {}", migration.description()));
+        self.begin(&format!("[Migration] Running {id}: {}", migration.description()), id);
         let (start, operations) = (self.clock.now(), self.operations.count());
         if let Err(error) = migration.up().make(&self.kv, context).await {
             self.remember_failure(id, &*error).await;

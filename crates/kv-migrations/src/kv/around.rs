@@ -2,7 +2,7 @@
 
 use futures_util::future::LocalBoxFuture;
 
-use super::{BulkEntry, Entry, KvError, ListOptions, Operation, Page, PutOptions, Store};
+use super::{BulkValue, Entry, KvError, ListOptions, Operation, Page, PutOptions, Store};
 
 /// What a decorator does around one operation of the store inside it.
 pub(crate) trait Around: Send + Sync {
@@ -26,7 +26,7 @@ impl<A: Around, S: Store> Store for Decorated<A, S> {
         Box::pin(self.around.around(Operation::Get, key, async move || self.store.get(key).await))
     }
 
-    fn get_bulk<'a>(&'a self, keys: &'a [&'a str]) -> LocalBoxFuture<'a, Result<Vec<BulkEntry>, KvError>> {
+    fn get_bulk<'a>(&'a self, keys: &'a [&'a str]) -> LocalBoxFuture<'a, Result<Vec<BulkValue>, KvError>> {
         let first = keys.first().copied().unwrap_or_default();
         Box::pin(self.around.around(Operation::GetBulk, first, async move || self.store.get_bulk(keys).await))
     }

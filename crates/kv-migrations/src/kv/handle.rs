@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{BulkEntry, Entry, Keys, KvError, KvErrorKind, Operation, Put, Store, limits};
+use super::{BulkValue, Entry, Keys, KvError, KvErrorKind, Operation, Put, Store, limits};
 use crate::clock::{Clock, SystemClock};
 
 /// Reads and writes a KV namespace, and guards against what the raw binding does by accident: a put keeps metadata
@@ -85,21 +85,21 @@ impl Kv {
         })
     }
 
-    /// Many entries, each at the place of its key in `keys`. One operation for every 100 keys, and one more for each
-    /// key or value that a bulk get cannot read exactly (see [`BulkEntry::Unread`]).
-    pub async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Entry>>, KvError> {
-        let mut entries = Vec::with_capacity(keys.len());
+    /// Many values, each at the place of its key in `keys`. One operation for every 100 keys, and one more for each
+    /// key or value that a bulk get cannot read exactly (see [`BulkValue::Unread`]).
+    pub async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Vec<u8>>>, KvError> {
+        let mut values = Vec::with_capacity(keys.len());
         for keys in keys.chunks(limits::MAX_BULK_KEYS) {
             let bulk = self.store.get_bulk(keys).await?;
-            for (key, entry) in keys.iter().zip(bulk) {
-                entries.push(match entry {
-                    BulkEntry::Found(entry) => Some(entry),
-                    BulkEntry::Missing => None,
-                    BulkEntry::Unread => self.get(key).await?,
+            for (key, value) in keys.iter().zip(bulk) {
+                values.push(match value {
+                    BulkValue::Found(value) => Some(value),
+                    BulkValue::Missing => None,
+                    BulkValue::Unread => self.bytes(key).await?,
                 });
             }
         }
-        Ok(entries)
+        Ok(values)
     }
 
     /// Writes text or bytes. The entry keeps its metadata and expiration: see [`Put`].

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::{self, LocalBoxFuture};
 use serde_json::Value;
 
 use super::{
-    BulkEntry, Entry, Expiration, Key, KvError, ListOptions, Operation, Page, PutOptions, Store, limits,
+    BulkValue, Entry, Expiration, Key, KvError, ListOptions, Operation, Page, PutOptions, Store, limits,
 };
 use crate::clock::{Clock, SystemClock};
 
@@ -39,6 +40,7 @@ use crate::clock::{Clock, SystemClock};
 #[derive(Clone)]
 pub struct MemoryStore {
     entries: Arc<Mutex<BTreeMap<String, Stored>>>,
+    operations: Arc<AtomicU64>,
     clock: Arc<dyn Clock>,
 }
 
@@ -55,7 +57,7 @@ impl MemoryStore {
 
     /// An empty namespace whose entries expire by `clock`.
     pub fn with_clock(clock: impl Clock + 'static) -> Self {
-        Self { entries: Arc::default(), clock: Arc::new(clock) }
+        Self { entries: Arc::default(), operations: Arc::default(), clock: Arc::new(clock) }
     }
 
     /// The value of a key, for assertions.
@@ -69,6 +71,22 @@ impl MemoryStore {
         let entries = self.lock();
         let live = entries.iter().filter(|(_, stored)| stored.is_live(now));
         live.map(|(name, stored)| (stored.key(name), stored.entry.value.clone())).collect()
+    }
+
+    /// How many operations it has answered, refused ones included.
+    pub fn operations(&self) -> u64 {
+        self.operations.load(Ordering::Relaxed)
+    }
+
+    fn answer<'a, T: 'a>(
+        &self,
+        result: Result<T, String>,
+        operation: Operation,
+        key: &str,
+    ) -> LocalBoxFuture<'a, Result<T, KvError>> {
+        self.operations.fetch_add(1, Ordering::Relaxed);
+        let result = result.map_err(|message| KvError::refused(operation, key, message));
+        Box::pin(future::ready(result))
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Stored>> {
@@ -167,8 +185,11 @@ fn expiration_time(expiration: Option<Expiration>, now: u64) -> Result<Option<u6
         Some(Expiration::At(at)) => (at, at),
         Some(Expiration::After(seconds)) => (now.saturating_add(seconds), seconds),
     };
-    if at < now.saturating_add(limits::MIN_TTL_SECONDS) {
-        return Err(format!("400 Invalid expiration of {given}: it must lie at least 60 seconds ahead."));
+    let soonest = now.saturating_add(limits::MIN_TTL_SECONDS);
+    if !(soonest..=limits::MAX_EXPIRATION_SECONDS).contains(&at) {
+        return Err(format!(
+            "400 Invalid expiration of {given}: it must lie at least 60 seconds ahead, and before 2038."
+        ));
     }
     Ok(Some(at))
 }
@@ -195,22 +216,22 @@ impl fmt::Debug for MemoryStore {
 impl Store for MemoryStore {
     fn get<'a>(&'a self, key: &'a str) -> LocalBoxFuture<'a, Result<Option<Entry>, KvError>> {
         let result = check_key(key).map(|()| self.live(key).map(|(entry, _)| entry));
-        ready(result, Operation::Get, key)
+        self.answer(result, Operation::Get, key)
     }
 
-    fn get_bulk<'a>(&'a self, keys: &'a [&'a str]) -> LocalBoxFuture<'a, Result<Vec<BulkEntry>, KvError>> {
+    fn get_bulk<'a>(&'a self, keys: &'a [&'a str]) -> LocalBoxFuture<'a, Result<Vec<BulkValue>, KvError>> {
         let read = |key: &&str| match self.live(key) {
-            _ if is_left_out_by_bulk_get(key) => BulkEntry::Unread,
-            None => BulkEntry::Missing,
-            Some((entry, _)) if std::str::from_utf8(&entry.value).is_err() => BulkEntry::Unread,
-            Some((entry, _)) => BulkEntry::Found(entry),
+            _ if is_left_out_by_bulk_get(key) => BulkValue::Unread,
+            None => BulkValue::Missing,
+            Some((entry, _)) if std::str::from_utf8(&entry.value).is_err() => BulkValue::Unread,
+            Some((entry, _)) => BulkValue::Found(entry.value),
         };
         let result = if keys.len() > limits::MAX_BULK_KEYS {
             Err(format!("400 You can request a maximum of {} keys", limits::MAX_BULK_KEYS))
         } else {
             keys.iter().try_for_each(|key| check_key(key)).map(|()| keys.iter().map(read).collect())
         };
-        ready(result, Operation::GetBulk, keys.first().copied().unwrap_or_default())
+        self.answer(result, Operation::GetBulk, keys.first().copied().unwrap_or_default())
     }
 
     fn put<'a>(
@@ -219,24 +240,15 @@ impl Store for MemoryStore {
         value: &'a [u8],
         options: &'a PutOptions,
     ) -> LocalBoxFuture<'a, Result<(), KvError>> {
-        ready(self.write(key, value, options), Operation::Put, key)
+        self.answer(self.write(key, value, options), Operation::Put, key)
     }
 
     fn delete<'a>(&'a self, key: &'a str) -> LocalBoxFuture<'a, Result<(), KvError>> {
         let result = check_key(key).map(|()| drop(self.lock().remove(key)));
-        ready(result, Operation::Delete, key)
+        self.answer(result, Operation::Delete, key)
     }
 
     fn list<'a>(&'a self, options: ListOptions<'a>) -> LocalBoxFuture<'a, Result<Page, KvError>> {
-        ready(self.page(options), Operation::List, options.prefix)
+        self.answer(self.page(options), Operation::List, options.prefix)
     }
-}
-
-fn ready<'a, T: 'a>(
-    result: Result<T, String>,
-    operation: Operation,
-    key: &str,
-) -> LocalBoxFuture<'a, Result<T, KvError>> {
-    let result = result.map_err(|message| KvError::refused(operation, key, message));
-    Box::pin(future::ready(result))
 }

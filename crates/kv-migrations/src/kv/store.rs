@@ -22,6 +22,10 @@ pub mod limits {
     /// How far ahead an expiration must lie at least, in seconds.
     pub const MIN_TTL_SECONDS: u64 = 60;
 
+    /// The latest time at which an entry can expire, in seconds since 1970: in January 2038. The Workers runtime
+    /// refuses any later one.
+    pub const MAX_EXPIRATION_SECONDS: u64 = i32::MAX as u64;
+
     /// The most keys that one bulk get reads.
     pub const MAX_BULK_KEYS: usize = 100;
 
@@ -40,9 +44,9 @@ pub struct Entry {
 
 /// What a bulk get says of one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BulkEntry {
-    /// The entry, exactly as a single get would have read it.
-    Found(Entry),
+pub enum BulkValue {
+    /// The value, exactly as a single get would have read it.
+    Found(Vec<u8>),
     /// There is no such key.
     Missing,
     /// A bulk get cannot tell, or not exactly: only a single get can. Cloudflare leaves out keys like `1` and
@@ -84,7 +88,7 @@ pub struct ListOptions<'a> {
 /// When a value expires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expiration {
-    /// At this time, in seconds since 1970, at least 60 seconds ahead.
+    /// At this time, in seconds since 1970, at least 60 seconds ahead and before 2038.
     At(u64),
     /// So many seconds after it was written, at least 60.
     After(u64),
@@ -108,8 +112,9 @@ pub trait Store: Send + Sync {
     /// Reads one entry.
     fn get<'a>(&'a self, key: &'a str) -> LocalBoxFuture<'a, Result<Option<Entry>, KvError>>;
 
-    /// Reads up to 100 entries, and answers for each key at its place in `keys`.
-    fn get_bulk<'a>(&'a self, keys: &'a [&'a str]) -> LocalBoxFuture<'a, Result<Vec<BulkEntry>, KvError>>;
+    /// Reads up to 100 values, and answers for each key at its place in `keys`. Metadata is for a list to tell: with
+    /// it, `worker` 0.8.7 fails a bulk get in which one key is missing.
+    fn get_bulk<'a>(&'a self, keys: &'a [&'a str]) -> LocalBoxFuture<'a, Result<Vec<BulkValue>, KvError>>;
 
     /// Writes one entry, in place of the one that is there.
     fn put<'a>(
@@ -131,7 +136,7 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         (**self).get(key)
     }
 
-    fn get_bulk<'a>(&'a self, keys: &'a [&'a str]) -> LocalBoxFuture<'a, Result<Vec<BulkEntry>, KvError>> {
+    fn get_bulk<'a>(&'a self, keys: &'a [&'a str]) -> LocalBoxFuture<'a, Result<Vec<BulkValue>, KvError>> {
         (**self).get_bulk(keys)
     }
 

@@ -6,7 +6,7 @@ use worker::js_sys;
 use worker::kv::{KvError as WorkerError, KvStore};
 use worker::wasm_bindgen::{JsCast, JsValue};
 
-use super::{BulkEntry, Entry, Expiration, Key, KvError, ListOptions, Operation, Page, PutOptions, Store};
+use super::{BulkValue, Entry, Expiration, Key, KvError, ListOptions, Operation, Page, PutOptions, Store};
 
 /// What stands for bytes that are not UTF-8 where a value was read as text.
 const REPLACEMENT: char = '\u{FFFD}';
@@ -20,23 +20,18 @@ impl Store for KvStore {
         })
     }
 
-    fn get_bulk<'a>(&'a self, keys: &'a [&'a str]) -> LocalBoxFuture<'a, Result<Vec<BulkEntry>, KvError>> {
+    fn get_bulk<'a>(&'a self, keys: &'a [&'a str]) -> LocalBoxFuture<'a, Result<Vec<BulkValue>, KvError>> {
         Box::pin(async move {
             let first = keys.first().copied().unwrap_or_default();
-            let entries = KvStore::get_bulk(self, keys).text_with_metadata::<Value>().await;
-            let entries = entries.map_err(|error| refused(Operation::GetBulk, first, error))?;
-            Ok(keys
-                .iter()
-                .map(|key| match entries.get(*key) {
-                    None => BulkEntry::Unread,
-                    Some((None, _)) => BulkEntry::Missing,
-                    Some((Some(text), _)) if text.contains(REPLACEMENT) => BulkEntry::Unread,
-                    Some((Some(text), metadata)) => BulkEntry::Found(Entry {
-                        value: text.clone().into_bytes(),
-                        metadata: metadata.clone(),
-                    }),
-                })
-                .collect())
+            let values = KvStore::get_bulk(self, keys).text().await;
+            let mut values = values.map_err(|error| refused(Operation::GetBulk, first, error))?;
+            let value = |key: &&str| match values.remove(*key) {
+                None => BulkValue::Unread,
+                Some(None) => BulkValue::Missing,
+                Some(Some(text)) if text.contains(REPLACEMENT) => BulkValue::Unread,
+                Some(Some(text)) => BulkValue::Found(text.into_bytes()),
+            };
+            Ok(keys.iter().map(value).collect())
         })
     }
 

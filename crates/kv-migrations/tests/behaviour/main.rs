@@ -1,1 +1,13 @@
-fn main() {}
+//! What users of the crate rely on.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod conformance;
+mod costs;
+mod faults;
+mod kv;
+mod ledger;
+mod rollback;
+mod run;
+mod service;
+mod takeover;

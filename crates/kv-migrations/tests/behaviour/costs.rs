@@ -1,0 +1,66 @@
+//! What things cost, counted at the store: KV operations are limited, and paid for.
+
+use futures::executor::block_on;
+use kv_migrations::Migration;
+
+use crate::service::{Service, quiet};
+
+fn thousand() -> Vec<Migration> {
+    (0..1_000).map(|number| quiet(format!("{number:04}"))).collect()
+}
+
+/// How many operations `work` makes.
+fn operations<T>(service: &Service, work: impl Future<Output = T>) -> u64 {
+    let before = service.store.operations();
+    block_on(work);
+    service.store.operations() - before
+}
+
+#[test]
+fn a_thousand_applied_migrations_cost_one_operation_to_look_at() {
+    let service = Service::new();
+    service.migrate(thousand());
+    let runner = service.runner(thousand());
+    assert_eq!(operations(&service, runner.status()), 1, "status");
+    assert_eq!(operations(&service, runner.run_pending(&())), 1, "a run with nothing to do");
+    assert_eq!(operations(&service, runner.plan()), 1, "plan");
+    assert_eq!(operations(&service, runner.is_run("0500")), 1, "one of them");
+}
+
+#[test]
+fn markers_of_the_typescript_runner_cost_no_more() {
+    let service = Service::new();
+    for number in 0..1_000 {
+        let metadata = serde_json::json!({"runAt": "2026-11-22T10:48:28.706Z"});
+        service.put(&format!("migration_my-service_{number:04}"), "true", Some(metadata));
+    }
+    let runner = service.runner(thousand());
+    assert_eq!(operations(&service, runner.status()), 1);
+}
+
+#[test]
+fn markers_without_metadata_cost_one_more_for_every_hundred() {
+    let service = Service::new();
+    for number in 0..150 {
+        service.put(&format!("migration_my-service_{number:04}"), "true", None);
+    }
+    let runner = service.runner((0..150).map(|number| quiet(format!("{number:04}"))).collect());
+    assert_eq!(operations(&service, runner.status()), 3);
+}
+
+#[test]
+fn a_run_costs_its_migrations_and_one_for_each_marker() {
+    let service = Service::new();
+    let runner = service.runner(vec![quiet("001"), quiet("002")]);
+    assert_eq!(operations(&service, runner.run_pending(&())), 3);
+    assert_eq!(operations(&service, runner.is_run("001")), 1);
+}
+
+#[test]
+fn what_cannot_be_registered_costs_nothing() {
+    let service = Service::new();
+    let runner = kv_migrations::Runner::new(service.store.clone(), "", vec![quiet("001")]);
+    runner.expect_err("the prefix is empty");
+    let runner = service.runner(vec![quiet("001")]);
+    assert_eq!(operations(&service, runner.rollback("unknown", &())), 0);
+}

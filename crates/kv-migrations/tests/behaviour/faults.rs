@@ -1,0 +1,167 @@
+//! KV fails, or the process dies, at any operation: what the guarantees say then, and that the next run finishes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures::executor::block_on;
+use kv_migrations::Migration;
+use kv_migrations::kv::{Fault, faulty};
+use proptest::prelude::*;
+
+use crate::service::{Service, good, quiet};
+
+/// Three migrations of three operations each: the second is finished only with its last write.
+fn migrations() -> Vec<Migration> {
+    let steps = Migration::new("002", "In steps", async |kv, ()| {
+        for step in ["a", "b", "c"] {
+            kv.put(&format!("step/{step}"), "done").no_metadata().never_expires().await?;
+        }
+        Ok(())
+    });
+    vec![good("001"), steps, good("003")]
+}
+
+/// More operations than the run makes: a fault beyond them is none.
+const BEYOND: u64 = 16;
+
+fn is_applied(service: &Service, id: &str) -> bool {
+    service.text(&format!("migration_my-service_{id}")).as_deref() == Some("true")
+}
+
+fn is_finished(service: &Service, id: &str) -> bool {
+    let data: &[&str] = match id {
+        "002" => &["step/a", "step/b", "step/c"],
+        "001" => &["done/001"],
+        _ => &["done/003"],
+    };
+    data.iter().all(|key| service.text(key).is_some())
+}
+
+/// What must hold whenever a run has ended, however it did.
+fn check_guarantees(service: &Service, fault: Fault) {
+    let ids = ["001", "002", "003"];
+    for id in ids {
+        assert!(
+            !is_applied(service, id) || is_finished(service, id),
+            "{fault:?}: {id} is marked, but has not finished"
+        );
+    }
+    for pair in ids.windows(2) {
+        assert!(
+            is_finished(service, pair[0]) || !is_finished(service, pair[1]),
+            "{fault:?}: {} ran before {}",
+            pair[1],
+            pair[0]
+        );
+    }
+}
+
+fn run_with(fault: Fault) {
+    let service = Service::new();
+    let first =
+        block_on(service.runner_on(faulty(service.store.clone(), fault), migrations()).run_pending(&()));
+    check_guarantees(&service, fault);
+    let all = ["001", "002", "003"].iter().all(|id| is_applied(&service, id));
+    assert!(first.is_err() || all, "{fault:?}: the run said that all went well");
+
+    service.migrate(migrations());
+    for id in ["001", "002", "003"] {
+        assert!(
+            is_applied(&service, id) && is_finished(&service, id),
+            "{fault:?}: the next run left {id} undone"
+        );
+    }
+}
+
+#[test]
+fn a_refused_operation_at_any_point() {
+    (0..BEYOND).for_each(|operation| run_with(Fault::Refused(operation)));
+}
+
+#[test]
+fn a_lost_answer_at_any_point() {
+    (0..BEYOND).for_each(|operation| run_with(Fault::AnswerLost(operation)));
+}
+
+#[test]
+fn a_crash_at_any_point() {
+    (0..BEYOND).for_each(|operation| run_with(Fault::Crash(operation)));
+}
+
+proptest! {
+    #[test]
+    fn too_many_requests_for_a_few_seconds_go_unnoticed(from in 0..BEYOND, count in 1_u64..=4) {
+        let service = Service::new();
+        let store = faulty(service.store.clone(), Fault::TooManyRequests { from, count });
+        let report = block_on(service.runner_on(store, migrations()).run_pending(&()));
+        prop_assert_eq!(report.map_err(|error| error.to_string()).map(|report| report.ran.len()), Ok(3));
+    }
+
+    #[test]
+    fn several_runs_that_each_break_somewhere_get_there_in_the_end(
+        breaks in proptest::collection::vec(0..BEYOND, 0..6)
+    ) {
+        let service = Service::new();
+        for operation in breaks {
+            let fault = Fault::Crash(operation);
+            let store = faulty(service.store.clone(), fault);
+            let _ = block_on(service.runner_on(store, migrations()).run_pending(&()));
+            check_guarantees(&service, fault);
+        }
+        service.migrate(migrations());
+        for id in ["001", "002", "003"] {
+            prop_assert!(is_applied(&service, id) && is_finished(&service, id), "{} is undone", id);
+        }
+    }
+}
+
+#[test]
+fn too_many_requests_for_longer_fail_the_migration_and_are_not_retried_for_ever() {
+    let service = Service::new();
+    // The second operation is the marker's; what would record the failure is refused as well.
+    let store = faulty(service.store.clone(), Fault::TooManyRequests { from: 1, count: 100 });
+    let error = block_on(service.runner_on(store, vec![quiet("001")]).run_pending(&())).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "Migration 001 failed: it could not be marked as applied: KV put of `migration_my-service_001` failed: \
+         429 Too Many Requests"
+    );
+    assert!(!is_applied(&service, "001"));
+}
+
+#[test]
+fn a_rollback_that_breaks_anywhere_can_be_repeated() {
+    for operation in 0..4 {
+        for fault in [Fault::Refused(operation), Fault::AnswerLost(operation), Fault::Crash(operation)] {
+            let service = Service::new();
+            service.migrate(vec![good("001")]);
+            let store = faulty(service.store.clone(), fault);
+            let first = block_on(service.runner_on(store, vec![good("001")]).rollback("001", &()));
+            assert!(
+                is_applied(&service, "001") || !is_finished(&service, "001"),
+                "{fault:?}: unmarked, but not undone"
+            );
+            if first.is_err() && is_applied(&service, "001") {
+                block_on(service.runner(vec![good("001")]).rollback("001", &())).unwrap();
+            }
+            assert!(!is_applied(&service, "001") && !is_finished(&service, "001"), "{fault:?}");
+        }
+    }
+}
+
+#[test]
+fn an_up_that_was_not_marked_runs_again() {
+    let service = Service::new();
+    let times = Arc::new(AtomicU64::new(0));
+    let counting = || {
+        let times = times.clone();
+        Migration::new("001", "", async move |_, ()| {
+            times.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        })
+    };
+    let store = faulty(service.store.clone(), Fault::Crash(1));
+    block_on(service.runner_on(store, vec![counting()]).run_pending(&())).unwrap_err();
+    service.migrate(vec![counting()]);
+    assert_eq!(times.load(Ordering::Relaxed), 2, "at least once is what KV alone can give");
+}

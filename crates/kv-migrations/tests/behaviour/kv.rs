@@ -1,0 +1,163 @@
+//! The handle that migrations get: what it keeps, what it reads, and what it refuses to guess.
+
+use std::time::Duration;
+
+use futures::TryStreamExt;
+use futures::executor::block_on;
+use kv_migrations::clock::ManualClock;
+use kv_migrations::kv::{Entry, Expiration, Key, Kv, MemoryStore, PutOptions, Store};
+use serde_json::json;
+
+use crate::service::error_text;
+
+const SESSION: &str = "session_1";
+
+/// A session with metadata, that expires an hour from 1970.
+fn with_session() -> (MemoryStore, Kv) {
+    let store = MemoryStore::with_clock(ManualClock::default());
+    let options =
+        PutOptions { metadata: Some(json!({"schema": 1})), expiration: Some(Expiration::At(3_600)) };
+    block_on(store.put(SESSION, b"{}", &options)).unwrap();
+    (store.clone(), Kv::new(store))
+}
+
+fn session(store: &MemoryStore) -> (Key, Vec<u8>) {
+    store.entries().into_iter().find(|(key, _)| key.name == SESSION).expect("it is there")
+}
+
+#[test]
+fn a_new_value_keeps_metadata_and_expiration() {
+    let clock = ManualClock::default();
+    let store = MemoryStore::with_clock(clock);
+    let far = 2_114_380_800;
+    let options = PutOptions { metadata: Some(json!({"schema": 1})), expiration: Some(Expiration::At(far)) };
+    block_on(store.put(SESSION, b"old", &options)).unwrap();
+    let kv = Kv::new(store.clone());
+
+    block_on(async { kv.put(SESSION, "new").await }).unwrap();
+    let (key, value) = session(&store);
+    assert_eq!(
+        (key.metadata, key.expiration, value),
+        (Some(json!({"schema": 1})), Some(far), b"new".to_vec())
+    );
+
+    block_on(async { kv.put(SESSION, "newer").metadata(&2).await }).unwrap();
+    let (key, _) = session(&store);
+    assert_eq!((key.metadata, key.expiration), (Some(json!(2)), Some(far)), "only what was set is replaced");
+
+    block_on(async { kv.put(SESSION, "newest").no_metadata().never_expires().await }).unwrap();
+    let (key, _) = session(&store);
+    assert_eq!((key.metadata, key.expiration), (None, None));
+}
+
+#[test]
+fn a_longer_key_with_the_same_start_lends_nothing() {
+    let (store, kv) = with_session();
+    block_on(async { kv.put("session", "value").await }).unwrap();
+    let (key, _) = store.entries().into_iter().find(|(key, _)| key.name == "session").unwrap();
+    assert_eq!((key.metadata, key.expiration), (None, None));
+}
+
+#[test]
+fn keeping_costs_one_operation_more_and_setting_both_does_not() {
+    let store = MemoryStore::new();
+    let kv = Kv::new(store.clone());
+    block_on(async { kv.put("key", "value").await }).unwrap();
+    assert_eq!(store.operations(), 2);
+    block_on(async { kv.put("key", "value").no_metadata().never_expires().await }).unwrap();
+    assert_eq!(store.operations(), 3);
+}
+
+#[test]
+fn integers_beyond_two_to_the_53_stay_exact() {
+    let kv = Kv::new(MemoryStore::new());
+    let exact = [u64::MAX, (1 << 53) + 1];
+    block_on(async { kv.put_json("numbers", &exact).await }).unwrap();
+    assert_eq!(block_on(kv.json::<[u64; 2]>("numbers")).unwrap().unwrap(), exact);
+    assert_eq!(block_on(kv.text("numbers")).unwrap().unwrap(), "[18446744073709551615,9007199254740993]");
+}
+
+#[test]
+fn maps_and_nothing_are_stored_as_json() {
+    let kv = Kv::new(MemoryStore::new());
+    block_on(async {
+        kv.put_json("map", &std::collections::HashMap::from([("a", 1)])).await.unwrap();
+        kv.put_json("value", &json!({"a": [null]})).await.unwrap();
+        kv.put_json("none", &None::<u8>).await.unwrap();
+        assert_eq!(kv.text("map").await.unwrap().unwrap(), r#"{"a":1}"#);
+        assert_eq!(kv.text("value").await.unwrap().unwrap(), r#"{"a":[null]}"#);
+        assert_eq!(kv.text("none").await.unwrap().unwrap(), "null");
+    });
+}
+
+#[test]
+fn what_is_not_text_or_json_is_an_error_that_does_not_show_the_value() {
+    let kv = Kv::new(MemoryStore::new());
+    block_on(async {
+        kv.put("bytes", [0xFF, 0x00]).await.unwrap();
+        assert_eq!(kv.bytes("bytes").await.unwrap().unwrap(), [0xFF, 0x00]);
+        assert!(error_text(kv.text("bytes").await).contains("`bytes` is not UTF-8"));
+        kv.put("name", r#"{"name": "Ada"}"#).await.unwrap();
+        let error = error_text(kv.json::<u8>("name").await);
+        assert!(error.contains("`name`") && !error.contains("Ada"), "{error}");
+        let unwritable = std::collections::HashMap::from([((1, 2), 3)]);
+        let error = error_text(kv.put_json("map", &unwritable).await);
+        assert!(error.contains("cannot be written as JSON"), "{error}");
+        assert_eq!(kv.bytes("map").await.unwrap(), None, "nothing was written");
+    });
+}
+
+#[test]
+fn a_list_goes_on_to_its_last_page() {
+    let store = MemoryStore::new();
+    let kv = Kv::new(store.clone());
+    let names: Vec<String> = (0..2_500).map(|number| format!("user_{number:04}")).collect();
+    for name in &names {
+        block_on(store.put(name, b"", &PutOptions::default())).unwrap();
+    }
+    block_on(store.put("users", b"", &PutOptions::default())).unwrap();
+    let before = store.operations();
+    let listed: Vec<Key> = block_on(kv.list("user_").try_collect()).unwrap();
+    let listed: Vec<String> = listed.into_iter().map(|key| key.name).collect();
+    assert_eq!(listed, names);
+    assert_eq!(store.operations() - before, 3);
+}
+
+#[test]
+fn many_are_read_exactly_whatever_a_bulk_get_leaves_out() {
+    let store = MemoryStore::new();
+    let kv = Kv::new(store.clone());
+    let mut names: Vec<String> = (0..250).map(|number| format!("key_{number}")).collect();
+    names.extend(["1", "__proto__", "binary", "missing"].map(str::to_owned));
+    for name in names.iter().filter(|name| *name != "missing") {
+        let value: &[u8] = if name == "binary" { &[0xC3, 0x28] } else { name.as_bytes() };
+        block_on(store.put(name, value, &PutOptions::default())).unwrap();
+    }
+    let before = store.operations();
+    let keys: Vec<&str> = names.iter().map(String::as_str).collect();
+    let many = block_on(kv.get_many(&keys)).unwrap();
+    assert_eq!(store.operations() - before, 3 + 3, "three bulk gets, and three single ones");
+    for (key, found) in keys.iter().zip(many) {
+        assert_eq!(found, block_on(kv.bytes(key)).unwrap(), "{key}");
+    }
+}
+
+#[test]
+fn an_entry_about_to_expire_can_be_rewritten() {
+    let clock = ManualClock::default();
+    let store = MemoryStore::with_clock(clock.clone());
+    let options = PutOptions { metadata: None, expiration: Some(Expiration::At(100)) };
+    block_on(store.put("key", b"old", &options)).unwrap();
+    clock.advance(Duration::from_secs(90));
+
+    let runner = kv_migrations::Runner::new(
+        store.clone(),
+        "my-service",
+        vec![kv_migrations::Migration::new("001", "", async |kv, ()| Ok(kv.put("key", "new").await?))],
+    );
+    let runner = runner.unwrap().with_clock(std::sync::Arc::new(clock.clone()));
+    block_on(runner.run_pending(&())).unwrap();
+    assert_eq!(block_on(store.get("key")).unwrap(), Some(Entry { value: b"new".to_vec(), metadata: None }));
+    clock.advance(Duration::from_secs(71));
+    assert_eq!(store.value("key"), None, "it still expires");
+}

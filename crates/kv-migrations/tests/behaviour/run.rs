@@ -1,0 +1,194 @@
+//! A run: order, failures, reports, log lines, and one at a time.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::executor::block_on;
+use futures::future::{join, poll_immediate};
+use kv_migrations::{Error, Migration, RunLock, Stage, State};
+
+use crate::service::{Service, failing, failure, good, ids};
+
+#[test]
+fn migrations_run_in_the_order_of_their_registration() {
+    let order: Arc<Mutex<Vec<&str>>> = Arc::default();
+    let noting = |id: &'static str| {
+        let order = order.clone();
+        Migration::new(id, "", async move |_, ()| {
+            order.lock().expect("no test panics while it holds it").push(id);
+            Ok(())
+        })
+    };
+    let ran = Service::new().migrate(vec![noting("2"), noting("1"), noting("10")]);
+    assert_eq!(ran, ids(&["2", "1", "10"]));
+    assert_eq!(*order.lock().expect("no test panics while it holds it"), ["2", "1", "10"]);
+}
+
+#[test]
+fn what_has_run_is_skipped() {
+    let service = Service::new();
+    service.migrate(vec![good("001")]);
+    let report = block_on(service.runner(vec![good("001"), good("002")]).run_pending(&())).unwrap();
+    assert_eq!(report.ran, ids(&["002"]));
+    assert_eq!(report.skipped, ids(&["001"]));
+}
+
+#[test]
+fn a_run_stops_at_the_first_failure_and_the_next_one_retries_it() {
+    let service = Service::new();
+    service.migrate(vec![good("001")]);
+    let migrations = || vec![good("001"), good("002"), failing("003"), good("004")];
+
+    let failure = failure(block_on(service.runner(migrations()).run_pending(&())));
+    assert_eq!(failure.to_string(), "Migration 003 failed: boom");
+    assert_eq!((failure.id.as_str(), failure.stage), ("003", Stage::Up));
+    assert_eq!(failure.report.ran, ids(&["002"]));
+    assert_eq!(failure.report.skipped, ids(&["001"]));
+    assert_eq!(service.text("half").unwrap(), "done", "what it wrote stays");
+    assert_eq!(service.text("done/004"), None, "those behind it are not tried");
+    assert_ne!(service.text("migration_my-service_003").as_deref(), Some("true"));
+
+    let ran = service.migrate(vec![good("001"), good("002"), good("003"), good("004")]);
+    assert_eq!(ran, ids(&["003", "004"]));
+}
+
+#[test]
+fn status_tells_the_state_of_each_in_order() {
+    let service = Service::new();
+    let migrations = || vec![good("001"), failing("002"), crate::service::quiet("003")];
+    block_on(service.runner(migrations()).run_pending(&())).unwrap_err();
+
+    let status = block_on(service.runner(migrations()).status()).unwrap();
+    let states: Vec<_> = status.iter().map(|entry| (entry.id.as_str(), entry.run, entry.state)).collect();
+    assert_eq!(
+        states,
+        [("001", true, State::Applied), ("002", false, State::Failed), ("003", false, State::Pending)]
+    );
+    assert_eq!(status[0].run_at.as_deref(), Some(crate::service::START));
+    assert_eq!(status[1].error.as_deref(), Some("boom"));
+    assert_eq!(status[0].description.as_deref(), Some("Does 001"));
+    assert_eq!(status[2].description, None, "an empty description is none");
+    assert_eq!((status[0].reversible, status[1].reversible), (true, false));
+}
+
+#[test]
+fn a_pending_migration_before_an_applied_one_runs_and_is_flagged() {
+    let service = Service::new();
+    service.migrate(vec![good("001"), good("003")]);
+    let report =
+        block_on(service.runner(vec![good("001"), good("002"), good("003")]).run_pending(&())).unwrap();
+    assert_eq!(report.ran, ids(&["002"]));
+    assert_eq!(report.out_of_order, ids(&["002"]));
+}
+
+#[test]
+fn a_migration_that_is_applied_but_not_registered_is_flagged() {
+    let service = Service::new();
+    service.migrate(vec![good("001"), good("002")]);
+    let report = block_on(service.runner(vec![good("001")]).run_pending(&())).unwrap();
+    assert_eq!(report.missing, ids(&["002"]));
+}
+
+#[test]
+fn a_report_says_what_each_took() {
+    let service = Service::new();
+    let clock = service.clock.clone();
+    let slow = Migration::new("001", "", async move |kv, ()| {
+        clock.advance(Duration::from_millis(1_250));
+        kv.text("a").await?;
+        kv.text("b").await?;
+        Ok(())
+    });
+    let report = block_on(service.runner(vec![slow]).run_pending(&())).unwrap();
+    assert_eq!((report.details[0].duration_ms, report.details[0].operations), (1_250, 2));
+    assert_eq!(report.operations, 4, "two of its own, one to read the ledger, one to mark it");
+    let status = block_on(service.runner(vec![good("001")]).status()).unwrap();
+    assert_eq!((status[0].duration_ms, status[0].operations), (Some(1_250), Some(2)));
+}
+
+#[test]
+fn the_log_tells_what_happens() {
+    let service = Service::new();
+    block_on(service.runner(vec![good("001"), failing("002")]).run_pending(&())).unwrap_err();
+    assert_eq!(
+        service.log.lines(),
+        [
+            "[Migration] Running 001: Does 001",
+            "[Migration] ✓ Completed 001",
+            "[Migration] Running 002: Fails half-way",
+            "[Migration] ✗ Migration 002 failed: boom",
+        ]
+    );
+}
+
+#[test]
+fn a_failure_names_what_caused_it() {
+    let broken = Migration::new("001", "", async |kv, ()| {
+        kv.put("numbers", "[1, 2, \"hidden\"]").await?;
+        let _: Option<Vec<u64>> = kv.json("numbers").await?;
+        Ok(())
+    });
+    let failure = failure(block_on(Service::new().runner(vec![broken]).run_pending(&())));
+    assert_eq!(
+        failure.to_string(),
+        "Migration 001 failed: the value of `numbers` is not the JSON that was asked for: look at line 1, column \
+         15"
+    );
+}
+
+#[test]
+fn a_second_run_at_the_same_time_is_refused_and_changes_nothing() {
+    let service = Service::new();
+    let lock = RunLock::new();
+    // Both runners are the same process: they share the lock, but not the store's delay.
+    let outer = service.runner(vec![{
+        let (service, lock) = (service.clone(), lock.clone());
+        Migration::new("001", "", async move |_, ()| {
+            let second = service.runner(vec![good("002")]).with_lock(lock.clone());
+            let error = second.run_pending(&()).await.unwrap_err();
+            assert!(matches!(error, Error::RunInProgress { .. }), "{error:?}");
+            let error = second.rollback("002", &()).await.unwrap_err();
+            assert!(matches!(error, Error::RunInProgress { .. }), "{error:?}");
+            assert_eq!(second.status().await.unwrap()[0].state, State::Pending, "looking is always allowed");
+            let same = service.runner(vec![good("001")]).with_lock(lock.clone());
+            assert_eq!(same.status().await.unwrap()[0].state, State::Running);
+            Ok(())
+        })
+    }]);
+    block_on(outer.with_lock(lock.clone()).run_pending(&())).expect("the first run goes on");
+    assert_eq!(service.text("done/002"), None);
+    block_on(service.runner(vec![good("002")]).with_lock(lock).run_pending(&())).expect("it has ended");
+}
+
+#[test]
+fn a_run_that_comes_back_after_another_took_over_is_stopped() {
+    let service = Service::new();
+    let lock = RunLock::new();
+    let (wake, woken) = futures::channel::oneshot::channel::<()>();
+    let woken = Mutex::new(Some(woken));
+    let silent = Migration::new("001", "", async move |kv, ()| {
+        let woken = woken.lock().expect("no test panics while it holds it").take();
+        woken.expect("it runs once").await?;
+        kv.put("late", "write").await?;
+        Ok(())
+    });
+    let first = service.runner(vec![silent]).with_lock(lock.clone());
+    let second = service.runner(vec![good("001")]).with_lock(lock);
+
+    block_on(async {
+        let mut hung = Box::pin(first.run_pending(&()));
+        assert!(poll_immediate(&mut hung).await.is_none(), "it waits to be woken");
+        service.clock.advance(Duration::from_secs(59));
+        second.run_pending(&()).await.expect_err("the lease of the first run is not up yet");
+        service.clock.advance(Duration::from_secs(1));
+        second.run_pending(&()).await.expect("the lease is up");
+        let third = second.run_pending(&());
+        wake.send(()).expect("the first run waits for it");
+        let (hung, third) = join(hung, third).await;
+        let failure = failure(hung);
+        assert!(failure.reason.contains("another has taken its place"), "{}", failure.reason);
+        third.expect("the one that comes back holds no lock");
+    });
+    assert_eq!(service.text("late"), None, "it must not write beside the next run");
+    assert_eq!(service.text("migration_my-service_001").as_deref(), Some("true"), "nor undo its marker");
+}

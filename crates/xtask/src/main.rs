@@ -1,0 +1,83 @@
+//! `cargo xtask`: everything that a developer of kv-migrations runs. Each command first installs what it lacks.
+
+mod console;
+mod demo;
+mod dev;
+mod lint;
+mod lockfile;
+mod size;
+mod test;
+mod tools;
+mod workers;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::tools::WorkerToolchain;
+use crate::workers::{Profile, Worker};
+use crate::workspace::Workspace;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Builds, runs and checks kv-migrations")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run migrations with curl against a local Worker, and check every answer
+    Demo,
+    /// Serve an example with `wrangler dev`; its KV is kept between runs
+    Dev {
+        #[arg(default_value = "quickstart")]
+        example: String,
+        #[arg(long, default_value_t = 8787)]
+        port: u16,
+    },
+    /// Build an example into its directory `build`
+    Build {
+        example: String,
+        /// Compile fast rather than small
+        #[arg(long)]
+        dev: bool,
+    },
+    /// Run every test: of the crates, of their packages, and end to end in workerd
+    Test,
+    /// Check formatting, lints and documentation of every crate, natively and for WebAssembly
+    Lint,
+    /// Measure what mounting the routes adds to a Worker
+    Size,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: &Command) -> Result<()> {
+    let workspace = Workspace::open()?;
+    match command {
+        Command::Demo => demo::run(&workspace),
+        Command::Dev { example, port } => dev::run(&workspace, example, *port),
+        Command::Build { example, dev } => build(&workspace, example, *dev),
+        Command::Test => test::run(&workspace),
+        Command::Lint => lint::run(&workspace),
+        Command::Size => size::run(&workspace),
+    }
+}
+
+fn build(workspace: &Workspace, example: &str, dev: bool) -> Result<()> {
+    let worker = Worker::example(workspace, example)?;
+    let profile = if dev { Profile::Dev } else { Profile::Release };
+    let toolchain = WorkerToolchain::ensure(workspace)?;
+    worker.build(workspace, &toolchain, profile)
+}

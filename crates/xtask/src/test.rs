@@ -1,0 +1,71 @@
+//! `cargo xtask test`: every test that there is.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, ensure};
+use xshell::{Shell, cmd};
+
+use crate::console::heading;
+use crate::tools::WorkerToolchain;
+use crate::workers::{Profile, examples, test_workers};
+use crate::workspace::Workspace;
+
+pub(crate) fn run(workspace: &Workspace) -> Result<()> {
+    let toolchain = WorkerToolchain::ensure(workspace)?;
+    test_crates(&workspace.shell()?)?;
+    check_packages(&workspace.shell()?)?;
+    build_workers(workspace, &toolchain)?;
+    test_end_to_end(workspace)
+}
+
+fn test_crates(shell: &Shell) -> Result<()> {
+    heading("tests of kv-migrations");
+    cmd!(shell, "cargo test --package kv-migrations --features testing").quiet().run()?;
+    heading("tests of kv-migrations-routes");
+    cmd!(shell, "cargo test --package kv-migrations-routes").quiet().run()?;
+    heading("tests of xtask");
+    cmd!(shell, "cargo test --package xtask").quiet().run()?;
+    Ok(())
+}
+
+/// What is published must build by itself.
+fn check_packages(shell: &Shell) -> Result<()> {
+    heading("packages");
+    // Each compiles its crate from nothing: not in the way of other builds.
+    cmd!(shell, "cargo package --quiet --allow-dirty --package kv-migrations --package kv-migrations-routes")
+        .args(["--target-dir", "target/package-check"])
+        .quiet()
+        .run()?;
+    Ok(())
+}
+
+fn build_workers(workspace: &Workspace, toolchain: &WorkerToolchain) -> Result<()> {
+    heading("Workers");
+    for worker in examples(workspace)?.into_iter().chain(test_workers(workspace)?) {
+        worker.build(workspace, toolchain, Profile::Dev)?;
+    }
+    Ok(())
+}
+
+fn test_end_to_end(workspace: &Workspace) -> Result<()> {
+    heading("end to end in workerd");
+    let directory = workspace.end_to_end_tests();
+    let files = test_files(&directory)?;
+    ensure!(!files.is_empty(), "there is no *.test.mjs in {}", directory.display());
+    let shell = workspace.shell_in(&directory)?;
+    cmd!(shell, "node --test {files...}").quiet().run()?;
+    Ok(())
+}
+
+fn test_files(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.to_string_lossy().ends_with(".test.mjs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}

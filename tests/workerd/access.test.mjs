@@ -1,0 +1,73 @@
+// Who gets in: nobody, unless it was given.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { assertAnswer, assertProblem, serveSpecimen } from "./harness/client.mjs";
+
+const bearer = (token) => ({ authorization: `Bearer ${token}` });
+
+test("only the right token gets in", async (t) => {
+  const client = await serveSpecimen(t, { bindings: { MIGRATIONS_TOKEN: "correct-horse" } });
+  assertAnswer(await client.migrate(bearer("correct-horse")));
+  assertAnswer(await client.migrate({ authorization: "bearer correct-horse" }));
+  const wrong = {
+    "no header": null,
+    "an empty header": "",
+    "another scheme": "Basic correct-horse",
+    "the token alone": "correct-horse",
+    "no token": "Bearer ",
+    "a wrong token": "Bearer wrong",
+    "the start of the right one": "Bearer correct",
+    "the right one and more": "Bearer correct-horses",
+    "another case": "Bearer Correct-Horse",
+    "two tokens": "Bearer wrong, Bearer correct-horse",
+  };
+  for (const [name, authorization] of Object.entries(wrong)) {
+    const answer = await client.status({ authorization });
+    assertProblem(answer, 401, "unauthorized");
+    assert.match(answer.headers.get("www-authenticate"), /^Bearer realm="migrations"/, name);
+    assert.ok(!answer.text.includes("correct-horse"), "the secret is in no answer");
+  }
+});
+
+for (const [name, secret] of Object.entries({ missing: undefined, empty: "", blank: " \n" })) {
+  test(`with a secret that is ${name}, nobody gets in`, async (t) => {
+    const client = await serveSpecimen(t, { bindings: { MIGRATIONS_TOKEN: secret } });
+    for (const authorization of [null, "Bearer ", "Bearer dev-token", "Bearer undefined"]) {
+      const problem = assertProblem(await client.migrate({ authorization }), 403, "access-not-configured");
+      assert.match(problem.detail, /MIGRATIONS_TOKEN/);
+      assert.match(problem.help, /wrangler secret put/);
+    }
+    assertProblem(await client.status(), 403, "access-not-configured");
+    assertProblem(await client.rollback("001_first"), 403, "access-not-configured");
+    assert.deepEqual(await client.worker.dump(), []);
+  });
+}
+
+test("a secret of another name", async (t) => {
+  const client = await serveSpecimen(t, { bindings: { DEPLOY_KEY: "other" } });
+  assertAnswer(await client.status({ access: "DEPLOY_KEY", ...bearer("other") }));
+  assertProblem(await client.status({ access: "DEPLOY_KEY", ...bearer("dev-token") }), 401, "unauthorized");
+});
+
+test("two secrets, so that a token can be changed", async (t) => {
+  const client = await serveSpecimen(t, { bindings: { OLD: "old", NEW: "new" } });
+  assertAnswer(await client.status({ access: "OLD NEW", ...bearer("old") }));
+  assertAnswer(await client.status({ access: "OLD NEW", ...bearer("new") }));
+  assertAnswer(await client.status({ access: "UNSET NEW", ...bearer("new") }));
+  assertProblem(await client.status({ access: "OLD NEW", ...bearer("oldnew") }), 401, "unauthorized");
+  assertProblem(await client.status({ access: "UNSET", ...bearer("new") }), 403, "access-not-configured");
+});
+
+test("open access is a choice of its own", async (t) => {
+  const client = await serveSpecimen(t);
+  assertAnswer(await client.migrate({ access: "open", authorization: null }));
+  assertProblem(await client.migrate({ authorization: null }), 401, "unauthorized");
+});
+
+test("who has no access does not learn that the migrations are invalid", async (t) => {
+  const client = await serveSpecimen(t);
+  assertProblem(await client.status({ migrations: "duplicate", authorization: null }), 401, "unauthorized");
+  const problem = assertProblem(await client.status({ migrations: "duplicate" }), 500, "invalid-registration");
+  assert.match(problem.detail, /`001_first` is registered twice/);
+});

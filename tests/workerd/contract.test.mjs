@@ -1,0 +1,152 @@
+// Every row of docs/http-api.md, on both examples.
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+
+import { assertAnswer, assertProblem, recordedFields, serve } from "./harness/client.mjs";
+import { namespace, responses } from "./harness/fixtures.mjs";
+
+const FIRST = "001_add_feature";
+const SECOND = "002_with_args";
+
+for (const example of ["quickstart", "worker-router"]) {
+  describe(example, () => {
+    const start = (t) => serve(t, `examples/${example}`);
+
+    test("status lists what is registered, in order", async (t) => {
+      const client = await start(t);
+      const status = assertAnswer(await client.status());
+      assert.deepEqual(status, [
+        { id: FIRST, run: false, description: "Add new feature to system", state: "pending", reversible: true },
+        {
+          id: SECOND,
+          run: false,
+          description: "Migration that uses environment variables",
+          state: "pending",
+          reversible: false,
+        },
+      ]);
+    });
+
+    test("migrate runs what is pending, once", async (t) => {
+      const client = await start(t);
+      const first = assertAnswer(await client.migrate());
+      assert.deepEqual([first.ran, first.skipped], [[FIRST, SECOND], []]);
+      assert.deepEqual(first.details.map(({ id }) => id), [FIRST, SECOND]);
+      assert.equal(await client.value("feature_enabled"), "true");
+      assert.equal(await client.value("api_url"), "https://api.example.com");
+
+      const second = assertAnswer(await client.migrate());
+      assert.deepEqual([second.ran, second.skipped], [[], [FIRST, SECOND]]);
+      assert.equal(second.operations, 1, "one list");
+    });
+
+    test("status says when each was applied", async (t) => {
+      const client = await start(t);
+      const before = Date.now();
+      await client.migrate();
+      for (const entry of assertAnswer(await client.status())) {
+        assert.equal(entry.state, "applied");
+        assert.match(entry.runAt, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+        const runAt = Date.parse(entry.runAt);
+        assert.ok(before - 1000 <= runAt && runAt <= Date.now() + 1000, entry.runAt);
+      }
+    });
+
+    test("a status that is required to be up to date is 409 until it is", async (t) => {
+      const client = await start(t);
+      const pending = assertAnswer(await client.status({}, "?require=up-to-date"), 409);
+      assert.deepEqual(pending.map(({ run }) => run), [false, false]);
+      await client.migrate();
+      const applied = assertAnswer(await client.status({}, "?require=up-to-date"), 200);
+      assert.deepEqual(applied.map(({ run }) => run), [true, true]);
+    });
+
+    test("rollback makes the down and takes the marker away", async (t) => {
+      const client = await start(t);
+      await client.migrate();
+      const report = assertAnswer(await client.rollback(FIRST));
+      assert.equal(report.rolledBack, FIRST);
+      assert.equal(await client.value("feature_enabled"), null);
+      assert.equal(await client.value(`migration_my-service_${FIRST}`), null);
+      assert.deepEqual(assertAnswer(await client.migrate()).ran, [FIRST]);
+    });
+
+    test("rollback of what has not run is 409", async (t) => {
+      const problem = assertProblem(await (await start(t)).rollback(FIRST), 409, "not-run");
+      assert.equal(problem.detail, `Migration ${FIRST} has not been run - cannot rollback`);
+      assert.equal(problem.migration, FIRST);
+    });
+
+    test("rollback of what has no down is 409, and changes nothing", async (t) => {
+      const client = await start(t);
+      await client.migrate();
+      const before = await client.worker.dump();
+      const problem = assertProblem(await client.rollback(SECOND), 409, "irreversible");
+      assert.equal(problem.detail, `Migration ${SECOND} does not implement down() - cannot rollback`);
+      assert.deepEqual(await client.worker.dump(), before);
+    });
+
+    test("rollback of an unknown id is 404", async (t) => {
+      assertProblem(await (await start(t)).rollback("unknown"), 404, "unknown-migration");
+    });
+
+    test("the wrong method is 405 and says which is right", async (t) => {
+      const client = await start(t);
+      const rows = [
+        ["POST", "/migrations/status", "GET, HEAD"],
+        ["GET", "/migrate", "POST"],
+        ["DELETE", "/migrate", "POST"],
+        ["GET", `/migrations/${FIRST}/rollback`, "POST"],
+      ];
+      for (const [method, path, allow] of rows) {
+        const answer = await client.send(method, path);
+        assertProblem(answer, 405, "method-not-allowed");
+        assert.equal(answer.headers.get("allow"), allow, `${method} ${path}`);
+      }
+      assert.deepEqual(await client.worker.dump(), [], "nothing ran");
+    });
+
+    test("HEAD of a status is its head", async (t) => {
+      const client = await start(t);
+      const answer = await client.send("HEAD", "/migrations/status?require=up-to-date");
+      assert.deepEqual([answer.status, answer.text], [409, ""]);
+    });
+
+    test("a query that is not known is refused, and nothing runs", async (t) => {
+      const client = await start(t);
+      assertProblem(await client.status({}, "?require=up_to_date"), 400, "invalid-query");
+      assertProblem(await client.send("POST", "/migrate?dry-run=1"), 400, "invalid-query");
+      assert.deepEqual(await client.worker.dump(), []);
+    });
+
+    test("without access nothing is told and nothing is done", async (t) => {
+      const client = await start(t);
+      for (const [method, path] of [
+        ["GET", "/migrations/status"],
+        ["POST", "/migrate"],
+        ["POST", `/migrations/${FIRST}/rollback`],
+        ["POST", "/migrations/unknown/rollback"],
+        ["GET", "/migrate"],
+      ]) {
+        const answer = await client.send(method, path, { authorization: "Bearer wrong" });
+        assertProblem(answer, 401, "unauthorized");
+        assert.match(answer.headers.get("www-authenticate"), /^Bearer /);
+        assert.ok(!answer.text.includes(FIRST) && !answer.text.includes(SECOND), answer.text);
+      }
+      assert.deepEqual(await client.worker.dump(), []);
+    });
+
+    test("the service's own routes are as they were", async (t) => {
+      const client = await start(t);
+      const answer = await client.send("GET", "/", { authorization: null });
+      assert.deepEqual([answer.status, answer.text], [200, "my-service is up\n"]);
+      assert.equal((await client.send("GET", "/migrations/status/")).status, 404);
+      assert.equal((await client.send("GET", "/nothing")).status, 404);
+    });
+
+    test("a namespace of the TypeScript runner is taken over", async (t) => {
+      const client = await serve(t, `examples/${example}`, { namespace });
+      assert.deepEqual(recordedFields(assertAnswer(await client.status())), responses["GET /my-service/status"].body);
+    });
+  });
+}

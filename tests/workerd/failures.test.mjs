@@ -1,0 +1,94 @@
+// Migrations that fail, panic, or never come back.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { assertAnswer, assertProblem, serveSpecimen } from "./harness/client.mjs";
+
+const MENDED = { migrations: "mended" };
+const ALL = ["001_first", "002_second", "003_third"];
+
+test("a failing migration between two good ones, then mended", async (t) => {
+  const client = await serveSpecimen(t);
+  const problem = assertProblem(await client.migrate({ migrations: "failing" }), 500, "migration-failed");
+  assert.equal(problem.detail, "Migration 002_second failed: boom");
+  assert.deepEqual([problem.migration, problem.ran, problem.skipped], ["002_second", ["001_first"], []]);
+  assert.equal(await client.value("half"), "done", "what it wrote before it failed stays");
+  assert.equal(await client.value("done/003_third"), null, "what is behind it is not tried");
+  assert.equal(await client.isRunForTypeScript("002_second"), false);
+
+  const status = assertAnswer(await client.status({ migrations: "failing" }));
+  assert.deepEqual(status.map(({ state }) => state), ["applied", "failed", "pending"]);
+  assert.equal(status[1].error, "boom");
+
+  const again = assertProblem(await client.migrate({ migrations: "failing" }), 500, "migration-failed");
+  assert.deepEqual([again.ran, again.skipped], [[], ["001_first"]]);
+
+  const mended = assertAnswer(await client.migrate(MENDED));
+  assert.deepEqual([mended.ran, mended.skipped], [["002_second", "003_third"], ["001_first"]]);
+  assert.equal(await client.value("done/001_first"), "1", "it ran once");
+});
+
+test("a down that fails leaves the migration applied", async (t) => {
+  const client = await serveSpecimen(t);
+  const headers = { migrations: "failing-down" };
+  await client.migrate(headers);
+  const problem = assertProblem(await client.rollback("001_first", headers), 500, "rollback-failed");
+  assert.equal(problem.detail, "Rollback of migration 001_first failed: boom");
+  assert.equal(await client.isRunForTypeScript("001_first"), true);
+});
+
+test("a migration that is inserted before applied ones runs, and is flagged", async (t) => {
+  const client = await serveSpecimen(t);
+  await client.migrate(MENDED);
+  const report = assertAnswer(await client.migrate({ migrations: "inserted" }));
+  assert.deepEqual([report.ran, report.outOfOrder], [["001_inserted"], ["001_inserted"]]);
+  const removed = assertAnswer(await client.migrate({ migrations: "removed" }));
+  assert.deepEqual(removed.missing, ["001_inserted", "002_second"]);
+});
+
+test("a migration that panics fails its request, marks nothing, and the next request works", async (t) => {
+  const client = await serveSpecimen(t);
+  const answer = await client.migrate({ migrations: "panicking" });
+  assert.equal(answer.status, 500, answer.text);
+  assert.equal(await client.value("half"), "done", "it had begun");
+  assert.equal(await client.isRunForTypeScript("002_second"), false);
+
+  const status = assertAnswer(await client.status({ migrations: "panicking" }));
+  assert.deepEqual(status.map(({ run }) => run), [true, false, false]);
+  assert.deepEqual(assertAnswer(await client.migrate(MENDED)).ran, ["002_second", "003_third"]);
+});
+
+test("the guard of a run that never came back is free after its time", async (t) => {
+  const client = await serveSpecimen(t);
+  const stuck = await client.migrate({ migrations: "stuck" });
+  assert.notEqual(stuck.status, 200, stuck.text);
+  assert.equal(await client.value("half"), "done", "it had begun");
+
+  const running = assertAnswer(await client.status({ migrations: "stuck" }));
+  assert.deepEqual(running.map(({ state }) => state), ["applied", "running", "pending"]);
+  for (const answer of [
+    await client.migrate(MENDED),
+    await client.rollback("001_first", MENDED),
+    await client.migrate({ ...MENDED, "clock-ahead": "30" }),
+  ]) {
+    assertProblem(answer, 409, "run-in-progress");
+    const retryAfter = Number(answer.headers.get("retry-after"));
+    assert.ok(retryAfter >= 1 && retryAfter <= 60, `Retry-After: ${retryAfter}`);
+  }
+
+  const free = assertAnswer(await client.migrate({ ...MENDED, "clock-ahead": "61" }));
+  assert.deepEqual(free.ran, ["002_second", "003_third"]);
+  assert.deepEqual(assertAnswer(await client.migrate({ ...MENDED, "clock-ahead": "61" })).skipped, ALL);
+});
+
+test("a client that hangs up in the middle does not leave the door locked", async (t) => {
+  const client = await serveSpecimen(t);
+  const hangUp = new AbortController();
+  const hung = client.send("POST", "/migrate", { migrations: "slow" }, { signal: hangUp.signal });
+  while ((await client.value("half")) === null) await new Promise(setImmediate);
+  hangUp.abort();
+  await assert.rejects(hung, { name: "AbortError" });
+
+  const next = await client.migrate({ ...MENDED, "clock-ahead": "61" });
+  assert.deepEqual(assertAnswer(next).ran, ["002_second", "003_third"]);
+});

@@ -1,0 +1,101 @@
+import assert from "node:assert/strict";
+
+import { startWorker } from "./worker.mjs";
+
+/** The token that every Worker under test has, unless a test gives it another. */
+export const TOKEN = "dev-token";
+
+const BINDINGS = { MIGRATIONS_TOKEN: TOKEN, API_URL: "https://api.example.com" };
+
+/**
+ * Starts a Worker for one test, and stops it when the test ends.
+ *
+ * @param {import("node:test").TestContext} test
+ * @param {string} directory the Worker's crate, from the root of the repository
+ * @param {object} [options] those of `startWorker`; its `bindings` are added to the token and `API_URL`,
+ *   and one that is undefined is taken away
+ */
+export async function serve(test, directory, { bindings, ...options } = {}) {
+  const root = new URL("../../../", import.meta.url);
+  const worker = await startWorker(new URL(directory, root).pathname, {
+    bindings: without({ ...BINDINGS, ...bindings }, undefined),
+    ...options,
+  });
+  test.after(() => worker.stop());
+  return new Client(worker);
+}
+
+/** The Worker whose headers choose what it does: see `workers/specimen`. */
+export function serveSpecimen(test, options) {
+  return serve(test, "tests/workerd/workers/specimen", options);
+}
+
+function without(object, absent) {
+  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== absent));
+}
+
+class Client {
+  constructor(worker) {
+    this.worker = worker;
+  }
+
+  /** A request with the token, unless `headers` say otherwise; those that are null are not sent. */
+  async send(method, path, headers = {}, init = {}) {
+    const sent = without({ authorization: `Bearer ${TOKEN}`, ...headers }, null);
+    const response = await this.worker.fetch(path, { method, headers: sent, ...init });
+    const text = await response.text();
+    const type = response.headers.get("content-type") ?? "";
+    return {
+      status: response.status,
+      headers: response.headers,
+      text,
+      json: type.includes("json") && text !== "" ? JSON.parse(text) : undefined,
+    };
+  }
+
+  status(headers, query = "") {
+    return this.send("GET", `/migrations/status${query}`, headers);
+  }
+
+  migrate(headers) {
+    return this.send("POST", "/migrate", headers);
+  }
+
+  rollback(id, headers) {
+    return this.send("POST", `/migrations/${encodeURIComponent(id)}/rollback`, headers);
+  }
+
+  /** The value of a key as text, null if there is none. */
+  async value(key) {
+    return (await this.worker.kv()).get(key);
+  }
+
+  /** Whether a migration counts as run by the TypeScript runner's rule. */
+  async isRunForTypeScript(id, prefix = "my-service") {
+    return (await this.value(`migration_${prefix}_${id}`)) === "true";
+  }
+}
+
+/** Checks an answer that is an error, and gives its body. */
+export function assertProblem(answer, status, name) {
+  assert.equal(answer.status, status, answer.text);
+  assert.equal(answer.headers.get("content-type"), "application/problem+json");
+  assert.equal(answer.headers.get("cache-control"), "no-store");
+  assert.equal(answer.json.type, `urn:kv-migrations:problem:${name}`);
+  assert.equal(answer.json.status, status);
+  assert.ok(answer.json.title && answer.json.detail, "it has a title and a detail");
+  return answer.json;
+}
+
+/** Checks an answer that is not an error, and gives its body. */
+export function assertAnswer(answer, status = 200) {
+  assert.equal(answer.status, status, answer.text);
+  assert.equal(answer.headers.get("content-type"), "application/json");
+  assert.equal(answer.headers.get("cache-control"), "no-store");
+  return answer.json;
+}
+
+/** Those fields of a status that the TypeScript runner had too. */
+export function recordedFields(status) {
+  return status.map(({ id, run, description }) => ({ id, run, ...(description !== undefined && { description }) }));
+}

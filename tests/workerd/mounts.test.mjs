@@ -1,0 +1,36 @@
+// Where the routes can be mounted, and that what is not theirs passes through untouched.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { assertAnswer, assertProblem, serveSpecimen } from "./harness/client.mjs";
+
+const MOUNTS = ["bare /", "bare /admin", "bare /a/b", "layer /", "layer /admin", "layer /a/b", "around /", "around /a/b", "nest /admin", "nest /a/b"];
+
+for (const mount of MOUNTS) {
+  const [how, path] = mount.split(" ");
+  const base = path === "/" ? "" : path;
+
+  test(`mounted as ${mount}`, async (t) => {
+    const client = await serveSpecimen(t);
+    const headers = { mount };
+    const send = (method, path) => client.send(method, `${base}${path}`, headers);
+
+    assert.deepEqual(assertAnswer(await send("POST", "/migrate")).ran, ["001_first"]);
+    assert.equal(assertAnswer(await send("GET", "/migrations/status?require=up-to-date"))[0].run, true);
+    assert.equal(assertAnswer(await send("POST", "/migrations/001_first/rollback")).rolledBack, "001_first");
+    assertProblem(await send("GET", "/migrate"), 405, "method-not-allowed");
+
+    const before = await client.worker.dump();
+    for (const other of [`${base}/migrate/`, `${base || "/"}x/migrate`, `${base}/migrations`, "/other", "/"]) {
+      const answer = await client.send("POST", other, { ...headers, authorization: null }, { body: "as it was" });
+      const inside = how === "nest" && other.startsWith(`${base}/`);
+      if (how === "bare" || inside) assertProblem(answer, 404, "not-found");
+      else assert.equal(answer.text, `own POST ${other} as it was`);
+    }
+    if (base !== "") {
+      const { status, text } = await client.send("POST", "/migrate", headers);
+      assert.ok(status === 404 || text.startsWith("own "), "only below its path");
+    }
+    assert.deepEqual(await client.worker.dump(), before, "nothing ran");
+  });
+}
