@@ -3,6 +3,7 @@
 #![warn(missing_debug_implementations, unreachable_pub)]
 
 mod access;
+mod binding;
 mod body;
 mod environment;
 mod fetch;
@@ -22,3 +23,13 @@ pub use layer::WithMigrationRoutes;
 pub use namespace::Namespace;
 pub use routes::{MigrationRoutes, migration_routes, migration_routes_with_context};
 pub use service::ResponseFuture;
+
+/// The code in the README and in the guide compiles, and what it asserts holds.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../../../README.md")]
+    mod readme {}
+
+    #[doc = include_str!("../../../docs/guide.md")]
+    mod guide {}
+}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kv_migrations::kv::{MemoryStore, Store};
 use worker::kv::KvStore;
 
-use crate::environment::Binding;
+use crate::binding::Binding;
 
 /// A KV namespace: the name of a binding, looked up in the Worker's environment when it is needed, or a store that
 /// is handed over.
@@ -14,7 +14,14 @@ use crate::environment::Binding;
 pub struct Namespace {
     /// The binding's name, or nothing: what runs must not overlap on.
     pub(crate) name: String,
-    pub(crate) store: Arc<dyn Store>,
+    store: Arc<dyn Store>,
+}
+
+impl Namespace {
+    /// The store, for a [`Kv`](kv_migrations::kv::Kv) of your own on it.
+    pub fn store(&self) -> Arc<dyn Store> {
+        self.store.clone()
+    }
 }
 
 impl From<&str> for Namespace {

@@ -1,190 +1,212 @@
-//! Errors as answers: `application/problem+json` (RFC 9457).
+//! Errors as answers: problem details (RFC 9457). The kinds are listed in `docs/http-api.md`.
 
+#![allow(clippy::unnecessary_box_returns, reason = "a result is as large as its error")]
+
+use std::borrow::Cow;
 use std::time::Duration;
 
-use http::StatusCode;
-use kv_migrations::kv::KvErrorKind;
+use http::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use kv_migrations::kv::{KvError, KvErrorKind};
 use kv_migrations::{Error, Failure, Stage};
-use serde::Serialize;
 
 use crate::access::Denied;
 use crate::route::Route;
 
-/// An error as it is answered. Its `type` is stable: tools may rely on it.
-#[derive(Debug, Serialize)]
-pub(crate) struct Problem {
-    r#type: String,
-    title: &'static str,
-    #[serde(serialize_with = "as_number")]
-    pub(crate) status: StatusCode,
-    detail: String,
+/// What is the same for every problem of a kind.
+#[derive(Debug)]
+pub(crate) struct Kind {
+    /// The end of its `type`, on which tools may rely.
+    pub(crate) name: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) status: u16,
     /// What to do next.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    help: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    migration: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ran: Option<Vec<String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    skipped: Option<Vec<String>>,
-    /// Headers that belong to it.
-    #[serde(skip)]
-    pub(crate) headers: Vec<(http::HeaderName, String)>,
+    help: &'static str,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u16(status.as_u16())
+/// An error as it is answered.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    pub(crate) kind: &'static Kind,
+    pub(crate) detail: String,
+    pub(crate) help: Cow<'static, str>,
+    pub(crate) migration: Option<String>,
+    /// How far a run got: what ran, and what was skipped.
+    pub(crate) progress: Option<(Vec<String>, Vec<String>)>,
+    pub(crate) header: Option<(HeaderName, HeaderValue)>,
 }
 
 impl Problem {
-    fn new(status: StatusCode, name: &str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self {
-            r#type: format!("urn:kv-migrations:problem:{name}"),
-            title,
-            status,
+    fn new(kind: &'static Kind, detail: impl Into<String>) -> Box<Self> {
+        Box::new(Self {
+            kind,
             detail: detail.into(),
-            help: None,
+            help: kind.help.into(),
             migration: None,
-            ran: None,
-            skipped: None,
-            headers: Vec::new(),
-        }
+            progress: None,
+            header: None,
+        })
     }
 
-    fn with_help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+    fn about(mut self: Box<Self>, migration: String) -> Box<Self> {
+        self.migration = Some(migration);
         self
     }
 
-    fn about(mut self, migration: &str) -> Self {
-        self.migration = Some(migration.to_owned());
+    fn with_header(mut self: Box<Self>, name: HeaderName, value: HeaderValue) -> Box<Self> {
+        self.header = Some((name, value));
         self
     }
 
-    fn with_header(mut self, name: http::HeaderName, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
-        self
-    }
-
-    fn retry_after(self, after: Duration) -> Self {
+    /// In whole seconds, at least one.
+    fn retry_after(self: Box<Self>, after: Duration) -> Box<Self> {
         let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-        self.with_header(http::header::RETRY_AFTER, seconds.max(1).to_string())
+        self.with_header(RETRY_AFTER, seconds.max(1).into())
     }
 
-    pub(crate) fn not_found() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", "No migration route has this path.").with_help(
-            "The routes are GET /migrations/status, POST /migrate and POST /migrations/{id}/rollback, below the \
-             path that they are mounted at.",
-        )
+    pub(crate) fn not_found() -> Box<Self> {
+        const KIND: Kind = Kind {
+            name: "not-found",
+            title: "Not found",
+            status: 404,
+            help: "The routes are GET /migrations/status, POST /migrate and POST /migrations/{id}/rollback, below \
+                   the path that they are mounted at.",
+        };
+        Self::new(&KIND, "No migration route has this path.")
     }
 
-    pub(crate) fn method_not_allowed(route: &Route) -> Self {
+    pub(crate) fn method_not_allowed(route: &Route) -> Box<Self> {
+        const KIND: Kind =
+            Kind { name: "method-not-allowed", title: "Method not allowed", status: 405, help: "" };
         let allow = route.allow();
-        let detail = format!("This route takes {allow} only.");
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", detail)
-            .with_header(http::header::ALLOW, allow)
+        Self::new(&KIND, format!("This route takes {allow} only."))
+            .with_header(ALLOW, HeaderValue::from_static(allow))
     }
 
-    pub(crate) fn invalid_query(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "invalid-query", "Invalid query", detail).with_help(
-            "Nothing was done. GET /migrations/status takes ?require=up-to-date, the others nothing.",
-        )
+    pub(crate) fn invalid_query(detail: &str) -> Box<Self> {
+        const KIND: Kind =
+            Kind { name: "invalid-query", title: "Invalid query", status: 400, help: "Nothing was done." };
+        Self::new(&KIND, detail)
     }
 
     /// What the context, which only the service can make, failed with.
-    pub(crate) fn context(reason: &str) -> Self {
-        let detail = format!("The context of the migrations could not be made: {reason}");
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "context-failed", "No context", detail)
-            .with_help("Nothing was read or changed. Look at what the service gives the routes as context.")
+    pub(crate) fn context(reason: &str) -> Box<Self> {
+        const KIND: Kind = Kind {
+            name: "context-failed",
+            title: "No context",
+            status: 500,
+            help: "Nothing was read or changed. Look at what the service gives the routes as context.",
+        };
+        Self::new(&KIND, format!("The context of the migrations could not be made: {reason}"))
     }
 
-    fn failed(failure: Failure) -> Self {
-        let (name, title) = match failure.stage {
-            Stage::Down | Stage::Unrecord => ("rollback-failed", "Rollback failed"),
-            _ => ("migration-failed", "Migration failed"),
-        };
-        let status = StatusCode::INTERNAL_SERVER_ERROR;
-        let mut problem = Self::new(status, name, title, failure.to_string())
-            .with_help(failure.advice())
-            .about(&failure.id);
-        if name == "migration-failed" {
-            problem.ran = Some(failure.report.ran);
-            problem.skipped = Some(failure.report.skipped);
+    fn failed(failure: Failure) -> Box<Self> {
+        const MIGRATION: Kind =
+            Kind { name: "migration-failed", title: "Migration failed", status: 500, help: "" };
+        const ROLLBACK: Kind =
+            Kind { name: "rollback-failed", title: "Rollback failed", status: 500, help: "" };
+        let of_rollback = matches!(failure.stage, Stage::Down | Stage::Unrecord);
+        let mut problem = Self::new(if of_rollback { &ROLLBACK } else { &MIGRATION }, failure.to_string());
+        problem.help = failure.advice().into();
+        if !of_rollback {
+            problem.progress = Some((failure.report.ran, failure.report.skipped));
         }
-        problem
+        problem.about(failure.id)
+    }
+
+    fn ledger(error: &KvError, detail: String) -> Box<Self> {
+        const FAILED: Kind = Kind { name: "kv-failed", title: "KV failed", status: 500, help: "" };
+        const UNAVAILABLE: Kind =
+            Kind { name: "kv-unavailable", title: "KV unavailable", status: 503, help: "Try again." };
+        match error.kind() {
+            KvErrorKind::Superseded => Self::new(&RUN_IN_PROGRESS, detail),
+            _ if error.is_retryable() => Self::new(&UNAVAILABLE, detail).retry_after(Duration::from_secs(5)),
+            _ => Self::new(&FAILED, detail),
+        }
     }
 }
 
-impl From<Denied> for Problem {
+impl From<Denied> for Box<Problem> {
     fn from(denied: Denied) -> Self {
-        const UNAUTHORIZED: &str = "Unauthorized";
+        const NOT_CONFIGURED: Kind = Kind {
+            name: "access-not-configured",
+            title: "Access not configured",
+            status: 403,
+            help: "Set it with `npx wrangler secret put NAME` (or, for `wrangler dev`, in .dev.vars), and send it as \
+                   `Authorization: Bearer …`.",
+        };
+        const UNAUTHORIZED: Kind = Kind {
+            name: "unauthorized",
+            title: "Unauthorized",
+            status: 401,
+            help: "Send the token of the service as `Authorization: Bearer …`.",
+        };
         let (detail, challenge) = match denied {
             Denied::NotConfigured { secrets } => {
-                let (name, secrets) = ("access-not-configured", secrets.join("` or `"));
+                let secrets = secrets.join("` or `");
                 let detail =
                     format!("Nobody has access yet: the secret `{secrets}` is not set, or is empty.");
-                let help = "Set it with `npx wrangler secret put NAME` (or, for `wrangler dev`, in .dev.vars), and \
-                            send it as `Authorization: Bearer …`.";
-                return Self::new(StatusCode::FORBIDDEN, name, "Access not configured", detail)
-                    .with_help(help);
+                return Problem::new(&NOT_CONFIGURED, detail);
             }
             Denied::NoToken => ("A token is needed.", r#"Bearer realm="migrations""#),
             Denied::WrongToken => {
                 ("The token is not the right one.", r#"Bearer realm="migrations", error="invalid_token""#)
             }
         };
-        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", UNAUTHORIZED, detail)
-            .with_help("Send the secret of the service as `Authorization: Bearer …`.")
-            .with_header(http::header::WWW_AUTHENTICATE, challenge)
+        Problem::new(&UNAUTHORIZED, detail).with_header(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
     }
 }
 
-impl From<Error> for Problem {
+const RUN_IN_PROGRESS: Kind = Kind {
+    name: "run-in-progress",
+    title: "Run in progress",
+    status: 409,
+    help: "Try again when it has ended. A run that hangs is given up after 60 seconds.",
+};
+
+impl From<Error> for Box<Problem> {
     fn from(error: Error) -> Self {
+        const UNKNOWN: Kind = Kind {
+            name: "unknown-migration",
+            title: "Unknown migration",
+            status: 404,
+            help: "GET /migrations/status lists those that are registered.",
+        };
+        const NOT_RUN: Kind = Kind {
+            name: "not-run",
+            title: "Not run",
+            status: 409,
+            help: "Nothing was changed. If it ran a moment ago elsewhere in the world, KV can take a minute or more to \
+                   show it.",
+        };
+        const IRREVERSIBLE: Kind = Kind {
+            name: "irreversible",
+            title: "Irreversible",
+            status: 409,
+            help: "Nothing was changed. Write a new migration that takes back what this one did.",
+        };
+        const FOREIGN: Kind =
+            Kind { name: "foreign-marker", title: "Marker of another service", status: 409, help: "" };
+        const REGISTRATION: Kind = Kind {
+            name: "invalid-registration",
+            title: "Invalid registration",
+            status: 500,
+            help: "Nothing was read or changed. Mend the list of migrations, and deploy.",
+        };
+        const OTHER: Kind = Kind { name: "failed", title: "Failed", status: 500, help: "" };
+
         let detail = error.to_string();
         match error {
-            Error::Failed(failure) => Self::failed(*failure),
-            Error::UnknownMigration { id, .. } => {
-                Self::new(StatusCode::NOT_FOUND, "unknown-migration", "Unknown migration", detail)
-                    .about(&id)
-                    .with_help("GET /migrations/status lists those that are registered.")
-            }
-            Error::NotRun { id, .. } => {
-                Self::new(StatusCode::CONFLICT, "not-run", "Not run", detail).about(&id).with_help(
-                    "Nothing was changed. If it ran a moment ago elsewhere in the world, KV can take a minute or \
-                     more to show it.",
-                )
-            }
-            Error::Irreversible { id, .. } => {
-                Self::new(StatusCode::CONFLICT, "irreversible", "Irreversible", detail)
-                    .about(&id)
-                    .with_help("Nothing was changed. Write a new migration that takes back what this one did.")
-            }
+            Error::Failed(failure) => Problem::failed(*failure),
+            Error::UnknownMigration { id, .. } => Problem::new(&UNKNOWN, detail).about(id),
+            Error::NotRun { id, .. } => Problem::new(&NOT_RUN, detail).about(id),
+            Error::Irreversible { id, .. } => Problem::new(&IRREVERSIBLE, detail).about(id),
+            Error::ForeignMarker { id, .. } => Problem::new(&FOREIGN, detail).about(id),
             Error::RunInProgress { retry_after, .. } => {
-                Self::new(StatusCode::CONFLICT, "run-in-progress", "Run in progress", detail)
-                    .with_help("Try again when it has ended. A run that hangs is given up after 60 seconds.")
-                    .retry_after(retry_after)
+                Problem::new(&RUN_IN_PROGRESS, detail).retry_after(retry_after)
             }
-            Error::ForeignMarker { id, .. } => {
-                Self::new(StatusCode::CONFLICT, "foreign-marker", "Marker of another service", detail).about(&id)
-            }
-            Error::Registration(_) => Self::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "invalid-registration",
-                "Invalid registration",
-                detail,
-            )
-            .with_help("Nothing was read or changed. Mend the list of migrations, and deploy."),
-            Error::Ledger(error) if matches!(error.kind(), KvErrorKind::Superseded) => {
-                Self::new(StatusCode::CONFLICT, "run-in-progress", "Run in progress", detail)
-            }
-            Error::Ledger(error) if error.is_retryable() => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "kv-unavailable", "KV unavailable", detail)
-                    .with_help("Try again.")
-                    .retry_after(Duration::from_secs(5))
-            }
-            _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "kv-failed", "KV failed", detail),
+            Error::Ledger(error) => Problem::ledger(&error, detail),
+            Error::Registration(_) => Problem::new(&REGISTRATION, detail),
+            _ => Problem::new(&OTHER, detail),
         }
     }
 }

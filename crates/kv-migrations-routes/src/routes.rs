@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::{Method, Response, StatusCode};
-use kv_migrations::{BoxError, Migration, RegistrationError, Runner};
+use kv_migrations::{BoxError, Error, Migration, Runner};
 use worker::Env;
 
 use crate::access::Access;
@@ -24,7 +24,7 @@ use crate::route::{Route, base};
 /// markers from those of others in the same namespace, and must stay what it is for ever.
 ///
 /// As it stands it expects `Authorization: Bearer …` with the value of the secret `MIGRATIONS_TOKEN`. What is wrong
-/// with the migrations (see [`RegistrationError`]) is the answer to the first request of a caller with access.
+/// with the migrations (see [`kv_migrations::RegistrationError`]) is the answer to the first request of a caller with access.
 ///
 /// # Example
 /// ```no_run
@@ -83,11 +83,12 @@ pub fn migration_routes_with_context<C>(
     migrations: Vec<Migration<C>>,
     context: impl Fn() -> Result<C, BoxError> + Send + Sync + 'static,
 ) -> MigrationRoutes<C> {
-    let (namespace, prefix) = (kv_binding.into(), prefix.into());
-    let lock = run_lock(&namespace.name, &prefix);
     MigrationRoutes {
-        runner: Runner::new(namespace.store, prefix, migrations).map(|runner| runner.with_lock(lock)),
+        namespace: kv_binding.into(),
+        prefix: prefix.into(),
+        migrations: migrations.into(),
         context: Arc::new(context),
+        set_up: Arc::new(|runner| runner),
         access: Access::default(),
         base: String::new(),
     }
@@ -98,8 +99,11 @@ pub fn migration_routes_with_context<C>(
 ///
 /// Clones are the same routes.
 pub struct MigrationRoutes<C = Env> {
-    runner: Result<Runner<C>, RegistrationError>,
+    namespace: Namespace,
+    prefix: String,
+    migrations: Arc<[Migration<C>]>,
     context: Arc<dyn Fn() -> Result<C, BoxError> + Send + Sync>,
+    set_up: Arc<dyn Fn(Runner<C>) -> Runner<C> + Send + Sync>,
     access: Access,
     base: String,
 }
@@ -138,8 +142,8 @@ impl<C> MigrationRoutes<C> {
 
     /// The same with the runner set up further: its clock, its log.
     #[must_use]
-    pub fn with_runner(mut self, set_up: impl FnOnce(Runner<C>) -> Runner<C>) -> Self {
-        self.runner = self.runner.map(set_up);
+    pub fn with_runner(mut self, set_up: impl Fn(Runner<C>) -> Runner<C> + Send + Sync + 'static) -> Self {
+        self.set_up = Arc::new(set_up);
         self
     }
 
@@ -157,13 +161,13 @@ impl<C> MigrationRoutes<C> {
         response
     }
 
-    async fn result(&self, route: Route, head: &Head) -> Result<Response<Body>, Problem> {
+    async fn result(&self, route: Route, head: &Head) -> Result<Response<Body>, Box<Problem>> {
         self.access.check(&head.authorization, secret)?;
         if !route.takes(&head.method) {
             return Err(Problem::method_not_allowed(&route));
         }
         let query = Query::of(&route, head.uri.query())?;
-        let runner = self.runner.as_ref().map_err(|error| kv_migrations::Error::from(error.clone()))?;
+        let runner = self.runner()?;
         match route {
             Route::Status => {
                 let status = runner.status().await?;
@@ -182,7 +186,15 @@ impl<C> MigrationRoutes<C> {
         }
     }
 
-    fn make_context(&self) -> Result<C, Problem> {
+    /// Made for the request that needs it: for all others, mounting costs no check of the migrations.
+    fn runner(&self) -> Result<Runner<C>, Box<Problem>> {
+        let migrations = self.migrations.clone();
+        let runner =
+            Runner::new(self.namespace.store(), self.prefix.clone(), migrations).map_err(Error::from)?;
+        Ok((self.set_up)(runner.with_lock(run_lock(&self.namespace.name, &self.prefix))))
+    }
+
+    fn make_context(&self) -> Result<C, Box<Problem>> {
         (self.context)().map_err(|error| Problem::context(&error.to_string()))
     }
 }
@@ -190,8 +202,11 @@ impl<C> MigrationRoutes<C> {
 impl<C> Clone for MigrationRoutes<C> {
     fn clone(&self) -> Self {
         Self {
-            runner: self.runner.clone(),
+            namespace: self.namespace.clone(),
+            prefix: self.prefix.clone(),
+            migrations: self.migrations.clone(),
             context: self.context.clone(),
+            set_up: self.set_up.clone(),
             access: self.access.clone(),
             base: self.base.clone(),
         }
@@ -201,7 +216,9 @@ impl<C> Clone for MigrationRoutes<C> {
 impl<C> fmt::Debug for MigrationRoutes<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MigrationRoutes")
-            .field("runner", &self.runner)
+            .field("namespace", &self.namespace)
+            .field("prefix", &self.prefix)
+            .field("migrations", &self.migrations)
             .field("access", &self.access)
             .field("base", &self.base)
             .finish_non_exhaustive()

@@ -96,5 +96,5 @@ pub(crate) fn iso8601(time: DateTime<Utc>) -> String {
 
 /// Milliseconds from `start` to `end`, 0 if the clock was set back between them.
 pub(crate) fn milliseconds_between(start: DateTime<Utc>, end: DateTime<Utc>) -> u64 {
-    u64::try_from((end - start).num_milliseconds()).unwrap_or(0)
+    u64::try_from(end.timestamp_millis().saturating_sub(start.timestamp_millis())).unwrap_or(0)
 }

@@ -140,7 +140,7 @@ impl fmt::Display for Error {
                  the same key. Nothing was changed. Rename the migration, or one of the prefixes"
             ),
             Self::UnknownMigration { id } => {
-                write!(f, "Migration {} is not registered - cannot rollback", id.escape_debug())
+                write!(f, "Migration {id:?} is not registered - cannot rollback")
             }
             Self::NotRun { id } => write!(f, "Migration {id} has not been run - cannot rollback"),
             Self::Irreversible { id } => {
@@ -168,13 +168,13 @@ impl From<RegistrationError> for Error {
     }
 }
 
-/// The text of an error and of what caused it, each once: many errors say their cause themselves.
+/// The text of an error and of what caused it, each once: many errors end with their cause's text.
 pub(crate) fn reason(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
         let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
+        if !text.ends_with(&cause_text) {
             text = format!("{text}: {cause_text}");
         }
         source = cause.source();

@@ -1,5 +1,6 @@
 //! Which strings can be the id of a migration, decided where the id is written down: in a constant, if it is one.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// The longest key that KV takes, in bytes.
@@ -57,6 +58,13 @@ pub(crate) const fn check(id: &str) -> Result<(), InvalidId> {
         _ if has_control_character(bytes) => Err(InvalidId::ControlCharacter),
         _ => Ok(()),
     }
+}
+
+/// Ids to be looked up. One by one, as collecting them would bring a sort into every user's wasm.
+pub(crate) fn set<'a>(ids: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
+    let mut set = BTreeSet::new();
+    set.extend(ids);
+    set
 }
 
 const fn has_control_character(mut bytes: &[u8]) -> bool {

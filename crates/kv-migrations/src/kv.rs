@@ -3,12 +3,12 @@
 //! [`Kv`] is what callers use, [`Store`] what implementers write. Between the two stand decorators, each a store
 //! around a store: they count operations, retry what may be retried, and stop a run that has lost its lease.
 
-mod around;
 mod counted;
 mod error;
 mod handle;
 mod listing;
 mod memory;
+mod metadata;
 mod put;
 mod retried;
 mod store;
@@ -20,7 +20,6 @@ pub mod conformance;
 #[cfg(feature = "testing")]
 mod faulty;
 
-pub(crate) use around::{Around, Decorated};
 pub(crate) use counted::{Counted, Counter};
 pub use error::{KvError, KvErrorKind, Operation};
 #[cfg(feature = "testing")]
@@ -28,6 +27,11 @@ pub use faulty::{Fault, faulty};
 pub use handle::Kv;
 pub use listing::Keys;
 pub use memory::MemoryStore;
+pub(crate) use metadata::Fields as MetadataFields;
+pub use metadata::Metadata;
 pub use put::Put;
 pub(crate) use retried::Retried;
-pub use store::{BulkValue, Entry, Expiration, Key, ListOptions, Page, PutOptions, Store, limits};
+pub use store::{
+    Answer, BulkValue, Entry, Expiration, Key, ListOptions, Page, PutOptions, Request, Store, StoreExt,
+    limits,
+};

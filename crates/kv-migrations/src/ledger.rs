@@ -7,12 +7,12 @@
 
 mod marker;
 
-use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::kv::{Kv, KvError, PutOptions, Store};
+use crate::id;
+use crate::kv::{Kv, KvError, Metadata, PutOptions, Store, StoreExt};
 pub(crate) use marker::{Applied, Marker};
 use marker::{Reading, encode_applied, encode_failed};
 
@@ -28,12 +28,15 @@ pub(crate) struct Ledger {
 
 /// The ledger as it was read: every marker of a registered migration, and those of ours that no registered
 /// migration has.
+///
+/// By id, in the order of its bytes.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct Entries(BTreeMap<String, Marker>);
+pub(crate) struct Entries(Vec<(String, Marker)>);
 
 impl Entries {
     pub(crate) fn get(&self, id: &str) -> Option<&Marker> {
-        self.0.get(id)
+        let index = self.0.binary_search_by(|(other, _)| other.as_str().cmp(id)).ok()?;
+        self.0.get(index).map(|(_, marker)| marker)
     }
 
     pub(crate) fn is_applied(&self, id: &str) -> bool {
@@ -41,13 +44,15 @@ impl Entries {
     }
 
     pub(crate) fn applied_ids(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str).filter(|id| self.is_applied(id))
+        let applied = self.0.iter().filter(|(_, marker)| matches!(marker, Marker::Applied(_)));
+        applied.map(|(id, _)| id.as_str())
     }
 }
 
+#[cfg(test)]
 impl FromIterator<(String, Marker)> for Entries {
     fn from_iter<I: IntoIterator<Item = (String, Marker)>>(markers: I) -> Self {
-        Self(markers.into_iter().collect())
+        Self(markers.into_iter().collect::<std::collections::BTreeMap<_, _>>().into_iter().collect())
     }
 }
 
@@ -65,12 +70,11 @@ impl Ledger {
     /// The keys of a service whose prefix goes on where ours ends begin like ours (`auth_v2` beside `auth`). So a
     /// marker counts if a registered migration has its id, or if it says itself that it is ours.
     pub(crate) async fn read<'a>(&self, registered: impl Iterator<Item = &'a str>) -> Result<Entries, Error> {
-        let registered: HashSet<&str> = registered.collect();
+        let registered = id::set(registered);
         let start = self.key("");
-        let mut entries = BTreeMap::new();
-        let mut untold = Vec::new();
-        let mut markers = self.kv.list(&start);
-        while let Some(key) = markers.next().await.map_err(Error::Ledger)? {
+        let mut markers = Vec::new();
+        let mut keys = self.kv.list(&start);
+        while let Some(key) = keys.next().await.map_err(Error::Ledger)? {
             let Some(id) = key.name.strip_prefix(&start) else { continue };
             let reading = Reading::of(key.metadata.as_ref());
             if registered.contains(id) {
@@ -78,21 +82,26 @@ impl Ledger {
             } else if reading.prefix.as_deref() != Some(&self.prefix) {
                 continue;
             }
-            match reading.marker {
-                Some(marker) => drop(entries.insert(id.to_owned(), marker)),
-                None => untold.push(key.name),
+            markers.push((id.to_owned(), reading.marker));
+        }
+        self.ask_values(&mut markers).await.map_err(Error::Ledger)?;
+        let known = markers.into_iter().filter_map(|(id, marker)| Some((id, marker?)));
+        // A list is in the order of the keys, which all begin alike.
+        Ok(Entries(known.collect()))
+    }
+
+    /// For the markers whose metadata does not tell, their values do.
+    async fn ask_values(&self, markers: &mut [(String, Option<Marker>)]) -> Result<(), KvError> {
+        let untold: Vec<_> = markers.iter_mut().filter(|(_, marker)| marker.is_none()).collect();
+        let keys: Vec<String> = untold.iter().map(|(id, _)| self.key(id)).collect();
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let values = self.kv.get_many(&keys).await?;
+        for ((_, marker), value) in untold.into_iter().zip(values) {
+            if value.as_deref() == Some(APPLIED) {
+                *marker = Some(Marker::Applied(Applied::default()));
             }
         }
-        let names: Vec<&str> = untold.iter().map(String::as_str).collect();
-        let values = self.kv.get_many(&names).await.map_err(Error::Ledger)?;
-        for (name, value) in names.iter().zip(values) {
-            if let Some(id) = name.strip_prefix(&start)
-                && value.as_deref() == Some(APPLIED)
-            {
-                entries.insert(id.to_owned(), Marker::Applied(Applied::default()));
-            }
-        }
-        Ok(Entries(entries))
+        Ok(())
     }
 
     /// Whether one migration is applied. One operation.
@@ -110,7 +119,7 @@ impl Ledger {
         self.write(id, FAILED, encode_failed(&self.prefix, at, reason)).await
     }
 
-    async fn write(&self, id: &str, value: &[u8], metadata: serde_json::Value) -> Result<(), KvError> {
+    async fn write(&self, id: &str, value: &[u8], metadata: Metadata) -> Result<(), KvError> {
         let options = PutOptions { metadata: Some(metadata), expiration: None };
         self.kv.store().put(&self.key(id), value, &options).await
     }

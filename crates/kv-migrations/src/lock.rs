@@ -1,13 +1,15 @@
 //! At most one run at a time in one process, which for a Worker is one isolate.
 
 use std::fmt;
+use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
+use futures_util::future::LocalBoxFuture;
 
-use crate::clock::Clock;
-use crate::kv::{Around, KvError, KvErrorKind, Operation};
+use crate::clock::{Clock, milliseconds_between};
+use crate::kv::{Answer, KvError, KvErrorKind, Request, Store};
 
 /// How long a run may go without a KV operation before its lease is up.
 const LEASE: Duration = Duration::from_mins(1);
@@ -29,7 +31,8 @@ pub struct RunLock {
 #[derive(Debug)]
 struct Lease {
     holder: Arc<()>,
-    until: DateTime<Utc>,
+    /// The last sign of life.
+    renewed: DateTime<Utc>,
     migration: Option<String>,
 }
 
@@ -43,20 +46,18 @@ impl RunLock {
     pub(crate) fn acquire(&self, clock: &Arc<dyn Clock>) -> Result<Claim, Duration> {
         let now = clock.now();
         let mut lease = self.lease();
-        if let Some(left) = lease.as_ref().and_then(|lease| (lease.until - now).to_std().ok())
-            && !left.is_zero()
-        {
+        if let Some(left) = lease.as_ref().and_then(|lease| lease.left(now)) {
             return Err(left);
         }
         let holder = Arc::new(());
-        *lease = Some(Lease { holder: holder.clone(), until: end_of_lease(now), migration: None });
+        *lease = Some(Lease { holder: holder.clone(), renewed: now, migration: None });
         Ok(Claim { lock: self.clone(), clock: clock.clone(), holder })
     }
 
     /// The migration whose `up` or `down` runs at this moment under this lock.
     pub(crate) fn running(&self, clock: &dyn Clock) -> Option<String> {
         let lease = self.lease();
-        lease.as_ref().filter(|lease| clock.now() < lease.until)?.migration.clone()
+        lease.as_ref().filter(|lease| lease.left(clock.now()).is_some())?.migration.clone()
     }
 
     fn lease(&self) -> MutexGuard<'_, Option<Lease>> {
@@ -64,8 +65,12 @@ impl RunLock {
     }
 }
 
-fn end_of_lease(now: DateTime<Utc>) -> DateTime<Utc> {
-    now + TimeDelta::from_std(LEASE).unwrap_or_default()
+impl Lease {
+    /// How long it still lasts, if it does.
+    fn left(&self, now: DateTime<Utc>) -> Option<Duration> {
+        let silent = Duration::from_millis(milliseconds_between(self.renewed, now));
+        LEASE.checked_sub(silent).filter(|left| !left.is_zero())
+    }
 }
 
 /// The right to run, until it is dropped or up.
@@ -89,7 +94,7 @@ impl Claim {
 
     /// Whether the lease is still this run's; if so, it now lasts anew.
     fn renew(&self) -> bool {
-        self.with_lease(|lease| lease.until = end_of_lease(self.clock.now()))
+        self.with_lease(|lease| lease.renewed = self.clock.now())
     }
 
     fn with_lease(&self, change: impl FnOnce(&mut Lease)) -> bool {
@@ -113,16 +118,19 @@ impl Drop for Claim {
 }
 
 /// Renews the lease before each operation, and sends none when it has gone to another run.
-pub(crate) struct Claimed(pub(crate) Arc<Claim>);
+pub(crate) struct Claimed<S> {
+    pub(crate) claim: Arc<Claim>,
+    pub(crate) store: S,
+}
 
-impl Around for Claimed {
-    async fn around<T>(
-        &self,
-        operation: Operation,
-        key: &str,
-        call: impl AsyncFn() -> Result<T, KvError>,
-    ) -> Result<T, KvError> {
-        if self.0.renew() { call().await } else { Err(KvError::new(operation, key, KvErrorKind::Superseded)) }
+impl<S: Store> Store for Claimed<S> {
+    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+        if self.claim.renew() {
+            self.store.call(request)
+        } else {
+            let superseded = KvError::new(request.operation(), request.key(), KvErrorKind::Superseded);
+            Box::pin(ready(Err(superseded)))
+        }
     }
 }
 

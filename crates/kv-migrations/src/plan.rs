@@ -1,5 +1,6 @@
 //! What is to be done: pure, from what is registered and what the ledger says.
 
+use crate::id;
 use crate::ledger::Entries;
 
 /// The steps of a run, and what is odd about them.
@@ -63,7 +64,7 @@ fn out_of_order(steps: &[Step]) -> Vec<Finding> {
 }
 
 fn missing(steps: &[Step], ledger: &Entries) -> Vec<Finding> {
-    let registered: std::collections::HashSet<&str> = steps.iter().map(|step| step.id.as_str()).collect();
+    let registered = id::set(steps.iter().map(|step| step.id.as_str()));
     let gone = ledger.applied_ids().filter(|id| !registered.contains(id));
     gone.map(|id| Finding::Missing(id.to_owned())).collect()
 }

@@ -1,7 +1,8 @@
 //! The migrations of a service as they were registered: checked once, before anything runs.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::id::{self, InvalidId, MARKER_KEY_OVERHEAD, MAX_KEY_BYTES};
 use crate::migration::Migration;
@@ -50,13 +51,11 @@ impl fmt::Display for RegistrationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::InvalidPrefix { prefix, reason } => {
-                write!(f, "`{}` cannot be a service's prefix: {reason}", prefix.escape_debug())
+                write!(f, "{prefix:?} cannot be a service's prefix: {reason}")
             }
-            Self::InvalidId { id, position, reason } => write!(
-                f,
-                "`{}` (number {position} of the registered migrations) cannot be an id: {reason}",
-                id.escape_debug()
-            ),
+            Self::InvalidId { id, position, reason } => {
+                write!(f, "{id:?} (number {position} of the registered migrations) cannot be an id: {reason}")
+            }
             Self::KeyTooLong { id, bytes } => write!(
                 f,
                 "the key of the marker of `{id}` would be {bytes} bytes long, and KV takes {MAX_KEY_BYTES}: \
@@ -76,15 +75,21 @@ impl std::error::Error for RegistrationError {}
 /// An ordered list of migrations that can be run for a service.
 pub(crate) struct Registered<C> {
     prefix: String,
-    migrations: Vec<Migration<C>>,
+    migrations: Arc<[Migration<C>]>,
+}
+
+impl<C> Clone for Registered<C> {
+    fn clone(&self) -> Self {
+        Self { prefix: self.prefix.clone(), migrations: self.migrations.clone() }
+    }
 }
 
 impl<C> Registered<C> {
-    pub(crate) fn new(prefix: String, migrations: Vec<Migration<C>>) -> Result<Self, RegistrationError> {
+    pub(crate) fn new(prefix: String, migrations: Arc<[Migration<C>]>) -> Result<Self, RegistrationError> {
         if let Err(reason) = id::check(&prefix) {
             return Err(RegistrationError::InvalidPrefix { prefix, reason });
         }
-        let mut ids = HashSet::with_capacity(migrations.len());
+        let mut ids = BTreeSet::new();
         for (index, migration) in migrations.iter().enumerate() {
             let (id, position) = (migration.id(), index + 1);
             if let Err(reason) = id::check(id) {
@@ -124,7 +129,7 @@ mod tests {
     use super::*;
 
     fn register(prefix: &str, ids: &[&str]) -> Result<(), RegistrationError> {
-        let migration = |id: &&str| Migration::new((*id).to_owned(), "", async |_, _: &()| Ok(()));
+        let migration = |id: &&str| Migration::new((*id).to_owned(), "", async |_, ()| Ok(()));
         Registered::new(prefix.to_owned(), ids.iter().map(migration).collect()).map(drop)
     }
 
@@ -142,13 +147,13 @@ mod tests {
     fn a_refusal_says_which_migration_and_why() {
         assert_eq!(
             error("p", &["a", ""]),
-            "`` (number 2 of the registered migrations) cannot be an id: it is empty"
+            "\"\" (number 2 of the registered migrations) cannot be an id: it is empty"
         );
-        assert!(error("p", &["a\nb"]).contains(r"`a\nb`"), "a control character must not reach a log");
+        assert!(error("p", &["a\nb"]).contains(r#""a\nb""#), "a control character must not reach a log");
         assert!(
             error("p", &["a", "b", "a"]).contains("`a` is registered twice, the second time as number 3")
         );
-        assert_eq!(error("", &["a"]), "`` cannot be a service's prefix: it is empty");
+        assert_eq!(error("", &["a"]), "\"\" cannot be a service's prefix: it is empty");
     }
 
     #[test]

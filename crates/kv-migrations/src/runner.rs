@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use crate::clock::{Clock, SystemClock, iso8601, milliseconds_between};
 use crate::error::{Error, Failure, Stage, reason};
-use crate::kv::{Counted, Counter, Decorated, Kv, Retried, Store};
+use crate::kv::{Counted, Counter, Kv, Retried, Store};
 use crate::ledger::{Applied, Ledger};
 use crate::lock::{Claim, Claimed, RunLock};
 use crate::log::{ConsoleLog, Log};
@@ -42,7 +42,7 @@ use crate::report::{Detail, RollbackReport, RunReport, Status};
 /// # futures_util::FutureExt::now_or_never(example()).unwrap().unwrap();
 /// ```
 pub struct Runner<C = ()> {
-    registered: Arc<Registered<C>>,
+    registered: Registered<C>,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     log: Arc<dyn Log>,
@@ -58,10 +58,10 @@ impl<C> Runner<C> {
     pub fn new(
         store: impl Store + 'static,
         prefix: impl Into<String>,
-        migrations: Vec<Migration<C>>,
+        migrations: impl Into<Arc<[Migration<C>]>>,
     ) -> Result<Self, RegistrationError> {
         Ok(Self {
-            registered: Arc::new(Registered::new(prefix.into(), migrations)?),
+            registered: Registered::new(prefix.into(), migrations.into())?,
             store: Arc::new(store),
             clock: Arc::new(SystemClock),
             log: Arc::new(ConsoleLog),
@@ -174,30 +174,28 @@ impl<C> Runner<C> {
 
     /// For looking only: no lease is taken.
     fn reading(&self) -> Session {
-        self.session(self.store.clone())
+        self.session(self.store.clone(), None)
     }
 
     /// For changing: with the lease, without which no operation is sent.
     fn claimed(&self) -> Result<Session, Error> {
         let claim = self.lock.acquire(&self.clock);
-        let claim: Claim = claim.map_err(|retry_after| Error::RunInProgress { retry_after })?;
-        let claim = Arc::new(claim);
-        let claimed = Decorated { around: Claimed(claim.clone()), store: self.store.clone() };
-        Ok(Session { claim: Some(claim), ..self.session(Arc::new(claimed)) })
+        let claim = Arc::new(claim.map_err(|retry_after| Error::RunInProgress { retry_after })?);
+        let claimed = Claimed { claim: claim.clone(), store: self.store.clone() };
+        Ok(self.session(Arc::new(claimed), Some(claim)))
     }
 
-    fn session(&self, store: Arc<dyn Store>) -> Session {
+    fn session(&self, store: Arc<dyn Store>, claim: Option<Arc<Claim>>) -> Session {
         let operations = Counter::default();
-        let counted = Decorated { around: Counted(operations.clone()), store };
-        let store: Arc<dyn Store> =
-            Arc::new(Decorated { around: Retried(self.clock.clone()), store: counted });
+        let counted = Counted { counter: operations.clone(), store };
+        let store: Arc<dyn Store> = Arc::new(Retried { clock: self.clock.clone(), store: counted });
         Session {
             ledger: Ledger::new(store.clone(), self.clock.clone(), self.registered.prefix()),
             kv: Kv::with_clock(store, self.clock.clone()),
             operations,
             clock: self.clock.clone(),
             log: self.log.clone(),
-            claim: None,
+            claim,
         }
     }
 }

@@ -18,10 +18,10 @@
 
 use std::fmt::Debug;
 
+use super::{
+    BulkValue, Entry, Expiration, KvError, ListOptions, Metadata, PutOptions, Store, StoreExt, limits,
+};
 use futures_util::future::LocalBoxFuture;
-use serde_json::json;
-
-use super::{BulkValue, Entry, Expiration, KvError, ListOptions, PutOptions, Store, limits};
 
 /// One thing that a store must do.
 #[derive(Clone, Copy)]
@@ -130,23 +130,25 @@ async fn missing_is_not_empty(store: &dyn Store) -> Outcome {
 
 async fn metadata_is_kept(store: &dyn Store) -> Outcome {
     let key = "metadata_is_kept";
-    for metadata in
-        [json!({"runAt": "2026-11-22T10:48:28.744Z", "n": [1, 1.5, null, "ü"]}), json!("text"), json!(7)]
-    {
-        let options = PutOptions { metadata: Some(metadata.clone()), expiration: None };
+    for json in [r#"{"a":"2026-11-22T10:48:28.744Z","z":[1,1.5,null,"ü",{}]}"#, r#""text""#, "7", "false"] {
+        let metadata = Some(Metadata::from_json(json));
+        let options = PutOptions { metadata: metadata.clone(), expiration: None };
         done(store.put(key, b"value", &options).await)?;
-        let expected = Entry { value: b"value".to_vec(), metadata: Some(metadata.clone()) };
+        let expected = Entry { value: b"value".to_vec(), metadata: metadata.clone() };
         same("get", done(store.get(key).await)?, Some(expected))?;
         let page = done(store.list(ListOptions { prefix: key, ..ListOptions::default() }).await)?;
-        let listed = page.keys.into_iter().next().and_then(|key| key.metadata);
-        same("list", listed, Some(metadata))?;
+        same("list", page.keys.into_iter().next().and_then(|key| key.metadata), metadata)?;
     }
-    Ok(())
+    let options = PutOptions { metadata: Some(Metadata::from_json("not JSON")), expiration: None };
+    refused("what is no JSON", store.put(key, b"value", &options).await)
 }
 
 async fn a_put_replaces_everything(store: &dyn Store) -> Outcome {
     let key = "a_put_replaces_everything";
-    let options = PutOptions { metadata: Some(json!({"schema": 1})), expiration: Some(Expiration::At(FAR)) };
+    let options = PutOptions {
+        metadata: Some(Metadata::from_json(r#"{"schema":1}"#)),
+        expiration: Some(Expiration::At(FAR)),
+    };
     done(store.put(key, b"old", &options).await)?;
     put(store, key, "new").await?;
     same("get", done(store.get(key).await)?, Some(entry("new")))?;
@@ -222,12 +224,13 @@ async fn keys_that_are_none_are_refused(store: &dyn Store) -> Outcome {
 
 async fn too_much_metadata_is_refused(store: &dyn Store) -> Outcome {
     let key = "too_much_metadata_is_refused";
-    // A string of JSON has two quotes.
-    let most =
-        PutOptions { metadata: Some(json!("m".repeat(limits::MAX_METADATA_BYTES - 2))), expiration: None };
-    done(store.put(key, b"value", &most).await)?;
-    let more =
-        PutOptions { metadata: Some(json!("m".repeat(limits::MAX_METADATA_BYTES - 1))), expiration: None };
+    let of_bytes = |bytes| {
+        // A string of JSON has two quotes.
+        let metadata = Metadata::from_json(format!("\"{}\"", "m".repeat(bytes - 2)));
+        PutOptions { metadata: Some(metadata), expiration: None }
+    };
+    done(store.put(key, b"value", &of_bytes(limits::MAX_METADATA_BYTES)).await)?;
+    let more = of_bytes(limits::MAX_METADATA_BYTES + 1);
     refused("1,025 bytes", store.put(key, b"value", &more).await)
 }
 

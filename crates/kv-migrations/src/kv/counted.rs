@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Around, KvError, Operation};
+use futures_util::future::LocalBoxFuture;
+
+use super::{Answer, KvError, Request, Store};
 
 /// How many operations were sent, failed ones included: Cloudflare counts those too. Clones share the count.
 #[derive(Debug, Clone, Default)]
@@ -16,16 +18,14 @@ impl Counter {
 }
 
 /// Adds one to its counter for every operation.
-pub(crate) struct Counted(pub(crate) Counter);
+pub(crate) struct Counted<S> {
+    pub(crate) counter: Counter,
+    pub(crate) store: S,
+}
 
-impl Around for Counted {
-    async fn around<T>(
-        &self,
-        _: Operation,
-        _: &str,
-        call: impl AsyncFn() -> Result<T, KvError>,
-    ) -> Result<T, KvError> {
-        self.0.0.fetch_add(1, Ordering::Relaxed);
-        call().await
+impl<S: Store> Store for Counted<S> {
+    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+        self.counter.0.fetch_add(1, Ordering::Relaxed);
+        self.store.call(request)
     }
 }

@@ -31,7 +31,7 @@ impl fmt::Display for Operation {
 }
 
 /// A KV operation that failed: which, on which key, and why. It holds no value, and none of its parts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct KvError {
     operation: Operation,
     key: String,
@@ -68,13 +68,13 @@ pub enum KvErrorKind {
 }
 
 impl KvError {
-    /// What a store answers an operation with that it could not do. The status is read off the front of `message`
-    /// where it stands there, as in `429 Too Many Requests`.
-    pub fn refused(operation: Operation, key: impl Into<String>, message: impl Into<String>) -> Self {
-        let message = message.into();
+    pub(crate) fn refused(operation: Operation, key: &str, message: &str) -> Self {
+        // What the runtime says of the operation, ours say better: it calls a list a GET too.
+        let says_it = ["KV GET failed: ", "KV PUT failed: ", "KV DELETE failed: "];
+        let message = says_it.iter().find_map(|start| message.strip_prefix(start)).unwrap_or(message);
         let status = message.split(' ').next().and_then(|word| word.parse().ok());
         let status = status.filter(|status| (400..=599).contains(status));
-        Self::new(operation, key, KvErrorKind::Refused { status, message })
+        Self::new(operation, key, KvErrorKind::Refused { status, message: message.to_owned() })
     }
 
     pub(crate) fn new(operation: Operation, key: impl Into<String>, kind: KvErrorKind) -> Self {
@@ -127,6 +127,13 @@ impl fmt::Display for KvError {
     }
 }
 
+/// As it is displayed, which says all of it.
+impl fmt::Debug for KvError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KvError({self})")
+    }
+}
+
 impl std::error::Error for KvError {}
 
 #[cfg(test)]
@@ -144,6 +151,12 @@ mod tests {
         assert!(!refused("413 Value length of 26214401 exceeds limit of 26214400.").is_retryable());
         assert!(!refused("500000 keys").is_retryable(), "a number that is no status");
         assert!(!refused("Key name cannot be empty.").is_retryable());
+    }
+
+    #[test]
+    fn the_runtimes_own_words_are_not_said_twice() {
+        let error = refused("KV PUT failed: 429 Too Many Requests");
+        assert_eq!(error, refused("429 Too Many Requests"));
     }
 
     #[test]

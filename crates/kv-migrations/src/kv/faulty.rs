@@ -2,7 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Around, Decorated, KvError, Operation, Store};
+use futures_util::future::LocalBoxFuture;
+
+use super::{Answer, KvError, Request, Store};
 
 /// Which operations fail, counted from 0, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,34 +39,32 @@ pub enum Fault {
 /// # futures_util::FutureExt::now_or_never(example()).unwrap();
 /// ```
 pub fn faulty<S: Store>(store: S, fault: Fault) -> impl Store {
-    Decorated { around: Faults { fault, operations: AtomicU64::new(0) }, store }
+    Faulty { fault, operations: AtomicU64::new(0), store }
 }
 
-struct Faults {
+struct Faulty<S> {
     fault: Fault,
     operations: AtomicU64,
+    store: S,
 }
 
-impl Around for Faults {
-    async fn around<T>(
-        &self,
-        operation: Operation,
-        key: &str,
-        call: impl AsyncFn() -> Result<T, KvError>,
-    ) -> Result<T, KvError> {
+impl<S: Store> Store for Faulty<S> {
+    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
         let now = self.operations.fetch_add(1, Ordering::Relaxed);
-        let refused = |message: &str| Err(KvError::refused(operation, key, message));
-        match self.fault {
-            Fault::Refused(at) if now == at => refused("injected: refused"),
-            Fault::Crash(at) if now >= at => refused("injected: crashed"),
-            Fault::AnswerLost(at) if now == at => {
-                call().await?;
-                refused("injected: answer lost")
+        let refused = move |message: &str| Err(request.refused(message));
+        Box::pin(async move {
+            match self.fault {
+                Fault::Refused(at) if now == at => refused("injected: refused"),
+                Fault::Crash(at) if now >= at => refused("injected: crashed"),
+                Fault::AnswerLost(at) if now == at => {
+                    self.store.call(request).await?;
+                    refused("injected: answer lost")
+                }
+                Fault::TooManyRequests { from, count } if (from..from + count).contains(&now) => {
+                    refused("429 Too Many Requests")
+                }
+                _ => self.store.call(request).await,
             }
-            Fault::TooManyRequests { from, count } if (from..from + count).contains(&now) => {
-                refused("429 Too Many Requests")
-            }
-            _ => call().await,
-        }
+        })
     }
 }

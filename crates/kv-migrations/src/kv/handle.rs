@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{BulkValue, Entry, Keys, KvError, KvErrorKind, Operation, Put, Store, limits};
+use super::{BulkValue, Entry, Keys, KvError, KvErrorKind, Operation, Put, Store, StoreExt, limits};
 use crate::clock::{Clock, SystemClock};
 
 /// Reads and writes a KV namespace, and guards against what the raw binding does by accident: a put keeps metadata
@@ -28,7 +28,7 @@ use crate::clock::{Clock, SystemClock};
 ///
 /// let mut users = kv.list("user_");
 /// while let Some(user) = users.next().await? {
-///     assert_eq!(user.metadata.unwrap(), "v1");
+///     assert_eq!(user.metadata.unwrap().as_json(), r#""v1""#);
 /// }
 /// # Ok(())
 /// # }

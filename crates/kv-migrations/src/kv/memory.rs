@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::future::ready;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures_util::future::{self, LocalBoxFuture};
-use serde_json::Value;
+use futures_util::future::LocalBoxFuture;
+use serde::de::IgnoredAny;
 
 use super::{
-    BulkValue, Entry, Expiration, Key, KvError, ListOptions, Operation, Page, PutOptions, Store, limits,
+    Answer, BulkValue, Entry, Expiration, Key, KvError, ListOptions, Metadata, Page, PutOptions, Request,
+    Store, limits,
 };
 use crate::clock::{Clock, SystemClock};
 
@@ -62,7 +64,7 @@ impl MemoryStore {
 
     /// The value of a key, for assertions.
     pub fn value(&self, key: &str) -> Option<Vec<u8>> {
-        self.live(key).map(|(entry, _)| entry.value)
+        self.live(key).map(|entry| entry.value)
     }
 
     /// Every entry: its key, its value and its metadata. Two namespaces that print alike are alike.
@@ -78,17 +80,6 @@ impl MemoryStore {
         self.operations.load(Ordering::Relaxed)
     }
 
-    fn answer<'a, T: 'a>(
-        &self,
-        result: Result<T, String>,
-        operation: Operation,
-        key: &str,
-    ) -> LocalBoxFuture<'a, Result<T, KvError>> {
-        self.operations.fetch_add(1, Ordering::Relaxed);
-        let result = result.map_err(|message| KvError::refused(operation, key, message));
-        Box::pin(future::ready(result))
-    }
-
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Stored>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -97,11 +88,37 @@ impl MemoryStore {
         u64::try_from(self.clock.now().timestamp()).unwrap_or(0)
     }
 
-    fn live(&self, key: &str) -> Option<(Entry, Option<u64>)> {
+    fn live(&self, key: &str) -> Option<Entry> {
         let now = self.now();
         let entries = self.lock();
         let stored = entries.get(key).filter(|stored| stored.is_live(now))?;
-        Some((stored.entry.clone(), stored.expiration))
+        Some(stored.entry.clone())
+    }
+
+    fn read(&self, key: &str) -> Result<Option<Entry>, String> {
+        check_key(key)?;
+        Ok(self.live(key))
+    }
+
+    fn read_bulk(&self, keys: &[&str]) -> Result<Vec<BulkValue>, String> {
+        if keys.len() > limits::MAX_BULK_KEYS {
+            return Err(format!("400 You can request a maximum of {} keys", limits::MAX_BULK_KEYS));
+        }
+        let read = |key: &&str| {
+            Ok(match self.read(key)? {
+                _ if is_left_out_by_bulk_get(key) => BulkValue::Unread,
+                None => BulkValue::Missing,
+                Some(entry) if std::str::from_utf8(&entry.value).is_err() => BulkValue::Unread,
+                Some(entry) => BulkValue::Found(entry.value),
+            })
+        };
+        keys.iter().map(read).collect()
+    }
+
+    fn remove(&self, key: &str) -> Result<(), String> {
+        check_key(key)?;
+        self.lock().remove(key);
+        Ok(())
     }
 
     fn write(&self, key: &str, value: &[u8], options: &PutOptions) -> Result<(), String> {
@@ -168,8 +185,12 @@ fn check_value(value: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-fn check_metadata(metadata: Option<&Value>) -> Result<(), String> {
-    let length = metadata.map_or(0, |metadata| metadata.to_string().len());
+fn check_metadata(metadata: Option<&Metadata>) -> Result<(), String> {
+    let Some(metadata) = metadata else { return Ok(()) };
+    if metadata.parse::<IgnoredAny>().is_err() {
+        return Err("400 Metadata must be JSON.".to_owned());
+    }
+    let length = metadata.as_json().len();
     if length > limits::MAX_METADATA_BYTES {
         return Err(format!(
             "413 Metadata length of {length} exceeds limit of {}.",
@@ -196,7 +217,7 @@ fn expiration_time(expiration: Option<Expiration>, now: u64) -> Result<Option<u6
 
 /// What Cloudflare's bulk get leaves out: its answer is an object in JavaScript, on which integers are no ordinary
 /// keys, and `__proto__` is none.
-pub(crate) fn is_left_out_by_bulk_get(key: &str) -> bool {
+fn is_left_out_by_bulk_get(key: &str) -> bool {
     let integer = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_digit());
     key == "__proto__" || integer && (key == "0" || !key.starts_with('0'))
 }
@@ -214,41 +235,15 @@ impl fmt::Debug for MemoryStore {
 }
 
 impl Store for MemoryStore {
-    fn get<'a>(&'a self, key: &'a str) -> LocalBoxFuture<'a, Result<Option<Entry>, KvError>> {
-        let result = check_key(key).map(|()| self.live(key).map(|(entry, _)| entry));
-        self.answer(result, Operation::Get, key)
-    }
-
-    fn get_bulk<'a>(&'a self, keys: &'a [&'a str]) -> LocalBoxFuture<'a, Result<Vec<BulkValue>, KvError>> {
-        let read = |key: &&str| match self.live(key) {
-            _ if is_left_out_by_bulk_get(key) => BulkValue::Unread,
-            None => BulkValue::Missing,
-            Some((entry, _)) if std::str::from_utf8(&entry.value).is_err() => BulkValue::Unread,
-            Some((entry, _)) => BulkValue::Found(entry.value),
+    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+        self.operations.fetch_add(1, Ordering::Relaxed);
+        let answer = match request {
+            Request::Get { key } => self.read(key).map(Answer::Entry),
+            Request::GetBulk { keys } => self.read_bulk(keys).map(Answer::Values),
+            Request::Put { key, value, options } => self.write(key, value, options).map(|()| Answer::Done),
+            Request::Delete { key } => self.remove(key).map(|()| Answer::Done),
+            Request::List(options) => self.page(options).map(Answer::Page),
         };
-        let result = if keys.len() > limits::MAX_BULK_KEYS {
-            Err(format!("400 You can request a maximum of {} keys", limits::MAX_BULK_KEYS))
-        } else {
-            keys.iter().try_for_each(|key| check_key(key)).map(|()| keys.iter().map(read).collect())
-        };
-        self.answer(result, Operation::GetBulk, keys.first().copied().unwrap_or_default())
-    }
-
-    fn put<'a>(
-        &'a self,
-        key: &'a str,
-        value: &'a [u8],
-        options: &'a PutOptions,
-    ) -> LocalBoxFuture<'a, Result<(), KvError>> {
-        self.answer(self.write(key, value, options), Operation::Put, key)
-    }
-
-    fn delete<'a>(&'a self, key: &'a str) -> LocalBoxFuture<'a, Result<(), KvError>> {
-        let result = check_key(key).map(|()| drop(self.lock().remove(key)));
-        self.answer(result, Operation::Delete, key)
-    }
-
-    fn list<'a>(&'a self, options: ListOptions<'a>) -> LocalBoxFuture<'a, Result<Page, KvError>> {
-        self.answer(self.page(options), Operation::List, options.prefix)
+        Box::pin(ready(answer.map_err(|message| request.refused(message))))
     }
 }

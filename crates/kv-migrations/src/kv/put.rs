@@ -4,9 +4,10 @@ use std::future::IntoFuture;
 
 use futures_util::future::LocalBoxFuture;
 use serde::Serialize;
-use serde_json::Value;
 
-use super::{Expiration, Kv, KvError, KvErrorKind, ListOptions, Operation, PutOptions, limits};
+use super::{
+    Expiration, Kv, KvError, KvErrorKind, ListOptions, Metadata, Operation, PutOptions, StoreExt, limits,
+};
 
 /// What becomes of something that the entry may already have.
 #[derive(Debug, Clone)]
@@ -38,7 +39,7 @@ pub struct Put<'a> {
     kv: &'a Kv,
     key: &'a str,
     value: Result<Vec<u8>, KvErrorKind>,
-    metadata: Setting<Result<Value, KvErrorKind>>,
+    metadata: Setting<Result<Metadata, KvErrorKind>>,
     expiration: Setting<Expiration>,
 }
 
@@ -49,7 +50,7 @@ impl<'a> Put<'a> {
 
     /// Sets the metadata: at most 1,024 bytes of JSON.
     pub fn metadata(mut self, metadata: &impl Serialize) -> Self {
-        let metadata = serde_json::to_value(metadata).map_err(|_| KvErrorKind::NotSerializable);
+        let metadata = Metadata::new(metadata).map_err(|_| KvErrorKind::NotSerializable);
         self.metadata = Setting::Set(Some(metadata));
         self
     }
@@ -82,24 +83,16 @@ impl<'a> Put<'a> {
         let Self { kv, key, value, metadata, expiration } = self;
         let fail = |kind| KvError::new(Operation::Put, key, kind);
         let value = value.map_err(fail)?;
-        let options = match (metadata, expiration) {
-            (Setting::Set(metadata), Setting::Set(expiration)) => {
-                PutOptions { metadata: metadata.transpose().map_err(fail)?, expiration }
-            }
-            (metadata, expiration) => {
-                let found = find(kv, key).await?;
-                PutOptions {
-                    metadata: match metadata {
-                        Setting::Keep => found.metadata,
-                        Setting::Set(metadata) => metadata.transpose().map_err(fail)?,
-                    },
-                    expiration: match expiration {
-                        Setting::Keep => found.expiration,
-                        Setting::Set(expiration) => expiration,
-                    },
-                }
-            }
+        let mut options = match (&metadata, &expiration) {
+            (Setting::Set(_), Setting::Set(_)) => PutOptions::default(),
+            _ => find(kv, key).await?,
         };
+        if let Setting::Set(metadata) = metadata {
+            options.metadata = metadata.transpose().map_err(fail)?;
+        }
+        if let Setting::Set(expiration) = expiration {
+            options.expiration = expiration;
+        }
         kv.store().put(key, &value, &options).await
     }
 }
@@ -110,14 +103,16 @@ async fn find(kv: &Kv, key: &str) -> Result<PutOptions, KvError> {
     let options = ListOptions { prefix: key, cursor: None, limit: Some(1) };
     let mut page = kv.store().list(options).await?;
     // A page can be empty although there are more.
-    while let ([], Some(cursor)) = (page.keys.as_slice(), &page.cursor) {
-        page = kv.store().list(ListOptions { cursor: Some(cursor), ..options }).await?;
+    while let ([], Some(cursor)) = (page.keys.as_slice(), page.cursor) {
+        page = kv.store().list(ListOptions { cursor: Some(&cursor), ..options }).await?;
     }
-    let found = page.keys.into_iter().next().filter(|first| first.name == key);
-    Ok(found.map_or_else(PutOptions::default, |found| PutOptions {
-        metadata: found.metadata,
-        expiration: found.expiration.map(|at| writable(at, kv.now_seconds())),
-    }))
+    match page.keys.pop() {
+        Some(found) if found.name == key => Ok(PutOptions {
+            metadata: found.metadata,
+            expiration: found.expiration.map(|at| writable(at, kv.now_seconds())),
+        }),
+        _ => Ok(PutOptions::default()),
+    }
 }
 
 /// The nearest expiration to `at` that KV still takes, with 10 seconds left for the write to arrive.

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Around, KvError, Operation};
+use futures_util::future::LocalBoxFuture;
+
+use super::{Answer, KvError, Request, Store};
 use crate::clock::Clock;
 
 /// How long to wait before each further try. KV takes one write a second to a key, so less than a second is no use.
@@ -12,21 +14,21 @@ const WAITS: [Duration; 4] =
 
 /// Makes up to four further tries, over 15 seconds. Every operation can be repeated without harm: none adds to what
 /// is there.
-pub(crate) struct Retried(pub(crate) Arc<dyn Clock>);
+pub(crate) struct Retried<S> {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) store: S,
+}
 
-impl Around for Retried {
-    async fn around<T>(
-        &self,
-        _: Operation,
-        _: &str,
-        call: impl AsyncFn() -> Result<T, KvError>,
-    ) -> Result<T, KvError> {
-        for wait in WAITS {
-            match call().await {
-                Err(error) if error.is_retryable() => self.0.sleep(wait).await,
-                result => return result,
+impl<S: Store> Store for Retried<S> {
+    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+        Box::pin(async move {
+            for wait in WAITS {
+                match self.store.call(request).await {
+                    Err(error) if error.is_retryable() => self.clock.sleep(wait).await,
+                    result => return result,
+                }
             }
-        }
-        call().await
+            self.store.call(request).await
+        })
     }
 }

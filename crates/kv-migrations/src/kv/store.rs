@@ -1,11 +1,10 @@
-//! The contract that a store fulfils: five operations, each of which counts as one with Cloudflare.
+//! The contract that a store fulfils: one method, for five operations.
 
 use std::sync::Arc;
 
 use futures_util::future::LocalBoxFuture;
-use serde_json::Value;
 
-use super::KvError;
+use super::{KvError, Metadata, Operation};
 
 /// The limits of KV that every store enforces.
 ///
@@ -39,7 +38,7 @@ pub struct Entry {
     /// The value, byte for byte.
     pub value: Vec<u8>,
     /// The metadata, if there is any.
-    pub metadata: Option<Value>,
+    pub metadata: Option<Metadata>,
 }
 
 /// What a bulk get says of one key.
@@ -54,6 +53,14 @@ pub enum BulkValue {
     Unread,
 }
 
+impl BulkValue {
+    /// A value that was read as text: exact, unless it holds what bytes that are not UTF-8 are replaced by.
+    pub fn from_text(text: String) -> Self {
+        let replaced = text.chars().any(|character| character == char::REPLACEMENT_CHARACTER);
+        if replaced { Self::Unread } else { Self::Found(text.into_bytes()) }
+    }
+}
+
 /// A key as a list returns it: without its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
@@ -62,7 +69,7 @@ pub struct Key {
     /// When it expires, in seconds since 1970, if it does.
     pub expiration: Option<u64>,
     /// The metadata of its value, if there is any.
-    pub metadata: Option<Value>,
+    pub metadata: Option<Metadata>,
 }
 
 /// One page of a list.
@@ -97,63 +104,146 @@ pub enum Expiration {
 /// What is stored with a value. What is left out, the key has not: a put replaces all of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PutOptions {
-    /// JSON of at most 1,024 bytes.
-    pub metadata: Option<Value>,
+    /// At most 1,024 bytes.
+    pub metadata: Option<Metadata>,
     /// When the key expires.
     pub expiration: Option<Expiration>,
 }
 
+/// One operation, with all that it needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request<'a> {
+    /// Reads one entry. The answer is [`Answer::Entry`].
+    Get {
+        /// Its key.
+        key: &'a str,
+    },
+    /// Reads up to 100 values. The answer is [`Answer::Values`].
+    ///
+    /// Their metadata is for a list to tell: with it, `worker` 0.8.7 fails a bulk get in which a key is missing.
+    GetBulk {
+        /// Their keys.
+        keys: &'a [&'a str],
+    },
+    /// Writes one entry, in place of the one that is there. The answer is [`Answer::Done`].
+    Put {
+        /// Its key.
+        key: &'a str,
+        /// Its value, of at most 25 MiB.
+        value: &'a [u8],
+        /// What is stored with it.
+        options: &'a PutOptions,
+    },
+    /// Deletes one entry; that there is none is no error. The answer is [`Answer::Done`].
+    Delete {
+        /// Its key.
+        key: &'a str,
+    },
+    /// Lists one page of keys. The answer is [`Answer::Page`].
+    List(ListOptions<'a>),
+}
+
+impl<'a> Request<'a> {
+    /// Which operation it is.
+    pub fn operation(&self) -> Operation {
+        match self {
+            Self::Get { .. } => Operation::Get,
+            Self::GetBulk { .. } => Operation::GetBulk,
+            Self::Put { .. } => Operation::Put,
+            Self::Delete { .. } => Operation::Delete,
+            Self::List(_) => Operation::List,
+        }
+    }
+
+    /// The key that it is for; the first one of a bulk get, the prefix of a list.
+    pub fn key(&self) -> &'a str {
+        match *self {
+            Self::Get { key } | Self::Put { key, .. } | Self::Delete { key } => key,
+            Self::GetBulk { keys } => keys.first().copied().unwrap_or_default(),
+            Self::List(options) => options.prefix,
+        }
+    }
+
+    /// The error of a store that could not do it, in the store's own words. A status is read off their front:
+    /// `429 Too Many Requests`, or `KV PUT failed: 429 Too Many Requests`.
+    pub fn refused(&self, message: impl AsRef<str>) -> KvError {
+        KvError::refused(self.operation(), self.key(), message.as_ref())
+    }
+}
+
+/// What a store answers: each request has its own kind of answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// The entry, if there is one.
+    Entry(Option<Entry>),
+    /// A value for each key, in the order of the keys.
+    Values(Vec<BulkValue>),
+    /// It is done.
+    Done,
+    /// The page.
+    Page(Page),
+}
+
 /// A key-value store that behaves like Workers KV.
 ///
-/// Each method is one operation, and none does more than its caller asks for: retrying, paging and reading singly
-/// what a bulk get cannot read are the callers'. [`conformance`](crate::kv::conformance) (feature `testing`) checks
-/// that a store keeps this contract.
+/// One request is one operation, as Cloudflare counts them. A store does no more than it is asked for: retrying,
+/// paging, and reading singly what a bulk get cannot read are its callers'. Having one method, it is easily put
+/// around another store, to count, to retry, or to fail. [`conformance`](crate::kv::conformance) (feature `testing`)
+/// checks that a store keeps the contract; [`StoreExt`] is what callers use.
 pub trait Store: Send + Sync {
-    /// Reads one entry.
-    fn get<'a>(&'a self, key: &'a str) -> LocalBoxFuture<'a, Result<Option<Entry>, KvError>>;
-
-    /// Reads up to 100 values, and answers for each key at its place in `keys`. Metadata is for a list to tell: with
-    /// it, `worker` 0.8.7 fails a bulk get in which one key is missing.
-    fn get_bulk<'a>(&'a self, keys: &'a [&'a str]) -> LocalBoxFuture<'a, Result<Vec<BulkValue>, KvError>>;
-
-    /// Writes one entry, in place of the one that is there.
-    fn put<'a>(
-        &'a self,
-        key: &'a str,
-        value: &'a [u8],
-        options: &'a PutOptions,
-    ) -> LocalBoxFuture<'a, Result<(), KvError>>;
-
-    /// Deletes one entry. That there is none is no error.
-    fn delete<'a>(&'a self, key: &'a str) -> LocalBoxFuture<'a, Result<(), KvError>>;
-
-    /// Lists one page of keys.
-    fn list<'a>(&'a self, options: ListOptions<'a>) -> LocalBoxFuture<'a, Result<Page, KvError>>;
+    /// Makes one operation.
+    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>>;
 }
 
 impl<S: Store + ?Sized> Store for Arc<S> {
-    fn get<'a>(&'a self, key: &'a str) -> LocalBoxFuture<'a, Result<Option<Entry>, KvError>> {
-        (**self).get(key)
+    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+        (**self).call(request)
+    }
+}
+
+/// The operations of a store by their names. Every [`Store`] has them.
+#[allow(async_fn_in_trait, reason = "in a Worker no future needs to be `Send`")]
+pub trait StoreExt: Store {
+    /// Reads one entry.
+    async fn get(&self, key: &str) -> Result<Option<Entry>, KvError> {
+        let request = Request::Get { key };
+        match self.call(request).await? {
+            Answer::Entry(entry) => Ok(entry),
+            _ => Err(mismatch(request)),
+        }
     }
 
-    fn get_bulk<'a>(&'a self, keys: &'a [&'a str]) -> LocalBoxFuture<'a, Result<Vec<BulkValue>, KvError>> {
-        (**self).get_bulk(keys)
+    /// Reads up to 100 values, and answers for each key at its place in `keys`.
+    async fn get_bulk(&self, keys: &[&str]) -> Result<Vec<BulkValue>, KvError> {
+        let request = Request::GetBulk { keys };
+        match self.call(request).await? {
+            Answer::Values(values) if values.len() == keys.len() => Ok(values),
+            _ => Err(mismatch(request)),
+        }
     }
 
-    fn put<'a>(
-        &'a self,
-        key: &'a str,
-        value: &'a [u8],
-        options: &'a PutOptions,
-    ) -> LocalBoxFuture<'a, Result<(), KvError>> {
-        (**self).put(key, value, options)
+    /// Writes one entry, in place of the one that is there.
+    async fn put(&self, key: &str, value: &[u8], options: &PutOptions) -> Result<(), KvError> {
+        self.call(Request::Put { key, value, options }).await.map(drop)
     }
 
-    fn delete<'a>(&'a self, key: &'a str) -> LocalBoxFuture<'a, Result<(), KvError>> {
-        (**self).delete(key)
+    /// Deletes one entry. That there is none is no error.
+    async fn delete(&self, key: &str) -> Result<(), KvError> {
+        self.call(Request::Delete { key }).await.map(drop)
     }
 
-    fn list<'a>(&'a self, options: ListOptions<'a>) -> LocalBoxFuture<'a, Result<Page, KvError>> {
-        (**self).list(options)
+    /// Lists one page of keys.
+    async fn list(&self, options: ListOptions<'_>) -> Result<Page, KvError> {
+        let request = Request::List(options);
+        match self.call(request).await? {
+            Answer::Page(page) => Ok(page),
+            _ => Err(mismatch(request)),
+        }
     }
+}
+
+impl<S: Store + ?Sized> StoreExt for S {}
+
+fn mismatch(request: Request<'_>) -> KvError {
+    request.refused("the store answered something else")
 }

@@ -1,4 +1,4 @@
-//! The store of a Worker: its KV binding.
+//! The KV binding of a Worker, as `worker` hands it out.
 
 use futures_util::future::LocalBoxFuture;
 use serde_json::Value;
@@ -6,110 +6,88 @@ use worker::js_sys;
 use worker::kv::{KvError as WorkerError, KvStore};
 use worker::wasm_bindgen::{JsCast, JsValue};
 
-use super::{BulkValue, Entry, Expiration, Key, KvError, ListOptions, Operation, Page, PutOptions, Store};
-
-/// What stands for bytes that are not UTF-8 where a value was read as text.
-const REPLACEMENT: char = '\u{FFFD}';
+use super::{
+    Answer, BulkValue, Entry, Expiration, Key, KvError, ListOptions, Metadata, Page, PutOptions, Request,
+    Store,
+};
 
 impl Store for KvStore {
-    fn get<'a>(&'a self, key: &'a str) -> LocalBoxFuture<'a, Result<Option<Entry>, KvError>> {
+    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
         Box::pin(async move {
-            let entry = KvStore::get(self, key).bytes_with_metadata::<Value>().await;
-            let (value, metadata) = entry.map_err(|error| refused(Operation::Get, key, error))?;
-            Ok(value.map(|value| Entry { value, metadata }))
-        })
-    }
-
-    fn get_bulk<'a>(&'a self, keys: &'a [&'a str]) -> LocalBoxFuture<'a, Result<Vec<BulkValue>, KvError>> {
-        Box::pin(async move {
-            let first = keys.first().copied().unwrap_or_default();
-            let values = KvStore::get_bulk(self, keys).text().await;
-            let mut values = values.map_err(|error| refused(Operation::GetBulk, first, error))?;
-            let value = |key: &&str| match values.remove(*key) {
-                None => BulkValue::Unread,
-                Some(None) => BulkValue::Missing,
-                Some(Some(text)) if text.contains(REPLACEMENT) => BulkValue::Unread,
-                Some(Some(text)) => BulkValue::Found(text.into_bytes()),
+            let answer = match request {
+                Request::Get { key } => get(self, key).await,
+                Request::GetBulk { keys } => get_bulk(self, keys).await,
+                Request::Put { key, value, options } => put(self, key, value, options).await,
+                Request::Delete { key } => self.delete(key).await.map(|()| Answer::Done),
+                Request::List(options) => list(self, options).await,
             };
-            Ok(keys.iter().map(value).collect())
-        })
-    }
-
-    fn put<'a>(
-        &'a self,
-        key: &'a str,
-        value: &'a [u8],
-        options: &'a PutOptions,
-    ) -> LocalBoxFuture<'a, Result<(), KvError>> {
-        Box::pin(async move {
-            let put = async {
-                let mut put = self.put_bytes(key, value)?;
-                if let Some(metadata) = &options.metadata {
-                    put = put.metadata(metadata)?;
-                }
-                match options.expiration {
-                    None => put,
-                    Some(Expiration::At(at)) => put.expiration(at),
-                    Some(Expiration::After(seconds)) => put.expiration_ttl(seconds),
-                }
-                .execute()
-                .await
-            };
-            put.await.map_err(|error| refused(Operation::Put, key, error))
-        })
-    }
-
-    fn delete<'a>(&'a self, key: &'a str) -> LocalBoxFuture<'a, Result<(), KvError>> {
-        Box::pin(async move {
-            let deleted = KvStore::delete(self, key).await;
-            deleted.map_err(|error| refused(Operation::Delete, key, error))
-        })
-    }
-
-    fn list<'a>(&'a self, options: ListOptions<'a>) -> LocalBoxFuture<'a, Result<Page, KvError>> {
-        Box::pin(async move {
-            let mut list = KvStore::list(self).prefix(options.prefix.to_owned());
-            if let Some(cursor) = options.cursor {
-                list = list.cursor(cursor.to_owned());
-            }
-            if let Some(limit) = options.limit {
-                list = list.limit(limit.into());
-            }
-            let page = list.execute().await;
-            let page = page.map_err(|error| refused(Operation::List, options.prefix, error))?;
-            let cursor = match (page.list_complete, page.cursor) {
-                (true, _) => None,
-                (false, Some(cursor)) => Some(cursor),
-                (false, None) => {
-                    let message = "the page is not the last one, but came without a cursor";
-                    return Err(KvError::refused(Operation::List, options.prefix, message));
-                }
-            };
-            let keys = page.keys.into_iter();
-            let keys =
-                keys.map(|key| Key { name: key.name, expiration: key.expiration, metadata: key.metadata });
-            Ok(Page { keys: keys.collect(), cursor })
+            answer.map_err(|error| match error {
+                WorkerError::JavaScript(thrown) => request.thrown(&thrown),
+                error => request.refused(error.to_string()),
+            })
         })
     }
 }
 
-/// The runtime's words, without the stack of JavaScript calls that `WorkerError` prints, and without what they say
-/// again of the operation (`KV PUT failed: 429 Too Many Requests`).
-fn refused(operation: Operation, key: &str, error: WorkerError) -> KvError {
-    let message = match error {
-        WorkerError::JavaScript(value) => javascript_message(&value),
-        error => error.to_string(),
-    };
-    let message = match message.split_once(" failed: ") {
-        Some((call, reason)) if call.starts_with("KV ") => reason,
-        _ => &message,
-    };
-    KvError::refused(operation, key, message)
+async fn get(store: &KvStore, key: &str) -> Result<Answer, WorkerError> {
+    let (value, metadata) = store.get(key).bytes_with_metadata::<Value>().await?;
+    let metadata = metadata.as_ref().map(text);
+    Ok(Answer::Entry(value.map(|value| Entry { value, metadata })))
 }
 
-fn javascript_message(value: &JsValue) -> String {
-    match value.dyn_ref::<js_sys::Error>() {
-        Some(error) => error.message().into(),
-        None => value.as_string().unwrap_or_else(|| "an error without a message".to_owned()),
+async fn get_bulk(store: &KvStore, keys: &[&str]) -> Result<Answer, WorkerError> {
+    let mut values = store.get_bulk(keys).text().await?;
+    let value = |key: &&str| match values.remove(*key) {
+        None => BulkValue::Unread,
+        Some(None) => BulkValue::Missing,
+        Some(Some(text)) => BulkValue::from_text(text),
+    };
+    Ok(Answer::Values(keys.iter().map(value).collect()))
+}
+
+async fn put(store: &KvStore, key: &str, value: &[u8], options: &PutOptions) -> Result<Answer, WorkerError> {
+    let mut put = store.put_bytes(key, value)?;
+    if let Some(metadata) = &options.metadata {
+        put = put.metadata(metadata.parse::<Value>()?)?;
+    }
+    match options.expiration {
+        None => put,
+        Some(Expiration::At(at)) => put.expiration(at),
+        Some(Expiration::After(seconds)) => put.expiration_ttl(seconds),
+    }
+    .execute()
+    .await?;
+    Ok(Answer::Done)
+}
+
+async fn list(store: &KvStore, options: ListOptions<'_>) -> Result<Answer, WorkerError> {
+    let mut list = store.list().prefix(options.prefix.to_owned());
+    if let Some(cursor) = options.cursor {
+        list = list.cursor(cursor.to_owned());
+    }
+    if let Some(limit) = options.limit {
+        list = list.limit(limit.into());
+    }
+    let page = list.execute().await?;
+    let keys = page.keys.into_iter().map(|key| Key {
+        name: key.name,
+        expiration: key.expiration,
+        metadata: key.metadata.as_ref().map(text),
+    });
+    Ok(Answer::Page(Page { keys: keys.collect(), cursor: page.cursor.filter(|_| !page.list_complete) }))
+}
+
+fn text(metadata: &Value) -> Metadata {
+    Metadata::from_json(metadata.to_string())
+}
+
+impl Request<'_> {
+    /// The error of a call to the Workers runtime that threw this: in its words, without its stack.
+    pub fn thrown(&self, error: &JsValue) -> KvError {
+        let message = match error.dyn_ref::<js_sys::Error>() {
+            Some(error) => Some(String::from(error.message())),
+            None => error.as_string(),
+        };
+        self.refused(message.unwrap_or_else(|| "an error without a message".to_owned()))
     }
 }

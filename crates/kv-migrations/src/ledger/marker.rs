@@ -1,9 +1,9 @@
 //! The metadata of a marker.
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::Serialize;
 
 use crate::kv::limits::MAX_METADATA_BYTES;
+use crate::kv::{Metadata, MetadataFields};
 
 /// What a marker says of its migration. None at all, and one that says nothing we know, mean pending.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,16 +21,16 @@ pub(crate) struct Applied {
     pub(crate) operations: Option<u64>,
 }
 
-/// The fields as they stand in KV. The TypeScript runner knows only `runAt`.
-#[derive(Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Fields {
+/// The fields as they are written. The TypeScript runner knows only `runAt`.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Fields<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    run_at: Option<String>,
+    run_at: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    failed_at: Option<String>,
+    failed_at: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    prefix: Option<String>,
+    prefix: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     duration_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -49,35 +49,39 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    pub(super) fn of(metadata: Option<&Value>) -> Self {
-        // Metadata that is not ours can have any shape; then the value decides.
-        let fields = metadata.and_then(|metadata| Fields::deserialize(metadata).ok()).unwrap_or_default();
-        let Fields { run_at, failed_at, prefix, duration_ms, operations, error } = fields;
-        let marker = match (run_at, failed_at) {
-            (None, Some(_)) => Some(Marker::Failed { reason: error.unwrap_or_default() }),
-            (Some(run_at), None) => {
-                Some(Marker::Applied(Applied { run_at: Some(run_at), duration_ms, operations }))
-            }
+    /// Field by field, since metadata that is not ours can have any shape; then the value decides.
+    pub(super) fn of(metadata: Option<&Metadata>) -> Self {
+        let Some(metadata) = metadata else { return Self::default() };
+        let fields = MetadataFields::of(metadata);
+        let text = |name: &str| fields.text(name);
+        let number = |name: &str| fields.number(name);
+        let marker = match (text("runAt"), text("failedAt")) {
+            (None, Some(_)) => Some(Marker::Failed { reason: text("error").unwrap_or_default() }),
+            (Some(run_at), None) => Some(Marker::Applied(Applied {
+                run_at: Some(run_at),
+                duration_ms: number("durationMs"),
+                operations: number("operations"),
+            })),
             _ => None,
         };
-        Self { prefix, marker }
+        Self { prefix: text("prefix"), marker }
     }
 }
 
-pub(super) fn encode_applied(prefix: &str, applied: &Applied) -> Value {
+pub(super) fn encode_applied(prefix: &str, applied: &Applied) -> Metadata {
     fitting(Fields {
-        run_at: applied.run_at.clone(),
-        prefix: Some(prefix.to_owned()),
+        run_at: applied.run_at.as_deref(),
+        prefix: Some(prefix),
         duration_ms: applied.duration_ms,
         operations: applied.operations,
         ..Fields::default()
     })
 }
 
-pub(super) fn encode_failed(prefix: &str, at: &str, reason: &str) -> Value {
+pub(super) fn encode_failed(prefix: &str, at: &str, reason: &str) -> Metadata {
     fitting(Fields {
-        failed_at: Some(at.to_owned()),
-        prefix: Some(prefix.to_owned()),
+        failed_at: Some(at),
+        prefix: Some(prefix),
         error: Some(reason.to_owned()),
         ..Fields::default()
     })
@@ -85,15 +89,16 @@ pub(super) fn encode_failed(prefix: &str, at: &str, reason: &str) -> Value {
 
 /// The fields as JSON that KV takes: a reason that is too long is cut, and a prefix that even so does not fit (JSON
 /// can make it longer than it is) is left out.
-fn fitting(mut fields: Fields) -> Value {
+fn fitting(mut fields: Fields<'_>) -> Metadata {
     loop {
-        let json = serde_json::to_value(&fields).unwrap_or_default();
-        let excess = json.to_string().len().saturating_sub(MAX_METADATA_BYTES);
+        // Text and numbers always are JSON.
+        let metadata = Metadata::new(&fields).unwrap_or_else(|_| Metadata::from_json("null"));
+        let excess = metadata.as_json().len().saturating_sub(MAX_METADATA_BYTES);
         match &mut fields.error {
-            _ if excess == 0 => return json,
+            _ if excess == 0 => return metadata,
             Some(reason) if !reason.is_empty() => cut(reason, excess),
             _ if fields.prefix.is_some() => fields.prefix = None,
-            _ => return json,
+            _ => return metadata,
         }
     }
 }
@@ -112,41 +117,39 @@ fn cut(text: &mut String, bytes: usize) {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::json;
 
     use super::*;
 
+    const AT: &str = "2026-11-22T10:48:28.744Z";
+
+    fn read(json: &str) -> Reading {
+        Reading::of(Some(&Metadata::from_json(json)))
+    }
+
     #[test]
     fn what_the_typescript_runner_wrote_is_read() {
-        let reading = Reading::of(Some(&json!({"runAt": "2026-11-22T10:48:28.744Z"})));
-        let Some(Marker::Applied(applied)) = reading.marker else { panic!("it is applied: {reading:?}") };
-        assert_eq!(applied.run_at.as_deref(), Some("2026-11-22T10:48:28.744Z"));
-        assert_eq!(reading.prefix, None, "it does not say whose it is");
+        let applied = Applied { run_at: Some(AT.to_owned()), ..Applied::default() };
+        let expected = Reading { prefix: None, marker: Some(Marker::Applied(applied)) };
+        assert_eq!(read(r#"{"runAt":"2026-11-22T10:48:28.744Z"}"#), expected);
     }
 
     #[test]
     fn what_we_write_is_what_the_typescript_runner_wrote_and_more() {
-        let applied = Applied {
-            run_at: Some("2026-11-22T10:48:28.744Z".to_owned()),
-            duration_ms: Some(12),
-            operations: Some(3),
-        };
-        let json = encode_applied("my-service", &applied);
+        let applied = Applied { run_at: Some(AT.to_owned()), duration_ms: Some(12), operations: Some(3) };
+        let metadata = encode_applied("my-service", &applied);
         assert_eq!(
-            json,
-            json!({"runAt": "2026-11-22T10:48:28.744Z", "prefix": "my-service", "durationMs": 12, "operations": 3})
+            metadata.as_json(),
+            r#"{"runAt":"2026-11-22T10:48:28.744Z","prefix":"my-service","durationMs":12,"operations":3}"#
         );
-        let reading = Reading::of(Some(&json));
+        let reading = Reading::of(Some(&metadata));
         assert_eq!(reading.marker, Some(Marker::Applied(applied)));
         assert_eq!(reading.prefix.as_deref(), Some("my-service"));
     }
 
     #[test]
     fn metadata_of_any_other_shape_leaves_it_to_the_value() {
-        for metadata in
-            [json!(null), json!("text"), json!([]), json!({}), json!({"runAt": 5}), json!({"a": "b"})]
-        {
-            assert_eq!(Reading::of(Some(&metadata)), Reading::default(), "{metadata}");
+        for json in ["null", r#""text""#, "[]", "{}", r#"{"runAt":5}"#, r#"{"a":"b"}"#, "no JSON"] {
+            assert_eq!(read(json), Reading::default(), "{json}");
         }
         assert_eq!(Reading::of(None), Reading::default());
     }
@@ -155,17 +158,16 @@ mod tests {
         #[test]
         fn metadata_always_fits(prefix in "\\PC{1,500}", reason in any::<String>(), length in 0_usize..5000) {
             let reason = reason.repeat(length / reason.len().max(1) + 1);
-            let at = "2026-11-22T10:48:28.744Z";
-            let json = encode_failed(&prefix, at, &reason);
-            prop_assert!(json.to_string().len() <= MAX_METADATA_BYTES);
-            let read = Reading::of(Some(&json)).marker;
-            prop_assert!(matches!(read, Some(Marker::Failed { .. })), "it is still read as failed: {json}");
+            let metadata = encode_failed(&prefix, AT, &reason);
+            prop_assert!(metadata.as_json().len() <= MAX_METADATA_BYTES);
+            let marker = Reading::of(Some(&metadata)).marker;
+            prop_assert!(matches!(marker, Some(Marker::Failed { .. })), "it must be read as failed: {metadata:?}");
         }
 
         #[test]
         fn a_short_reason_is_kept_whole(reason in "[a-z ]{0,200}") {
-            let json = encode_failed("my-service", "2026-11-22T10:48:28.744Z", &reason);
-            prop_assert_eq!(Reading::of(Some(&json)).marker, Some(Marker::Failed { reason }));
+            let metadata = encode_failed("my-service", AT, &reason);
+            prop_assert_eq!(Reading::of(Some(&metadata)).marker, Some(Marker::Failed { reason }));
         }
     }
 }

@@ -5,57 +5,51 @@ use std::time::Duration;
 use futures::TryStreamExt;
 use futures::executor::block_on;
 use kv_migrations::clock::ManualClock;
-use kv_migrations::kv::{Entry, Expiration, Key, Kv, MemoryStore, PutOptions, Store};
+use kv_migrations::kv::{Entry, Expiration, Key, Kv, MemoryStore, Metadata, PutOptions, StoreExt};
 use serde_json::json;
 
 use crate::service::error_text;
 
 const SESSION: &str = "session_1";
+/// Its fields are not in the order of the alphabet: it must stay as it is.
+const SCHEMA: &str = r#"{"schema":1,"by":"ada"}"#;
+const EXPIRATION: u64 = 2_114_380_800;
 
-/// A session with metadata, that expires an hour from 1970.
+/// A store with a session that has metadata and expires, and a handle on it.
 fn with_session() -> (MemoryStore, Kv) {
     let store = MemoryStore::with_clock(ManualClock::default());
-    let options =
-        PutOptions { metadata: Some(json!({"schema": 1})), expiration: Some(Expiration::At(3_600)) };
-    block_on(store.put(SESSION, b"{}", &options)).unwrap();
+    let metadata = Some(Metadata::from_json(SCHEMA));
+    let options = PutOptions { metadata, expiration: Some(Expiration::At(EXPIRATION)) };
+    block_on(store.put(SESSION, b"old", &options)).unwrap();
     (store.clone(), Kv::new(store))
 }
 
-fn session(store: &MemoryStore) -> (Key, Vec<u8>) {
-    store.entries().into_iter().find(|(key, _)| key.name == SESSION).expect("it is there")
+/// The metadata and the expiration of an entry.
+fn settings(store: &MemoryStore, name: &str) -> (Option<String>, Option<u64>) {
+    let (key, _) = store.entries().into_iter().find(|(key, _)| key.name == name).expect("it is there");
+    (key.metadata.map(|metadata| metadata.as_json().to_owned()), key.expiration)
 }
 
 #[test]
 fn a_new_value_keeps_metadata_and_expiration() {
-    let clock = ManualClock::default();
-    let store = MemoryStore::with_clock(clock);
-    let far = 2_114_380_800;
-    let options = PutOptions { metadata: Some(json!({"schema": 1})), expiration: Some(Expiration::At(far)) };
-    block_on(store.put(SESSION, b"old", &options)).unwrap();
-    let kv = Kv::new(store.clone());
-
+    let (store, kv) = with_session();
     block_on(async { kv.put(SESSION, "new").await }).unwrap();
-    let (key, value) = session(&store);
-    assert_eq!(
-        (key.metadata, key.expiration, value),
-        (Some(json!({"schema": 1})), Some(far), b"new".to_vec())
-    );
+    assert_eq!(store.value(SESSION).unwrap(), b"new");
+    assert_eq!(settings(&store, SESSION), (Some(SCHEMA.to_owned()), Some(EXPIRATION)));
 
     block_on(async { kv.put(SESSION, "newer").metadata(&2).await }).unwrap();
-    let (key, _) = session(&store);
-    assert_eq!((key.metadata, key.expiration), (Some(json!(2)), Some(far)), "only what was set is replaced");
+    let only_what_was_set = (Some("2".to_owned()), Some(EXPIRATION));
+    assert_eq!(settings(&store, SESSION), only_what_was_set);
 
     block_on(async { kv.put(SESSION, "newest").no_metadata().never_expires().await }).unwrap();
-    let (key, _) = session(&store);
-    assert_eq!((key.metadata, key.expiration), (None, None));
+    assert_eq!(settings(&store, SESSION), (None, None));
 }
 
 #[test]
 fn a_longer_key_with_the_same_start_lends_nothing() {
     let (store, kv) = with_session();
     block_on(async { kv.put("session", "value").await }).unwrap();
-    let (key, _) = store.entries().into_iter().find(|(key, _)| key.name == "session").unwrap();
-    assert_eq!((key.metadata, key.expiration), (None, None));
+    assert_eq!(settings(&store, "session"), (None, None));
 }
 
 #[test]
@@ -117,7 +111,7 @@ fn a_list_goes_on_to_its_last_page() {
     }
     block_on(store.put("users", b"", &PutOptions::default())).unwrap();
     let before = store.operations();
-    let listed: Vec<Key> = block_on(kv.list("user_").try_collect()).unwrap();
+    let listed: Vec<Key> = block_on(kv.list("user_").into_stream().try_collect()).unwrap();
     let listed: Vec<String> = listed.into_iter().map(|key| key.name).collect();
     assert_eq!(listed, names);
     assert_eq!(store.operations() - before, 3);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::executor::block_on;
 use kv_migrations::clock::ManualClock;
-use kv_migrations::kv::{KvError, MemoryStore, PutOptions, Store};
+use kv_migrations::kv::{KvError, MemoryStore, Metadata, PutOptions, Store, StoreExt};
 use kv_migrations::log::MemoryLog;
 use kv_migrations::{BoxError, Error, Failure, Migration, Runner};
 
@@ -47,8 +47,9 @@ impl Service {
         block_on(self.runner(migrations).run_pending(&())).expect("they succeed").ran
     }
 
-    pub fn put(&self, key: &str, value: &str, metadata: Option<serde_json::Value>) {
-        let options = PutOptions { metadata, expiration: None };
+    /// Puts a value, and JSON as its metadata.
+    pub fn put(&self, key: &str, value: &str, metadata: Option<&str>) {
+        let options = PutOptions { metadata: metadata.map(Metadata::from_json), expiration: None };
         block_on(self.store.put(key, value.as_bytes(), &options)).expect("KV would take it");
     }
 
@@ -57,10 +58,11 @@ impl Service {
     }
 
     /// The metadata of a marker.
-    pub fn marker(&self, id: &str) -> Option<serde_json::Value> {
+    pub fn marker(&self, id: &str) -> Option<String> {
         let name = format!("migration_{}_{id}", self.prefix);
         let entries = self.store.entries().into_iter();
-        entries.map(|(key, _)| key).find(|key| key.name == name).and_then(|key| key.metadata)
+        let marker = entries.map(|(key, _)| key).find(|key| key.name == name)?;
+        Some(marker.metadata?.as_json().to_owned())
     }
 }
 

@@ -43,7 +43,7 @@ fn routes(request: &HttpRequest) -> MigrationRoutes {
     let migrations = scenarios::migrations(header(request, "migrations"));
     let routes = migration_routes("MY_SERVICE_KV", prefix, migrations);
     let ahead = header(request, "clock-ahead").parse().unwrap_or(0);
-    let routes = routes.with_runner(|runner| runner.with_clock(ahead::clock(ahead)));
+    let routes = routes.with_runner(move |runner| runner.with_clock(ahead::clock(ahead)));
     match header(request, "access") {
         "" => routes,
         "open" => routes.without_auth(),

@@ -1,0 +1,161 @@
+//! A KV binding of the Worker's environment, looked up by its name whenever it is needed: mounting routes needs no
+//! environment, and what is not for them never touches KV.
+//!
+//! It calls the runtime itself. By way of `worker::kv`, every Worker would carry how serde reads JavaScript's
+//! objects.
+
+use futures_util::future::LocalBoxFuture;
+use kv_migrations::kv::{
+    Answer, BulkValue, Entry, Expiration, Key, KvError, ListOptions, Metadata, Page, PutOptions, Request,
+    Store,
+};
+use wasm_bindgen::prelude::wasm_bindgen;
+use wasm_bindgen::{JsCast, JsValue};
+use worker::js_sys::{Array, JSON, Map, Object, Promise, Reflect, Uint8Array};
+use worker::wasm_bindgen_futures::JsFuture;
+
+use crate::environment::binding;
+
+/// A KV namespace by the name of its binding.
+pub(crate) struct Binding(pub(crate) String);
+
+#[wasm_bindgen]
+extern "C" {
+    type Namespace;
+
+    #[wasm_bindgen(method, catch, js_name = getWithMetadata)]
+    fn get(this: &Namespace, key: &str, kind: &str) -> Result<Promise, JsValue>;
+
+    #[wasm_bindgen(method, catch, js_name = get)]
+    fn get_bulk(this: &Namespace, keys: &Array, kind: &str) -> Result<Promise, JsValue>;
+
+    #[wasm_bindgen(method, catch)]
+    fn put(this: &Namespace, key: &str, value: Uint8Array, options: &Object) -> Result<Promise, JsValue>;
+
+    #[wasm_bindgen(method, catch)]
+    fn delete(this: &Namespace, key: &str) -> Result<Promise, JsValue>;
+
+    #[wasm_bindgen(method, catch)]
+    fn list(this: &Namespace, options: &Object) -> Result<Promise, JsValue>;
+}
+
+impl Store for Binding {
+    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+        Box::pin(async move {
+            let Some(namespace) = binding(&self.0) else {
+                return Err(request.refused(format!(
+                    "the Worker has no KV binding `{}`: name it under [[kv_namespaces]] in wrangler.toml",
+                    self.0
+                )));
+            };
+            let promise = send(namespace.unchecked_ref(), request);
+            let answer = async { JsFuture::from(promise?).await };
+            read(request, &answer.await.map_err(|thrown| request.thrown(&thrown))?)
+        })
+    }
+}
+
+fn send(namespace: &Namespace, request: Request<'_>) -> Result<Promise, JsValue> {
+    match request {
+        Request::Get { key } => namespace.get(key, "arrayBuffer"),
+        Request::GetBulk { keys } => namespace.get_bulk(&names(keys), "text"),
+        Request::Put { key, value, options } => {
+            namespace.put(key, Uint8Array::from(value), &put_options(options)?)
+        }
+        Request::Delete { key } => namespace.delete(key),
+        Request::List(options) => namespace.list(&list_options(options)?),
+    }
+}
+
+fn read(request: Request<'_>, answer: &JsValue) -> Result<Answer, KvError> {
+    Ok(match request {
+        Request::Get { .. } => {
+            let value = field(answer, "value");
+            let bytes = value.is_object().then(|| Uint8Array::new(&value).to_vec());
+            Answer::Entry(bytes.map(|value| Entry { value, metadata: metadata(answer) }))
+        }
+        Request::GetBulk { keys } => {
+            let values: &Map = answer.unchecked_ref();
+            Answer::Values(keys.iter().map(|key| bulk_value(values, &JsValue::from_str(key))).collect())
+        }
+        Request::Put { .. } | Request::Delete { .. } => Answer::Done,
+        Request::List(_) => {
+            let cursor = field(answer, "cursor").as_string();
+            let complete = field(answer, "list_complete").is_truthy();
+            if !complete && cursor.is_none() {
+                return Err(request.refused("the page is not the last one, but came without a cursor"));
+            }
+            let keys = Array::from(&field(answer, "keys")).iter().map(|listed| key(&listed)).collect();
+            Answer::Page(Page { keys, cursor: cursor.filter(|_| !complete) })
+        }
+    })
+}
+
+fn names(keys: &[&str]) -> Array {
+    keys.iter().map(|key| JsValue::from_str(key)).collect()
+}
+
+fn put_options(options: &PutOptions) -> Result<Object, JsValue> {
+    let object = Object::new();
+    if let Some(metadata) = &options.metadata {
+        set(&object, "metadata", &JSON::parse(metadata.as_json())?)?;
+    }
+    match options.expiration {
+        None => {}
+        Some(Expiration::At(at)) => set(&object, "expiration", &number(at))?,
+        Some(Expiration::After(seconds)) => set(&object, "expirationTtl", &number(seconds))?,
+    }
+    Ok(object)
+}
+
+fn list_options(options: ListOptions<'_>) -> Result<Object, JsValue> {
+    let object = Object::new();
+    set(&object, "prefix", &options.prefix.into())?;
+    if let Some(cursor) = options.cursor {
+        set(&object, "cursor", &cursor.into())?;
+    }
+    if let Some(limit) = options.limit {
+        set(&object, "limit", &limit.into())?;
+    }
+    Ok(object)
+}
+
+fn bulk_value(values: &Map, key: &JsValue) -> BulkValue {
+    match values.get(key).as_string() {
+        Some(text) => BulkValue::from_text(text),
+        None if values.has(key) => BulkValue::Missing,
+        None => BulkValue::Unread,
+    }
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "seconds since 1970")]
+fn key(listed: &JsValue) -> Key {
+    Key {
+        name: field(listed, "name").as_string().unwrap_or_default(),
+        expiration: field(listed, "expiration").as_f64().map(|seconds| seconds as u64),
+        metadata: metadata(listed),
+    }
+}
+
+/// The metadata in an answer: null, or not there, where there is none.
+fn metadata(answer: &JsValue) -> Option<Metadata> {
+    let metadata = field(answer, "metadata");
+    if metadata.is_null() || metadata.is_undefined() {
+        return None;
+    }
+    JSON::stringify(&metadata).ok().map(|json| Metadata::from_json(String::from(json)))
+}
+
+/// A field of an object; undefined if it has none.
+fn field(object: &JsValue, name: &str) -> JsValue {
+    Reflect::get(object, &name.into()).unwrap_or_default()
+}
+
+fn set(object: &Object, name: &str, value: &JsValue) -> Result<(), JsValue> {
+    Reflect::set(object, &name.into(), value).map(drop)
+}
+
+#[allow(clippy::cast_precision_loss, reason = "times are far below 2⁵³, up to which it is exact")]
+fn number(number: u64) -> JsValue {
+    JsValue::from_f64(number as f64)
+}

@@ -1,0 +1,129 @@
+//! The routes as a service and as a layer, natively: what costs nothing, and what passes through.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
+
+use std::convert::Infallible;
+
+use futures::executor::block_on;
+use http::{Method, Request, Response};
+use http_body_util::BodyExt;
+use kv_migrations::Migration;
+use kv_migrations::kv::MemoryStore;
+use kv_migrations_routes::{Body, MigrationRoutes, migration_routes_with_context};
+use tower_layer::Layer;
+use tower_service::Service;
+
+struct Settings {
+    api_url: String,
+}
+
+fn migration() -> Migration<Settings> {
+    Migration::new("001_with_args", "Stores the URL", async |kv, settings: &Settings| {
+        Ok(kv.put("api_url", &settings.api_url).await?)
+    })
+}
+
+/// Routes that are open, on a store of their own. The prefix is the test's: runs of the same service exclude each
+/// other.
+fn routes(store: &MemoryStore, prefix: &str) -> MigrationRoutes<Settings> {
+    let context = || Ok(Settings { api_url: "https://api.example.com".to_owned() });
+    migration_routes_with_context(store.clone(), prefix, vec![migration()], context).without_auth()
+}
+
+fn request(method: Method, uri: &str) -> Request<&'static str> {
+    Request::builder().method(method).uri(uri).body("as it was").expect("it is a request")
+}
+
+fn content(response: Response<Body>) -> serde_json::Value {
+    let body = block_on(response.into_body().collect()).expect("our bodies cannot fail").to_bytes();
+    serde_json::from_slice(&body).expect("it is JSON")
+}
+
+/// A service that says what reaches it.
+#[derive(Clone)]
+struct Echo;
+
+impl Service<Request<&'static str>> for Echo {
+    type Response = Response<String>;
+    type Error = Infallible;
+    type Future = std::future::Ready<Result<Response<String>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Infallible>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<&'static str>) -> Self::Future {
+        let seen = format!("{} {} {}", request.method(), request.uri(), request.body());
+        std::future::ready(Ok(Response::new(seen)))
+    }
+}
+
+#[test]
+fn a_context_of_ones_own_reaches_the_migrations() {
+    let store = MemoryStore::new();
+    let response = block_on(routes(&store, "context").call(request(Method::POST, "/migrate"))).unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(content(response)["ran"][0], "001_with_args");
+    assert_eq!(store.value("api_url").unwrap(), b"https://api.example.com");
+}
+
+#[test]
+fn a_context_that_cannot_be_made_is_an_answer_and_changes_nothing() {
+    let store = MemoryStore::new();
+    let context = || Err("API_URL is not set".into());
+    let routes = migration_routes_with_context(store.clone(), "broken-context", vec![migration()], context);
+    let mut routes = routes.without_auth();
+    let response = block_on(routes.call(request(Method::POST, "/migrate"))).unwrap();
+    assert_eq!(response.status(), 500);
+    assert!(content(response)["detail"].as_str().unwrap().ends_with("API_URL is not set"));
+    let status = block_on(routes.call(request(Method::GET, "/migrations/status"))).unwrap();
+    assert_eq!(status.status(), 200, "looking needs no context");
+    assert!(store.entries().is_empty());
+}
+
+#[test]
+fn what_is_not_for_the_routes_costs_no_operation_and_passes_through_as_it_came() {
+    let store = MemoryStore::new();
+    let mut service = routes(&store, "layer").at("/admin").layer(Echo);
+    for uri in ["/", "/migrate", "/migrations/status", "/admin", "/admin/other?a=b", "/admin/migrate/"] {
+        let response = block_on(service.call(request(Method::POST, uri))).unwrap();
+        let body = block_on(response.into_body().collect()).unwrap().to_bytes();
+        assert_eq!(body, format!("POST {uri} as it was"));
+    }
+    assert_eq!(store.operations(), 0);
+    let response = block_on(service.call(request(Method::POST, "/admin/migrate"))).unwrap();
+    assert_eq!(response.status(), 200);
+}
+
+#[test]
+fn without_access_nothing_is_asked_of_kv() {
+    let store = MemoryStore::new();
+    let context = || Ok(Settings { api_url: String::new() });
+    let mut routes = migration_routes_with_context(store.clone(), "closed", vec![migration()], context);
+    for (method, uri) in [
+        (Method::GET, "/migrations/status"),
+        (Method::POST, "/migrate"),
+        (Method::POST, "/migrations/001_with_args/rollback"),
+    ] {
+        let response = block_on(routes.call(request(method, uri))).unwrap();
+        assert_eq!(response.status(), 403, "there is no secret outside of a Worker");
+        assert!(!content(response).to_string().contains("001_with_args"));
+    }
+    assert_eq!(store.operations(), 0);
+}
+
+#[test]
+fn the_costs_of_the_routes_are_those_of_the_runner() {
+    let store = MemoryStore::new();
+    let mut routes = routes(&store, "costs");
+    block_on(routes.call(request(Method::POST, "/migrate"))).unwrap();
+    for (method, uri) in [
+        (Method::POST, "/migrate"),
+        (Method::GET, "/migrations/status"),
+        (Method::GET, "/migrations/status?require=up-to-date"),
+    ] {
+        let before = store.operations();
+        assert_eq!(block_on(routes.call(request(method, uri))).unwrap().status(), 200, "{uri}");
+        assert_eq!(store.operations() - before, 1, "{uri}");
+    }
+}

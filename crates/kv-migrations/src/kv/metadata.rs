@@ -1,0 +1,87 @@
+//! What is stored beside a value.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The fields of metadata that is an object. In a Worker JavaScript's own parser reads it: the wasm needs no second
+/// one.
+#[cfg(all(feature = "worker", target_arch = "wasm32"))]
+pub(crate) struct Fields(worker::wasm_bindgen::JsValue);
+
+#[cfg(not(all(feature = "worker", target_arch = "wasm32")))]
+pub(crate) struct Fields(serde_json::Value);
+
+/// The metadata of a value: JSON, kept as the text that it is, so that storing it again changes nothing of it.
+///
+/// # Example
+/// ```
+/// use kv_migrations::kv::Metadata;
+///
+/// let metadata = Metadata::new(&[("schema", 1)])?;
+/// assert_eq!(metadata.as_json(), r#"[["schema",1]]"#);
+/// assert_eq!(metadata.parse::<Vec<(String, u8)>>()?, [("schema".to_owned(), 1)]);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metadata(String);
+
+impl Metadata {
+    /// A value as JSON. KV takes at most 1,024 bytes of it.
+    ///
+    /// # Errors
+    /// If it cannot be written as JSON: a map needs keys that are text.
+    pub fn new(value: &impl Serialize) -> serde_json::Result<Self> {
+        serde_json::to_string(value).map(Self)
+    }
+
+    /// JSON as text, from a store. If it is none, a put will be refused.
+    pub fn from_json(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text.
+    pub fn as_json(&self) -> &str {
+        &self.0
+    }
+
+    /// The value that it stands for.
+    ///
+    /// # Errors
+    /// If it has another shape.
+    pub fn parse<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
+        serde_json::from_str(&self.0)
+    }
+}
+
+#[cfg(all(feature = "worker", target_arch = "wasm32"))]
+impl Fields {
+    pub(crate) fn of(metadata: &Metadata) -> Self {
+        Self(worker::js_sys::JSON::parse(&metadata.0).unwrap_or_default())
+    }
+
+    pub(crate) fn text(&self, name: &str) -> Option<String> {
+        worker::js_sys::Reflect::get(&self.0, &name.into()).ok()?.as_string()
+    }
+
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked")]
+    pub(crate) fn number(&self, name: &str) -> Option<u64> {
+        const EXACT: f64 = 9_007_199_254_740_991.0;
+        let number = worker::js_sys::Reflect::get(&self.0, &name.into()).ok()?.as_f64()?;
+        ((0.0..=EXACT).contains(&number) && number.fract() == 0.0).then_some(number as u64)
+    }
+}
+
+#[cfg(not(all(feature = "worker", target_arch = "wasm32")))]
+impl Fields {
+    pub(crate) fn of(metadata: &Metadata) -> Self {
+        Self(metadata.parse().unwrap_or_default())
+    }
+
+    pub(crate) fn text(&self, name: &str) -> Option<String> {
+        self.0.get(name)?.as_str().map(str::to_owned)
+    }
+
+    pub(crate) fn number(&self, name: &str) -> Option<u64> {
+        self.0.get(name)?.as_u64()
+    }
+}
