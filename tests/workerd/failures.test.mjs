@@ -28,6 +28,20 @@ test("a failing migration between two good ones, then mended", async (t) => {
   assert.equal(await client.value("done/001_first"), "1", "it ran once");
 });
 
+test("the console tells what happens, and no value", async (t) => {
+  const client = await serveSpecimen(t);
+  await client.migrate({ migrations: "failing" });
+  const expected = [
+    "[Migration] Running 001_first: Does 001_first",
+    "[Migration] ✓ Completed 001_first",
+    "[Migration] Running 002_second: Fails half-way",
+    "[Migration] ✗ Migration 002_second failed: boom",
+  ];
+  // The console reaches the test by way of a pipe: it can be a moment behind the answer.
+  while (client.logLines.length < expected.length) await new Promise(setImmediate);
+  assert.deepEqual(client.logLines, expected);
+});
+
 test("a down that fails leaves the migration applied", async (t) => {
   const client = await serveSpecimen(t);
   const headers = { migrations: "failing-down" };

@@ -5,6 +5,7 @@ mod demo;
 mod dev;
 mod lint;
 mod lockfile;
+mod package;
 mod size;
 mod test;
 mod tools;

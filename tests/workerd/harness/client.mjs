@@ -17,12 +17,14 @@ const BINDINGS = { MIGRATIONS_TOKEN: TOKEN, API_URL: "https://api.example.com" }
  */
 export async function serve(test, directory, { bindings, ...options } = {}) {
   const root = new URL("../../../", import.meta.url);
+  const log = [];
   const worker = await startWorker(new URL(directory, root).pathname, {
     bindings: without({ ...BINDINGS, ...bindings }, undefined),
+    handleRuntimeStdio: (...streams) => streams.forEach((stream) => stream.on("data", (chunk) => log.push(chunk))),
     ...options,
   });
   test.after(() => worker.stop());
-  return new Client(worker);
+  return new Client(worker, log);
 }
 
 /** The Worker whose headers choose what it does: see `workers/specimen`. */
@@ -35,8 +37,17 @@ function without(object, absent) {
 }
 
 class Client {
-  constructor(worker) {
+  #log;
+
+  constructor(worker, log) {
     this.worker = worker;
+    this.#log = log;
+  }
+
+  /** The lines that the runner wrote to the console. */
+  get logLines() {
+    const lines = Buffer.concat(this.#log).toString("utf8").split("\n");
+    return lines.filter((line) => line.startsWith("[Migration]"));
   }
 
   /** A request with the token, unless `headers` say otherwise; those that are null are not sent. */

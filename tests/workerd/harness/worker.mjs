@@ -89,7 +89,7 @@ function modules(modulesRoot) {
   };
 }
 
+/** Chunk by chunk: to pipe many Workers into the one standard error would add listeners to it for each. */
 function forwardToStderr(stdout, stderr) {
-  stdout.pipe(process.stderr, { end: false });
-  stderr.pipe(process.stderr, { end: false });
+  for (const stream of [stdout, stderr]) stream.on("data", (chunk) => process.stderr.write(chunk));
 }

@@ -19,7 +19,7 @@ pub(crate) struct WorkerToolchain {
     pub(crate) worker_build: PathBuf,
     pub(crate) wrangler: PathBuf,
     wasm_bindgen: PathBuf,
-    wasm_opt: PathBuf,
+    pub(crate) wasm_opt: PathBuf,
     esbuild: PathBuf,
 }
 
