@@ -1,13 +1,13 @@
-//! What the routes read of a request: all but its body.
+//! What the routes read of a request beside its path: never its body.
 
 use http::header::AUTHORIZATION;
-use http::{Method, Request, Uri};
+use http::{Method, Request};
 
 /// The head of a request, from whichever type of request the service has.
 #[derive(Debug, Clone)]
 pub(crate) struct Head {
     pub(crate) method: Method,
-    pub(crate) uri: Uri,
+    pub(crate) query: Option<String>,
     /// Every `Authorization` header there is. More than one is no credential.
     pub(crate) authorization: Vec<Vec<u8>>,
 }
@@ -17,17 +17,16 @@ impl Head {
         let authorization = request.headers().get_all(AUTHORIZATION).into_iter();
         Self {
             method: request.method().clone(),
-            uri: request.uri().clone(),
+            query: request.uri().query().map(str::to_owned),
             authorization: authorization.map(|value| value.as_bytes().to_vec()).collect(),
         }
     }
 
     pub(crate) fn of_worker(request: &worker::Request) -> worker::Result<Self> {
         let method = Method::from_bytes(request.method().as_ref().as_bytes());
-        let uri = request.url()?.as_str().parse();
         Ok(Self {
             method: method.map_err(|error| worker::Error::RustError(error.to_string()))?,
-            uri: uri.map_err(|error: http::uri::InvalidUri| worker::Error::RustError(error.to_string()))?,
+            query: request.url()?.query().map(str::to_owned),
             authorization: request.headers().get("Authorization")?.into_iter().map(Into::into).collect(),
         })
     }

@@ -10,6 +10,9 @@ use crate::binding::Binding;
 
 /// A KV namespace: the name of a binding, looked up in the Worker's environment when it is needed, or a store that
 /// is handed over.
+///
+/// Runs of one service exclude each other by the binding's name and the service's prefix; where a store is handed
+/// over, by the prefix alone.
 #[derive(Clone)]
 pub struct Namespace {
     /// The binding's name, or nothing: what runs must not overlap on.

@@ -166,7 +166,7 @@ impl<C> MigrationRoutes<C> {
         if !route.takes(&head.method) {
             return Err(Problem::method_not_allowed(&route));
         }
-        let query = Query::of(&route, head.uri.query())?;
+        let query = Query::of(&route, head.query.as_deref())?;
         let runner = self.runner()?;
         match route {
             Route::Status => {

@@ -114,26 +114,26 @@ impl<C> Runner<C> {
     /// # Errors
     /// [`Error::Failed`] says which failed and what had run before. On every other error nothing was changed.
     pub async fn run_pending(&self, context: &C) -> Result<RunReport, Error> {
-        let session = self.claimed()?;
-        let ledger = session.ledger.read(self.registered.ids()).await?;
+        let call = self.claimed()?;
+        let ledger = call.ledger.read(self.registered.ids()).await?;
         let plan = Plan::new(self.registered.ids(), &ledger);
         let mut report = RunReport::new(plan.findings);
         for (migration, step) in self.registered.migrations().iter().zip(plan.steps) {
             match step.action {
                 Action::Skip => report.skipped.push(step.id),
-                Action::Apply => match session.apply(migration, context).await {
+                Action::Apply => match call.apply(migration, context).await {
                     Ok(detail) => {
                         report.ran.push(step.id);
                         report.details.push(detail);
                     }
                     Err((stage, error)) => {
-                        report.operations = session.operations.count();
+                        report.operations = call.operations.count();
                         return Err(self.failed(migration, stage, error, report));
                     }
                 },
             }
         }
-        report.operations = session.operations.count();
+        report.operations = call.operations.count();
         Ok(report)
     }
 
@@ -146,22 +146,22 @@ impl<C> Runner<C> {
         let Some(migration) = self.registered.get(id) else {
             return Err(Error::UnknownMigration { id: id.to_owned() });
         };
-        let session = self.claimed()?;
-        if !session.ledger.is_applied(id).await? {
+        let call = self.claimed()?;
+        if !call.ledger.is_applied(id).await? {
             return Err(Error::NotRun { id: id.to_owned() });
         }
         let Some(down) = migration.down() else { return Err(Error::Irreversible { id: id.to_owned() }) };
 
-        session.begin(&format!("[Migration] Rolling back {id}"), id);
-        let start = session.clock.now();
+        call.begin(&format!("[Migration] Rolling back {id}"), id);
+        let start = call.clock.now();
         let failed = |stage, error| self.failed(migration, stage, error, RunReport::default());
-        down.make(&session.kv, context).await.map_err(|error| failed(Stage::Down, error))?;
-        session.ledger.delete(id).await.map_err(|error| failed(Stage::Unrecord, error.into()))?;
-        session.log.info(&format!("[Migration] ✓ Rolled back {id}"));
+        down.make(&call.kv, context).await.map_err(|error| failed(Stage::Down, error))?;
+        call.ledger.delete(id).await.map_err(|error| failed(Stage::Unrecord, error.into()))?;
+        call.log.info(&format!("[Migration] ✓ Rolled back {id}"));
         Ok(RollbackReport {
             rolled_back: id.to_owned(),
-            duration_ms: session.milliseconds_since(start),
-            operations: session.operations.count(),
+            duration_ms: call.milliseconds_since(start),
+            operations: call.operations.count(),
         })
     }
 
@@ -173,23 +173,27 @@ impl<C> Runner<C> {
     }
 
     /// For looking only: no lease is taken.
-    fn reading(&self) -> Session {
-        self.session(self.store.clone(), None)
+    fn reading(&self) -> Call {
+        let (counted, operations) = self.counted();
+        self.call_on(counted, operations, None)
     }
 
     /// For changing: with the lease, without which no operation is sent.
-    fn claimed(&self) -> Result<Session, Error> {
+    fn claimed(&self) -> Result<Call, Error> {
         let claim = self.lock.acquire(&self.clock);
         let claim = Arc::new(claim.map_err(|retry_after| Error::RunInProgress { retry_after })?);
-        let claimed = Claimed { claim: claim.clone(), store: self.store.clone() };
-        Ok(self.session(Arc::new(claimed), Some(claim)))
+        let (store, operations) = self.counted();
+        Ok(self.call_on(Claimed { claim: claim.clone(), store }, operations, Some(claim)))
     }
 
-    fn session(&self, store: Arc<dyn Store>, claim: Option<Arc<Claim>>) -> Session {
-        let operations = Counter::default();
-        let counted = Counted { counter: operations.clone(), store };
-        let store: Arc<dyn Store> = Arc::new(Retried { clock: self.clock.clone(), store: counted });
-        Session {
+    fn counted(&self) -> (Counted<Arc<dyn Store>>, Counter) {
+        let counter = Counter::default();
+        (Counted { counter: counter.clone(), store: self.store.clone() }, counter)
+    }
+
+    fn call_on(&self, store: impl Store + 'static, operations: Counter, claim: Option<Arc<Claim>>) -> Call {
+        let store: Arc<dyn Store> = Arc::new(Retried { clock: self.clock.clone(), store });
+        Call {
             ledger: Ledger::new(store.clone(), self.clock.clone(), self.registered.prefix()),
             kv: Kv::with_clock(store, self.clock.clone()),
             operations,
@@ -222,7 +226,7 @@ impl<C> fmt::Debug for Runner<C> {
 }
 
 /// What one call of the runner works with. The lease, where there is one, ends with it.
-struct Session {
+struct Call {
     kv: Kv,
     ledger: Ledger,
     operations: Counter,
@@ -231,7 +235,7 @@ struct Session {
     claim: Option<Arc<Claim>>,
 }
 
-impl Session {
+impl Call {
     /// Tells the log and the lock what is done now.
     fn begin(&self, line: &str, id: &str) {
         self.log.info(line);
