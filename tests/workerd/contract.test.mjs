@@ -96,6 +96,7 @@ for (const example of ["quickstart", "worker-router"]) {
         ["POST", "/migrations/status", "GET, HEAD"],
         ["GET", "/migrate", "POST"],
         ["DELETE", "/migrate", "POST"],
+        ["PROPFIND", "/migrations/status", "GET, HEAD"],
         ["GET", `/migrations/${FIRST}/rollback`, "POST"],
       ];
       for (const [method, path, allow] of rows) {
@@ -110,6 +111,8 @@ for (const example of ["quickstart", "worker-router"]) {
       const client = await start(t);
       const answer = await client.send("HEAD", "/migrations/status?require=up-to-date");
       assert.deepEqual([answer.status, answer.text], [409, ""]);
+      assert.equal(answer.headers.get("content-type"), "application/json");
+      assert.equal(answer.headers.get("cache-control"), "no-store");
     });
 
     test("a query that is not known is refused, and nothing runs", async (t) => {

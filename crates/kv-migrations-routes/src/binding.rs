@@ -80,13 +80,10 @@ fn read(request: Request<'_>, answer: &JsValue) -> Result<Answer, KvError> {
         }
         Request::Put { .. } | Request::Delete { .. } => Answer::Done,
         Request::List(_) => {
-            let cursor = field(answer, "cursor").as_string();
-            let complete = field(answer, "list_complete").is_truthy();
-            if !complete && cursor.is_none() {
-                return Err(request.refused("the page is not the last one, but came without a cursor"));
-            }
             let keys = Array::from(&field(answer, "keys")).iter().map(|listed| key(&listed)).collect();
-            Answer::Page(Page { keys, cursor: cursor.filter(|_| !complete) })
+            let cursor = field(answer, "cursor").as_string();
+            let page = Page::of(keys, field(answer, "list_complete").is_truthy(), cursor);
+            Answer::Page(page.map_err(|message| request.refused(message))?)
         }
     })
 }

@@ -4,7 +4,6 @@ use http::header::AUTHORIZATION;
 use http::{Method, Request};
 
 /// The head of a request, from whichever type of request the service has.
-#[derive(Debug, Clone)]
 pub(crate) struct Head {
     pub(crate) method: Method,
     pub(crate) query: Option<String>,
@@ -23,7 +22,8 @@ impl Head {
     }
 
     pub(crate) fn of_worker(request: &worker::Request) -> worker::Result<Self> {
-        let method = Method::from_bytes(request.method().as_ref().as_bytes());
+        // `worker::Method` takes every method that it does not know for a GET.
+        let method = Method::from_bytes(request.inner().method().as_bytes());
         Ok(Self {
             method: method.map_err(|error| worker::Error::RustError(error.to_string()))?,
             query: request.url()?.query().map(str::to_owned),

@@ -118,7 +118,7 @@ impl Problem {
         const UNAVAILABLE: Kind =
             Kind { name: "kv-unavailable", title: "KV unavailable", status: 503, help: "Try again." };
         match error.kind() {
-            KvErrorKind::Superseded => Self::new(&RUN_IN_PROGRESS, detail),
+            KvErrorKind::Superseded => Self::new(&RUN_IN_PROGRESS, detail).retry_after(A_MINUTE),
             _ if error.is_retryable() => Self::new(&UNAVAILABLE, detail).retry_after(Duration::from_secs(5)),
             _ => Self::new(&FAILED, detail),
         }
@@ -155,6 +155,9 @@ impl From<Denied> for Box<Problem> {
         Problem::new(&UNAUTHORIZED, detail).with_header(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
     }
 }
+
+/// As long as the lease of a run.
+const A_MINUTE: Duration = Duration::from_mins(1);
 
 const RUN_IN_PROGRESS: Kind = Kind {
     name: "run-in-progress",
@@ -203,6 +206,9 @@ impl From<Error> for Box<Problem> {
             Error::ForeignMarker { id, .. } => Problem::new(&FOREIGN, detail).about(id),
             Error::RunInProgress { retry_after, .. } => {
                 Problem::new(&RUN_IN_PROGRESS, detail).retry_after(retry_after)
+            }
+            Error::Superseded { id, .. } => {
+                Problem::new(&RUN_IN_PROGRESS, detail).retry_after(A_MINUTE).about(id)
             }
             Error::Ledger(error) => Problem::ledger(&error, detail),
             Error::Registration(_) => Problem::new(&REGISTRATION, detail),

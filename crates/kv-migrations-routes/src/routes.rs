@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::{Method, Response, StatusCode};
-use kv_migrations::{BoxError, Error, Migration, Runner};
+use kv_migrations::{BoxError, Error, Migration, Runner, State};
 use worker::Env;
 
 use crate::access::Access;
@@ -171,7 +171,7 @@ impl<C> MigrationRoutes<C> {
         match route {
             Route::Status => {
                 let status = runner.status().await?;
-                let up_to_date = status.iter().all(|migration| migration.run);
+                let up_to_date = status.iter().all(|migration| migration.state == State::Applied);
                 let conflict = query.require_up_to_date && !up_to_date;
                 Ok(json(if conflict { StatusCode::CONFLICT } else { StatusCode::OK }, &status))
             }

@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use futures::executor::block_on;
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
 use kv_migrations::Migration;
-use kv_migrations::kv::MemoryStore;
+use kv_migrations::clock::ManualClock;
+use kv_migrations::kv::{Fault, MemoryStore, Store, faulty};
 use kv_migrations_routes::{Body, MigrationRoutes, migration_routes_with_context};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -75,7 +77,9 @@ fn a_context_that_cannot_be_made_is_an_answer_and_changes_nothing() {
     let mut routes = routes.without_auth();
     let response = block_on(routes.call(request(Method::POST, "/migrate"))).unwrap();
     assert_eq!(response.status(), 500);
-    assert!(content(response)["detail"].as_str().unwrap().ends_with("API_URL is not set"));
+    let problem = content(response);
+    assert_eq!(problem["type"], "urn:kv-migrations:problem:context-failed");
+    assert!(problem["detail"].as_str().unwrap().ends_with("API_URL is not set"));
     let status = block_on(routes.call(request(Method::GET, "/migrations/status"))).unwrap();
     assert_eq!(status.status(), 200, "looking needs no context");
     assert!(store.entries().is_empty());
@@ -125,5 +129,23 @@ fn the_costs_of_the_routes_are_those_of_the_runner() {
         let before = store.operations();
         assert_eq!(block_on(routes.call(request(method, uri))).unwrap().status(), 200, "{uri}");
         assert_eq!(store.operations() - before, 1, "{uri}");
+    }
+}
+
+#[test]
+fn a_kv_that_fails_is_an_answer_that_says_whether_to_try_again() {
+    for (prefix, status, expected, name) in
+        [("unavailable", 503, 503, "kv-unavailable"), ("failed", 400, 500, "kv-failed")]
+    {
+        let fault = Fault::Passing { status, from: 0, count: u64::MAX };
+        let store: Arc<dyn Store> = Arc::new(faulty(MemoryStore::new(), fault));
+        let context = || Ok(Settings { api_url: String::new() });
+        let mut routes = migration_routes_with_context(store, prefix, vec![migration()], context)
+            .without_auth()
+            .with_runner(|runner| runner.with_clock(Arc::new(ManualClock::default())));
+        let response = block_on(routes.call(request(Method::POST, "/migrate"))).unwrap();
+        assert_eq!(response.status(), expected);
+        assert_eq!(response.headers().contains_key("retry-after"), expected == 503);
+        assert_eq!(content(response)["type"], format!("urn:kv-migrations:problem:{name}"));
     }
 }

@@ -52,6 +52,13 @@ pub enum Error {
         /// The migration.
         id: String,
     },
+    /// The run had made no KV operation for 60 seconds, and was given up: another may go on in its place. The
+    /// migration is not marked by this run.
+    #[non_exhaustive]
+    Superseded {
+        /// The migration that it was at.
+        id: String,
+    },
     /// A migration failed, and those behind it were not tried.
     Failed(Box<Failure>),
 }
@@ -137,7 +144,8 @@ impl fmt::Display for Error {
             Self::ForeignMarker { key, id, prefix, owner } => write!(
                 f,
                 "The marker `{key}` of migration {id} of `{prefix}` belongs to the service `{owner}`: both give it \
-                 the same key. Nothing was changed. Rename the migration, or one of the prefixes"
+                 the same key. Nothing was changed. Give the one of the two that was not deployed yet another id or \
+                 prefix."
             ),
             Self::UnknownMigration { id } => {
                 write!(f, "Migration {id:?} is not registered - cannot rollback")
@@ -146,6 +154,11 @@ impl fmt::Display for Error {
             Self::Irreversible { id } => {
                 write!(f, "Migration {id} does not implement down() - cannot rollback")
             }
+            Self::Superseded { id } => write!(
+                f,
+                "This run was given up at migration {id}: it had made no KV operation for 60 seconds. Another may \
+                 go on in its place. What it had written stays"
+            ),
             Self::Failed(failure) => failure.fmt(f),
         }
     }

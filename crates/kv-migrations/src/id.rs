@@ -136,9 +136,9 @@ pub const fn assert_ids(mut ids: &[&str]) {
 /// ```
 #[macro_export]
 macro_rules! migrations {
-    ($($module:ident),+ $(,)?) => {{
-        const _: () = $crate::assert_ids(&[$($module::ID),+]);
-        ::std::vec![$($module::migration()),+]
+    ($($module:ident),* $(,)?) => {{
+        const _: () = $crate::assert_ids(&[$($module::ID),*]);
+        ::std::vec![$($module::migration()),*]
     }};
 }
 

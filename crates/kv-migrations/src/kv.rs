@@ -12,6 +12,7 @@ mod metadata;
 mod put;
 mod retried;
 mod store;
+mod terms;
 #[cfg(feature = "worker")]
 mod worker;
 
@@ -20,7 +21,8 @@ pub mod conformance;
 #[cfg(feature = "testing")]
 mod faulty;
 
-pub(crate) use counted::{Counted, Counter};
+use counted::Counted;
+pub(crate) use counted::Counter;
 pub use error::{KvError, KvErrorKind, Operation};
 #[cfg(feature = "testing")]
 pub use faulty::{Fault, faulty};
@@ -30,8 +32,9 @@ pub use memory::MemoryStore;
 pub(crate) use metadata::Fields as MetadataFields;
 pub use metadata::Metadata;
 pub use put::Put;
-pub(crate) use retried::Retried;
+use retried::Retried;
 pub use store::{
     Answer, BulkValue, Entry, Expiration, Key, ListOptions, Page, PutOptions, Request, Store, StoreExt,
     limits,
 };
+pub(crate) use terms::Terms;

@@ -7,12 +7,9 @@
 
 mod marker;
 
-use std::sync::Arc;
-
-use crate::clock::Clock;
 use crate::error::Error;
 use crate::id;
-use crate::kv::{Kv, KvError, Metadata, PutOptions, Store, StoreExt};
+use crate::kv::{Kv, KvError, Metadata, PutOptions, StoreExt};
 pub(crate) use marker::{Applied, Marker};
 use marker::{Reading, encode_applied, encode_failed};
 
@@ -57,15 +54,16 @@ impl FromIterator<(String, Marker)> for Entries {
 }
 
 impl Ledger {
-    pub(crate) fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, prefix: &str) -> Self {
-        Self { kv: Kv::with_clock(store, clock), prefix: prefix.to_owned() }
+    pub(crate) fn new(kv: Kv, prefix: &str) -> Self {
+        Self { kv, prefix: prefix.to_owned() }
     }
 
     fn key(&self, id: &str) -> String {
         format!("migration_{}_{id}", self.prefix)
     }
 
-    /// Reads all markers: one operation for every 1,000, and one for every 100 whose metadata does not tell.
+    /// Reads all markers: one operation for every 1,000, and one for every 100 whose metadata does not say that they
+    /// are applied.
     ///
     /// The keys of a service whose prefix goes on where ours ends begin like ours (`auth_v2` beside `auth`). So a
     /// marker counts if a registered migration has its id, or if it says itself that it is ours.
@@ -90,9 +88,10 @@ impl Ledger {
         Ok(Entries(known.collect()))
     }
 
-    /// For the markers whose metadata does not tell, their values do.
+    /// Where the metadata does not say that a migration is applied, the value can.
     async fn ask_values(&self, markers: &mut [(String, Option<Marker>)]) -> Result<(), KvError> {
-        let untold: Vec<_> = markers.iter_mut().filter(|(_, marker)| marker.is_none()).collect();
+        let is_applied = |marker: &Option<Marker>| matches!(marker, Some(Marker::Applied(_)));
+        let untold: Vec<_> = markers.iter_mut().filter(|(_, marker)| !is_applied(marker)).collect();
         let keys: Vec<String> = untold.iter().map(|(id, _)| self.key(id)).collect();
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
         let values = self.kv.get_many(&keys).await?;
@@ -115,8 +114,13 @@ impl Ledger {
         self.write(id, APPLIED, encode_applied(&self.prefix, applied)).await
     }
 
-    pub(crate) async fn record_failed(&self, id: &str, at: &str, reason: &str) -> Result<(), KvError> {
-        self.write(id, FAILED, encode_failed(&self.prefix, at, reason)).await
+    /// Unless another run, elsewhere, has applied it meanwhile, or the marker is another service's.
+    pub(crate) async fn record_failed(&self, id: &str, at: &str, reason: &str) -> Result<(), Error> {
+        if self.is_applied(id).await? {
+            return Ok(());
+        }
+        let metadata = encode_failed(&self.prefix, at, reason);
+        self.write(id, FAILED, metadata).await.map_err(Error::Ledger)
     }
 
     async fn write(&self, id: &str, value: &[u8], metadata: Metadata) -> Result<(), KvError> {

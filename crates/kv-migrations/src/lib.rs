@@ -23,7 +23,6 @@ pub use id::InvalidId;
 pub use id::assert_ids;
 pub use lock::RunLock;
 pub use migration::{BoxError, Migration, Result};
-pub use plan::{Action, Finding, Plan, Step};
 pub use registered::RegistrationError;
 pub use report::{Detail, RollbackReport, RunReport, State, Status};
 pub use runner::Runner;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::ready;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -46,8 +46,12 @@ impl RunLock {
     pub(crate) fn acquire(&self, clock: &Arc<dyn Clock>) -> Result<Claim, Duration> {
         let now = clock.now();
         let mut lease = self.lease();
-        if let Some(left) = lease.as_ref().and_then(|lease| lease.left(now)) {
-            return Err(left);
+        if let Some(lease) = &mut *lease {
+            // A clock that was set back must not make the lease longer.
+            lease.renewed = lease.renewed.min(now);
+            if let Some(left) = lease.left(now) {
+                return Err(left);
+            }
         }
         let holder = Arc::new(());
         *lease = Some(Lease { holder: holder.clone(), renewed: now, migration: None });
@@ -87,13 +91,13 @@ impl fmt::Debug for Claim {
 }
 
 impl Claim {
-    /// Says which migration is now made.
-    pub(crate) fn begin(&self, migration: &str) {
-        self.with_lease(|lease| lease.migration = Some(migration.to_owned()));
+    /// Says which migration is now made; false if the lease is not this run's any more.
+    pub(crate) fn begin(&self, migration: &str) -> bool {
+        self.with_lease(|lease| lease.migration = Some(migration.to_owned()))
     }
 
     /// Whether the lease is still this run's; if so, it now lasts anew.
-    fn renew(&self) -> bool {
+    pub(crate) fn renew(&self) -> bool {
         self.with_lease(|lease| lease.renewed = self.clock.now())
     }
 
@@ -117,15 +121,15 @@ impl Drop for Claim {
     }
 }
 
-/// Renews the lease before each operation, and sends none when it has gone to another run.
+/// Renews the lease before each operation, and sends none when the run has ended or the lease has gone to another.
 pub(crate) struct Claimed<S> {
-    pub(crate) claim: Arc<Claim>,
+    pub(crate) claim: Weak<Claim>,
     pub(crate) store: S,
 }
 
 impl<S: Store> Store for Claimed<S> {
     fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
-        if self.claim.renew() {
+        if self.claim.upgrade().is_some_and(|claim| claim.renew()) {
             self.store.call(request)
         } else {
             let superseded = KvError::new(request.operation(), request.key(), KvErrorKind::Superseded);
@@ -165,6 +169,18 @@ mod tests {
         assert!(!hung.renew(), "a run that comes back must not go on beside the next one");
         drop(hung);
         assert!(next.renew(), "and its end must not free what is another's");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_does_not_keep_the_door_shut() {
+        let (lock, _, late) = fixture();
+        let early: Arc<dyn Clock> =
+            Arc::new(ManualClock::at("1969-12-31T23:00:00Z".parse().expect("it is a time")));
+        let _hung = lock.acquire(&late).expect("nobody holds it");
+        assert_eq!(lock.acquire(&early).expect_err("it may still go on"), LEASE);
+        let minute_later: Arc<dyn Clock> =
+            Arc::new(ManualClock::at("1969-12-31T23:01:00Z".parse().expect("it is a time")));
+        lock.acquire(&minute_later).expect("a minute has passed since");
     }
 
     #[test]

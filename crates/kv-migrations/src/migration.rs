@@ -51,6 +51,9 @@ pub struct Migration<C = ()> {
 impl<C> Migration<C> {
     /// A migration that cannot be rolled back.
     ///
+    /// `up` is `async |kv, context| { …; Ok(()) }`, or `async move |…|` where it captures something, which must be
+    /// `Send` and `Sync`, as routers want.
+    ///
     /// The order of migrations is that of their registration, not that of their ids; numbers at the front
     /// (`001_…`) keep the two alike. Whether the id can be one is checked by [`Runner::new`](crate::Runner::new),
     /// or while compiling by [`migrations!`](crate::migrations!). An empty description is left out of reports.

@@ -3,70 +3,52 @@
 use crate::id;
 use crate::ledger::Entries;
 
-/// The steps of a run, and what is odd about them.
+/// The steps of a run, and what a person should look at. None of that stops a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Plan {
-    /// One step for each registered migration, in the order of registration.
-    pub steps: Vec<Step>,
-    /// What a person should look at. None of it stops a run.
-    pub findings: Vec<Finding>,
+pub(crate) struct Plan {
+    /// One for each registered migration, in the order of registration.
+    pub(crate) steps: Vec<Step>,
+    /// Migrations that are applied but not registered: deleted, or of a later version of the service.
+    pub(crate) missing: Vec<String>,
 }
 
 /// What a run does about one migration.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
-    /// The migration.
-    pub id: String,
-    /// What is done about it.
-    pub action: Action,
+pub(crate) struct Step {
+    pub(crate) id: String,
+    pub(crate) action: Action,
+    /// Whether it runs although one behind it is applied: later than its place says.
+    pub(crate) is_out_of_order: bool,
 }
 
 /// Whether a migration runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Action {
+pub(crate) enum Action {
     /// It is pending, or failed before: its `up` runs.
     Apply,
     /// It is applied already.
     Skip,
 }
 
-/// Something odd about the ledger.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Finding {
-    /// A pending migration stands before one that is applied: it runs later than its place says.
-    OutOfOrder(String),
-    /// A migration is applied, but not registered: deleted, or from a later version of the service.
-    Missing(String),
-}
-
 impl Plan {
-    pub(crate) fn new<'a>(registered: impl Iterator<Item = &'a str>, ledger: &Entries) -> Self {
-        let action = |id: &str| if ledger.is_applied(id) { Action::Skip } else { Action::Apply };
-        let steps: Vec<Step> = registered.map(|id| Step { id: id.to_owned(), action: action(id) }).collect();
-        let mut findings = out_of_order(&steps);
-        findings.extend(missing(&steps, ledger));
-        Self { steps, findings }
-    }
+    pub(crate) fn new<'a>(registered: impl Iterator<Item = &'a str> + Clone, ledger: &Entries) -> Self {
+        let ids = id::set(registered.clone());
+        let missing = ledger.applied_ids().filter(|id| !ids.contains(id)).map(str::to_owned).collect();
 
-    /// The ids of the migrations that run, in order.
-    pub fn pending(&self) -> impl Iterator<Item = &str> {
-        self.steps.iter().filter(|step| step.action == Action::Apply).map(|step| step.id.as_str())
+        let mut steps: Vec<Step> = registered.map(|id| Step::new(id, ledger)).collect();
+        let last_applied = steps.iter().rposition(|step| step.action == Action::Skip).unwrap_or(0);
+        for step in steps.iter_mut().take(last_applied) {
+            step.is_out_of_order = step.action == Action::Apply;
+        }
+        Self { steps, missing }
     }
 }
 
-fn out_of_order(steps: &[Step]) -> Vec<Finding> {
-    let applied = steps.iter().rposition(|step| step.action == Action::Skip).unwrap_or(0);
-    let before = steps.iter().take(applied).filter(|step| step.action == Action::Apply);
-    before.map(|step| Finding::OutOfOrder(step.id.clone())).collect()
-}
-
-fn missing(steps: &[Step], ledger: &Entries) -> Vec<Finding> {
-    let registered = id::set(steps.iter().map(|step| step.id.as_str()));
-    let gone = ledger.applied_ids().filter(|id| !registered.contains(id));
-    gone.map(|id| Finding::Missing(id.to_owned())).collect()
+impl Step {
+    fn new(id: &str, ledger: &Entries) -> Self {
+        let action = if ledger.is_applied(id) { Action::Skip } else { Action::Apply };
+        Self { id: id.to_owned(), action, is_out_of_order: false }
+    }
 }
 
 #[cfg(test)]
@@ -87,6 +69,10 @@ mod tests {
 
     fn plan(registered: &[String], ledger: &Entries) -> Plan {
         Plan::new(registered.iter().map(String::as_str), ledger)
+    }
+
+    fn pending(plan: &Plan) -> Vec<String> {
+        plan.steps.iter().filter(|step| step.action == Action::Apply).map(|step| step.id.clone()).collect()
     }
 
     /// Registered ids in an order of their own, and a ledger that knows some of them and some others.
@@ -111,37 +97,34 @@ mod tests {
         #[test]
         fn exactly_what_is_not_applied_runs((registered, applied, failed) in situations()) {
             let plan = plan(&registered, &ledger(&applied, &failed));
-            let pending: Vec<&str> = plan.pending().collect();
-            let expected: Vec<&str> =
-                registered.iter().filter(|id| !applied.contains(id)).map(String::as_str).collect();
-            prop_assert_eq!(pending, expected);
+            let expected: Vec<String> =
+                registered.into_iter().filter(|id| !applied.contains(id)).collect();
+            prop_assert_eq!(pending(&plan), expected);
         }
 
         #[test]
         fn out_of_order_is_what_runs_before_something_applied((registered, applied, failed) in situations()) {
             let plan = plan(&registered, &ledger(&applied, &failed));
-            for (index, id) in registered.iter().enumerate() {
+            for (index, step) in plan.steps.iter().enumerate() {
                 let later = registered.iter().skip(index + 1).any(|id| applied.contains(id));
-                let expected = later && !applied.contains(id);
-                prop_assert_eq!(plan.findings.contains(&Finding::OutOfOrder(id.clone())), expected, "{}", id);
+                let expected = later && !applied.contains(&step.id);
+                prop_assert_eq!(step.is_out_of_order, expected, "{}", step.id);
             }
         }
 
         #[test]
         fn missing_is_what_is_applied_and_not_registered((registered, applied, failed) in situations()) {
             let plan = plan(&registered, &ledger(&applied, &failed));
-            for id in &applied {
-                let expected = !registered.contains(id);
-                prop_assert_eq!(plan.findings.contains(&Finding::Missing(id.clone())), expected, "{}", id);
-            }
+            let expected: Vec<String> = applied.into_iter().filter(|id| !registered.contains(id)).collect();
+            prop_assert_eq!(plan.missing, expected);
         }
 
         #[test]
         fn after_a_run_nothing_is_left_to_do((registered, applied, failed) in situations()) {
             let before = plan(&registered, &ledger(&applied, &failed));
-            let ran: Vec<String> = before.pending().map(str::to_owned).collect();
+            let ran = pending(&before);
             let after = plan(&registered, &ledger(applied.iter().chain(&ran), &[]));
-            prop_assert_eq!(after.pending().count(), 0);
+            prop_assert_eq!(pending(&after), Vec::<String>::new());
         }
     }
 }

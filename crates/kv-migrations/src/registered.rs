@@ -115,7 +115,7 @@ impl<C> Registered<C> {
         &self.migrations
     }
 
-    pub(crate) fn ids(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &str> + Clone {
         self.migrations.iter().map(Migration::id)
     }
 

@@ -4,7 +4,6 @@ use serde::Serialize;
 
 use crate::ledger::{Entries, Marker};
 use crate::migration::Migration;
-use crate::plan::Finding;
 
 /// The state of a migration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -123,19 +122,6 @@ pub struct Detail {
     pub duration_ms: u64,
     /// How many KV operations it made.
     pub operations: u64,
-}
-
-impl RunReport {
-    pub(crate) fn new(findings: Vec<Finding>) -> Self {
-        let mut report = Self::default();
-        for finding in findings {
-            match finding {
-                Finding::OutOfOrder(id) => report.out_of_order.push(id),
-                Finding::Missing(id) => report.missing.push(id),
-            }
-        }
-        report
-    }
 }
 
 /// What a rollback did.

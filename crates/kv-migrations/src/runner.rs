@@ -7,9 +7,9 @@ use chrono::{DateTime, Utc};
 
 use crate::clock::{Clock, SystemClock, iso8601, milliseconds_between};
 use crate::error::{Error, Failure, Stage, reason};
-use crate::kv::{Counted, Counter, Kv, Retried, Store};
+use crate::kv::{Kv, Store, Terms};
 use crate::ledger::{Applied, Ledger};
-use crate::lock::{Claim, Claimed, RunLock};
+use crate::lock::{Claim, RunLock};
 use crate::log::{ConsoleLog, Log};
 use crate::migration::{BoxError, Migration};
 use crate::plan::{Action, Plan};
@@ -103,37 +103,33 @@ impl<C> Runner<C> {
         Ok(self.registered.migrations().iter().map(status).collect())
     }
 
-    /// What [`run_pending`](Self::run_pending) would do now. One KV operation for every 1,000 markers.
-    pub async fn plan(&self) -> Result<Plan, Error> {
-        let ledger = self.reading().ledger.read(self.registered.ids()).await?;
-        Ok(Plan::new(self.registered.ids(), &ledger))
-    }
-
     /// Applies every migration that is not applied, in order, up to the first that fails.
     ///
     /// # Errors
     /// [`Error::Failed`] says which failed and what had run before. On every other error nothing was changed.
     pub async fn run_pending(&self, context: &C) -> Result<RunReport, Error> {
-        let call = self.claimed()?;
-        let ledger = call.ledger.read(self.registered.ids()).await?;
+        let run = self.claimed()?;
+        let ledger = run.call.ledger.read(self.registered.ids()).await?;
         let plan = Plan::new(self.registered.ids(), &ledger);
-        let mut report = RunReport::new(plan.findings);
+        let mut report = RunReport { missing: plan.missing, ..RunReport::default() };
         for (migration, step) in self.registered.migrations().iter().zip(plan.steps) {
-            match step.action {
-                Action::Skip => report.skipped.push(step.id),
-                Action::Apply => match call.apply(migration, context).await {
-                    Ok(detail) => {
-                        report.ran.push(step.id);
-                        report.details.push(detail);
-                    }
-                    Err((stage, error)) => {
-                        report.operations = call.operations.count();
-                        return Err(self.failed(migration, stage, error, report));
-                    }
-                },
+            if step.action == Action::Skip {
+                report.skipped.push(step.id);
+                continue;
             }
+            match run.apply(migration, context).await {
+                Ok(detail) => report.details.push(detail),
+                Err((stage, error)) => {
+                    report.operations = run.call.operations();
+                    return Err(self.failed(&run, migration, stage, error, report));
+                }
+            }
+            if step.is_out_of_order {
+                report.out_of_order.push(step.id.clone());
+            }
+            report.ran.push(step.id);
         }
-        report.operations = call.operations.count();
+        report.operations = run.call.operations();
         Ok(report)
     }
 
@@ -146,61 +142,56 @@ impl<C> Runner<C> {
         let Some(migration) = self.registered.get(id) else {
             return Err(Error::UnknownMigration { id: id.to_owned() });
         };
-        let call = self.claimed()?;
-        if !call.ledger.is_applied(id).await? {
+        let run = self.claimed()?;
+        if !run.call.ledger.is_applied(id).await? {
             return Err(Error::NotRun { id: id.to_owned() });
         }
         let Some(down) = migration.down() else { return Err(Error::Irreversible { id: id.to_owned() }) };
 
-        call.begin(&format!("[Migration] Rolling back {id}"), id);
-        let start = call.clock.now();
-        let failed = |stage, error| self.failed(migration, stage, error, RunReport::default());
-        down.make(&call.kv, context).await.map_err(|error| failed(Stage::Down, error))?;
-        call.ledger.delete(id).await.map_err(|error| failed(Stage::Unrecord, error.into()))?;
-        call.log.info(&format!("[Migration] ✓ Rolled back {id}"));
+        let start = run.call.now();
+        let failed = |stage, error| self.failed(&run, migration, stage, error, RunReport::default());
+        run.begin(&format!("[Migration] Rolling back {id}"), id)
+            .map_err(|error| failed(Stage::Down, error))?;
+        down.make(&run.call.kv, context).await.map_err(|error| failed(Stage::Down, error))?;
+        run.call.ledger.delete(id).await.map_err(|error| failed(Stage::Unrecord, error.into()))?;
+        self.log.info(&format!("[Migration] ✓ Rolled back {id}"));
         Ok(RollbackReport {
             rolled_back: id.to_owned(),
-            duration_ms: call.milliseconds_since(start),
-            operations: call.operations.count(),
+            duration_ms: milliseconds_between(start, run.call.now()),
+            operations: run.call.operations(),
         })
     }
 
-    fn failed(&self, migration: &Migration<C>, stage: Stage, source: BoxError, report: RunReport) -> Error {
+    fn failed(
+        &self,
+        run: &Run<'_>,
+        migration: &Migration<C>,
+        stage: Stage,
+        source: BoxError,
+        report: RunReport,
+    ) -> Error {
         let id = migration.id().to_owned();
-        let failure = Failure { id, stage, reason: reason(&*source), report, source };
-        self.log.error(&format!("[Migration] ✗ {failure}"));
-        Error::Failed(Box::new(failure))
+        let error = if run.claim.renew() {
+            Error::Failed(Box::new(Failure { id, stage, reason: reason(&*source), report, source }))
+        } else {
+            Error::Superseded { id }
+        };
+        self.log.error(&format!("[Migration] ✗ {error}"));
+        error
     }
 
     /// For looking only: no lease is taken.
     fn reading(&self) -> Call {
-        let (counted, operations) = self.counted();
-        self.call_on(counted, operations, None)
+        Call::new(self.store.clone(), Terms::new(self.clock.clone()), self.registered.prefix())
     }
 
     /// For changing: with the lease, without which no operation is sent.
-    fn claimed(&self) -> Result<Call, Error> {
+    fn claimed(&self) -> Result<Run<'_>, Error> {
         let claim = self.lock.acquire(&self.clock);
         let claim = Arc::new(claim.map_err(|retry_after| Error::RunInProgress { retry_after })?);
-        let (store, operations) = self.counted();
-        Ok(self.call_on(Claimed { claim: claim.clone(), store }, operations, Some(claim)))
-    }
-
-    fn counted(&self) -> (Counted<Arc<dyn Store>>, Counter) {
-        let counter = Counter::default();
-        (Counted { counter: counter.clone(), store: self.store.clone() }, counter)
-    }
-
-    fn call_on(&self, store: impl Store + 'static, operations: Counter, claim: Option<Arc<Claim>>) -> Call {
-        let store: Arc<dyn Store> = Arc::new(Retried { clock: self.clock.clone(), store });
-        Call {
-            ledger: Ledger::new(store.clone(), self.clock.clone(), self.registered.prefix()),
-            kv: Kv::with_clock(store, self.clock.clone()),
-            operations,
-            clock: self.clock.clone(),
-            log: self.log.clone(),
-            claim,
-        }
+        let terms = Terms::of_run(self.clock.clone(), &claim);
+        let call = Call::new(self.store.clone(), terms, self.registered.prefix());
+        Ok(Run { call, claim, log: &*self.log })
     }
 }
 
@@ -225,44 +216,66 @@ impl<C> fmt::Debug for Runner<C> {
     }
 }
 
-/// What one call of the runner works with. The lease, where there is one, ends with it.
+/// What one call of the runner works with.
 struct Call {
     kv: Kv,
     ledger: Ledger,
-    operations: Counter,
-    clock: Arc<dyn Clock>,
-    log: Arc<dyn Log>,
-    claim: Option<Arc<Claim>>,
+    terms: Terms,
 }
 
 impl Call {
-    /// Tells the log and the lock what is done now.
-    fn begin(&self, line: &str, id: &str) {
-        self.log.info(line);
-        if let Some(claim) = &self.claim {
-            claim.begin(id);
+    fn new(store: Arc<dyn Store>, terms: Terms, prefix: &str) -> Self {
+        let kv = Kv::on_terms(store, terms.clone());
+        Self { ledger: Ledger::new(kv.clone(), prefix), kv, terms }
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.terms.clock.now()
+    }
+
+    fn operations(&self) -> u64 {
+        self.terms.counter.count()
+    }
+}
+
+/// A call that changes something. The lease ends with it.
+struct Run<'a> {
+    call: Call,
+    claim: Arc<Claim>,
+    log: &'a dyn Log,
+}
+
+impl Run<'_> {
+    /// Tells the log and the lock what is done now. Fails if the lease has gone to another run.
+    fn begin(&self, line: &str, id: &str) -> Result<(), BoxError> {
+        if !self.claim.begin(id) {
+            return Err("another run has taken its place".into());
         }
+        self.log.info(line);
+        Ok(())
     }
 
     async fn apply<C>(&self, migration: &Migration<C>, context: &C) -> Result<Detail, (Stage, BoxError)> {
-        let id = migration.id();
-        self.begin(&format!("[Migration] Running {id}: {}", migration.description()), id);
-        let (start, operations) = (self.clock.now(), self.operations.count());
-        if let Err(error) = migration.up().make(&self.kv, context).await {
+        let (call, id) = (&self.call, migration.id());
+        let line = format!("[Migration] Running {id}: {}", migration.description());
+        self.begin(&line, id).map_err(|error| (Stage::Up, error))?;
+        let (start, operations) = (call.now(), call.operations());
+        if let Err(error) = migration.up().make(&call.kv, context).await {
             self.remember_failure(id, &*error).await;
             return Err((Stage::Up, error));
         }
+        let end = call.now();
         let detail = Detail {
             id: id.to_owned(),
-            duration_ms: self.milliseconds_since(start),
-            operations: self.operations.count() - operations,
+            duration_ms: milliseconds_between(start, end),
+            operations: call.operations() - operations,
         };
         let applied = Applied {
-            run_at: Some(iso8601(self.clock.now())),
+            run_at: Some(iso8601(end)),
             duration_ms: Some(detail.duration_ms),
             operations: Some(detail.operations),
         };
-        self.ledger.record_applied(id, &applied).await.map_err(|error| (Stage::Record, error.into()))?;
+        call.ledger.record_applied(id, &applied).await.map_err(|error| (Stage::Record, error.into()))?;
         self.log.info(&format!("[Migration] ✓ Completed {id}"));
         Ok(detail)
     }
@@ -270,13 +283,9 @@ impl Call {
     /// So that a later status can tell. The failure itself is what matters: if this fails too, it only goes to the
     /// log.
     async fn remember_failure(&self, id: &str, error: &(dyn std::error::Error + 'static)) {
-        let at = iso8601(self.clock.now());
-        if let Err(error) = self.ledger.record_failed(id, &at, &reason(error)).await {
+        let at = iso8601(self.call.now());
+        if let Err(error) = self.call.ledger.record_failed(id, &at, &reason(error)).await {
             self.log.error(&format!("[Migration] The failure of {id} could not be recorded: {error}"));
         }
-    }
-
-    fn milliseconds_since(&self, start: DateTime<Utc>) -> u64 {
-        milliseconds_between(start, self.clock.now())
     }
 }

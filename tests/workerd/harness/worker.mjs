@@ -1,5 +1,7 @@
 import { existsSync } from "node:fs";
+import http from "node:http";
 import path from "node:path";
+import { Readable } from "node:stream";
 
 import { Miniflare } from "miniflare";
 
@@ -61,9 +63,22 @@ class RunningWorker {
     this.kv = kv;
   }
 
-  /** A request over HTTP, as any client would send it. */
-  fetch(path, init) {
-    return fetch(new URL(path, this.url), init);
+  /**
+   * A request over HTTP, as any client would send it. Each has a connection of its own: workerd closes one on which a
+   * body was left unread, and Node's own `fetch` may just then be using it again.
+   *
+   * @param {string} path
+   * @param {{ method?: string, headers?: Record<string, string>, body?: string, signal?: AbortSignal }} [init]
+   * @returns {Promise<Response>}
+   */
+  fetch(path, { body, ...init } = {}) {
+    return new Promise((resolve, reject) => {
+      const request = http.request(new URL(path, this.url), { ...init, agent: false }, (incoming) => {
+        const headers = Object.entries(incoming.headers);
+        resolve(new Response(Readable.toWeb(incoming), { status: incoming.statusCode, headers }));
+      });
+      request.on("error", reject).end(body);
+    });
   }
 
   /** All that a namespace holds, in the format of `fixtures/typescript-namespace.json`. */

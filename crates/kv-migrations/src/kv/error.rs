@@ -63,14 +63,14 @@ pub enum KvErrorKind {
     },
     /// The value to be written cannot be written as JSON.
     NotSerializable,
-    /// The run was silent for too long, and another has taken its place: nothing was sent to the store.
+    /// The run has ended, or was silent for too long, and another may have taken its place: nothing was sent.
     Superseded,
 }
 
 impl KvError {
     pub(crate) fn refused(operation: Operation, key: &str, message: &str) -> Self {
         // What the runtime says of the operation, ours say better: it calls a list a GET too.
-        let says_it = ["KV GET failed: ", "KV PUT failed: ", "KV DELETE failed: "];
+        let says_it = ["KV GET failed: ", "KV GET_BULK failed: ", "KV PUT failed: ", "KV DELETE failed: "];
         let message = says_it.iter().find_map(|start| message.strip_prefix(start)).unwrap_or(message);
         let status = message.split(' ').next().and_then(|word| word.parse().ok());
         let status = status.filter(|status| (400..=599).contains(status));
@@ -96,9 +96,17 @@ impl KvError {
         &self.kind
     }
 
+    /// The HTTP status behind a refusal, where the store says one.
+    pub fn status(&self) -> Option<u16> {
+        match self.kind {
+            KvErrorKind::Refused { status, .. } => status,
+            _ => None,
+        }
+    }
+
     /// Whether the same operation can succeed a moment later: after a 429, or an error on the store's side.
     pub fn is_retryable(&self) -> bool {
-        matches!(self.kind, KvErrorKind::Refused { status: Some(429 | 500..=599), .. })
+        matches!(self.status(), Some(429 | 500..=599))
     }
 }
 
@@ -120,8 +128,8 @@ impl fmt::Display for KvError {
             ),
             KvErrorKind::Superseded => write!(
                 f,
-                "the {operation} of `{key}` was not sent: this run had done nothing for so long that another has \
-                 taken its place"
+                "the {operation} of `{key}` was not sent: its run has ended, or had done nothing for so long that \
+                 another has taken its place"
             ),
         }
     }

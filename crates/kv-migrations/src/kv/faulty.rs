@@ -16,8 +16,10 @@ pub enum Fault {
     AnswerLost(u64),
     /// From this one on all are refused: the process was killed.
     Crash(u64),
-    /// This one and the next few are answered with 429, as one that comes too soon is.
-    TooManyRequests {
+    /// This one and the next few are refused with a status: 429, as one that comes too soon is, or 503.
+    Passing {
+        /// The status.
+        status: u16,
         /// The first of them.
         from: u64,
         /// How many.
@@ -60,8 +62,8 @@ impl<S: Store> Store for Faulty<S> {
                     self.store.call(request).await?;
                     refused("injected: answer lost")
                 }
-                Fault::TooManyRequests { from, count } if (from..from + count).contains(&now) => {
-                    refused("429 Too Many Requests")
+                Fault::Passing { status, from, count } if (from..from + count).contains(&now) => {
+                    refused(&format!("{status} injected"))
                 }
                 _ => self.store.call(request).await,
             }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::Terms;
 use super::{BulkValue, Entry, Keys, KvError, KvErrorKind, Operation, Put, Store, StoreExt, limits};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::SystemClock;
 
 /// Reads and writes a KV namespace, and guards against what the raw binding does by accident: a put keeps metadata
 /// and expiration, JSON is serde's, a list goes on to its last page, and bytes stay bytes.
@@ -37,17 +38,39 @@ use crate::clock::{Clock, SystemClock};
 #[derive(Clone)]
 pub struct Kv {
     store: Arc<dyn Store>,
-    clock: Arc<dyn Clock>,
+    terms: Terms,
 }
 
 impl Kv {
     /// A handle on `store`: a Worker's `KvStore` (feature `worker`), or a [`MemoryStore`](super::MemoryStore).
+    ///
+    /// Its operations are tried again where they can be, but are no part of a run. In a migration, take
+    /// [`on`](Self::on) for a second namespace.
     pub fn new(store: impl Store + 'static) -> Self {
-        Self::with_clock(Arc::new(store), Arc::new(SystemClock))
+        Self::on_terms(Arc::new(store), Terms::new(Arc::new(SystemClock)))
     }
 
-    pub(crate) fn with_clock(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock }
+    /// A handle on another store, on the terms of this one: in a migration, its operations are counted with those of
+    /// the run, show that it is alive, and stop when another has taken its place.
+    ///
+    /// # Example
+    /// ```
+    /// # use kv_migrations::kv::{Kv, KvError, MemoryStore};
+    /// # async fn example(kv: &Kv) -> Result<(), KvError> {
+    /// let other = kv.on(MemoryStore::new()); // in a Worker: `kv.on(env.kv("OLD_KV")?)`
+    /// if let Some(value) = other.bytes("flag").await? {
+    ///     kv.put("flag", value).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn on(&self, store: impl Store + 'static) -> Self {
+        Self::on_terms(Arc::new(store), self.terms.clone())
+    }
+
+    pub(crate) fn on_terms(store: Arc<dyn Store>, terms: Terms) -> Self {
+        Self { store: terms.apply(store), terms }
     }
 
     pub(crate) fn store(&self) -> &dyn Store {
@@ -55,7 +78,7 @@ impl Kv {
     }
 
     pub(crate) fn now_seconds(&self) -> u64 {
-        u64::try_from(self.clock.now().timestamp()).unwrap_or(0)
+        u64::try_from(self.terms.clock.now().timestamp()).unwrap_or(0)
     }
 
     /// The value of a key with its metadata; none if there is no such key. One operation.
@@ -86,11 +109,16 @@ impl Kv {
     }
 
     /// Many values, each at the place of its key in `keys`. One operation for every 100 keys, and one more for each
-    /// key or value that a bulk get cannot read exactly (see [`BulkValue::Unread`]).
+    /// that a bulk get cannot read: see [`BulkValue`], also for the one thing that it loses. Values of more than
+    /// 25 MiB together are read one by one.
     pub async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Vec<u8>>>, KvError> {
+        const TOO_LARGE: u16 = 413;
         let mut values = Vec::with_capacity(keys.len());
         for keys in keys.chunks(limits::MAX_BULK_KEYS) {
-            let bulk = self.store.get_bulk(keys).await?;
+            let bulk = match self.store.get_bulk(keys).await {
+                Err(error) if error.status() == Some(TOO_LARGE) => vec![BulkValue::Unread; keys.len()],
+                bulk => bulk?,
+            };
             for (key, value) in keys.iter().zip(bulk) {
                 values.push(match value {
                     BulkValue::Found(value) => Some(value),

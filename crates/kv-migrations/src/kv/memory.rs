@@ -62,6 +62,20 @@ impl MemoryStore {
         Self { entries: Arc::default(), operations: Arc::default(), clock: Arc::new(clock) }
     }
 
+    /// Puts a value there without an operation, so that a test has something to migrate. What KV would refuse is
+    /// taken all the same.
+    ///
+    /// # Example
+    /// ```
+    /// let store = kv_migrations::kv::MemoryStore::new();
+    /// store.insert("customer_1", r#"{"email":"ada@example.com"}"#);
+    /// assert!(store.value("customer_1").is_some());
+    /// ```
+    pub fn insert(&self, key: &str, value: impl AsRef<[u8]>) {
+        let entry = Entry { value: value.as_ref().to_vec(), metadata: None };
+        self.lock().insert(key.to_owned(), Stored { entry, expiration: None });
+    }
+
     /// The value of a key, for assertions.
     pub fn value(&self, key: &str) -> Option<Vec<u8>> {
         self.live(key).map(|entry| entry.value)
@@ -108,11 +122,20 @@ impl MemoryStore {
             Ok(match self.read(key)? {
                 _ if is_left_out_by_bulk_get(key) => BulkValue::Unread,
                 None => BulkValue::Missing,
-                Some(entry) if std::str::from_utf8(&entry.value).is_err() => BulkValue::Unread,
-                Some(entry) => BulkValue::Found(entry.value),
+                Some(entry) => match String::from_utf8(entry.value) {
+                    Ok(text) => {
+                        BulkValue::from_text(text.strip_prefix('\u{FEFF}').map(str::to_owned).unwrap_or(text))
+                    }
+                    Err(_) => BulkValue::Unread,
+                },
             })
         };
-        keys.iter().map(read).collect()
+        let values: Vec<BulkValue> = keys.iter().map(read).collect::<Result<_, String>>()?;
+        let bytes = |value: &BulkValue| if let BulkValue::Found(value) = value { value.len() } else { 0 };
+        if values.iter().map(bytes).sum::<usize>() > limits::MAX_BULK_BYTES {
+            return Err("413 Total size of request exceeds the limit of 25MB".to_owned());
+        }
+        Ok(values)
     }
 
     fn remove(&self, key: &str) -> Result<(), String> {

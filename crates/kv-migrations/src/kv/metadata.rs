@@ -11,7 +11,8 @@ pub(crate) struct Fields(worker::wasm_bindgen::JsValue);
 #[cfg(not(all(feature = "worker", target_arch = "wasm32")))]
 pub(crate) struct Fields(serde_json::Value);
 
-/// The metadata of a value: JSON, kept as the text that it is, so that storing it again changes nothing of it.
+/// The metadata of a value: JSON, kept as the text that it is. In a Worker it has come through JavaScript, which
+/// rounds integers beyond 2⁵³ and puts fields that are named like integers first; storing it again changes no more.
 ///
 /// # Example
 /// ```

@@ -1,12 +1,13 @@
 //! A write that does not lose what it was not told to replace.
 
+use std::fmt;
 use std::future::IntoFuture;
 
 use futures_util::future::LocalBoxFuture;
 use serde::Serialize;
 
 use super::{
-    Expiration, Kv, KvError, KvErrorKind, ListOptions, Metadata, Operation, PutOptions, StoreExt, limits,
+    Expiration, Key, Kv, KvError, KvErrorKind, ListOptions, Metadata, Operation, PutOptions, StoreExt, limits,
 };
 
 /// What becomes of something that the entry may already have.
@@ -19,8 +20,12 @@ enum Setting<T> {
 /// A write under way: `.await` it.
 ///
 /// The entry keeps the metadata and the expiration that it has, unless they are set here. To find them costs one
-/// more operation, a list; set both, and it is not made. An entry that would have expired within the next minute
-/// lives up to 70 seconds longer, since KV takes no nearer expiration.
+/// more operation, a list; set both, and it is not made. An entry that would have expired within the next 70 seconds
+/// gets 70 seconds from now, since KV takes no nearer expiration; one that expires after January 2038, which the
+/// runtime cannot write, is an error.
+///
+/// A list can be stale: what was set a moment ago, here or elsewhere, may not be found yet, and is then lost. Set both
+/// where the same entry is written twice.
 ///
 /// # Example
 /// ```
@@ -29,12 +34,18 @@ enum Setting<T> {
 /// kv.put("greeting", "hello").await?; // a new value for the same entry
 /// kv.put("session_1", "{}").expires_after(7 * 60 * 60).await?; // seven hours from now
 /// kv.put("flag", "on").no_metadata().never_expires().await?; // as a new entry, whatever was there
+///
+/// let mut sessions = kv.list("session_");
+/// while let Some(session) = sessions.next().await? {
+///     let Some(value) = kv.bytes(&session.name).await? else { continue };
+///     let name = session.name.replace("session_", "session:");
+///     kv.put(&name, value).like(&session).await?; // with its metadata, and for as long
+/// }
 /// # Ok(())
 /// # }
 /// # futures_util::FutureExt::now_or_never(example(&Kv::new(MemoryStore::new()))).unwrap().unwrap();
 /// ```
 #[must_use = "nothing is written until it is awaited"]
-#[derive(Debug)]
 pub struct Put<'a> {
     kv: &'a Kv,
     key: &'a str,
@@ -52,6 +63,14 @@ impl<'a> Put<'a> {
     pub fn metadata(mut self, metadata: &impl Serialize) -> Self {
         let metadata = Metadata::new(metadata).map_err(|_| KvErrorKind::NotSerializable);
         self.metadata = Setting::Set(Some(metadata));
+        self
+    }
+
+    /// Gives the entry the metadata and the expiration that a list told of `key`: to move an entry to another key, or
+    /// to rewrite one that was just listed without having it looked up again.
+    pub fn like(mut self, key: &Key) -> Self {
+        self.metadata = Setting::Set(key.metadata.clone().map(Ok));
+        self.expiration = Setting::Set(key.expiration.map(|at| writable(at, self.kv.now_seconds())));
         self
     }
 
@@ -119,6 +138,13 @@ async fn find(kv: &Kv, key: &str) -> Result<PutOptions, KvError> {
 fn writable(at: u64, now: u64) -> Expiration {
     const NEAREST: u64 = limits::MIN_TTL_SECONDS + 10;
     if at < now.saturating_add(NEAREST) { Expiration::After(NEAREST) } else { Expiration::At(at) }
+}
+
+/// Without the value: it is the user's.
+impl fmt::Debug for Put<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Put").field("key", &self.key).finish_non_exhaustive()
+    }
 }
 
 impl<'a> IntoFuture for Put<'a> {

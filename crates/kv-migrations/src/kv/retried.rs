@@ -12,8 +12,8 @@ use crate::clock::Clock;
 const WAITS: [Duration; 4] =
     [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4), Duration::from_secs(8)];
 
-/// Makes up to four further tries, over 15 seconds. Every operation can be repeated without harm: none adds to what
-/// is there.
+/// Makes up to four further tries, over 15 seconds. Repeating an operation that took effect although it failed does
+/// the same again, over what others may have written meanwhile: so can any write in KV.
 pub(crate) struct Retried<S> {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) store: S,

@@ -1,5 +1,6 @@
 //! The contract that a store fulfils: one method, for five operations.
 
+use std::fmt;
 use std::sync::Arc;
 
 use futures_util::future::LocalBoxFuture;
@@ -28,6 +29,9 @@ pub mod limits {
     /// The most keys that one bulk get reads.
     pub const MAX_BULK_KEYS: usize = 100;
 
+    /// The most bytes that the values of one bulk get can have together: 25 MiB.
+    pub const MAX_BULK_BYTES: usize = 25 * 1024 * 1024;
+
     /// The most keys on one page of a list.
     pub const MAX_PAGE_KEYS: u32 = 1000;
 }
@@ -44,7 +48,8 @@ pub struct Entry {
 /// What a bulk get says of one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BulkValue {
-    /// The value, exactly as a single get would have read it.
+    /// The value, as a single get would have read it, but for a byte order mark at its front: that is lost, since
+    /// Cloudflare reads values in bulk as text.
     Found(Vec<u8>),
     /// There is no such key.
     Missing,
@@ -81,6 +86,19 @@ pub struct Page {
     pub cursor: Option<String>,
 }
 
+impl Page {
+    /// A page as the runtime returns it.
+    ///
+    /// # Errors
+    /// If it is not the last one, but has no cursor to go on from: to take it for the last would lose keys.
+    pub fn of(keys: Vec<Key>, list_complete: bool, cursor: Option<String>) -> Result<Self, &'static str> {
+        if !list_complete && cursor.is_none() {
+            return Err("the page is not the last one, but came without a cursor");
+        }
+        Ok(Self { keys, cursor: cursor.filter(|_| !list_complete) })
+    }
+}
+
 /// Which keys to list.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ListOptions<'a> {
@@ -111,7 +129,7 @@ pub struct PutOptions {
 }
 
 /// One operation, with all that it needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Request<'a> {
     /// Reads one entry. The answer is [`Answer::Entry`].
     Get {
@@ -171,6 +189,13 @@ impl<'a> Request<'a> {
     }
 }
 
+/// Without the value: it is the user's.
+impl fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {:?}", self.operation(), self.key())
+    }
+}
+
 /// What a store answers: each request has its own kind of answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
@@ -224,12 +249,20 @@ pub trait StoreExt: Store {
 
     /// Writes one entry, in place of the one that is there.
     async fn put(&self, key: &str, value: &[u8], options: &PutOptions) -> Result<(), KvError> {
-        self.call(Request::Put { key, value, options }).await.map(drop)
+        let request = Request::Put { key, value, options };
+        match self.call(request).await? {
+            Answer::Done => Ok(()),
+            _ => Err(mismatch(request)),
+        }
     }
 
     /// Deletes one entry. That there is none is no error.
     async fn delete(&self, key: &str) -> Result<(), KvError> {
-        self.call(Request::Delete { key }).await.map(drop)
+        let request = Request::Delete { key };
+        match self.call(request).await? {
+            Answer::Done => Ok(()),
+            _ => Err(mismatch(request)),
+        }
     }
 
     /// Lists one page of keys.

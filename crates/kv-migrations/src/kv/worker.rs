@@ -74,7 +74,8 @@ async fn list(store: &KvStore, options: ListOptions<'_>) -> Result<Answer, Worke
         expiration: key.expiration,
         metadata: key.metadata.as_ref().map(text),
     });
-    Ok(Answer::Page(Page { keys: keys.collect(), cursor: page.cursor.filter(|_| !page.list_complete) }))
+    let page = Page::of(keys.collect(), page.list_complete, page.cursor);
+    page.map(Answer::Page).map_err(|message| WorkerError::JavaScript(message.into()))
 }
 
 fn text(metadata: &Value) -> Metadata {

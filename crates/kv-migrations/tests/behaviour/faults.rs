@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use chrono::{DateTime, Utc};
 use futures::executor::block_on;
-use kv_migrations::Migration;
+use kv_migrations::clock::Clock;
 use kv_migrations::kv::{Fault, faulty};
+use kv_migrations::{Error, Migration};
 use proptest::prelude::*;
 
-use crate::service::{Service, good, quiet};
+use crate::service::{START, Service, good, quiet};
+use crate::stores::StaleLists;
 
 /// Three migrations of three operations each: the second is finished only with its last write.
 fn migrations() -> Vec<Migration> {
@@ -90,9 +93,13 @@ fn a_crash_at_any_point() {
 
 proptest! {
     #[test]
-    fn too_many_requests_for_a_few_seconds_go_unnoticed(from in 0..BEYOND, count in 1_u64..=4) {
+    fn what_passes_within_a_few_seconds_goes_unnoticed(
+        from in 0..BEYOND,
+        count in 1_u64..=4,
+        status in prop_oneof![Just(429), 500_u16..=599],
+    ) {
         let service = Service::new();
-        let store = faulty(service.store.clone(), Fault::TooManyRequests { from, count });
+        let store = faulty(service.store.clone(), Fault::Passing { status, from, count });
         let report = block_on(service.runner_on(store, migrations()).run_pending(&()));
         prop_assert_eq!(report.map_err(|error| error.to_string()).map(|report| report.ran.len()), Ok(3));
     }
@@ -119,14 +126,64 @@ proptest! {
 fn too_many_requests_for_longer_fail_the_migration_and_are_not_retried_for_ever() {
     let service = Service::new();
     // The second operation is the marker's; what would record the failure is refused as well.
-    let store = faulty(service.store.clone(), Fault::TooManyRequests { from: 1, count: 100 });
+    let store = faulty(service.store.clone(), Fault::Passing { status: 429, from: 1, count: 100 });
     let error = block_on(service.runner_on(store, vec![quiet("001")]).run_pending(&())).unwrap_err();
     assert_eq!(
         error.to_string(),
         "Migration 001 failed: it could not be marked as applied: KV put of `migration_my-service_001` failed: \
-         429 Too Many Requests"
+         429 injected"
     );
     assert!(!is_applied(&service, "001"));
+}
+
+#[test]
+fn the_tries_are_1_2_4_and_8_seconds_apart() {
+    for (count, seconds) in [(1, 1), (2, 3), (3, 7), (4, 15)] {
+        let service = Service::new();
+        let store = faulty(service.store.clone(), Fault::Passing { status: 503, from: 0, count });
+        block_on(service.runner_on(store, vec![quiet("001")]).run_pending(&())).unwrap();
+        let waited = service.clock.now() - START.parse::<DateTime<Utc>>().unwrap();
+        assert_eq!(waited.num_seconds(), seconds, "after {count} refusals");
+    }
+}
+
+#[test]
+fn what_cannot_pass_is_not_tried_again() {
+    let service = Service::new();
+    let store = faulty(service.store.clone(), Fault::Passing { status: 413, from: 0, count: 1 });
+    let error = block_on(service.runner_on(store, vec![quiet("001")]).run_pending(&())).unwrap_err();
+    assert!(matches!(error, Error::Ledger(_)), "{error}");
+    assert_eq!(service.clock.now(), START.parse::<DateTime<Utc>>().unwrap(), "nothing was waited for");
+}
+
+#[test]
+fn a_failure_does_not_unmark_what_another_run_applied_meanwhile() {
+    let service = Service::new();
+    let elsewhere = service.clone();
+    let late = Migration::new("001", "", async move |_, ()| {
+        elsewhere.runner(vec![quiet("001")]).run_pending(&()).await?;
+        Err("the old keys are gone".into())
+    });
+    block_on(service.runner(vec![late]).run_pending(&())).unwrap_err();
+    assert!(is_applied(&service, "001"), "the other run's marker must stay");
+}
+
+#[test]
+fn a_run_within_kvs_delay_of_another_repeats_its_ups() {
+    let service = Service::new();
+    let times = Arc::new(AtomicU64::new(0));
+    let counting = || {
+        let times = times.clone();
+        Migration::new("001", "", async move |_, ()| {
+            times.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        })
+    };
+    let elsewhere = StaleLists::of(service.store.clone());
+    service.migrate(vec![counting()]);
+    block_on(service.runner_on(elsewhere, vec![counting()]).run_pending(&())).unwrap();
+    assert_eq!(times.load(Ordering::Relaxed), 2, "as docs/guarantees.md says");
+    assert!(is_applied(&service, "001"));
 }
 
 #[test]

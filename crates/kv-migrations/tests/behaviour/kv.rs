@@ -9,6 +9,7 @@ use kv_migrations::kv::{Entry, Expiration, Key, Kv, MemoryStore, Metadata, PutOp
 use serde_json::json;
 
 use crate::service::error_text;
+use crate::stores::EmptyPages;
 
 const SESSION: &str = "session_1";
 /// Its fields are not in the order of the alphabet: it must stay as it is.
@@ -154,4 +155,48 @@ fn an_entry_about_to_expire_can_be_rewritten() {
     assert_eq!(block_on(store.get("key")).unwrap(), Some(Entry { value: b"new".to_vec(), metadata: None }));
     clock.advance(Duration::from_secs(71));
     assert_eq!(store.value("key"), None, "it still expires");
+}
+
+#[test]
+fn empty_pages_are_not_the_last_ones() {
+    let (store, _) = with_session();
+    for number in 0..1_500 {
+        block_on(store.put(&format!("user_{number:04}"), b"", &PutOptions::default())).unwrap();
+    }
+    let kv = Kv::new(EmptyPages(store.clone()));
+    let users: Vec<Key> = block_on(kv.list("user_").into_stream().try_collect()).unwrap();
+    assert_eq!(users.len(), 1_500);
+    block_on(async { kv.put(SESSION, "new").await }).unwrap();
+    assert_eq!(settings(&store, SESSION), (Some(SCHEMA.to_owned()), Some(EXPIRATION)));
+}
+
+#[test]
+fn an_entry_can_be_moved_with_all_that_it_has() {
+    let (store, kv) = with_session();
+    block_on(async {
+        let session = kv.list("session_").next().await.unwrap().expect("it is there");
+        let before = store.operations();
+        kv.put("session:1", "value").like(&session).await.unwrap();
+        assert_eq!(store.operations() - before, 1, "nothing had to be looked up");
+    });
+    assert_eq!(settings(&store, "session:1"), (Some(SCHEMA.to_owned()), Some(EXPIRATION)));
+}
+
+#[test]
+fn values_too_large_to_be_read_together_are_read_one_by_one() {
+    let store = MemoryStore::new();
+    let kv = Kv::new(store.clone());
+    let large = vec![b'x'; 9 * 1024 * 1024];
+    for key in ["a", "b", "c"] {
+        block_on(store.put(key, &large, &PutOptions::default())).unwrap();
+    }
+    let values = block_on(kv.get_many(&["a", "b", "c"])).unwrap();
+    assert!(values.iter().all(|value| value.as_ref() == Some(&large)));
+}
+
+#[test]
+fn no_value_is_shown_when_something_is_printed() {
+    let kv = Kv::new(MemoryStore::new());
+    let put = kv.put("key", "hidden");
+    assert!(!format!("{put:?}").contains("hidden") && !format!("{put:?}").contains("104"), "{put:?}");
 }

@@ -40,6 +40,16 @@ fn only_the_value_true_counts_where_metadata_does_not_tell() {
 }
 
 #[test]
+fn what_another_runner_applied_after_a_failure_is_applied() {
+    let service = Service::new();
+    let failed = Some(r#"{"failedAt":"2026-11-22T10:48:28.706Z","prefix":"my-service","error":"boom"}"#);
+    service.put("migration_my-service_001", "true", failed);
+    let runner = service.runner(vec![good("001")]);
+    assert_eq!(block_on(runner.status()).unwrap()[0].state, State::Applied);
+    assert!(block_on(runner.is_run("001")).unwrap());
+}
+
+#[test]
 fn a_failed_marker_is_not_applied_for_either_runner() {
     let service = Service::new();
     block_on(service.runner(vec![crate::service::failing("001")]).run_pending(&())).unwrap_err();

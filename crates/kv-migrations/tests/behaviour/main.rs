@@ -10,4 +10,5 @@ mod ledger;
 mod rollback;
 mod run;
 mod service;
+mod stores;
 mod takeover;

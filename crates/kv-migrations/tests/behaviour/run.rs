@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::executor::block_on;
 use futures::future::{join, poll_immediate};
+use kv_migrations::kv::{Kv, MemoryStore, PutOptions, StoreExt};
 use kv_migrations::{Error, Migration, RunLock, Stage, State};
 
 use crate::service::{Service, failing, failure, good, ids};
@@ -185,10 +186,41 @@ fn a_run_that_comes_back_after_another_took_over_is_stopped() {
         let third = second.run_pending(&());
         wake.send(()).expect("the first run waits for it");
         let (hung, third) = join(hung, third).await;
-        let failure = failure(hung);
-        assert!(failure.reason.contains("another has taken its place"), "{}", failure.reason);
+        assert!(matches!(hung, Err(Error::Superseded { .. })), "{hung:?}");
         third.expect("the one that comes back holds no lock");
     });
     assert_eq!(service.text("late"), None, "it must not write beside the next run");
     assert_eq!(service.text("migration_my-service_001").as_deref(), Some("true"), "nor undo its marker");
+}
+
+#[test]
+fn another_store_is_read_on_the_terms_of_the_run() {
+    let service = Service::new();
+    let other = MemoryStore::new();
+    block_on(other.put("flag", b"on", &PutOptions::default())).unwrap();
+    let copy = Migration::new("001", "Copies the flag", async move |kv, ()| {
+        let value = kv.on(other.clone()).bytes("flag").await?.unwrap_or_default();
+        Ok(kv.put("flag", value).no_metadata().never_expires().await?)
+    });
+    let report = block_on(service.runner(vec![copy]).run_pending(&())).unwrap();
+    assert_eq!(service.text("flag").unwrap(), "on");
+    assert_eq!(report.details[0].operations, 2, "one on each store");
+}
+
+#[test]
+fn a_handle_that_outlives_its_run_is_of_no_use_and_in_nobodys_way() {
+    let service = Service::new();
+    let lock = RunLock::new();
+    let kept: Arc<Mutex<Option<Kv>>> = Arc::default();
+    let keep = kept.clone();
+    let keeping = Migration::new("001", "", async move |kv: &Kv, ()| {
+        *keep.lock().expect("no test panics while it holds it") = Some(kv.clone());
+        Ok(())
+    });
+    block_on(service.runner(vec![keeping]).with_lock(lock.clone()).run_pending(&())).unwrap();
+    let kv = kept.lock().expect("no test panics while it holds it").take().unwrap();
+    block_on(service.runner(vec![good("002")]).with_lock(lock).run_pending(&()))
+        .expect("the first has ended");
+    block_on(async { kv.put("late", "write").await }).expect_err("its run has ended");
+    assert_eq!(service.text("late"), None);
 }
