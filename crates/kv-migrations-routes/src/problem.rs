@@ -185,7 +185,7 @@ impl From<Error> for Box<Problem> {
             name: "irreversible",
             title: "Irreversible",
             status: 409,
-            help: "Nothing was changed. Write a new migration that takes back what this one did.",
+            help: "Nothing was changed. Write a new migration that undoes what this one did.",
         };
         const FOREIGN: Kind =
             Kind { name: "foreign-marker", title: "Marker of another service", status: 409, help: "" };
@@ -193,7 +193,7 @@ impl From<Error> for Box<Problem> {
             name: "invalid-registration",
             title: "Invalid registration",
             status: 500,
-            help: "Nothing was read or changed. Mend the list of migrations, and deploy.",
+            help: "Nothing was read or changed. Fix the list of migrations, and deploy.",
         };
         const OTHER: Kind = Kind { name: "failed", title: "Failed", status: 500, help: "" };
 

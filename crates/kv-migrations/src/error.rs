@@ -59,7 +59,7 @@ pub enum Error {
         /// The migration that it was at.
         id: String,
     },
-    /// A migration failed, and those behind it were not tried.
+    /// A migration failed, and those after it were not tried.
     Failed(Box<Failure>),
 }
 
@@ -85,7 +85,7 @@ pub struct Failure {
 pub enum Stage {
     /// In its `up`. It is not marked as applied; what `up` had written stays.
     Up,
-    /// After its `up`, in writing its marker. Unless that was written after all, the next run makes the `up` again.
+    /// After its `up`, in writing its marker. Unless that was written after all, the next run runs the `up` again.
     Record,
     /// In its `down`. It is still marked as applied; what `down` had changed stays changed.
     Down,
@@ -100,15 +100,15 @@ impl Failure {
         match self.stage {
             Stage::Up => format!(
                 "`{id}` is not marked as applied, and what its `up` wrote before it failed stays. The migrations \
-                 before it are done; those behind it were not tried. Mend it, deploy, and migrate again: the next \
+                 before it are done; those after it were not tried. Fix it, deploy, and migrate again: the next \
                  run starts with `{id}`."
             ),
             Stage::Record => format!(
                 "The `up` of `{id}` went through, but whether it is marked as applied is not known. Migrate again: if \
-                 it is not, the next run makes its `up` once more."
+                 it is not, the next run runs its `up` once more."
             ),
             Stage::Down => format!(
-                "`{id}` is still marked as applied, and what its `down` changed before it failed stays changed. Mend \
+                "`{id}` is still marked as applied, and what its `down` changed before it failed stays changed. Fix \
                  it, deploy, and roll back again."
             ),
             Stage::Unrecord => format!(

@@ -23,6 +23,20 @@ const LEASE: Duration = Duration::from_mins(1);
 /// is stopped at its next KV operation.
 ///
 /// Clones are the same lock.
+///
+/// # Example
+/// ```
+/// use kv_migrations::{Migration, RunLock, Runner, kv::MemoryStore};
+///
+/// # fn main() -> Result<(), kv_migrations::RegistrationError> {
+/// let (store, lock) = (MemoryStore::new(), RunLock::new());
+/// let migrations = Vec::<Migration>::new();
+/// let runner = Runner::new(store, "my-service", migrations)?.with_lock(lock.clone());
+/// // Every other runner of this service in this process gets the same lock.
+/// # let _ = runner;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct RunLock {
     lease: Arc<Mutex<Option<Lease>>>,
@@ -91,7 +105,7 @@ impl fmt::Debug for Claim {
 }
 
 impl Claim {
-    /// Says which migration is now made; false if the lease is not this run's any more.
+    /// Says which migration now runs; false if the lease is not this run's any more.
     pub(crate) fn begin(&self, migration: &str) -> bool {
         self.with_lease(|lease| lease.migration = Some(migration.to_owned()))
     }

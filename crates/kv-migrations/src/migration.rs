@@ -65,7 +65,7 @@ impl<C> Migration<C> {
         Self { id: id.into(), description: description.into(), up: Box::new(up), down: None }
     }
 
-    /// The same, with the `down` that takes back what `up` did. Its marker is deleted only after `down` succeeded.
+    /// The same, with the `down` that undoes what `up` did. Its marker is deleted only after `down` succeeded.
     #[must_use]
     pub fn with_down(mut self, down: impl AsyncFn(&Kv, &C) -> Result + Send + Sync + 'static) -> Self {
         self.down = Some(Box::new(down));

@@ -17,7 +17,7 @@ pub(crate) struct Plan {
 pub(crate) struct Step {
     pub(crate) id: String,
     pub(crate) action: Action,
-    /// Whether it runs although one behind it is applied: later than its place says.
+    /// Whether it runs although one after it is applied: later than its place says.
     pub(crate) is_out_of_order: bool,
 }
 

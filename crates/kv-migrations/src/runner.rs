@@ -133,7 +133,7 @@ impl<C> Runner<C> {
         Ok(report)
     }
 
-    /// Makes the `down` of an applied migration, and then deletes its marker.
+    /// Runs the `down` of an applied migration, and then deletes its marker.
     ///
     /// # Errors
     /// [`Error::UnknownMigration`], [`Error::NotRun`] and [`Error::Irreversible`] if it cannot be rolled back;

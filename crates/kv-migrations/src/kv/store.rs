@@ -215,6 +215,33 @@ pub enum Answer {
 /// paging, and reading singly what a bulk get cannot read are its callers'. Having one method, it is easily put
 /// around another store, to count, to retry, or to fail. [`conformance`](crate::kv::conformance) (feature `testing`)
 /// checks that a store keeps the contract; [`StoreExt`] is what callers use.
+///
+/// # Example
+/// A store that lets nothing be written:
+/// ```
+/// use futures_util::future::LocalBoxFuture;
+/// use kv_migrations::kv::{Answer, KvError, MemoryStore, Request, Store, StoreExt};
+///
+/// struct ReadOnly<S>(S);
+///
+/// impl<S: Store> Store for ReadOnly<S> {
+///     fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+///         match request {
+///             Request::Put { .. } | Request::Delete { .. } => {
+///                 Box::pin(async move { Err(request.refused("405 this store is read-only")) })
+///             }
+///             _ => self.0.call(request),
+///         }
+///     }
+/// }
+///
+/// # async fn example() {
+/// let store = ReadOnly(MemoryStore::new());
+/// assert_eq!(store.get("key").await, Ok(None));
+/// assert!(store.delete("key").await.is_err());
+/// # }
+/// # futures_util::FutureExt::now_or_never(example()).unwrap();
+/// ```
 pub trait Store: Send + Sync {
     /// Makes one operation.
     fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>>;

@@ -46,7 +46,7 @@ fn a_run_stops_at_the_first_failure_and_the_next_one_retries_it() {
     assert_eq!(failure.report.ran, ids(&["002"]));
     assert_eq!(failure.report.skipped, ids(&["001"]));
     assert_eq!(service.text("half").unwrap(), "done", "what it wrote stays");
-    assert_eq!(service.text("done/004"), None, "those behind it are not tried");
+    assert_eq!(service.text("done/004"), None, "those after it are not tried");
     assert_ne!(service.text("migration_my-service_003").as_deref(), Some("true"));
 
     let ran = service.migrate(vec![good("001"), good("002"), good("003"), good("004")]);
