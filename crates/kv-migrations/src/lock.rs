@@ -136,12 +136,12 @@ impl Drop for Claim {
 }
 
 /// Renews the lease before each operation, and sends none when the run has ended or the lease has gone to another.
-pub(crate) struct Claimed<S> {
+pub(crate) struct Claimed {
     pub(crate) claim: Weak<Claim>,
-    pub(crate) store: S,
+    pub(crate) store: Arc<dyn Store>,
 }
 
-impl<S: Store> Store for Claimed<S> {
+impl Store for Claimed {
     fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
         if self.claim.upgrade().is_some_and(|claim| claim.renew()) {
             self.store.call(request)

@@ -18,12 +18,12 @@ impl Counter {
 }
 
 /// Adds one to its counter for every operation.
-pub(crate) struct Counted<S> {
+pub(crate) struct Counted {
     pub(crate) counter: Counter,
-    pub(crate) store: S,
+    pub(crate) store: Arc<dyn Store>,
 }
 
-impl<S: Store> Store for Counted<S> {
+impl Store for Counted {
     fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
         self.counter.0.fetch_add(1, Ordering::Relaxed);
         self.store.call(request)

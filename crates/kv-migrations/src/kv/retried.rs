@@ -14,12 +14,12 @@ const WAITS: [Duration; 4] =
 
 /// Makes up to four further tries, over 15 seconds. Repeating an operation that took effect although it failed does
 /// the same again, over what others may have written meanwhile: so can any write in KV.
-pub(crate) struct Retried<S> {
+pub(crate) struct Retried {
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) store: S,
+    pub(crate) store: Arc<dyn Store>,
 }
 
-impl<S: Store> Store for Retried<S> {
+impl Store for Retried {
     fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
         Box::pin(async move {
             for wait in WAITS {

@@ -28,11 +28,10 @@ impl Terms {
 
     /// The store, on these terms. What is tried again is counted again, and needs the right again.
     pub(crate) fn apply(&self, store: Arc<dyn Store>) -> Arc<dyn Store> {
-        let clock = self.clock.clone();
-        let store = Counted { counter: self.counter.clone(), store };
-        match self.claim.clone() {
-            None => Arc::new(Retried { clock, store }),
-            Some(claim) => Arc::new(Retried { clock, store: Claimed { claim, store } }),
+        let mut store: Arc<dyn Store> = Arc::new(Counted { counter: self.counter.clone(), store });
+        if let Some(claim) = self.claim.clone() {
+            store = Arc::new(Claimed { claim, store });
         }
+        Arc::new(Retried { clock: self.clock.clone(), store })
     }
 }
