@@ -49,7 +49,7 @@ fn measure(workspace: &Workspace, toolchain: &WorkerToolchain, name: &str) -> Re
     let named = worker.directory.join("build/index_bg.wasm");
     let nameless = named.with_added_extension("nameless");
     let (shell, wasm_opt) = (workspace.shell()?, &toolchain.wasm_opt);
-    cmd!(shell, "{wasm_opt} --all-features --strip-debug {named} --output {nameless}").quiet().run()?;
+    cmd!(shell, "{wasm_opt} --strip-debug {named} --output {nameless}").quiet().run()?;
     Ok(Wasm { named: size_of(&shell, &named)?, nameless: size_of(&shell, &nameless)? })
 }
 
