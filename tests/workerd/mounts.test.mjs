@@ -6,6 +6,19 @@ import { assertAnswer, assertProblem, serveSpecimen } from "./harness/client.mjs
 
 const MOUNTS = ["bare /", "bare /admin", "bare /a/b", "layer /", "layer /admin", "layer /a/b", "around /", "around /a/b", "nest /admin", "nest /a/b"];
 
+test("with a store that is handed over", async (t) => {
+  const client = await serveSpecimen(t);
+  const headers = { store: "handed-over", migrations: "failing" };
+  assertProblem(await client.migrate(headers), 500, "migration-failed");
+  const status = assertAnswer(await client.status(headers));
+  assert.deepEqual(status.map(({ state }) => state), ["applied", "failed", "pending"]);
+  assert.deepEqual(assertAnswer(await client.status({ migrations: "failing" })), status, "the binding by its name");
+  const mended = { store: "handed-over", migrations: "mended" };
+  assert.deepEqual(assertAnswer(await client.migrate(mended)).ran, ["002_second", "003_third"]);
+  assertAnswer(await client.rollback("003_third", mended));
+  assert.equal(await client.isRunForTypeScript("003_third"), false);
+});
+
 for (const mount of MOUNTS) {
   const [how, path] = mount.split(" ");
   const base = path === "/" ? "" : path;

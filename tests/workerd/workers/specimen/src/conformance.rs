@@ -9,7 +9,7 @@ use kv_migrations::kv::conformance::CASES;
 use kv_migrations_routes::Namespace;
 use worker::{Env, Result};
 
-const BINDING: &str = "MY_SERVICE_KV";
+use crate::BINDING;
 
 /// A line for each case: the way, the case, and `ok` or what differs.
 pub async fn report(env: &Env) -> Result<Response<Body>> {

@@ -7,15 +7,15 @@ use axum::response::IntoResponse;
 use axum::routing::any;
 use tower_layer::Layer;
 use tower_service::Service;
-use worker::{HttpRequest, Result};
+use worker::{Env, HttpRequest, Result};
 
 use crate::{header, routes};
 
 /// The answer of the routes, or of what they are mounted beside.
-pub async fn call(request: HttpRequest) -> Result<Response<Body>> {
+pub async fn call(request: HttpRequest, env: &Env) -> Result<Response<Body>> {
     let mount = header(&request, "mount").to_owned();
     let (how, path) = mount.split_once(' ').unwrap_or(("bare", "/"));
-    let mut routes = routes(&request);
+    let mut routes = routes(&request, env)?;
     match how {
         "nest" => Ok(own().nest_service(path, routes).call(request).await?),
         "layer" => Ok(own().layer(routes.at(path)).call(request).await?),
