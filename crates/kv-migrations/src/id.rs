@@ -3,10 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// The longest key that KV takes, in bytes.
-///
-/// Source: <https://developers.cloudflare.com/kv/platform/limits/>.
-pub const MAX_KEY_BYTES: usize = 512;
+use crate::kv::limits::MAX_KEY_BYTES;
 
 /// What a marker's key holds beside the prefix and the id: `migration_` and `_`.
 pub(crate) const MARKER_KEY_OVERHEAD: usize = "migration__".len();
@@ -111,8 +108,8 @@ pub const fn assert_ids(mut ids: &[&str]) {
 /// compile:
 ///
 /// ```compile_fail,E0080
-/// # mod m001_add_feature { pub const ID: &str = "001"; pub fn migration() -> kv_migrations::Migration { todo!() } }
-/// # mod m002_with_args { pub const ID: &str = "001"; pub fn migration() -> kv_migrations::Migration { todo!() } }
+/// # mod m001_add_feature { pub const ID: &str = "001"; pub fn migration() -> kv_migrations::Migration { kv_migrations::Migration::new(ID, "", async |_, ()| Ok(())) } }
+/// # mod m002_with_args { pub const ID: &str = "001"; pub fn migration() -> kv_migrations::Migration { kv_migrations::Migration::new(ID, "", async |_, ()| Ok(())) } }
 /// kv_migrations::migrations![m001_add_feature, m002_with_args]; // both have the id "001"
 /// ```
 ///

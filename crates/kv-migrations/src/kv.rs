@@ -4,8 +4,10 @@
 //! around a store: they count operations, retry what may be retried, and stop a run that has lost its lease.
 
 mod counted;
+mod entry;
 mod error;
 mod handle;
+pub mod limits;
 mod listing;
 mod memory;
 mod metadata;
@@ -23,6 +25,7 @@ mod faulty;
 
 use counted::Counted;
 pub(crate) use counted::Counter;
+pub use entry::{BulkValue, Entry, Expiration, Key, ListOptions, Page, PutOptions};
 pub use error::{KvError, KvErrorKind, Operation};
 #[cfg(feature = "testing")]
 pub use faulty::{Fault, faulty};
@@ -33,8 +36,5 @@ pub(crate) use metadata::Fields as MetadataFields;
 pub use metadata::Metadata;
 pub use put::Put;
 use retried::Retried;
-pub use store::{
-    Answer, BulkValue, Entry, Expiration, Key, ListOptions, Page, PutOptions, Request, Store, StoreExt,
-    limits,
-};
+pub use store::{Answer, Request, Store, StoreExt};
 pub(crate) use terms::Terms;

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::id::{self, InvalidId, MARKER_KEY_OVERHEAD, MAX_KEY_BYTES};
+use crate::id::{self, InvalidId, MARKER_KEY_OVERHEAD};
+use crate::kv::limits::MAX_KEY_BYTES;
 use crate::migration::Migration;
 
 /// Why a list of migrations cannot be run.

@@ -24,6 +24,15 @@ fn migrations() -> Vec<Migration> {
     vec![good("001"), steps, good("003")]
 }
 
+/// Counts how often it runs.
+fn counting(times: &Arc<AtomicU64>) -> Migration {
+    let times = times.clone();
+    Migration::new("001", "", async move |_, ()| {
+        times.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    })
+}
+
 /// More operations than the run makes: a fault beyond them is none.
 const BEYOND: u64 = 16;
 
@@ -172,16 +181,9 @@ fn a_failure_does_not_unmark_what_another_run_applied_meanwhile() {
 fn a_run_within_kvs_delay_of_another_repeats_its_ups() {
     let service = Service::new();
     let times = Arc::new(AtomicU64::new(0));
-    let counting = || {
-        let times = times.clone();
-        Migration::new("001", "", async move |_, ()| {
-            times.fetch_add(1, Ordering::Relaxed);
-            Ok(())
-        })
-    };
     let elsewhere = StaleLists::of(service.store.clone());
-    service.migrate(vec![counting()]);
-    block_on(service.runner_on(elsewhere, vec![counting()]).run_pending(&())).unwrap();
+    service.migrate(vec![counting(&times)]);
+    block_on(service.runner_on(elsewhere, vec![counting(&times)]).run_pending(&())).unwrap();
     assert_eq!(times.load(Ordering::Relaxed), 2, "as docs/guarantees.md says");
     assert!(is_applied(&service, "001"));
 }
@@ -210,15 +212,8 @@ fn a_rollback_that_breaks_anywhere_can_be_repeated() {
 fn an_up_that_was_not_marked_runs_again() {
     let service = Service::new();
     let times = Arc::new(AtomicU64::new(0));
-    let counting = || {
-        let times = times.clone();
-        Migration::new("001", "", async move |_, ()| {
-            times.fetch_add(1, Ordering::Relaxed);
-            Ok(())
-        })
-    };
     let store = faulty(service.store.clone(), Fault::Crash(1));
-    block_on(service.runner_on(store, vec![counting()]).run_pending(&())).unwrap_err();
-    service.migrate(vec![counting()]);
+    block_on(service.runner_on(store, vec![counting(&times)]).run_pending(&())).unwrap_err();
+    service.migrate(vec![counting(&times)]);
     assert_eq!(times.load(Ordering::Relaxed), 2, "at least once is what KV alone can give");
 }
