@@ -6,6 +6,7 @@
 mod counted;
 mod entry;
 mod error;
+mod fields;
 mod handle;
 pub mod limits;
 mod listing;
@@ -29,10 +30,10 @@ pub use entry::{BulkValue, Entry, Expiration, Key, ListOptions, Page, PutOptions
 pub use error::{KvError, KvErrorKind, Operation};
 #[cfg(feature = "testing")]
 pub use faulty::{Fault, faulty};
+pub(crate) use fields::Fields;
 pub use handle::Kv;
 pub use listing::Keys;
 pub use memory::MemoryStore;
-pub(crate) use metadata::Fields as MetadataFields;
 pub use metadata::Metadata;
 pub use put::Put;
 use retried::Retried;

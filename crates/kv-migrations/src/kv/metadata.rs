@@ -3,14 +3,6 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The fields of metadata that is an object. In a Worker JavaScript's own parser reads it: the wasm needs no second
-/// one.
-#[cfg(all(feature = "worker", target_arch = "wasm32"))]
-pub(crate) struct Fields(worker::wasm_bindgen::JsValue);
-
-#[cfg(not(all(feature = "worker", target_arch = "wasm32")))]
-pub(crate) struct Fields(serde_json::Value);
-
 /// The metadata of a value: JSON, kept as the text that it is. In a Worker it has come through JavaScript, which
 /// rounds integers beyond 2⁵³ and puts fields that are named like integers first; storing it again changes no more.
 ///
@@ -51,38 +43,5 @@ impl Metadata {
     /// If it has another shape.
     pub fn parse<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
         serde_json::from_str(&self.0)
-    }
-}
-
-#[cfg(all(feature = "worker", target_arch = "wasm32"))]
-impl Fields {
-    pub(crate) fn of(metadata: &Metadata) -> Self {
-        Self(worker::js_sys::JSON::parse(&metadata.0).unwrap_or_default())
-    }
-
-    pub(crate) fn text(&self, name: &str) -> Option<String> {
-        worker::js_sys::Reflect::get(&self.0, &name.into()).ok()?.as_string()
-    }
-
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked")]
-    pub(crate) fn number(&self, name: &str) -> Option<u64> {
-        const EXACT: f64 = 9_007_199_254_740_991.0;
-        let number = worker::js_sys::Reflect::get(&self.0, &name.into()).ok()?.as_f64()?;
-        ((0.0..=EXACT).contains(&number) && number.fract() == 0.0).then_some(number as u64)
-    }
-}
-
-#[cfg(not(all(feature = "worker", target_arch = "wasm32")))]
-impl Fields {
-    pub(crate) fn of(metadata: &Metadata) -> Self {
-        Self(metadata.parse().unwrap_or_default())
-    }
-
-    pub(crate) fn text(&self, name: &str) -> Option<String> {
-        self.0.get(name)?.as_str().map(str::to_owned)
-    }
-
-    pub(crate) fn number(&self, name: &str) -> Option<u64> {
-        self.0.get(name)?.as_u64()
     }
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::kv::limits::MAX_METADATA_BYTES;
-use crate::kv::{Metadata, MetadataFields};
+use crate::kv::{Fields, Metadata};
 
 /// What a marker says of its migration. None at all, and one that says nothing we know, mean pending.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub(crate) struct Applied {
 /// The fields as they are written. The TypeScript runner knows only `runAt`.
 #[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Fields<'a> {
+struct Written<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     run_at: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,7 +52,7 @@ impl Reading {
     /// Field by field, since metadata that is not ours can have any shape; then the value decides.
     pub(super) fn of(metadata: Option<&Metadata>) -> Self {
         let Some(metadata) = metadata else { return Self::default() };
-        let fields = MetadataFields::of(metadata);
+        let fields = Fields::of(metadata);
         let text = |name: &str| fields.text(name);
         let number = |name: &str| fields.number(name);
         let marker = match (text("runAt"), text("failedAt")) {
@@ -69,27 +69,27 @@ impl Reading {
 }
 
 pub(super) fn encode_applied(prefix: &str, applied: &Applied) -> Metadata {
-    fitting(Fields {
+    fitting(Written {
         run_at: applied.run_at.as_deref(),
         prefix: Some(prefix),
         duration_ms: applied.duration_ms,
         operations: applied.operations,
-        ..Fields::default()
+        ..Written::default()
     })
 }
 
 pub(super) fn encode_failed(prefix: &str, at: &str, reason: &str) -> Metadata {
-    fitting(Fields {
+    fitting(Written {
         failed_at: Some(at),
         prefix: Some(prefix),
         error: Some(reason.to_owned()),
-        ..Fields::default()
+        ..Written::default()
     })
 }
 
 /// The fields as JSON that KV takes: a reason that is too long is cut, and a prefix that even so does not fit (JSON
 /// can make it longer than it is) is left out.
-fn fitting(mut fields: Fields<'_>) -> Metadata {
+fn fitting(mut fields: Written<'_>) -> Metadata {
     loop {
         // Text and numbers always are JSON.
         let metadata = Metadata::new(&fields).unwrap_or_else(|_| Metadata::from_json("null"));

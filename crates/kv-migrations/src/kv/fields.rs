@@ -1,0 +1,58 @@
+//! The fields of metadata, one by one: what has another shape than expected simply has not the field.
+
+use super::Metadata;
+
+/// In a Worker, JavaScript's own parser reads them: the wasm needs no second one.
+#[cfg(all(feature = "worker", target_arch = "wasm32"))]
+mod parsed {
+    use worker::js_sys::{JSON, Reflect};
+    use worker::wasm_bindgen::JsValue;
+
+    pub(crate) struct Fields(JsValue);
+
+    impl Fields {
+        pub(super) fn parse(json: &str) -> Self {
+            Self(JSON::parse(json).unwrap_or_default())
+        }
+
+        pub(crate) fn text(&self, name: &str) -> Option<String> {
+            Reflect::get(&self.0, &name.into()).ok()?.as_string()
+        }
+
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked")]
+        pub(crate) fn number(&self, name: &str) -> Option<u64> {
+            const EXACT: f64 = 9_007_199_254_740_991.0;
+            let number = Reflect::get(&self.0, &name.into()).ok()?.as_f64()?;
+            ((0.0..=EXACT).contains(&number) && number.fract() == 0.0).then_some(number as u64)
+        }
+    }
+}
+
+#[cfg(not(all(feature = "worker", target_arch = "wasm32")))]
+mod parsed {
+    use serde_json::Value;
+
+    pub(crate) struct Fields(Value);
+
+    impl Fields {
+        pub(super) fn parse(json: &str) -> Self {
+            Self(serde_json::from_str(json).unwrap_or_default())
+        }
+
+        pub(crate) fn text(&self, name: &str) -> Option<String> {
+            self.0.get(name)?.as_str().map(str::to_owned)
+        }
+
+        pub(crate) fn number(&self, name: &str) -> Option<u64> {
+            self.0.get(name)?.as_u64()
+        }
+    }
+}
+
+pub(crate) use parsed::Fields;
+
+impl Fields {
+    pub(crate) fn of(metadata: &Metadata) -> Self {
+        Self::parse(metadata.as_json())
+    }
+}
