@@ -157,7 +157,7 @@ impl fmt::Display for Error {
             Self::Superseded { id } => write!(
                 f,
                 "This run was given up at migration {id}: it had made no KV operation for 60 seconds. Another may \
-                 go on in its place. What it had written stays"
+                 go on in its place. What it had written stays. Look at the status when no run goes on any more"
             ),
             Self::Failed(failure) => failure.fmt(f),
         }

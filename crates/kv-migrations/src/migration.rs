@@ -108,11 +108,11 @@ impl<C> fmt::Debug for Migration<C> {
 
 /// An `up` or a `down`: the object-safe face of an async closure.
 pub(crate) trait Change<C>: Send + Sync {
-    fn make<'a>(&'a self, kv: &'a Kv, context: &'a C) -> LocalBoxFuture<'a, Result>;
+    fn run<'a>(&'a self, kv: &'a Kv, context: &'a C) -> LocalBoxFuture<'a, Result>;
 }
 
 impl<C, F: AsyncFn(&Kv, &C) -> Result + Send + Sync> Change<C> for F {
-    fn make<'a>(&'a self, kv: &'a Kv, context: &'a C) -> LocalBoxFuture<'a, Result> {
+    fn run<'a>(&'a self, kv: &'a Kv, context: &'a C) -> LocalBoxFuture<'a, Result> {
         Box::pin(self(kv, context))
     }
 }

@@ -106,7 +106,8 @@ impl<C> Runner<C> {
     /// Applies every migration that is not applied, in order, up to the first that fails.
     ///
     /// # Errors
-    /// [`Error::Failed`] says which failed and what had run before. On every other error nothing was changed.
+    /// [`Error::Failed`] says which failed and what had run before, [`Error::Superseded`] at which the run was given
+    /// up. On every other error nothing was changed.
     pub async fn run_pending(&self, context: &C) -> Result<RunReport, Error> {
         let run = self.claimed()?;
         let ledger = run.call.ledger.read(self.registered.ids()).await?;
@@ -137,7 +138,8 @@ impl<C> Runner<C> {
     ///
     /// # Errors
     /// [`Error::UnknownMigration`], [`Error::NotRun`] and [`Error::Irreversible`] if it cannot be rolled back;
-    /// [`Error::Failed`] if its `down` failed: it then still counts as applied.
+    /// [`Error::Failed`] if its `down` failed, or its marker could not be deleted: [`Failure::advice`] says what then
+    /// is the case. [`Error::Superseded`] if the rollback was given up.
     pub async fn rollback(&self, id: &str, context: &C) -> Result<RollbackReport, Error> {
         let Some(migration) = self.registered.get(id) else {
             return Err(Error::UnknownMigration { id: id.to_owned() });
@@ -152,7 +154,7 @@ impl<C> Runner<C> {
         let failed = |stage, error| self.failed(&run, migration, stage, error, RunReport::default());
         run.begin(&format!("[Migration] Rolling back {id}"), id)
             .map_err(|error| failed(Stage::Down, error))?;
-        down.make(&run.call.kv, context).await.map_err(|error| failed(Stage::Down, error))?;
+        down.run(&run.call.kv, context).await.map_err(|error| failed(Stage::Down, error))?;
         run.call.ledger.delete(id).await.map_err(|error| failed(Stage::Unrecord, error.into()))?;
         self.log.info(&format!("[Migration] ✓ Rolled back {id}"));
         Ok(RollbackReport {
@@ -260,7 +262,7 @@ impl Run<'_> {
         let line = format!("[Migration] Running {id}: {}", migration.description());
         self.begin(&line, id).map_err(|error| (Stage::Up, error))?;
         let (start, operations) = (call.now(), call.operations());
-        if let Err(error) = migration.up().make(&call.kv, context).await {
+        if let Err(error) = migration.up().run(&call.kv, context).await {
             self.remember_failure(id, &*error).await;
             return Err((Stage::Up, error));
         }

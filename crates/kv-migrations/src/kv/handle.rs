@@ -6,8 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::Terms;
-use super::{BulkValue, Entry, Keys, KvError, KvErrorKind, Operation, Put, Store, StoreExt, limits};
+use super::{BulkValue, Entry, Keys, KvError, KvErrorKind, Operation, Put, Store, StoreExt, Terms, limits};
 use crate::clock::SystemClock;
 
 /// Reads and writes a KV namespace, and guards against what the raw binding does by accident: a put keeps metadata
