@@ -1,20 +1,84 @@
 //! The body of our responses.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::fmt;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use http_body_util::Full;
 
 /// What the routes answer with. Every framework that takes an [`http_body::Body`] takes it.
 #[derive(Debug, Default)]
-pub struct Body(Full<Bytes>);
+pub struct Body(Content);
+
+#[derive(Debug)]
+enum Content {
+    /// All of it, until it is taken.
+    Whole(Option<Bytes>),
+    Lines(Lines),
+}
+
+impl Default for Content {
+    fn default() -> Self {
+        Self::Whole(None)
+    }
+}
+
+/// Lines, written while the body is read.
+struct Lines {
+    queue: Queue,
+    /// What writes them; none when it has ended.
+    writer: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+/// Lines that are written, and not read yet. Clones are the same.
+#[derive(Clone, Default)]
+pub(crate) struct Queue(Arc<Mutex<VecDeque<Bytes>>>);
+
+impl Queue {
+    /// Adds a line, and ends it.
+    pub(crate) fn push(&self, mut line: Vec<u8>) {
+        line.push(b'\n');
+        self.lines().push_back(line.into());
+    }
+
+    fn lines(&self) -> MutexGuard<'_, VecDeque<Bytes>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Body {
     pub(crate) fn new(content: Vec<u8>) -> Self {
-        Self(Full::new(content.into()))
+        Self(Content::Whole(Some(content.into())))
+    }
+
+    /// A body that is written by `writer`, into the queue, while it is read.
+    pub(crate) fn lines(queue: Queue, writer: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(Content::Lines(Lines { queue, writer: Some(Box::pin(writer)) }))
+    }
+
+    /// Whether all of it is there already.
+    pub(crate) fn is_whole(&self) -> bool {
+        matches!(self.0, Content::Whole(_))
+    }
+}
+
+impl Lines {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        loop {
+            if let Some(line) = self.queue.lines().pop_front() {
+                return Poll::Ready(Some(line));
+            }
+            let Some(writer) = &mut self.writer else { return Poll::Ready(None) };
+            match writer.as_mut().poll(context) {
+                Poll::Ready(()) => self.writer = None,
+                Poll::Pending if self.queue.lines().is_empty() => return Poll::Pending,
+                Poll::Pending => {}
+            }
+        }
     }
 }
 
@@ -26,14 +90,29 @@ impl HttpBody for Body {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Pin::new(&mut self.0).poll_frame(context)
+        let next = match &mut self.0 {
+            Content::Whole(content) => Poll::Ready(content.take()),
+            Content::Lines(lines) => lines.poll_next(context),
+        };
+        next.map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
+        matches!(self.0, Content::Whole(None))
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
+        match &self.0 {
+            Content::Whole(content) => {
+                SizeHint::with_exact(content.as_ref().map_or(0, |content| content.len() as u64))
+            }
+            Content::Lines(_) => SizeHint::default(),
+        }
+    }
+}
+
+impl fmt::Debug for Lines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lines").finish_non_exhaustive()
     }
 }

@@ -1,12 +1,13 @@
 //! The routes beside `worker::Router`, which takes no service and no layer.
 
-use http_body_util::BodyExt;
+use futures_util::TryStreamExt;
+use http_body_util::{BodyDataStream, BodyExt};
 use worker::{Request, Response, Result};
 
 use crate::head::Head;
 use crate::routes::MigrationRoutes;
 
-impl<C> MigrationRoutes<C> {
+impl<C: 'static> MigrationRoutes<C> {
     /// The answer to a request of `worker`'s own type; none if it is not for the routes, which then have not touched
     /// it.
     ///
@@ -36,9 +37,15 @@ impl<C> MigrationRoutes<C> {
         for (name, value) in &head.headers {
             headers.append(name.as_str(), value.to_str().unwrap_or_default())?;
         }
+        let response = Response::builder().with_status(head.status.as_u16()).with_headers(headers);
+        if !body.is_whole() {
+            let bytes = BodyDataStream::new(body).map_ok(|bytes| bytes.to_vec());
+            return response
+                .from_stream(bytes.map_err(|never| -> worker::Error { match never {} }))
+                .map(Some);
+        }
         // Our bodies cannot fail.
         let content = body.collect().await.map(|body| body.to_bytes().to_vec()).unwrap_or_default();
-        let response = Response::builder().with_status(head.status.as_u16()).with_headers(headers);
         Ok(Some(response.fixed(content)))
     }
 }

@@ -1,6 +1,6 @@
 //! What the routes read of a request beside its path: never its body.
 
-use http::header::AUTHORIZATION;
+use http::header::{ACCEPT, AUTHORIZATION};
 use http::{Method, Request};
 
 /// The head of a request, from whichever type of request the service has.
@@ -9,7 +9,12 @@ pub(crate) struct Head {
     pub(crate) query: Option<String>,
     /// Every `Authorization` header there is. More than one is no credential.
     pub(crate) authorization: Vec<Vec<u8>>,
+    /// Whether the answer is to be told event by event, as it happens.
+    pub(crate) accepts_events: bool,
 }
+
+/// One JSON value a line: <https://github.com/ndjson/ndjson-spec>.
+pub(crate) const NDJSON: &str = "application/x-ndjson";
 
 impl Head {
     pub(crate) fn of<B>(request: &Request<B>) -> Self {
@@ -18,6 +23,11 @@ impl Head {
             method: request.method().clone(),
             query: request.uri().query().map(str::to_owned),
             authorization: authorization.map(|value| value.as_bytes().to_vec()).collect(),
+            accepts_events: request
+                .headers()
+                .get_all(ACCEPT)
+                .into_iter()
+                .any(|accept| accept.to_str().is_ok_and(is_ndjson_accepted)),
         }
     }
 
@@ -28,6 +38,33 @@ impl Head {
             method: method.map_err(|error| worker::Error::RustError(error.to_string()))?,
             query: request.url()?.query().map(str::to_owned),
             authorization: request.headers().get("Authorization")?.into_iter().map(Into::into).collect(),
+            accepts_events: request
+                .headers()
+                .get("Accept")?
+                .is_some_and(|accept| is_ndjson_accepted(&accept)),
         })
+    }
+}
+
+/// Only where it is named: `*/*`, which `curl` sends, does not ask for it.
+fn is_ndjson_accepted(accept: &str) -> bool {
+    accept.split(',').any(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        parts.next().is_some_and(|name| name.eq_ignore_ascii_case(NDJSON))
+            && !parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_told_only_to_who_asks_for_them() {
+        assert!(is_ndjson_accepted("application/x-ndjson"));
+        assert!(is_ndjson_accepted("application/json, Application/X-NDJSON;q=0.5"));
+        for accept in ["", "*/*", "application/*", "application/json", "application/x-ndjson;q=0"] {
+            assert!(!is_ndjson_accepted(accept), "{accept}");
+        }
     }
 }

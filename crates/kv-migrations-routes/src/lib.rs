@@ -6,6 +6,7 @@ mod access;
 mod binding;
 mod body;
 mod environment;
+mod events;
 mod fetch;
 mod head;
 mod layer;

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use http::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use kv_migrations::kv::{KvError, KvErrorKind};
-use kv_migrations::{Error, Failure, Stage};
+use kv_migrations::{Error, Failure, RunReport, Stage};
 
 use crate::access::Denied;
+use crate::response::whole_seconds;
 use crate::route::Route;
 
 /// What is the same for every problem of a kind.
@@ -57,10 +58,8 @@ impl Problem {
         self
     }
 
-    /// In whole seconds, at least one.
     fn retry_after(self: Box<Self>, after: Duration) -> Box<Self> {
-        let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-        self.with_header(RETRY_AFTER, seconds.max(1).into())
+        self.with_header(RETRY_AFTER, whole_seconds(after).into())
     }
 
     pub(crate) fn not_found() -> Box<Self> {
@@ -86,6 +85,22 @@ impl Problem {
         const KIND: Kind =
             Kind { name: "invalid-query", title: "Invalid query", status: 400, help: "Nothing was done." };
         Self::new(&KIND, detail)
+    }
+
+    /// A run that is not finished, for a caller who requires that.
+    pub(crate) fn unfinished(report: RunReport) -> Box<Self> {
+        const KIND: Kind = Kind {
+            name: "unfinished",
+            title: "Unfinished",
+            status: 503,
+            help: "Nothing is wrong. Migrate again, after the time that `Retry-After` says: the next run carries on.",
+        };
+        let number = report.remaining.len();
+        let mut problem = Self::new(&KIND, format!("{number} migrations are still to be applied."))
+            .retry_after(report.retry_after.unwrap_or_default());
+        problem.migration = report.remaining.into_iter().next();
+        problem.progress = Some((report.ran, report.skipped));
+        problem
     }
 
     /// What the context, which only the service can make, failed with.

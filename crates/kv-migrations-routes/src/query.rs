@@ -6,7 +6,7 @@ use crate::route::Route;
 /// What the caller asks for beside the route.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Query {
-    /// Whether a status is to be 409 unless every migration is applied.
+    /// Whether anything but that every migration is applied is to be an error.
     pub(crate) require_up_to_date: bool,
 }
 
@@ -14,11 +14,13 @@ impl Query {
     pub(crate) fn of(route: &Route, query: Option<&str>) -> Result<Self, Box<Problem>> {
         match (route, query) {
             (_, None | Some("")) => Ok(Self::default()),
-            (Route::Status, Some("require=up-to-date")) => Ok(Self { require_up_to_date: true }),
-            (Route::Status, _) => {
-                Err(Problem::invalid_query("A status takes `require=up-to-date`, and nothing else."))
+            (Route::Status | Route::Migrate, Some("require=up-to-date")) => {
+                Ok(Self { require_up_to_date: true })
             }
-            _ => Err(Problem::invalid_query("This route takes no query.")),
+            (Route::Status | Route::Migrate, _) => {
+                Err(Problem::invalid_query("This route takes `require=up-to-date`, and nothing else."))
+            }
+            (Route::Rollback { .. }, _) => Err(Problem::invalid_query("This route takes no query.")),
         }
     }
 }

@@ -10,12 +10,13 @@ use worker::Env;
 use crate::access::Access;
 use crate::body::Body;
 use crate::environment::{environment, secret};
+use crate::events::events;
 use crate::head::Head;
 use crate::locks::run_lock;
 use crate::namespace::Namespace;
 use crate::problem::Problem;
 use crate::query::Query;
-use crate::response::json;
+use crate::response::{accepted, json};
 use crate::route::{Route, base};
 
 /// The routes of a service whose migrations get the Worker's `Env` as context.
@@ -108,7 +109,7 @@ pub struct MigrationRoutes<C = Env> {
     base: String,
 }
 
-impl<C> MigrationRoutes<C> {
+impl<C: 'static> MigrationRoutes<C> {
     /// The same below a path, such as `/admin`: for a mount that leaves the path as it is, like a layer or a bare
     /// `fetch` handler. One that takes its own part off, like axum's `nest_service`, does without.
     #[must_use]
@@ -175,13 +176,25 @@ impl<C> MigrationRoutes<C> {
                 let conflict = query.require_up_to_date && !up_to_date;
                 Ok(json(if conflict { StatusCode::CONFLICT } else { StatusCode::OK }, &status))
             }
+            Route::Migrate if head.accepts_events => Ok(events(runner, self.make_context()?)),
             Route::Migrate => {
                 let report = runner.run_pending(&self.make_context()?).await?;
-                Ok(json(StatusCode::OK, &report))
+                if report.is_finished() {
+                    Ok(json(StatusCode::OK, &report))
+                } else if query.require_up_to_date {
+                    Err(Problem::unfinished(report))
+                } else {
+                    Ok(accepted(&report, report.retry_after))
+                }
             }
             Route::Rollback { id } => {
                 let report = runner.rollback(&id, &self.make_context()?).await?;
-                Ok(json(StatusCode::OK, &report))
+                let is_finished = report.is_finished();
+                Ok(if is_finished {
+                    json(StatusCode::OK, &report)
+                } else {
+                    accepted(&report, report.retry_after)
+                })
             }
         }
     }

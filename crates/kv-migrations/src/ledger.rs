@@ -10,8 +10,9 @@ mod marker;
 use crate::error::Error;
 use crate::id;
 use crate::kv::{Kv, KvError, Metadata, PutOptions, StoreExt};
-pub(crate) use marker::{Applied, Marker};
-use marker::{Reading, encode_applied, encode_failed};
+use crate::progress::{Direction, Progress};
+pub(crate) use marker::{Applied, FailedAt, Marker};
+use marker::{Reading, encode_applied, encode_unfinished};
 
 /// What stands in a marker's value if, and only if, its migration is applied.
 const APPLIED: &[u8] = b"true";
@@ -21,6 +22,14 @@ const FAILED: &[u8] = b"failed";
 pub(crate) struct Ledger {
     kv: Kv,
     prefix: String,
+}
+
+/// What the marker of one migration holds.
+pub(crate) enum Found {
+    /// Nothing that a run could carry on from.
+    Nothing,
+    Applied,
+    Checkpoint(Vec<u8>, Progress),
 }
 
 /// The ledger as it was read: every marker of a registered migration, and those of ours that no registered
@@ -58,7 +67,7 @@ impl Ledger {
         Self { kv, prefix: prefix.to_owned() }
     }
 
-    fn key(&self, id: &str) -> String {
+    pub(crate) fn key(&self, id: &str) -> String {
         format!("migration_{}_{id}", self.prefix)
     }
 
@@ -88,10 +97,15 @@ impl Ledger {
         Ok(Entries(known.collect()))
     }
 
-    /// Where the metadata does not say that a migration is applied, the value can.
+    /// Where the metadata does not say that a migration is applied, the value can. Not where it says that the value
+    /// is a checkpoint, which can be large.
     async fn ask_values(&self, markers: &mut [(String, Option<Marker>)]) -> Result<(), KvError> {
-        let is_applied = |marker: &Option<Marker>| matches!(marker, Some(Marker::Applied(_)));
-        let untold: Vec<_> = markers.iter_mut().filter(|(_, marker)| !is_applied(marker)).collect();
+        let is_told = |marker: &Option<Marker>| match marker {
+            Some(Marker::Applied(_)) => true,
+            Some(marker) => marker.progress().is_some(),
+            None => false,
+        };
+        let untold: Vec<_> = markers.iter_mut().filter(|(_, marker)| !is_told(marker)).collect();
         let keys: Vec<String> = untold.iter().map(|(id, _)| self.key(id)).collect();
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
         let values = self.kv.get_many(&keys).await?;
@@ -105,22 +119,53 @@ impl Ledger {
 
     /// Whether one migration is applied. One operation.
     pub(crate) async fn is_applied(&self, id: &str) -> Result<bool, Error> {
-        let Some(entry) = self.kv.get(&self.key(id)).await.map_err(Error::Ledger)? else { return Ok(false) };
-        self.check_owner(id, Reading::of(entry.metadata.as_ref()).prefix.as_deref())?;
-        Ok(entry.value == APPLIED)
+        Ok(matches!(self.look(id).await?, Found::Applied))
+    }
+
+    /// What the marker of one migration holds. One operation.
+    pub(crate) async fn look(&self, id: &str) -> Result<Found, Error> {
+        let Some(entry) = self.kv.get(&self.key(id)).await.map_err(Error::Ledger)? else {
+            return Ok(Found::Nothing);
+        };
+        let Reading { prefix, marker } = Reading::of(entry.metadata.as_ref());
+        self.check_owner(id, prefix.as_deref())?;
+        if entry.value == APPLIED {
+            return Ok(Found::Applied);
+        }
+        let progress = marker.as_ref().and_then(Marker::progress).cloned();
+        Ok(progress.map_or(Found::Nothing, |progress| Found::Checkpoint(entry.value, progress)))
     }
 
     pub(crate) async fn record_applied(&self, id: &str, applied: &Applied) -> Result<(), KvError> {
         self.write(id, APPLIED, encode_applied(&self.prefix, applied)).await
     }
 
-    /// Unless another run, elsewhere, has applied it meanwhile, or the marker is another service's.
-    pub(crate) async fn record_failed(&self, id: &str, at: &str, reason: &str) -> Result<(), Error> {
-        if self.is_applied(id).await? {
+    /// How far a migration has got, so that another run can carry on from there.
+    pub(crate) async fn record_running(
+        &self,
+        id: &str,
+        checkpoint: &[u8],
+        progress: &Progress,
+    ) -> Result<(), KvError> {
+        self.write(id, checkpoint, encode_unfinished(&self.prefix, Some(progress), None)).await
+    }
+
+    /// Unless another run, elsewhere, has applied it meanwhile, or the marker is another service's. With a checkpoint,
+    /// the next run carries on from there.
+    pub(crate) async fn record_failed(
+        &self,
+        id: &str,
+        failed: &FailedAt<'_>,
+        checkpoint: Option<(&[u8], &Progress)>,
+    ) -> Result<(), Error> {
+        let (value, progress) = checkpoint.unzip();
+        // While it is rolled back it is applied still.
+        let is_rollback = progress.is_some_and(|progress| progress.direction == Direction::Down);
+        if !is_rollback && self.is_applied(id).await? {
             return Ok(());
         }
-        let metadata = encode_failed(&self.prefix, at, reason);
-        self.write(id, FAILED, metadata).await.map_err(Error::Ledger)
+        let metadata = encode_unfinished(&self.prefix, progress, Some(failed));
+        self.write(id, value.unwrap_or(FAILED), metadata).await.map_err(Error::Ledger)
     }
 
     async fn write(&self, id: &str, value: &[u8], metadata: Metadata) -> Result<(), KvError> {

@@ -3,9 +3,14 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use futures_util::future::LocalBoxFuture;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
+use crate::backfill::Backfill;
+use crate::change::{BoxChange, Change};
+use crate::fold::Fold;
 use crate::kv::Kv;
+use crate::rekey::Rekey;
 
 /// Any error that a migration fails with: `?` turns every [`std::error::Error`] into it, and so does
 /// `.into()` for a `&str` or a `String`.
@@ -44,8 +49,8 @@ pub type Result<T = (), E = BoxError> = std::result::Result<T, E>;
 pub struct Migration<C = ()> {
     id: Cow<'static, str>,
     description: Cow<'static, str>,
-    up: Box<dyn Change<C>>,
-    down: Option<Box<dyn Change<C>>>,
+    up: BoxChange<C>,
+    down: Option<BoxChange<C>>,
 }
 
 impl<C> Migration<C> {
@@ -63,6 +68,52 @@ impl<C> Migration<C> {
         up: impl AsyncFn(&Kv, &C) -> Result + Send + Sync + 'static,
     ) -> Self {
         Self { id: id.into(), description: description.into(), up: Box::new(up), down: None }
+    }
+
+    /// A migration that changes every entry of a prefix, over as many requests as it takes: see [`Backfill`].
+    pub fn backfill(
+        id: impl Into<Cow<'static, str>>,
+        description: impl Into<Cow<'static, str>>,
+        up: Backfill<C>,
+    ) -> Self
+    where
+        C: 'static,
+    {
+        Self { id: id.into(), description: description.into(), up: Box::new(up), down: None }
+    }
+
+    /// A migration that gathers something from every entry of a prefix, and writes it: see [`Fold`].
+    pub fn fold<S: Serialize + DeserializeOwned + 'static>(
+        id: impl Into<Cow<'static, str>>,
+        description: impl Into<Cow<'static, str>>,
+        up: Fold<C, S>,
+    ) -> Self
+    where
+        C: 'static,
+    {
+        Self { id: id.into(), description: description.into(), up: Box::new(up), down: None }
+    }
+
+    /// A migration that moves entries to new keys: see [`Rekey`]. It can be rolled back if the re-key has an inverse.
+    pub fn rekey(
+        id: impl Into<Cow<'static, str>>,
+        description: impl Into<Cow<'static, str>>,
+        up: Rekey,
+    ) -> Self {
+        let (up, down) = up.into_changes();
+        Self { id: id.into(), description: description.into(), up, down }
+    }
+
+    /// The same, with a `down` that undoes it entry by entry, over as many requests as it takes.
+    ///
+    /// While it is under way the migration counts as not applied. Applying it then begins its `up` anew.
+    #[must_use]
+    pub fn with_down_backfill(mut self, down: Backfill<C>) -> Self
+    where
+        C: 'static,
+    {
+        self.down = Some(Box::new(down));
+        self
     }
 
     /// The same, with the `down` that undoes what `up` did. Its marker is deleted only after `down` succeeded.
@@ -103,16 +154,5 @@ impl<C> fmt::Debug for Migration<C> {
             .field("description", &self.description)
             .field("reversible", &self.is_reversible())
             .finish_non_exhaustive()
-    }
-}
-
-/// An `up` or a `down`: the object-safe face of an async closure.
-pub(crate) trait Change<C>: Send + Sync {
-    fn run<'a>(&'a self, kv: &'a Kv, context: &'a C) -> LocalBoxFuture<'a, Result>;
-}
-
-impl<C, F: AsyncFn(&Kv, &C) -> Result + Send + Sync> Change<C> for F {
-    fn run<'a>(&'a self, kv: &'a Kv, context: &'a C) -> LocalBoxFuture<'a, Result> {
-        Box::pin(self(kv, context))
     }
 }

@@ -62,7 +62,9 @@ mod tests {
     use crate::ledger::{Applied, Marker};
 
     fn ledger<'a>(applied: impl IntoIterator<Item = &'a String>, failed: &[String]) -> Entries {
-        let failed = failed.iter().map(|id| (id.clone(), Marker::Failed { reason: "boom".to_owned() }));
+        let failed = failed
+            .iter()
+            .map(|id| (id.clone(), Marker::Failed { reason: "boom".to_owned(), progress: None }));
         let applied = applied.into_iter().map(|id| (id.clone(), Marker::Applied(Applied::default())));
         failed.chain(applied).collect()
     }

@@ -1,9 +1,13 @@
 //! What a run did, and what state the migrations are in: what answers are made of.
 
-use serde::Serialize;
+use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use crate::error::reason;
 use crate::ledger::{Entries, Marker};
 use crate::migration::Migration;
+use crate::progress::Progress;
 
 /// The state of a migration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -12,8 +16,8 @@ use crate::migration::Migration;
 pub enum State {
     /// It was never run, or was rolled back.
     Pending,
-    /// It is being made at this moment in the same process, for a Worker the same isolate. A run elsewhere in the
-    /// world is not seen.
+    /// It is under way: at this moment in the same process, for a Worker the same isolate; or it takes more than one
+    /// request, and the next one carries on. When it was heard of last is in its progress.
     Running,
     /// It is recorded as applied.
     Applied,
@@ -52,6 +56,9 @@ pub struct Status {
     /// Why it failed, if it did: at most about 900 bytes of its error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// How far it has got, if it takes more than one request and is not finished.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
 }
 
 impl Status {
@@ -68,8 +75,12 @@ impl Status {
             operations: None,
             reversible: migration.is_reversible(),
             error: None,
+            progress: None,
         };
-        match ledger.get(id).cloned() {
+        let marker = ledger.get(id).cloned();
+        status.progress = marker.as_ref().and_then(Marker::progress).cloned();
+        match marker {
+            Some(Marker::Running(_)) => status.state = State::Running,
             Some(Marker::Applied(applied)) => {
                 status.run = true;
                 if !is_running {
@@ -79,7 +90,7 @@ impl Status {
                 status.duration_ms = applied.duration_ms;
                 status.operations = applied.operations;
             }
-            Some(Marker::Failed { reason }) if !is_running => {
+            Some(Marker::Failed { reason, .. }) if !is_running => {
                 status.state = State::Failed;
                 status.error = Some(reason);
             }
@@ -109,6 +120,22 @@ pub struct RunReport {
     pub missing: Vec<String>,
     /// All KV operations of the run: of the migrations, of reading the ledger and of recording in it.
     pub operations: u64,
+    /// The migrations that are still to be applied, since the run had used up its [`Budget`](crate::Budget): the next
+    /// run carries on with the first of them. Empty if it is finished.
+    pub remaining: Vec<String>,
+    /// How far the first of `remaining` has got, if it is under way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+    /// How long to wait before the next run, if there is something left to do.
+    #[serde(skip)]
+    pub retry_after: Option<Duration>,
+}
+
+impl RunReport {
+    /// Whether every registered migration is applied.
+    pub fn is_finished(&self) -> bool {
+        self.remaining.is_empty()
+    }
 }
 
 /// What one migration took.
@@ -122,17 +149,56 @@ pub struct Detail {
     pub duration_ms: u64,
     /// How many KV operations it made.
     pub operations: u64,
+    /// The entries that were passed over, as it was told to do.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failed_entries: Vec<FailedEntry>,
+}
+
+/// An entry that was passed over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct FailedEntry {
+    /// Its key.
+    pub key: String,
+    /// Why: at most 200 bytes of the error.
+    pub reason: String,
+}
+
+impl FailedEntry {
+    pub(crate) fn new(key: String, error: &(dyn std::error::Error + 'static)) -> Self {
+        const REASON_BYTES: usize = 200;
+        let mut reason = reason(error);
+        reason.truncate(reason.floor_char_boundary(REASON_BYTES));
+        Self { key, reason }
+    }
 }
 
 /// What a rollback did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct RollbackReport {
-    /// The migration that is not applied any more.
-    pub rolled_back: String,
+    /// The migration that is not applied any more; none if its `down` is to be carried on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rolled_back: Option<String>,
     /// How long its `down` took, in milliseconds.
     pub duration_ms: u64,
     /// All KV operations, those on the ledger included.
     pub operations: u64,
+    /// The entries that were passed over, as it was told to do.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failed_entries: Vec<FailedEntry>,
+    /// How far its `down` has got, if it is to be carried on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+    /// How long to wait before it is carried on.
+    #[serde(skip)]
+    pub retry_after: Option<Duration>,
+}
+
+impl RollbackReport {
+    /// Whether the migration is rolled back, and nothing is left to be carried on.
+    pub fn is_finished(&self) -> bool {
+        self.rolled_back.is_some()
+    }
 }

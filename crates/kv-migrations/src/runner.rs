@@ -2,19 +2,26 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-
-use crate::clock::{Clock, SystemClock, iso8601, milliseconds_between};
+use crate::budget::Budget;
+use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Failure, Stage, reason};
+use crate::event::{Event, Observer};
+use crate::job::Job;
 use crate::kv::{Kv, Store, Terms};
-use crate::ledger::{Applied, Ledger};
-use crate::lock::{Claim, RunLock};
+use crate::ledger::{Found, Ledger};
+use crate::lock::RunLock;
 use crate::log::{ConsoleLog, Log};
 use crate::migration::{BoxError, Migration};
 use crate::plan::{Action, Plan};
+use crate::progress::Direction;
 use crate::registered::{Registered, RegistrationError};
-use crate::report::{Detail, RollbackReport, RunReport, Status};
+use crate::report::{RollbackReport, RunReport, Status};
+use crate::run::{Applied, Run, Undone};
+
+/// Before the next run, where nothing has to be waited for but KV, which takes one write a second to a marker.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// Runs the migrations of one service.
 ///
@@ -47,6 +54,7 @@ pub struct Runner<C = ()> {
     clock: Arc<dyn Clock>,
     log: Arc<dyn Log>,
     lock: RunLock,
+    budget: Budget,
 }
 
 impl<C> Runner<C> {
@@ -66,6 +74,7 @@ impl<C> Runner<C> {
             clock: Arc::new(SystemClock),
             log: Arc::new(ConsoleLog),
             lock: RunLock::new(),
+            budget: Budget::default(),
         })
     }
 
@@ -90,27 +99,47 @@ impl<C> Runner<C> {
         self
     }
 
+    /// The same, with another budget than the default: more for a Worker that may make more operations in a request.
+    #[must_use]
+    pub fn with_budget(mut self, budget: Budget) -> Self {
+        self.budget = budget;
+        self
+    }
+
     /// Whether a migration is applied, registered or not. One KV operation.
     pub async fn is_run(&self, id: &str) -> Result<bool, Error> {
-        self.reading().ledger.is_applied(id).await
+        self.ledger().is_applied(id).await
     }
 
     /// The state of every registered migration, in order. One KV operation for every 1,000 markers.
     pub async fn status(&self) -> Result<Vec<Status>, Error> {
-        let ledger = self.reading().ledger.read(self.registered.ids()).await?;
+        let ledger = self.ledger().read(self.registered.ids()).await?;
         let running = self.lock.running(&*self.clock);
         let status = |migration| Status::new(migration, &ledger, running.as_deref());
         Ok(self.registered.migrations().iter().map(status).collect())
     }
 
-    /// Applies every migration that is not applied, in order, up to the first that fails.
+    /// Applies every migration that is not applied, in order, up to the first that fails, as far as the
+    /// [`Budget`] goes. The next run carries on with what is [`remaining`](RunReport::remaining).
     ///
     /// # Errors
     /// [`Error::Failed`] says which failed and what had run before, [`Error::Superseded`] at which the run was given
     /// up. On every other error nothing was changed.
     pub async fn run_pending(&self, context: &C) -> Result<RunReport, Error> {
-        let run = self.claimed()?;
-        let ledger = run.call.ledger.read(self.registered.ids()).await?;
+        self.run_pending_observed(context, |_| {}).await
+    }
+
+    /// The same, telling `observer` what happens as it happens.
+    ///
+    /// # Errors
+    /// As of [`run_pending`](Self::run_pending).
+    pub async fn run_pending_observed(
+        &self,
+        context: &C,
+        observer: impl Fn(Event<'_>),
+    ) -> Result<RunReport, Error> {
+        let run = self.claimed(&observer)?;
+        let ledger = run.ledger.read(self.registered.ids()).await?;
         let plan = Plan::new(self.registered.ids(), &ledger);
         let mut report = RunReport { missing: plan.missing, ..RunReport::default() };
         for (migration, step) in self.registered.migrations().iter().zip(plan.steps) {
@@ -118,23 +147,39 @@ impl<C> Runner<C> {
                 report.skipped.push(step.id);
                 continue;
             }
-            match run.apply(migration, context).await {
-                Ok(detail) => report.details.push(detail),
+            if !report.remaining.is_empty() || !report.ran.is_empty() && run.is_half_spent() {
+                report.retry_after.get_or_insert(AT_ONCE);
+                report.remaining.push(step.id);
+                continue;
+            }
+            let job = Job::new(&run, migration.id(), Direction::Up);
+            match run.apply(migration, &job, context, report.ran.is_empty()).await {
+                Ok(Applied::Now(detail)) => {
+                    report.details.push(detail);
+                    if step.is_out_of_order {
+                        report.out_of_order.push(step.id.clone());
+                    }
+                    report.ran.push(step.id);
+                }
+                Ok(Applied::ByAnother) => report.skipped.push(step.id),
+                Ok(Applied::Partly { progress, retry_after }) => {
+                    (report.progress, report.retry_after) = (progress, Some(retry_after));
+                    report.remaining.push(step.id);
+                }
                 Err((stage, error)) => {
-                    report.operations = run.call.operations();
-                    return Err(self.failed(&run, migration, stage, error, report));
+                    report.operations = run.operations();
+                    return Err(failed(&run, migration.id(), stage, error, report));
                 }
             }
-            if step.is_out_of_order {
-                report.out_of_order.push(step.id.clone());
-            }
-            report.ran.push(step.id);
         }
-        report.operations = run.call.operations();
+        report.operations = run.operations();
         Ok(report)
     }
 
-    /// Runs the `down` of an applied migration, and then deletes its marker.
+    /// Runs the `down` of an applied migration, and then deletes its marker. One that was applied, or rolled back, in
+    /// part only can be rolled back too.
+    ///
+    /// A `down` that is a backfill, or a re-key's, goes as far as the [`Budget`] does; call it again to carry on.
     ///
     /// # Errors
     /// [`Error::UnknownMigration`], [`Error::NotRun`] and [`Error::Irreversible`] if it cannot be rolled back;
@@ -144,57 +189,56 @@ impl<C> Runner<C> {
         let Some(migration) = self.registered.get(id) else {
             return Err(Error::UnknownMigration { id: id.to_owned() });
         };
-        let run = self.claimed()?;
-        if !run.call.ledger.is_applied(id).await? {
+        let run = self.claimed(&|_| {})?;
+        if let Found::Nothing = run.ledger.look(id).await? {
             return Err(Error::NotRun { id: id.to_owned() });
         }
         let Some(down) = migration.down() else { return Err(Error::Irreversible { id: id.to_owned() }) };
 
-        let start = run.call.now();
-        let failed = |stage, error| self.failed(&run, migration, stage, error, RunReport::default());
-        run.begin(&format!("[Migration] Rolling back {id}"), id)
-            .map_err(|error| failed(Stage::Down, error))?;
-        down.run(&run.call.kv, context).await.map_err(|error| failed(Stage::Down, error))?;
-        run.call.ledger.delete(id).await.map_err(|error| failed(Stage::Unrecord, error.into()))?;
-        self.log.info(&format!("[Migration] ✓ Rolled back {id}"));
-        Ok(RollbackReport {
-            rolled_back: id.to_owned(),
-            duration_ms: milliseconds_between(start, run.call.now()),
-            operations: run.call.operations(),
+        let job = Job::new(&run, id, Direction::Down);
+        let outcome = match run.undo(down, &job, context).await {
+            Ok(outcome) => outcome,
+            Err((stage, error)) => return Err(failed(&run, id, stage, error, RunReport::default())),
+        };
+        let progress = job.progress();
+        let (duration_ms, operations) = (progress.duration_ms, run.operations());
+        let report = RollbackReport { duration_ms, operations, ..RollbackReport::default() };
+        Ok(match outcome {
+            Undone::Wholly { failed_entries } => {
+                RollbackReport { rolled_back: Some(id.to_owned()), failed_entries, ..report }
+            }
+            Undone::Partly { retry_after } => {
+                RollbackReport { progress: Some(progress), retry_after: Some(retry_after), ..report }
+            }
         })
     }
 
-    fn failed(
-        &self,
-        run: &Run<'_>,
-        migration: &Migration<C>,
-        stage: Stage,
-        source: BoxError,
-        report: RunReport,
-    ) -> Error {
-        let id = migration.id().to_owned();
-        let error = if run.claim.renew() {
-            Error::Failed(Box::new(Failure { id, stage, reason: reason(&*source), report, source }))
-        } else {
-            Error::Superseded { id }
-        };
-        self.log.error(&format!("[Migration] ✗ {error}"));
-        error
-    }
-
     /// For looking only: no lease is taken.
-    fn reading(&self) -> Call {
-        Call::new(self.store.clone(), Terms::new(self.clock.clone()), self.registered.prefix())
+    fn ledger(&self) -> Ledger {
+        let terms = Terms::new(self.clock.clone());
+        Ledger::new(Kv::on_terms(self.store.clone(), terms), self.registered.prefix())
     }
 
     /// For changing: with the lease, without which no operation is sent.
-    fn claimed(&self) -> Result<Run<'_>, Error> {
+    fn claimed<'a>(&'a self, observer: &'a Observer<'a>) -> Result<Run<'a>, Error> {
         let claim = self.lock.acquire(&self.clock);
         let claim = Arc::new(claim.map_err(|retry_after| Error::RunInProgress { retry_after })?);
         let terms = Terms::of_run(self.clock.clone(), &claim);
-        let call = Call::new(self.store.clone(), terms, self.registered.prefix());
-        Ok(Run { call, claim, log: &*self.log })
+        let (store, prefix) = (self.store.clone(), self.registered.prefix());
+        Ok(Run::new(store, prefix, terms, claim, self.budget, (&*self.log, observer)))
     }
+}
+
+/// How a failure is answered: as one, or as a run that was given up.
+fn failed(run: &Run<'_>, id: &str, stage: Stage, source: BoxError, report: RunReport) -> Error {
+    let id = id.to_owned();
+    let error = if run.is_current() {
+        Error::Failed(Box::new(Failure { id, stage, reason: reason(&*source), report, source }))
+    } else {
+        Error::Superseded { id }
+    };
+    run.log().error(&format!("[Migration] ✗ {error}"));
+    error
 }
 
 impl<C> Clone for Runner<C> {
@@ -205,6 +249,7 @@ impl<C> Clone for Runner<C> {
             clock: self.clock.clone(),
             log: self.log.clone(),
             lock: self.lock.clone(),
+            budget: self.budget,
         }
     }
 }
@@ -215,79 +260,5 @@ impl<C> fmt::Debug for Runner<C> {
             .field("prefix", &self.registered.prefix())
             .field("migrations", &self.registered.migrations())
             .finish_non_exhaustive()
-    }
-}
-
-/// What one call of the runner works with.
-struct Call {
-    kv: Kv,
-    ledger: Ledger,
-    terms: Terms,
-}
-
-impl Call {
-    fn new(store: Arc<dyn Store>, terms: Terms, prefix: &str) -> Self {
-        let kv = Kv::on_terms(store, terms.clone());
-        Self { ledger: Ledger::new(kv.clone(), prefix), kv, terms }
-    }
-
-    fn now(&self) -> DateTime<Utc> {
-        self.terms.clock.now()
-    }
-
-    fn operations(&self) -> u64 {
-        self.terms.counter.count()
-    }
-}
-
-/// A call that changes something. The lease ends with it.
-struct Run<'a> {
-    call: Call,
-    claim: Arc<Claim>,
-    log: &'a dyn Log,
-}
-
-impl Run<'_> {
-    /// Tells the log and the lock what is done now. Fails if the lease has gone to another run.
-    fn begin(&self, line: &str, id: &str) -> Result<(), BoxError> {
-        if !self.claim.begin(id) {
-            return Err("another run has taken its place".into());
-        }
-        self.log.info(line);
-        Ok(())
-    }
-
-    async fn apply<C>(&self, migration: &Migration<C>, context: &C) -> Result<Detail, (Stage, BoxError)> {
-        let (call, id) = (&self.call, migration.id());
-        let line = format!("[Migration] Running {id}: {}", migration.description());
-        self.begin(&line, id).map_err(|error| (Stage::Up, error))?;
-        let (start, operations) = (call.now(), call.operations());
-        if let Err(error) = migration.up().run(&call.kv, context).await {
-            self.remember_failure(id, &*error).await;
-            return Err((Stage::Up, error));
-        }
-        let end = call.now();
-        let detail = Detail {
-            id: id.to_owned(),
-            duration_ms: milliseconds_between(start, end),
-            operations: call.operations() - operations,
-        };
-        let applied = Applied {
-            run_at: Some(iso8601(end)),
-            duration_ms: Some(detail.duration_ms),
-            operations: Some(detail.operations),
-        };
-        call.ledger.record_applied(id, &applied).await.map_err(|error| (Stage::Record, error.into()))?;
-        self.log.info(&format!("[Migration] ✓ Completed {id}"));
-        Ok(detail)
-    }
-
-    /// So that a later status can tell. The failure itself is what matters: if this fails too, it only goes to the
-    /// log.
-    async fn remember_failure(&self, id: &str, error: &(dyn std::error::Error + 'static)) {
-        let at = iso8601(self.call.now());
-        if let Err(error) = self.call.ledger.record_failed(id, &at, &reason(error)).await {
-            self.log.error(&format!("[Migration] The failure of {id} could not be recorded: {error}"));
-        }
     }
 }

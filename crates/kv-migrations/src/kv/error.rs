@@ -63,6 +63,8 @@ pub enum KvErrorKind {
     },
     /// The value to be written cannot be written as JSON.
     NotSerializable,
+    /// The run has used up its [`Budget`](crate::Budget): nothing was sent.
+    OverBudget,
     /// The run has ended, or was silent for too long, and another may have taken its place: nothing was sent.
     Superseded,
 }
@@ -125,6 +127,11 @@ impl fmt::Display for KvError {
             KvErrorKind::NotSerializable => write!(
                 f,
                 "the value for `{key}` cannot be written as JSON, so nothing was: its maps need keys that are text"
+            ),
+            KvErrorKind::OverBudget => write!(
+                f,
+                "the {operation} of `{key}` was not sent: its run has used up the KV operations, or the time, that \
+                 one request may take"
             ),
             KvErrorKind::Superseded => write!(
                 f,

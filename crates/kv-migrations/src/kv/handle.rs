@@ -6,7 +6,10 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{BulkValue, Entry, Keys, KvError, KvErrorKind, Operation, Put, Store, StoreExt, Terms, limits};
+use super::{
+    BulkValue, Entry, Key, Keys, KvError, KvErrorKind, ListOptions, Operation, Put, Store, StoreExt, Terms,
+    limits,
+};
 use crate::clock::SystemClock;
 
 /// Reads and writes a KV namespace, and guards against what the raw binding does by accident: a put keeps metadata
@@ -137,6 +140,17 @@ impl Kv {
     /// Writes a value as JSON. The entry keeps its metadata and expiration: see [`Put`].
     pub fn put_json<'a>(&'a self, key: &'a str, value: &impl Serialize) -> Put<'a> {
         Put::new(self, key, serde_json::to_vec(value).map_err(|_| KvErrorKind::NotSerializable))
+    }
+
+    /// A key with its metadata and expiration, which only a list tells: it is the first among all that begin with it.
+    pub(crate) async fn find(&self, key: &str) -> Result<Option<Key>, KvError> {
+        let options = ListOptions { prefix: key, cursor: None, limit: Some(1) };
+        let mut page = self.store.list(options).await?;
+        // A page can be empty although there are more.
+        while let ([], Some(cursor)) = (page.keys.as_slice(), page.cursor) {
+            page = self.store.list(ListOptions { cursor: Some(&cursor), ..options }).await?;
+        }
+        Ok(page.keys.pop().filter(|found| found.name == key))
     }
 
     /// Deletes a key. That there is none is no error. One operation.

@@ -26,3 +26,8 @@ pub const MAX_BULK_BYTES: usize = 25 * 1024 * 1024;
 
 /// The most keys on one page of a list.
 pub const MAX_PAGE_KEYS: u32 = 1000;
+
+/// How many operations of one request can wait for their answers at the same time.
+///
+/// Source: <https://developers.cloudflare.com/workers/platform/limits/#simultaneous-open-connections>.
+pub const MAX_CONNECTIONS: usize = 6;

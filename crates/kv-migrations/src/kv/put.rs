@@ -6,9 +6,7 @@ use std::future::IntoFuture;
 use futures_util::future::LocalBoxFuture;
 use serde::Serialize;
 
-use super::{
-    Expiration, Key, Kv, KvError, KvErrorKind, ListOptions, Metadata, Operation, PutOptions, StoreExt, limits,
-};
+use super::{Expiration, Key, Kv, KvError, KvErrorKind, Metadata, Operation, PutOptions, StoreExt, limits};
 
 /// What becomes of something that the entry may already have.
 #[derive(Debug, Clone)]
@@ -116,22 +114,13 @@ impl<'a> Put<'a> {
     }
 }
 
-/// What the entry has beside its value. Only a list tells the expiration, and a key is the first among all that
-/// begin with it.
+/// What the entry has beside its value.
 async fn find(kv: &Kv, key: &str) -> Result<PutOptions, KvError> {
-    let options = ListOptions { prefix: key, cursor: None, limit: Some(1) };
-    let mut page = kv.store().list(options).await?;
-    // A page can be empty although there are more.
-    while let ([], Some(cursor)) = (page.keys.as_slice(), page.cursor) {
-        page = kv.store().list(ListOptions { cursor: Some(&cursor), ..options }).await?;
-    }
-    match page.keys.pop() {
-        Some(found) if found.name == key => Ok(PutOptions {
-            metadata: found.metadata,
-            expiration: found.expiration.map(|at| writable(at, kv.now_seconds())),
-        }),
-        _ => Ok(PutOptions::default()),
-    }
+    let found = kv.find(key).await?;
+    Ok(found.map_or_else(PutOptions::default, |found| PutOptions {
+        metadata: found.metadata,
+        expiration: found.expiration.map(|at| writable(at, kv.now_seconds())),
+    }))
 }
 
 /// The nearest expiration to `at` that KV still takes, with 10 seconds left for the write to arrive.

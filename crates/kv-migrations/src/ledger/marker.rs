@@ -4,12 +4,19 @@ use serde::Serialize;
 
 use crate::kv::limits::MAX_METADATA_BYTES;
 use crate::kv::{Fields, Metadata};
+use crate::progress::{Direction, Progress};
 
 /// What a marker says of its migration. None at all, and one that says nothing we know, mean pending.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Marker {
     Applied(Applied),
-    Failed { reason: String },
+    /// Its value is a checkpoint.
+    Running(Progress),
+    /// With progress, its value is a checkpoint too.
+    Failed {
+        reason: String,
+        progress: Option<Progress>,
+    },
 }
 
 /// How a migration was applied, as far as its marker tells.
@@ -30,7 +37,25 @@ struct Written<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     failed_at: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    started_at: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checkpoint_at: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     prefix: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    direction: Option<Direction>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    phase: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    done: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entries_per_second: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requests: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     duration_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,17 +80,55 @@ impl Reading {
         let fields = Fields::of(metadata);
         let text = |name: &str| fields.text(name);
         let number = |name: &str| fields.number(name);
-        let marker = match (text("runAt"), text("failedAt")) {
-            (None, Some(_)) => Some(Marker::Failed { reason: text("error").unwrap_or_default() }),
-            (Some(run_at), None) => Some(Marker::Applied(Applied {
+        let progress = text("checkpointAt").map(|checkpoint_at| Progress {
+            direction: if text("direction").as_deref() == Some("down") {
+                Direction::Down
+            } else {
+                Direction::Up
+            },
+            phase: text("phase").unwrap_or_default().into(),
+            done: number("done").unwrap_or(0),
+            total: number("total"),
+            failed: number("failed").unwrap_or(0),
+            entries_per_second: number("entriesPerSecond").unwrap_or(0),
+            requests: number("requests").unwrap_or(0),
+            operations: number("operations").unwrap_or(0),
+            duration_ms: number("durationMs").unwrap_or(0),
+            started_at: text("startedAt").unwrap_or_default(),
+            checkpoint_at,
+        });
+        let marker = match (text("runAt"), text("failedAt"), progress) {
+            (None, Some(_), progress) => {
+                Some(Marker::Failed { reason: text("error").unwrap_or_default(), progress })
+            }
+            (Some(run_at), None, None) => Some(Marker::Applied(Applied {
                 run_at: Some(run_at),
                 duration_ms: number("durationMs"),
                 operations: number("operations"),
             })),
+            (None, None, Some(progress)) => Some(Marker::Running(progress)),
             _ => None,
         };
         Self { prefix: text("prefix"), marker }
     }
+}
+
+impl Marker {
+    /// How far it has got, if its value is a checkpoint.
+    pub(crate) fn progress(&self) -> Option<&Progress> {
+        match self {
+            Self::Applied(_) => None,
+            Self::Running(progress) => Some(progress),
+            Self::Failed { progress, .. } => progress.as_ref(),
+        }
+    }
+}
+
+/// A failure, as it is recorded.
+pub(crate) struct FailedAt<'a> {
+    /// ISO 8601.
+    pub(crate) at: &'a str,
+    pub(crate) reason: &'a str,
 }
 
 pub(super) fn encode_applied(prefix: &str, applied: &Applied) -> Metadata {
@@ -78,13 +141,35 @@ pub(super) fn encode_applied(prefix: &str, applied: &Applied) -> Metadata {
     })
 }
 
-pub(super) fn encode_failed(prefix: &str, at: &str, reason: &str) -> Metadata {
-    fitting(Written {
-        failed_at: Some(at),
+/// A migration that is under way, or that failed, or that failed while it was under way.
+pub(super) fn encode_unfinished(
+    prefix: &str,
+    progress: Option<&Progress>,
+    failed: Option<&FailedAt<'_>>,
+) -> Metadata {
+    let mut fields = Written {
+        failed_at: failed.map(|failed| failed.at),
         prefix: Some(prefix),
-        error: Some(reason.to_owned()),
+        error: failed.map(|failed| failed.reason.to_owned()),
         ..Written::default()
-    })
+    };
+    if let Some(progress) = progress {
+        fields = Written {
+            started_at: Some(&progress.started_at),
+            checkpoint_at: Some(&progress.checkpoint_at),
+            direction: Some(progress.direction),
+            phase: Some(&progress.phase),
+            done: Some(progress.done),
+            total: progress.total,
+            failed: Some(progress.failed),
+            entries_per_second: Some(progress.entries_per_second),
+            requests: Some(progress.requests),
+            operations: Some(progress.operations),
+            duration_ms: Some(progress.duration_ms),
+            ..fields
+        };
+    }
+    fitting(fields)
 }
 
 /// The fields as JSON that KV takes: a reason that is too long is cut, and a prefix that even so does not fit (JSON
@@ -126,6 +211,35 @@ mod tests {
         Reading::of(Some(&Metadata::from_json(json)))
     }
 
+    fn failed(prefix: &str, progress: Option<&Progress>, reason: &str) -> Metadata {
+        encode_unfinished(prefix, progress, Some(&FailedAt { at: AT, reason }))
+    }
+
+    fn progress() -> Progress {
+        Progress {
+            direction: Direction::Down,
+            phase: "copy".into(),
+            done: 7,
+            total: Some(9),
+            failed: 1,
+            entries_per_second: 70,
+            requests: 2,
+            operations: 30,
+            duration_ms: 400,
+            started_at: AT.to_owned(),
+            checkpoint_at: AT.to_owned(),
+        }
+    }
+
+    #[test]
+    fn progress_is_read_as_it_was_written() {
+        let running = encode_unfinished("my-service", Some(&progress()), None);
+        assert_eq!(Reading::of(Some(&running)).marker, Some(Marker::Running(progress())));
+        let failed = failed("my-service", Some(&progress()), "boom");
+        let expected = Marker::Failed { reason: "boom".to_owned(), progress: Some(progress()) };
+        assert_eq!(Reading::of(Some(&failed)).marker, Some(expected));
+    }
+
     #[test]
     fn what_the_typescript_runner_wrote_is_read() {
         let applied = Applied { run_at: Some(AT.to_owned()), ..Applied::default() };
@@ -158,7 +272,7 @@ mod tests {
         #[test]
         fn metadata_always_fits(prefix in "\\PC{1,500}", reason in any::<String>(), length in 0_usize..5000) {
             let reason = reason.repeat(length / reason.len().max(1) + 1);
-            let metadata = encode_failed(&prefix, AT, &reason);
+            let metadata = failed(&prefix, Some(&progress()), &reason);
             prop_assert!(metadata.as_json().len() <= MAX_METADATA_BYTES);
             let marker = Reading::of(Some(&metadata)).marker;
             prop_assert!(matches!(marker, Some(Marker::Failed { .. })), "it must be read as failed: {metadata:?}");
@@ -166,8 +280,9 @@ mod tests {
 
         #[test]
         fn a_short_reason_is_kept_whole(reason in "[a-z ]{0,200}") {
-            let metadata = encode_failed("my-service", AT, &reason);
-            prop_assert_eq!(Reading::of(Some(&metadata)).marker, Some(Marker::Failed { reason }));
+            let metadata = failed("my-service", None, &reason);
+            let expected = Marker::Failed { reason, progress: None };
+            prop_assert_eq!(Reading::of(Some(&metadata)).marker, Some(expected));
         }
     }
 }

@@ -42,9 +42,17 @@ impl Service {
             .with_log(Arc::new(self.log.clone()))
     }
 
-    /// Runs these, all of which must succeed, and gives the ids of those that ran.
+    /// Runs these, all of which must succeed, over as many runs as it takes, and gives the ids of those that ran.
     pub fn migrate(&self, migrations: Vec<Migration>) -> Vec<String> {
-        block_on(self.runner(migrations).run_pending(&())).expect("they succeed").ran
+        let runner = self.runner(migrations);
+        let mut ran = Vec::new();
+        loop {
+            let report = block_on(runner.run_pending(&())).expect("they succeed");
+            ran.extend_from_slice(&report.ran);
+            if report.is_finished() {
+                return ran;
+            }
+        }
     }
 
     /// Puts a value, and JSON as its metadata.

@@ -1,0 +1,347 @@
+//! A change to every entry of a prefix, over as many requests as it takes.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use futures_util::future::LocalBoxFuture;
+use serde::{Deserialize, Serialize};
+
+use crate::change::{Change, Outcome};
+use crate::job::{Job, Load};
+use crate::kv::{Key, Kv};
+use crate::migration::Result;
+use crate::record::Record;
+use crate::report::FailedEntry;
+use crate::values::{Hall, Loaded, load_entries};
+use crate::walk::{Pages, Position, Range, Walked, walk};
+
+/// A change that is made to each entry whose key begins with a prefix.
+///
+/// It goes on until there are no more keys, over as many requests as the [`Budget`](crate::Budget) makes of it, each
+/// from where the one before left off. Values are read 100 at a time, and several entries are worked on at once. How
+/// far it has got is written into the marker every two seconds at most, and at the end of each request; what is cut
+/// off repeats the entries since then. So the change must do no harm the second time.
+///
+/// Keys are gone through in the order of their bytes. Those that are written meanwhile behind the place that it has
+/// reached are not seen. The service's own markers are left out; those of other services in the namespace begin with
+/// `migration_` as well.
+///
+/// # Example
+/// ```
+/// use kv_migrations::{Backfill, Migration, Runner, kv::MemoryStore};
+/// use serde_json::{Map, Value};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let verified = Backfill::new("customer_", async |_, customer, _: &()| {
+///     let mut fields: Map<String, Value> = customer.json()?;
+///     fields.entry("verified").or_insert(false.into());
+///     customer.put_json(&fields).await?;
+///     Ok(())
+/// });
+/// let migration = Migration::backfill("003_verified", "Fill in `verified`", verified);
+///
+/// let store = MemoryStore::new();
+/// store.insert("customer_1", r#"{"name":"Ada"}"#);
+/// let report = Runner::new(store.clone(), "my-service", vec![migration])?.run_pending(&()).await?;
+///
+/// assert!(report.is_finished());
+/// assert_eq!(store.value("customer_1").unwrap(), br#"{"name":"Ada","verified":false}"#);
+/// # Ok(())
+/// # }
+/// # futures_util::FutureExt::now_or_never(example()).unwrap().unwrap();
+/// ```
+pub struct Backfill<C = ()> {
+    prefix: Cow<'static, str>,
+    each: Box<dyn Each<C>>,
+    is_counted: bool,
+    reads_singly: bool,
+    most_failures: usize,
+    applies_despite_failures: bool,
+}
+
+/// The most entries that can be passed over.
+const MOST_FAILURES: usize = 1_000;
+
+impl<C> Backfill<C> {
+    /// `each` is made to each entry whose key begins with `prefix`: `async |kv, record, context| { …; Ok(()) }`.
+    ///
+    /// The first entry at which it returns an error fails the migration. The next run goes on with that entry.
+    pub fn new(
+        prefix: impl Into<Cow<'static, str>>,
+        each: impl AsyncFn(&Kv, &Record, &C) -> Result + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            prefix: prefix.into(),
+            each: Box::new(each),
+            is_counted: false,
+            reads_singly: false,
+            most_failures: 0,
+            applies_despite_failures: false,
+        }
+    }
+
+    /// The same, with the entries counted before, so that its progress has a total: one operation more for every
+    /// 1,000.
+    #[must_use]
+    pub fn counted(mut self) -> Self {
+        self.is_counted = true;
+        self
+    }
+
+    /// The same, with every value read by itself, byte for byte and together with its metadata: one operation for
+    /// each, not for 100. For values that can begin with a byte order mark that matters.
+    #[must_use]
+    pub fn reading_singly(mut self) -> Self {
+        self.reads_singly = true;
+        self
+    }
+
+    /// The same, passing over as many entries as this, 1,000 at most, that fail.
+    ///
+    /// When all others are done, the migration fails with the list of those; the next run tries them again, and
+    /// only them.
+    #[must_use]
+    pub fn skipping_failures(mut self, most: usize) -> Self {
+        self.most_failures = most.min(MOST_FAILURES);
+        self
+    }
+
+    /// The same, applied although entries failed and were passed over: they are reported, and never tried again.
+    #[must_use]
+    pub fn applied_despite_failures(mut self) -> Self {
+        self.applies_despite_failures = true;
+        self
+    }
+
+    /// The entries, one after the other as they are listed.
+    async fn entries(&self, job: &Job<'_>, context: &C, state: &mut State) -> Result<Walked> {
+        let (kv, hall) = (job.kv(), Hall::new());
+        let load = async |keys: Vec<Key>| {
+            if self.reads_singly {
+                return Ok(keys.into_iter().map(|key| (key, Loaded::Unread)).collect());
+            }
+            Ok(load_entries(kv, keys).await?)
+        };
+        let work = async |key: Key, loaded: Loaded| {
+            let name = key.name.clone();
+            let change = async |value: Option<Vec<u8>>| match value {
+                // It was deleted meanwhile.
+                None => Ok(()),
+                Some(value) => self.each.run(kv, &Record::new(kv, key, value), context).await,
+            };
+            let result = hall.with_value(kv, &name, loaded, change).await;
+            if job.is_overdrawn() {
+                // Perhaps it was refused an operation, whatever it made of that: it is not done.
+                return Err("the budget is used up".into());
+            }
+            Ok(result.err().map(|error| FailedEntry::new(name, &*error)))
+        };
+        let position = state.position.clone();
+        walk(job, Range::all(&self.prefix), position, load, work, async |result, position| {
+            match result {
+                Some(Some(failed)) if state.failures.len() >= self.most_failures => {
+                    return Err(first_failure(&failed, state.failures.len()).into());
+                }
+                Some(Some(failed)) => {
+                    state.failures.push(failed);
+                    job.set_failed(state.failures.len());
+                    job.add_done(0);
+                }
+                Some(None) => job.add_done(1),
+                None => {}
+            }
+            state.position = position;
+            if job.is_checkpoint_due() {
+                job.save(state).await?;
+            }
+            Ok(ControlFlow::Continue(()))
+        })
+        .await
+    }
+
+    /// Those that failed, once more.
+    async fn retry(&self, job: &Job<'_>, context: &C, state: &mut State) -> Result<Walked> {
+        let before = job.operations();
+        let mut tried = 0;
+        while let Some(failed) = state.to_retry.pop() {
+            let each = (job.operations() - before).div_ceil(tried.max(1));
+            if tried > 0 && !job.can_afford(each) {
+                state.to_retry.push(failed);
+                return Ok(Walked::Paused);
+            }
+            let result = self.once_more(job.kv(), &failed.key, context).await;
+            if job.is_overdrawn() {
+                state.to_retry.push(failed);
+                return Ok(if tried > 0 { Walked::Paused } else { Walked::Stuck });
+            }
+            tried += 1;
+            match result {
+                Ok(()) => job.add_done(1),
+                Err(error) => state.failures.push(FailedEntry::new(failed.key, &*error)),
+            }
+            job.set_failed(state.failures.len() + state.to_retry.len());
+            if job.is_checkpoint_due() {
+                job.save(state).await?;
+            }
+        }
+        Ok(Walked::All)
+    }
+
+    async fn once_more(&self, kv: &Kv, name: &str, context: &C) -> Result {
+        let Some(key) = kv.find(name).await? else { return Ok(()) };
+        let Some(value) = kv.bytes(name).await? else { return Ok(()) };
+        self.each.run(kv, &Record::new(kv, key, value), context).await
+    }
+
+    async fn advance(&self, job: &Job<'_>, context: &C, state: &mut State) -> Result<Outcome> {
+        let again = Duration::from_secs(1);
+        loop {
+            let walked = match state.phase {
+                Phase::Count => count(job, &self.prefix, &mut state.position).await?,
+                Phase::Entries => self.entries(job, context, state).await?,
+                Phase::Retry => self.retry(job, context, state).await?,
+            };
+            match (walked, state.phase) {
+                (Walked::All | Walked::Stopped, Phase::Count) => {
+                    state.phase = Phase::Entries;
+                    state.position = Position::default();
+                    job.begin_phase("entries", Some(job.done()));
+                }
+                (Walked::All | Walked::Stopped, _)
+                    if state.failures.is_empty() || self.applies_despite_failures =>
+                {
+                    return Ok(Outcome::Done(std::mem::take(&mut state.failures)));
+                }
+                (Walked::All | Walked::Stopped, _) => {
+                    let error = failures_text(&state.failures);
+                    state.phase = Phase::Retry;
+                    state.to_retry = std::mem::take(&mut state.failures);
+                    state.to_retry.reverse();
+                    return Err(error.into());
+                }
+                (Walked::Paused, _) => {
+                    job.save(state).await?;
+                    return Ok(Outcome::Paused { retry_after: again });
+                }
+                (Walked::Stuck, _) => {
+                    let reason = job.over_budget(
+                        "a single entry needs more than",
+                        "let it do less for each entry, or walk over a longer prefix",
+                    );
+                    return Ok(Outcome::OverBudget { reason });
+                }
+            }
+        }
+    }
+}
+
+fn first_failure(failed: &FailedEntry, before: usize) -> String {
+    let FailedEntry { key, reason } = failed;
+    match before {
+        0 => format!("at the entry `{key}`: {reason}"),
+        _ => format!("at the entry `{key}`, after {before} others that were passed over: {reason}"),
+    }
+}
+
+/// What a checkpoint keeps.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct State {
+    phase: Phase,
+    position: Position,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    failures: Vec<FailedEntry>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    to_retry: Vec<FailedEntry>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Phase {
+    Count,
+    #[default]
+    Entries,
+    Retry,
+}
+
+impl<C> Change<C> for Backfill<C> {
+    fn run<'a>(&'a self, job: &'a Job<'a>, context: &'a C) -> LocalBoxFuture<'a, Result<Outcome>> {
+        Box::pin(async move {
+            let mut state = match job.load().await? {
+                Load::AlreadyApplied => return Ok(Outcome::AlreadyApplied),
+                Load::From(state) => state,
+                Load::Fresh => {
+                    let phase = if self.is_counted { Phase::Count } else { Phase::Entries };
+                    job.begin_phase(if self.is_counted { "count" } else { "entries" }, None);
+                    let state = State { phase, ..State::default() };
+                    job.announce(&state).await?;
+                    state
+                }
+            };
+            if state.phase == Phase::Retry {
+                job.begin_phase("retry", Some(state.to_retry.len() as u64));
+            }
+            let result = self.advance(job, context, &mut state).await;
+            if result.is_err() {
+                job.stash(&state);
+            }
+            result
+        })
+    }
+
+    fn is_resumable(&self) -> bool {
+        true
+    }
+}
+
+/// Counts the keys behind a position.
+pub(crate) async fn count(job: &Job<'_>, prefix: &str, position: &mut Position) -> Result<Walked> {
+    let mut pages = Pages::new(job, Range::all(prefix), position.clone());
+    let mut is_first = true;
+    loop {
+        if !is_first && !job.can_afford(1) {
+            return Ok(Walked::Paused);
+        }
+        is_first = false;
+        match pages.next().await {
+            Ok(None) => return Ok(Walked::All),
+            Ok(Some(page)) => {
+                job.add_done(page.keys.len() as u64);
+                *position = page.end(position);
+            }
+            Err(_) if job.is_overdrawn() => return Ok(Walked::Stuck),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Which entries failed, the first of them by name.
+fn failures_text(failures: &[FailedEntry]) -> String {
+    const NAMED: usize = 10;
+    let number = failures.len();
+    let named: Vec<String> =
+        failures.iter().take(NAMED).map(|failed| format!("`{}`: {}", failed.key, failed.reason)).collect();
+    let more = if number > NAMED { format!("; and {} more", number - NAMED) } else { String::new() };
+    format!(
+        "{number} entries failed and were passed over: {}{more}. All others are done; the next run tries these again",
+        named.join("; ")
+    )
+}
+
+/// What is done to an entry: the object-safe face of an async closure.
+trait Each<C>: Send + Sync {
+    fn run<'a>(&'a self, kv: &'a Kv, record: &'a Record, context: &'a C) -> LocalBoxFuture<'a, Result>;
+}
+
+impl<C, F: AsyncFn(&Kv, &Record, &C) -> Result + Send + Sync> Each<C> for F {
+    fn run<'a>(&'a self, kv: &'a Kv, record: &'a Record, context: &'a C) -> LocalBoxFuture<'a, Result> {
+        Box::pin(self(kv, record, context))
+    }
+}
+
+impl<C> fmt::Debug for Backfill<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Backfill").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,133 @@
+//! How much one request may do: KV operations and time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use futures_util::future::{LocalBoxFuture, ready};
+
+use crate::clock::{Clock, milliseconds_between};
+use crate::kv::{Answer, Counter, KvError, KvErrorKind, Request, Store};
+
+/// What one run may use up before it stops in good order: the next one carries on.
+///
+/// The default is 900 KV operations and 25 seconds. A Worker on the free plan may make 1,000 operations in a request;
+/// what is left is for recording how far the run got, and for your own. On a paid plan it is 10,000 and more, but
+/// KV's own page still says 1,000.
+///
+/// Sources: <https://developers.cloudflare.com/workers/platform/limits/>,
+/// <https://developers.cloudflare.com/kv/platform/limits/>.
+///
+/// # Example
+/// ```
+/// use kv_migrations::{Budget, Migration, Runner, kv::MemoryStore};
+/// use std::time::Duration;
+///
+/// let budget = Budget::default().with_operations(9_000).with_time(Duration::from_mins(2));
+/// let runner = Runner::new(MemoryStore::new(), "my-service", Vec::<Migration>::new())?.with_budget(budget);
+/// # let _ = runner;
+/// # Ok::<(), kv_migrations::RegistrationError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    operations: u64,
+    time: Duration,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { operations: 900, time: Duration::from_secs(25) }
+    }
+}
+
+impl Budget {
+    /// The same with another number of KV operations. Those that failed count too, as they do at Cloudflare.
+    #[must_use]
+    pub fn with_operations(mut self, operations: u64) -> Self {
+        self.operations = operations;
+        self
+    }
+
+    /// The same with another time.
+    #[must_use]
+    pub fn with_time(mut self, time: Duration) -> Self {
+        self.time = time;
+        self
+    }
+
+    pub(crate) fn operations(&self) -> u64 {
+        self.operations
+    }
+
+    pub(crate) fn seconds(&self) -> u64 {
+        self.time.as_secs()
+    }
+}
+
+/// What a run has used up of its budget. Clones are the same.
+#[derive(Clone)]
+pub(crate) struct Spending(Arc<Account>);
+
+struct Account {
+    budget: Budget,
+    counter: Counter,
+    clock: Arc<dyn Clock>,
+    start: DateTime<Utc>,
+    is_overdrawn: AtomicBool,
+}
+
+impl Spending {
+    pub(crate) fn new(budget: Budget, counter: Counter, clock: Arc<dyn Clock>) -> Self {
+        let start = clock.now();
+        Self(Arc::new(Account { budget, counter, clock, start, is_overdrawn: AtomicBool::new(false) }))
+    }
+
+    pub(crate) fn budget(&self) -> Budget {
+        self.0.budget
+    }
+
+    /// What is left for more operations than the next few: none once the last tenth of the time has begun, which is
+    /// for ending in good order.
+    pub(crate) fn left(&self) -> u64 {
+        let time = self.0.budget.time;
+        if self.elapsed() >= time.saturating_sub(time / 10) {
+            return 0;
+        }
+        self.0.budget.operations.saturating_sub(self.0.counter.count())
+    }
+
+    /// Whether an operation was refused because nothing was left.
+    pub(crate) fn is_overdrawn(&self) -> bool {
+        self.0.is_overdrawn.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        Duration::from_millis(milliseconds_between(self.0.start, self.0.clock.now()))
+    }
+
+    fn take(&self) -> bool {
+        let Budget { operations, time } = self.0.budget;
+        let is_within = self.0.counter.count() < operations && self.elapsed() < time;
+        if !is_within {
+            self.0.is_overdrawn.store(true, Ordering::Relaxed);
+        }
+        is_within
+    }
+}
+
+/// Sends nothing once the budget is used up.
+pub(crate) struct Budgeted {
+    pub(crate) spending: Spending,
+    pub(crate) store: Arc<dyn Store>,
+}
+
+impl Store for Budgeted {
+    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+        if self.spending.take() {
+            return self.store.call(request);
+        }
+        let kind = KvErrorKind::OverBudget;
+        Box::pin(ready(Err(KvError::new(request.operation(), request.key(), kind))))
+    }
+}

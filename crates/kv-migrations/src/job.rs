@@ -1,0 +1,260 @@
+//! What a change works with: its handle on KV, its budget, and its checkpoint, which outlives the request.
+
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::{iso8601, milliseconds_between};
+use crate::event::Event;
+use crate::kv::Kv;
+use crate::kv::limits::MAX_VALUE_BYTES;
+use crate::ledger::Found;
+use crate::migration::Result;
+use crate::progress::{Direction, Progress};
+use crate::run::Run;
+
+/// How much time passes between two checkpoints at least: more for a large one.
+const BETWEEN_CHECKPOINTS: Duration = Duration::from_secs(2);
+/// KV takes one write a second to a key.
+const BETWEEN_WRITES: Duration = Duration::from_secs(1);
+/// Between two reports of progress.
+const BETWEEN_REPORTS: Duration = Duration::from_secs(1);
+
+/// One change, in one request.
+pub(crate) struct Job<'a> {
+    run: &'a Run<'a>,
+    id: &'a str,
+    direction: Direction,
+    start: DateTime<Utc>,
+    operations_before: u64,
+    /// As it was when the request began, and as it is: what the job counts itself is in the first only.
+    before: RefCell<Progress>,
+    progress: RefCell<Progress>,
+    /// The entries that this request did.
+    done: Cell<u64>,
+    /// When the marker was written last, and how large it was.
+    written: Cell<Option<DateTime<Utc>>>,
+    bytes: Cell<usize>,
+    reported: Cell<DateTime<Utc>>,
+    stashed: RefCell<Option<Vec<u8>>>,
+}
+
+/// What a checkpoint's value holds. The marker's metadata has the [`Progress`].
+#[derive(Serialize, Deserialize)]
+struct Saved<T> {
+    checkpoint: T,
+}
+
+/// Where a change begins.
+pub(crate) enum Load<T> {
+    /// At the beginning.
+    Fresh,
+    /// Where an earlier request left off.
+    From(T),
+    /// Nowhere: another run has made it.
+    AlreadyApplied,
+}
+
+impl<'a> Job<'a> {
+    pub(crate) fn new(run: &'a Run<'a>, id: &'a str, direction: Direction) -> Self {
+        let start = run.now();
+        let progress = Progress { direction, started_at: iso8601(start), ..Progress::default() };
+        Self {
+            run,
+            id,
+            direction,
+            start,
+            operations_before: run.operations(),
+            before: RefCell::new(progress.clone()),
+            progress: RefCell::new(progress),
+            done: Cell::new(0),
+            written: Cell::new(None),
+            bytes: Cell::new(0),
+            reported: Cell::new(start),
+            stashed: RefCell::new(None),
+        }
+    }
+
+    pub(crate) fn id(&self) -> &'a str {
+        self.id
+    }
+
+    /// The handle for the change itself, within the budget.
+    pub(crate) fn kv(&self) -> &'a Kv {
+        &self.run.kv
+    }
+
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        self.run.now()
+    }
+
+    /// Whether a key is one of the service's markers, which are no data.
+    pub(crate) fn is_marker(&self, key: &str) -> bool {
+        key.starts_with(&self.run.ledger.key(""))
+    }
+
+    /// Where an earlier request left off. One operation.
+    pub(crate) async fn load<T: DeserializeOwned>(&self) -> Result<Load<T>> {
+        let (value, progress) = match self.run.ledger.look(self.id).await? {
+            Found::Checkpoint(value, progress) => (value, progress),
+            Found::Applied if self.direction == Direction::Up => return Ok(Load::AlreadyApplied),
+            Found::Applied | Found::Nothing => return Ok(Load::Fresh),
+        };
+        self.written.set(DateTime::parse_from_rfc3339(&progress.checkpoint_at).ok().map(Into::into));
+        if progress.direction != self.direction {
+            return Ok(Load::Fresh);
+        }
+        let saved: Saved<T> = serde_json::from_slice(&value).map_err(|_| {
+            let key = self.run.ledger.key(self.id);
+            format!(
+                "its checkpoint cannot be read: it was written by another form of this migration. Give it the form \
+                 that it had; or delete the key `{key}`, and it begins anew"
+            )
+        })?;
+        self.bytes.set(value.len());
+        self.before.replace(progress.clone());
+        self.progress.replace(progress);
+        Ok(Load::From(saved.checkpoint))
+    }
+
+    /// Says what is done now, and of how many entries, if that is known.
+    pub(crate) fn begin_phase(&self, phase: &'static str, total: Option<u64>) {
+        let mut progress = self.progress.borrow_mut();
+        progress.phase = phase.into();
+        progress.done = 0;
+        progress.total = total;
+    }
+
+    /// Says what is done now, of the entries that were counted before.
+    pub(crate) fn name_phase(&self, phase: &'static str) {
+        self.progress.borrow_mut().phase = phase.into();
+    }
+
+    /// Says how many entries are done already as a new phase begins.
+    pub(crate) fn set_done(&self, entries: u64) {
+        self.progress.borrow_mut().done = entries;
+    }
+
+    /// Counts entries that are done, and reports that from time to time.
+    pub(crate) fn add_done(&self, entries: u64) {
+        self.done.set(self.done.get() + entries);
+        self.progress.borrow_mut().done += entries;
+        let now = self.now();
+        if is_past(self.reported.get(), BETWEEN_REPORTS, now) {
+            self.reported.set(now);
+            self.run.tell(Event::Progress { id: self.id, progress: &self.progress() });
+        }
+    }
+
+    pub(crate) fn set_failed(&self, entries: usize) {
+        self.progress.borrow_mut().failed = entries as u64;
+    }
+
+    pub(crate) fn done(&self) -> u64 {
+        self.progress.borrow().done
+    }
+
+    /// How far it has got by now.
+    pub(crate) fn progress(&self) -> Progress {
+        let (before, now) = (self.before.borrow(), self.now());
+        let milliseconds = milliseconds_between(self.start, now);
+        Progress {
+            requests: before.requests + 1,
+            operations: before.operations + self.operations(),
+            duration_ms: before.duration_ms + milliseconds,
+            entries_per_second: self.done.get() * 1000 / milliseconds.max(1),
+            ..self.progress.borrow().clone()
+        }
+    }
+
+    /// The operations of this request.
+    pub(crate) fn operations(&self) -> u64 {
+        self.run.operations() - self.operations_before
+    }
+
+    /// Whether as many operations as this can still be made, and there is time.
+    pub(crate) fn can_afford(&self, operations: u64) -> bool {
+        self.run.spending.left() >= operations
+    }
+
+    /// Whether an operation was refused because the budget is used up.
+    pub(crate) fn is_overdrawn(&self) -> bool {
+        self.run.spending.is_overdrawn()
+    }
+
+    /// That the budget does not suffice, and what to do about it.
+    pub(crate) fn over_budget(&self, what: &str, instead: &str) -> String {
+        let budget = self.run.spending.budget();
+        let (operations, seconds) = (budget.operations(), budget.seconds());
+        format!(
+            "{what} the {operations} KV operations and {seconds} seconds that one request may take: {instead}, or give \
+             the runner a larger budget, if the Worker may make more operations"
+        )
+    }
+
+    /// Whether enough time has passed since the last checkpoint.
+    pub(crate) fn is_checkpoint_due(&self) -> bool {
+        const BYTES_A_SECOND: usize = 256 * 1024;
+        let seconds = u64::try_from(self.bytes.get() / BYTES_A_SECOND).unwrap_or(0);
+        let since = self.written.get().map_or(self.start, |written| written.max(self.start));
+        is_past(since, BETWEEN_CHECKPOINTS + Duration::from_secs(seconds), self.now())
+    }
+
+    /// Records how far it has got, durably.
+    pub(crate) async fn save(&self, checkpoint: &impl Serialize) -> Result {
+        let value = encode(checkpoint)?;
+        self.bytes.set(value.len());
+        self.wait_for_marker().await;
+        let progress = Progress { checkpoint_at: iso8601(self.now()), ..self.progress() };
+        self.run.ledger.record_running(self.id, &value, &progress).await?;
+        self.written.set(Some(self.now()));
+        Ok(())
+    }
+
+    /// Records that a rollback begins, before anything is undone: from then on the migration is not applied.
+    pub(crate) async fn announce(&self, checkpoint: &impl Serialize) -> Result {
+        if self.direction == Direction::Down { self.save(checkpoint).await } else { Ok(()) }
+    }
+
+    /// Keeps how far it has got for [`stashed`](Self::stashed): it is about to fail.
+    pub(crate) fn stash(&self, checkpoint: &impl Serialize) {
+        self.stashed.replace(encode(checkpoint).ok());
+    }
+
+    /// How far it had got when it failed.
+    pub(crate) fn stashed(&self) -> Option<(Vec<u8>, Progress)> {
+        let progress = Progress { checkpoint_at: iso8601(self.now()), ..self.progress() };
+        self.stashed.take().map(|value| (value, progress))
+    }
+
+    /// Until the marker can be written again.
+    pub(crate) async fn wait_for_marker(&self) {
+        let Some(written) = self.written.get() else { return };
+        let passed = Duration::from_millis(milliseconds_between(written, self.now()));
+        if let Some(left) = BETWEEN_WRITES.checked_sub(passed).filter(|left| !left.is_zero()) {
+            self.run.sleep(left).await;
+        }
+    }
+}
+
+fn is_past(since: DateTime<Utc>, duration: Duration, now: DateTime<Utc>) -> bool {
+    Duration::from_millis(milliseconds_between(since, now)) >= duration
+}
+
+fn encode(checkpoint: &impl Serialize) -> Result<Vec<u8>> {
+    let value = serde_json::to_vec(&Saved { checkpoint })
+        .map_err(|_| "its state cannot be written as JSON: its maps need keys that are text")?;
+    let bytes = value.len();
+    if bytes > MAX_VALUE_BYTES {
+        let limit = MAX_VALUE_BYTES;
+        return Err(format!(
+            "its state has grown to {bytes} bytes as JSON, and a checkpoint holds {limit}: fold less into one \
+             migration, for instance a part of the keys in each"
+        )
+        .into());
+    }
+    Ok(value)
+}
