@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod backfill;
+mod budget;
 mod conformance;
 mod costs;
+mod crashes;
 mod faults;
 mod kv;
 mod ledger;
@@ -12,3 +15,4 @@ mod run;
 mod service;
 mod stores;
 mod takeover;
+mod world;

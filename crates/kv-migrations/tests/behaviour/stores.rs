@@ -1,7 +1,13 @@
 //! Stores that are not as they should be.
 
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use chrono::{DateTime, Utc};
 use futures::executor::block_on;
 use futures::future::LocalBoxFuture;
+use kv_migrations::clock::{Clock, ManualClock};
 use kv_migrations::kv::{Answer, KvError, ListOptions, MemoryStore, Page, Request, Store, StoreExt};
 
 /// Lists as they were when it was made, as KV elsewhere in the world still sees them.
@@ -84,5 +90,86 @@ impl Store for Mistaken {
             }
             Ok(answer)
         })
+    }
+}
+
+/// Lists in pages of so many keys at most.
+pub struct ShortPages(pub MemoryStore, pub u32);
+
+impl Store for ShortPages {
+    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+        match request {
+            Request::List(options) => {
+                let limit = options.limit.unwrap_or(self.1).min(self.1);
+                self.0.call(Request::List(ListOptions { limit: Some(limit), ..options }))
+            }
+            _ => self.0.call(request),
+        }
+    }
+}
+
+/// Refuses one operation of eight with 429 or 503, at random but from a seed, and not more than three in a row.
+pub struct Flaky<S> {
+    store: S,
+    state: AtomicU64,
+    in_a_row: AtomicU64,
+}
+
+impl<S> Flaky<S> {
+    pub fn new(store: S, seed: u64) -> Self {
+        Self { store, state: AtomicU64::new(seed | 1), in_a_row: AtomicU64::new(0) }
+    }
+
+    /// xorshift64.
+    fn next(&self) -> u64 {
+        let mut state = self.state.load(Ordering::Relaxed);
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        self.state.store(state, Ordering::Relaxed);
+        state
+    }
+}
+
+impl<S: Store> Store for Flaky<S> {
+    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+        let (drawn, in_a_row) = (self.next() % 16, self.in_a_row.fetch_add(1, Ordering::Relaxed));
+        if drawn > 1 || in_a_row >= 3 {
+            self.in_a_row.store(0, Ordering::Relaxed);
+            return self.store.call(request);
+        }
+        let answer = if drawn == 0 { "429 Too Many Requests" } else { "503 Service Unavailable" };
+        Box::pin(async move { Err(request.refused(answer)) })
+    }
+}
+
+/// Refuses a second write to a key within a second, as KV does, and counts such.
+pub struct OneWriteASecond<S> {
+    store: S,
+    clock: ManualClock,
+    written: Mutex<HashMap<String, DateTime<Utc>>>,
+    pub refused: Arc<AtomicU64>,
+}
+
+impl<S> OneWriteASecond<S> {
+    pub fn new(store: S, clock: ManualClock) -> Self {
+        Self { store, clock, written: Mutex::default(), refused: Arc::default() }
+    }
+
+    fn is_too_soon(&self, key: &str) -> bool {
+        let now = self.clock.now();
+        let before = self.written.lock().unwrap().insert(key.to_owned(), now);
+        before.is_some_and(|before| (now - before).num_milliseconds() < 1_000)
+    }
+}
+
+impl<S: Store> Store for OneWriteASecond<S> {
+    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+        let is_write = matches!(request, Request::Put { .. } | Request::Delete { .. });
+        if is_write && self.is_too_soon(request.key()) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return Box::pin(async move { Err(request.refused("429 Too Many Requests")) });
+        }
+        self.store.call(request)
     }
 }
