@@ -1,10 +1,10 @@
 //! Stores that are not as they should be.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::executor::block_on;
 use futures::future::LocalBoxFuture;
 use kv_migrations::clock::{Clock, ManualClock};
@@ -171,5 +171,76 @@ impl<S: Store> Store for OneWriteASecond<S> {
             return Box::pin(async move { Err(request.refused("429 Too Many Requests")) });
         }
         self.store.call(request)
+    }
+}
+
+/// A namespace as it is seen here, where what is written elsewhere is seen a minute late. Clones are the same.
+#[derive(Clone)]
+pub struct Lagging {
+    /// What is really there.
+    pub truth: MemoryStore,
+    seen: MemoryStore,
+    /// What was written elsewhere, and is not seen yet.
+    due: Arc<Mutex<VecDeque<Written>>>,
+    /// When each key was written last, by whomever.
+    last: Arc<Mutex<HashMap<String, u64>>>,
+    writes: Arc<AtomicU64>,
+    clock: ManualClock,
+}
+
+struct Written {
+    at: DateTime<Utc>,
+    number: u64,
+    key: String,
+    value: Vec<u8>,
+}
+
+impl Lagging {
+    pub fn over(truth: MemoryStore, clock: ManualClock) -> Self {
+        let seen = MemoryStore::with_clock(clock.clone());
+        for (key, value) in truth.entries() {
+            seen.insert(&key.name, value);
+        }
+        let (due, last, writes) = (Arc::default(), Arc::default(), Arc::default());
+        Self { truth, seen, due, last, writes, clock }
+    }
+
+    /// A write elsewhere.
+    pub fn write_elsewhere(&self, key: &str, value: &str) {
+        self.truth.insert(key, value);
+        let (key, value) = (key.to_owned(), value.as_bytes().to_vec());
+        let number = self.number(&key);
+        self.due.lock().unwrap().push_back(Written { at: self.clock.now(), number, key, value });
+    }
+
+    fn number(&self, key: &str) -> u64 {
+        let number = self.writes.fetch_add(1, Ordering::Relaxed);
+        self.last.lock().unwrap().insert(key.to_owned(), number);
+        number
+    }
+
+    /// Lets be seen what is old enough, unless something newer was written to the key: the last write wins.
+    fn catch_up(&self) {
+        let seen_now = self.clock.now() - TimeDelta::seconds(60);
+        let mut due = self.due.lock().unwrap();
+        while due.front().is_some_and(|written| written.at <= seen_now) {
+            let Written { number, key, value, .. } = due.pop_front().expect("there is one");
+            if self.last.lock().unwrap().get(&key) == Some(&number) {
+                self.seen.insert(&key, value);
+            }
+        }
+    }
+}
+
+impl Store for Lagging {
+    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+        self.catch_up();
+        Box::pin(async move {
+            if let Request::Put { key, .. } | Request::Delete { key } = request {
+                self.number(key);
+                self.truth.call(request).await?;
+            }
+            self.seen.call(request).await
+        })
     }
 }
