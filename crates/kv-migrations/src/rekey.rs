@@ -38,7 +38,8 @@ const VISIBILITY_DELAY: Duration = Duration::from_secs(90);
 /// 4. **sweep**: each entry is read under both keys. Where the copy is there, and the entry did not change since, the
 ///    old key is deleted; where it changed, it is copied again, and swept after another wait. Then the next 50,000.
 /// 5. **wait**, and **check**: whether there are entries under old keys that were written meanwhile; those are moved
-///    likewise.
+///    likewise. That is done also when the survey found nothing: what was written a moment ago, by the migration
+///    before perhaps, may not have been listed yet.
 ///
 /// Until the migration is applied, let the service read the new key first and then the old one, and **write both**:
 /// then nothing that it writes is lost. If it writes only one of them, a write that is made elsewhere within KV's delay

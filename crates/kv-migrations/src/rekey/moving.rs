@@ -76,7 +76,11 @@ impl Moving {
                 state.wait_until = Some(self.later(job));
                 Phase::Confirm
             }
-            Phase::Survey | Phase::Confirm if state.found == 0 => return Ok(None),
+            Phase::Survey | Phase::Confirm if state.found == 0 => {
+                // What the migration before this one wrote may not be listed yet.
+                state.wait_until = Some(self.later(job));
+                Phase::Check
+            }
             Phase::Survey | Phase::Confirm => Phase::Copy,
             Phase::Copy => {
                 state.wait_until = Some(self.later(job));

@@ -244,7 +244,7 @@ proptest! {
         seeds in some_seeds(),
         which in 0_usize..6,
         page in 1_u32..30,
-        operations in 25_u64..80,
+        operations in 45_u64..100,
         breaks in proptest::collection::vec(0_u64..120, 0..5),
         noise in any::<u64>(),
     ) {

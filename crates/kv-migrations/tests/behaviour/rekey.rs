@@ -8,7 +8,7 @@ use kv_migrations::clock::Clock;
 use kv_migrations::kv::{Expiration, Metadata, PutOptions, StoreExt};
 use kv_migrations::{Collisions, Error, Migration, Rekey};
 
-use crate::stores::Lagging;
+use crate::stores::{Lagging, LateLists};
 use crate::world::{Seed, World};
 
 fn migration(rekey: Rekey) -> Migration {
@@ -86,10 +86,13 @@ fn it_waits_out_kvs_delay_before_it_deletes_and_before_it_ends() {
 }
 
 #[test]
-fn with_nothing_to_move_it_is_done_at_once() {
-    let world = World::of(&[Seed::new("other", "x")], 900);
-    let runner = world.runner_on(world.store.clone(), migration(users()));
-    assert!(block_on(runner.run_pending(&())).unwrap().is_finished());
+fn what_the_migration_before_it_wrote_is_moved_though_it_is_listed_late() {
+    let world = World::of(&[], 900);
+    let stale = LateLists::over(world.store.clone(), world.clock.clone());
+    let write = Migration::new("first", "", async |kv, ()| Ok(kv.put("user_1", "x").await?));
+    let runner = world.runner_of(stale, vec![write, migration(users())]);
+    world.drive(&runner).unwrap();
+    assert_eq!(keys(&world), ["user:1"]);
 }
 
 #[test]

@@ -61,7 +61,11 @@ impl World {
     }
 
     pub fn runner_on(&self, store: impl Store + 'static, migration: Migration) -> Runner {
-        Runner::new(store, "sim", vec![migration])
+        self.runner_of(store, vec![migration])
+    }
+
+    pub fn runner_of(&self, store: impl Store + 'static, migrations: Vec<Migration>) -> Runner {
+        Runner::new(store, "sim", migrations)
             .expect("it can be registered")
             .with_clock(Arc::new(self.clock.clone()))
             .with_log(Arc::new(MemoryLog::default()))
