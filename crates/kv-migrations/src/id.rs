@@ -104,7 +104,7 @@ pub const fn assert_ids(mut ids: &[&str]) {
 /// The ordered list of migrations from the modules that hold them, with their ids checked while compiling.
 ///
 /// Each module has a `pub const ID: &str` and a `pub fn migration()` that returns the
-/// [`Migration`](crate::Migration). An empty id, one that no key or URL can hold, and one that occurs twice do not
+/// [`Migration`](crate::Migration); one that takes arguments gets them as `m002(delay)`. An empty id, one that no key or URL can hold, and one that occurs twice do not
 /// compile:
 ///
 /// ```compile_fail,E0080
@@ -133,9 +133,9 @@ pub const fn assert_ids(mut ids: &[&str]) {
 /// ```
 #[macro_export]
 macro_rules! migrations {
-    ($($module:ident),* $(,)?) => {{
+    ($($module:ident $(($($argument:expr),* $(,)?))?),* $(,)?) => {{
         const _: () = $crate::assert_ids(&[$($module::ID),*]);
-        ::std::vec![$($module::migration()),*]
+        ::std::vec![$($module::migration($($($argument),*)?)),*]
     }};
 }
 

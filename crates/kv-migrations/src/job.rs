@@ -8,11 +8,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{iso8601, milliseconds_between};
+use crate::error::Error;
 use crate::event::Event;
 use crate::kv::Kv;
 use crate::kv::limits::MAX_VALUE_BYTES;
 use crate::ledger::Found;
-use crate::migration::Result;
+use crate::migration::{BoxError, Result};
 use crate::progress::{Direction, Progress};
 use crate::run::Run;
 
@@ -39,7 +40,8 @@ pub(crate) struct Job<'a> {
     written: Cell<Option<DateTime<Utc>>>,
     bytes: Cell<usize>,
     reported: Cell<DateTime<Utc>>,
-    stashed: RefCell<Option<Vec<u8>>>,
+    /// The checkpoint to fail with: as far as it has got, or as far as it is known to have got.
+    last: RefCell<Option<(Vec<u8>, Progress)>>,
 }
 
 /// What a checkpoint's value holds. The marker's metadata has the [`Progress`].
@@ -74,7 +76,7 @@ impl<'a> Job<'a> {
             written: Cell::new(None),
             bytes: Cell::new(0),
             reported: Cell::new(start),
-            stashed: RefCell::new(None),
+            last: RefCell::new(None),
         }
     }
 
@@ -98,7 +100,11 @@ impl<'a> Job<'a> {
 
     /// Where an earlier request left off. One operation.
     pub(crate) async fn load<T: DeserializeOwned>(&self) -> Result<Load<T>> {
-        let (value, progress) = match self.run.ledger.look(self.id).await? {
+        let found = self.run.ledger.look(self.id).await.map_err(|error| match error {
+            Error::Ledger(error) => BoxError::from(error),
+            error => error.into(),
+        })?;
+        let (value, progress) = match found {
             Found::Checkpoint(value, progress) => (value, progress),
             Found::Applied if self.direction == Direction::Up => return Ok(Load::AlreadyApplied),
             Found::Applied | Found::Nothing => return Ok(Load::Fresh),
@@ -116,7 +122,8 @@ impl<'a> Job<'a> {
         })?;
         self.bytes.set(value.len());
         self.before.replace(progress.clone());
-        self.progress.replace(progress);
+        self.progress.replace(progress.clone());
+        self.last.replace(Some((value, progress)));
         Ok(Load::From(saved.checkpoint))
     }
 
@@ -208,9 +215,10 @@ impl<'a> Job<'a> {
         let value = encode(checkpoint)?;
         self.bytes.set(value.len());
         self.wait_for_marker().await;
-        let progress = Progress { checkpoint_at: iso8601(self.now()), ..self.progress() };
+        let progress = self.checkpoint_progress();
         self.run.ledger.record_running(self.id, &value, &progress).await?;
         self.written.set(Some(self.now()));
+        self.last.replace(Some((value, progress)));
         Ok(())
     }
 
@@ -219,15 +227,20 @@ impl<'a> Job<'a> {
         if self.direction == Direction::Down { self.save(checkpoint).await } else { Ok(()) }
     }
 
-    /// Keeps how far it has got for [`stashed`](Self::stashed): it is about to fail.
+    /// Keeps how far it has got, to be recorded with the failure that it is about to return.
     pub(crate) fn stash(&self, checkpoint: &impl Serialize) {
-        self.stashed.replace(encode(checkpoint).ok());
+        if let Ok(value) = encode(checkpoint) {
+            self.last.replace(Some((value, self.checkpoint_progress())));
+        }
     }
 
-    /// How far it had got when it failed.
-    pub(crate) fn stashed(&self) -> Option<(Vec<u8>, Progress)> {
-        let progress = Progress { checkpoint_at: iso8601(self.now()), ..self.progress() };
-        self.stashed.take().map(|value| (value, progress))
+    /// How far it had got when it failed; none if that is not known.
+    pub(crate) fn last_checkpoint(&self) -> Option<(Vec<u8>, Progress)> {
+        self.last.take()
+    }
+
+    fn checkpoint_progress(&self) -> Progress {
+        Progress { checkpoint_at: iso8601(self.now()), ..self.progress() }
     }
 
     /// Until the marker can be written again.

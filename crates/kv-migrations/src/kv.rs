@@ -33,7 +33,7 @@ pub use error::{KvError, KvErrorKind, Operation};
 pub use faulty::{Fault, faulty};
 pub(crate) use fields::Fields;
 pub use handle::Kv;
-pub(crate) use limited::{Connection, Connections};
+pub(crate) use limited::Connections;
 pub use listing::Keys;
 pub use memory::MemoryStore;
 pub use metadata::Metadata;

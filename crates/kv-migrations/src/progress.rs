@@ -23,8 +23,8 @@ pub enum Direction {
 pub struct Progress {
     /// Whether it is being applied or rolled back.
     pub direction: Direction,
-    /// What it is doing: `count`, `entries`, `retry` (backfill); `entries`, `write` (fold); `survey`, `copy`, `wait`,
-    /// `sweep`, `check` (re-key).
+    /// What it is doing: `count`, `entries`, `retry` (backfill); `entries`, `write` (fold); `survey`,
+    /// `confirm`, `copy`, `wait`, `sweep`, `check` (re-key).
     pub phase: Cow<'static, str>,
     /// The entries that are done in this phase.
     pub done: u64,

@@ -4,10 +4,12 @@
 //! was read back, later than KV's delay, and found to be the same.
 
 mod check;
+mod collision;
 mod copy;
 mod fingerprint;
 mod mapping;
 mod moving;
+mod state;
 mod survey;
 mod sweep;
 
@@ -29,16 +31,19 @@ const VISIBILITY_DELAY: Duration = Duration::from_secs(90);
 ///
 /// An entry keeps its value, byte for byte, its metadata, and the time at which it expires. It is moved in phases:
 ///
-/// 1. **survey**: all keys are gone through, and collisions looked for. Nothing is written before that is done.
+/// 1. **survey**: all keys are gone through, and collisions looked for. Where there is something else at a new key, it
+///    is looked at once more after a **wait** (**confirm**). Nothing is written before that is done.
 /// 2. **copy**: up to 50,000 entries are written to their new keys.
 /// 3. **wait**: until what was written is seen everywhere.
 /// 4. **sweep**: each entry is read under both keys. Where the copy is there, and the entry did not change since, the
 ///    old key is deleted; where it changed, it is copied again, and swept after another wait. Then the next 50,000.
 /// 5. **wait**, and **check**: whether there are entries under old keys that were written meanwhile; those are moved
-///    likewise.
+///    likewise. That is done also when the survey found nothing: what was written a moment ago, by the migration
+///    before perhaps, may not have been listed yet.
 ///
-/// A service must be able to read both keys while that goes on, the new one first, and should go on writing the old
-/// ones until the migration is applied. If it writes a new key all the same, that is taken for newer than the old one.
+/// Until the migration is applied, let the service read the new key first and then the old one, and **write both**:
+/// then nothing that it writes is lost. If it writes only one of them, a write that is made elsewhere within KV's delay
+/// of the copying (only the new one) or of the deleting (only the old one) can be.
 ///
 /// An entry that expires within 90 seconds is not moved: it is left to expire. One that expires after January 2038,
 /// which the Workers runtime cannot write, is an error before anything is written.

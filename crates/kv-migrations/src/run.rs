@@ -97,7 +97,7 @@ impl<'a> Run<'a> {
                 Applied::Partly { progress: None, retry_after: Duration::from_secs(1) }
             }
             Err(error) => {
-                self.remember_failure(id, job, &*error).await;
+                self.remember_failure(migration.up().is_resumable(), job, &*error).await;
                 self.tell(Event::Failed { id, error: &reason(&*error) });
                 return Err((Stage::Up, error));
             }
@@ -144,7 +144,7 @@ impl<'a> Run<'a> {
             Ok(Outcome::AlreadyApplied | Outcome::OverBudget { .. }) => Vec::new(),
             Err(error) => {
                 if down.is_resumable() {
-                    self.remember_failure(id, job, &*error).await;
+                    self.remember_failure(true, job, &*error).await;
                 }
                 return Err((Stage::Down, error));
             }
@@ -157,14 +157,23 @@ impl<'a> Run<'a> {
 
     /// So that a later status can tell, and a later run carry on. The failure itself is what matters: if this fails
     /// too, it only goes to the log.
-    async fn remember_failure(&self, id: &str, job: &Job<'_>, error: &(dyn std::error::Error + 'static)) {
-        let (at, reason) = (iso8601(self.now()), reason(error));
-        let failed = FailedAt { at: &at, reason: &reason };
-        let stashed = job.stashed();
-        let checkpoint = stashed.as_ref().map(|(value, progress)| (value.as_slice(), progress));
-        if checkpoint.is_some() {
+    async fn remember_failure(
+        &self,
+        is_resumable: bool,
+        job: &Job<'_>,
+        error: &(dyn std::error::Error + 'static),
+    ) {
+        let last = job.last_checkpoint();
+        if is_resumable && last.is_none() {
+            // There may be a checkpoint that it could not read.
+            return;
+        }
+        if last.is_some() {
             job.wait_for_marker().await;
         }
+        let (id, at, reason) = (job.id(), iso8601(self.now()), reason(error));
+        let failed = FailedAt { at: &at, reason: &reason };
+        let checkpoint = last.as_ref().map(|(value, progress)| (value.as_slice(), progress));
         if let Err(error) = self.ledger.record_failed(id, &failed, checkpoint).await {
             self.log.error(&format!("[Migration] The failure of {id} could not be recorded: {error}"));
         }

@@ -3,23 +3,23 @@
 //! What is next is read while the entries before it are worked on, several at once; they are reported done in the order
 //! of their keys, so that a position is all that a checkpoint needs.
 
-use std::cell::Cell;
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
+use std::pin::pin;
 use std::rc::Rc;
 
-use futures_util::stream::{self, Stream, StreamExt};
+use futures_util::future::{Either, select};
+use futures_util::stream::{self, FuturesOrdered, Stream, StreamExt};
 use serde::{Deserialize, Serialize};
 
 use crate::job::Job;
 use crate::kv::limits::{MAX_BULK_KEYS, MAX_CONNECTIONS};
-use crate::kv::{Connection, Connections, Key, KvError, ListOptions, Page, StoreExt};
-use crate::migration::{BoxError, Result};
+use crate::kv::{Key, KvError, ListOptions, Page, StoreExt};
+use crate::migration::Result;
 
 /// How many entries are worked on at once: more than there are connections, so that one which takes longer does not
 /// keep the others waiting.
 const AT_ONCE: usize = 2 * MAX_CONNECTIONS;
-/// How many reads in bulk are under way at once.
-const READS_AT_ONCE: usize = 2;
 
 /// How far a walk has got.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,25 +70,11 @@ pub(crate) enum Walked {
     Stuck,
 }
 
-/// Keys to be read and worked on together.
-struct Chunk {
-    keys: Vec<Key>,
-    /// The cursor of their page.
-    cursor: Option<Rc<str>>,
-    end: End,
-}
-
-/// What comes behind a chunk.
-enum End {
-    /// More of the same page.
-    OfChunk,
-    /// The next page, which begins at this cursor; nothing, if there is none.
-    OfPage(Option<String>),
-}
-
 /// One thing to do, in the order of the keys.
 enum Step<T> {
+    /// `cursor` is that of its page.
     Entry { key: Key, loaded: T, cursor: Option<Rc<str>> },
+    /// The next page begins at this cursor; there is none if there is none.
     EndOfPage { cursor: Option<String> },
 }
 
@@ -100,112 +86,161 @@ pub(crate) async fn walk<T, R>(
     position: Position,
     load: impl AsyncFn(Vec<Key>) -> Result<Vec<(Key, T)>>,
     work: impl AsyncFn(Key, T) -> Result<R>,
-    mut done: impl AsyncFnMut(Option<R>, Position) -> Result<ControlFlow<()>>,
+    done: impl AsyncFnMut(Option<R>, Position) -> Result<ControlFlow<()>>,
 ) -> Result<Walked> {
-    let alone = Connections::new(1);
-    let pace = Pace::new(job, &alone);
+    let mut pace = Pace::new(job);
+    let result = go(range, position, load, work, done, &mut pace).await;
+    if job.is_overdrawn() && result.is_err() {
+        return Ok(if pace.finished > 0 { Walked::Paused } else { Walked::Stuck });
+    }
+    result
+}
+
+async fn go<T, R>(
+    range: Range<'_>,
+    position: Position,
+    load: impl AsyncFn(Vec<Key>) -> Result<Vec<(Key, T)>>,
+    work: impl AsyncFn(Key, T) -> Result<R>,
+    mut done: impl AsyncFnMut(Option<R>, Position) -> Result<ControlFlow<()>>,
+    pace: &mut Pace<'_>,
+) -> Result<Walked> {
     let mut last = position.after.clone();
-    let chunks = chunks(Pages::new(job, range, position));
-    let steps =
-        chunks.map(async |chunk| steps(chunk?, &load).await).buffered(READS_AT_ONCE).flat_map(|steps| {
-            match steps {
-                Ok(steps) => stream::iter(steps).map(Ok).left_stream(),
-                Err(error) => stream::iter([Err(error)]).right_stream(),
-            }
-        });
-    let is_all = Cell::new(true);
-    let affordable = steps.take_while(|_| async {
-        is_all.set(pace.can_begin().await);
-        is_all.get()
-    });
-    let working = affordable.map(async |step| {
-        Ok::<_, BoxError>(match step? {
-            Step::Entry { key, loaded, cursor } => {
-                let name = key.name.clone();
-                (Some((name, work(key, loaded).await?)), cursor.as_deref().map(str::to_owned))
-            }
-            Step::EndOfPage { cursor } => (None, cursor),
-        })
-    });
-    let result: Result<ControlFlow<()>> = async {
-        let mut working = std::pin::pin!(working.buffered(AT_ONCE));
-        while let Some(finished) = working.next().await {
-            let (entry, cursor) = finished?;
-            pace.finish_one();
-            let (name, result) = entry.unzip();
-            last = name.or(last.take());
-            if done(result, Position { after: last.clone(), cursor }).await?.is_break() {
-                return Ok(ControlFlow::Break(()));
+    let mut reading = pin!(read(Pages::new(pace.job, range, position), &load));
+    let mut ahead = VecDeque::new();
+    let mut working = FuturesOrdered::new();
+    let (mut is_read, mut is_spent) = (false, false);
+    loop {
+        is_spent = is_spent || !pace.can_afford();
+        while !is_spent && pace.is_free(working.len()) {
+            let Some(step) = ahead.pop_front() else { break };
+            pace.begun += 1;
+            working.push_back(finish(step, &work));
+            is_spent = !pace.can_afford();
+        }
+        // One chunk ahead, so that nobody waits for it. What is being read must be polled to its end: it has one of
+        // the connections.
+        let is_short = if pace.finished == 0 { ahead.is_empty() } else { ahead.len() < MAX_BULK_KEYS };
+        let reads = !is_read && !is_spent && is_short;
+        let next = match (reads, working.is_empty()) {
+            (false, true) if is_read && ahead.is_empty() => return Ok(Walked::All),
+            (false, true) => return Ok(Walked::Paused),
+            (true, true) => Either::Left(reading.next().await),
+            (false, false) => Either::Right(working.next().await),
+            (true, false) => match select(working.next(), reading.next()).await {
+                Either::Left((finished, _)) => Either::Right(finished),
+                Either::Right((steps, _)) => Either::Left(steps),
+            },
+        };
+        match next {
+            Either::Left(Some(steps)) => ahead.extend(steps?),
+            Either::Left(None) => is_read = true,
+            Either::Right(None) => {}
+            Either::Right(Some(finished)) => {
+                let (name, result, cursor) = finished?;
+                pace.finished += 1;
+                last = name.or(last);
+                let position = Position { after: last.clone(), cursor };
+                if done(result, position).await?.is_break() {
+                    return Ok(Walked::Stopped);
+                }
             }
         }
-        Ok(ControlFlow::Continue(()))
-    }
-    .await;
-    match result {
-        Ok(ControlFlow::Break(())) => Ok(Walked::Stopped),
-        Ok(ControlFlow::Continue(())) if is_all.get() => Ok(Walked::All),
-        Ok(ControlFlow::Continue(())) => Ok(Walked::Paused),
-        Err(_) if job.is_overdrawn() && pace.has_moved() => Ok(Walked::Paused),
-        Err(_) if job.is_overdrawn() => Ok(Walked::Stuck),
-        Err(error) => Err(error),
     }
 }
 
-async fn steps<T>(
-    chunk: Chunk,
-    load: &impl AsyncFn(Vec<Key>) -> Result<Vec<(Key, T)>>,
-) -> Result<Vec<Step<T>>> {
-    let Chunk { keys, cursor, end } = chunk;
-    let loaded = if keys.is_empty() { Vec::new() } else { load(keys).await? };
-    let entries = loaded.into_iter().map(|(key, loaded)| Step::Entry { key, loaded, cursor: cursor.clone() });
-    let end = match end {
-        End::OfChunk => None,
-        End::OfPage(cursor) => Some(Step::EndOfPage { cursor }),
-    };
-    Ok(entries.chain(end).collect())
+/// The steps of each chunk of keys. An error ends them.
+fn read<'a, T>(
+    pages: Pages<'a>,
+    load: &'a impl AsyncFn(Vec<Key>) -> Result<Vec<(Key, T)>>,
+) -> impl Stream<Item = Result<Vec<Step<T>>>> + 'a
+where
+    T: 'a,
+{
+    let start = (Some(pages), VecDeque::new());
+    stream::unfold(start, async move |(mut pages, mut chunks)| {
+        if chunks.is_empty() {
+            match pages.as_mut()?.next().await {
+                Ok(page) => chunks = split(page?),
+                Err(error) => return Some((Err(error.into()), (None, chunks))),
+            }
+        }
+        let Chunk { keys, cursor, end } = chunks.pop_front()?;
+        let loaded = if keys.is_empty() { Ok(Vec::new()) } else { load(keys).await };
+        let steps = loaded.map(|loaded| {
+            let entry = |(key, loaded)| Step::Entry { key, loaded, cursor: cursor.clone() };
+            loaded.into_iter().map(entry).chain(end.map(|cursor| Step::EndOfPage { cursor })).collect()
+        });
+        Some((steps, (pages, chunks)))
+    })
+}
+
+/// Keys to be read together.
+struct Chunk {
+    keys: Vec<Key>,
+    /// The cursor of their page.
+    cursor: Option<Rc<str>>,
+    /// Behind the last chunk of a page: its end.
+    end: Option<PageEnd>,
+}
+
+/// The cursor of the next page, if there is one.
+type PageEnd = Option<String>;
+
+fn split(page: WalkedPage) -> VecDeque<Chunk> {
+    let cursor: Option<Rc<str>> = page.cursor.map(Rc::from);
+    let mut keys = page.keys.into_iter();
+    let mut chunks = VecDeque::new();
+    loop {
+        let keys: Vec<Key> = keys.by_ref().take(MAX_BULK_KEYS).collect();
+        let is_full = keys.len() == MAX_BULK_KEYS;
+        chunks.push_back(Chunk { keys, cursor: cursor.clone(), end: None });
+        if !is_full {
+            break;
+        }
+    }
+    if let Some(last) = chunks.back_mut() {
+        last.end = Some(page.next);
+    }
+    chunks
+}
+
+/// What a step that is worked on gives: the key and the result of an entry, and where to go on.
+type Finished<R> = (Option<String>, Option<R>, Option<String>);
+
+async fn finish<T, R>(step: Step<T>, work: &impl AsyncFn(Key, T) -> Result<R>) -> Result<Finished<R>> {
+    Ok(match step {
+        Step::Entry { key, loaded, cursor } => {
+            let name = key.name.clone();
+            (Some(name), Some(work(key, loaded).await?), cursor.as_deref().map(str::to_owned))
+        }
+        Step::EndOfPage { cursor } => (None, None, cursor),
+    })
 }
 
 /// Says how much more can be begun, so that what is under way can be finished within the budget.
-///
-/// The first step of a request is made alone: then it is known what one takes, and each request gets further than the
-/// one before.
 struct Pace<'a> {
     job: &'a Job<'a>,
     operations_before: u64,
-    begun: Cell<u64>,
-    finished: Cell<u64>,
-    alone: &'a Connections,
-    first: Cell<Option<Connection<'a>>>,
+    begun: u64,
+    finished: u64,
 }
 
 impl<'a> Pace<'a> {
-    fn new(job: &'a Job<'a>, alone: &'a Connections) -> Self {
-        let (begun, finished, first) = (Cell::new(0), Cell::new(0), Cell::new(None));
-        Self { job, operations_before: job.operations(), begun, finished, alone, first }
+    fn new(job: &'a Job<'a>) -> Self {
+        Self { job, operations_before: job.operations(), begun: 0, finished: 0 }
     }
 
-    async fn can_begin(&self) -> bool {
-        let turn = self.alone.take().await;
-        let (begun, finished) = (self.begun.get(), self.finished.get());
-        if begun == 0 {
-            self.first.set(Some(turn));
-        } else {
-            let spent = self.job.operations() - self.operations_before;
-            if !self.job.can_afford(spent.div_ceil(finished.max(1)) * (begun - finished + 1)) {
-                return false;
-            }
-        }
-        self.begun.set(begun + 1);
-        true
+    /// Whether another can be worked on beside those that are. The first of a request is made alone: then it is known
+    /// what one takes, and each request gets further than the one before.
+    fn is_free(&self, working: usize) -> bool {
+        working < if self.finished == 0 { 1 } else { AT_ONCE }
     }
 
-    fn finish_one(&self) {
-        self.first.take();
-        self.finished.set(self.finished.get() + 1);
-    }
-
-    fn has_moved(&self) -> bool {
-        self.finished.get() > 0
+    /// Whether there is enough for what is under way, and for one more.
+    fn can_afford(&self) -> bool {
+        let spent = self.job.operations() - self.operations_before;
+        self.begun == 0
+            || self.job.can_afford(spent.div_ceil(self.finished.max(1)) * (self.begun - self.finished + 1))
     }
 }
 
@@ -277,37 +312,4 @@ impl<'a> Pages<'a> {
         let cursor = self.position.cursor.as_deref();
         self.job.kv().store().list(ListOptions { prefix: self.range.prefix, cursor, limit: None }).await
     }
-}
-
-/// The keys of the pages, in parts that can be read in bulk. An error ends them.
-fn chunks(pages: Pages<'_>) -> impl Stream<Item = Result<Chunk>> {
-    let pages = stream::unfold(Some(pages), async |pages| {
-        let mut pages = pages?;
-        match pages.next().await {
-            Ok(page) => Some((Ok(page?), Some(pages))),
-            Err(error) => Some((Err(BoxError::from(error)), None)),
-        }
-    });
-    pages.flat_map(|page| {
-        let chunks = match page {
-            Ok(page) => split(page).into_iter().map(Ok).collect(),
-            Err(error) => vec![Err(error)],
-        };
-        stream::iter(chunks)
-    })
-}
-
-fn split(page: WalkedPage) -> Vec<Chunk> {
-    let cursor: Option<Rc<str>> = page.cursor.map(Rc::from);
-    let mut keys = page.keys.into_iter();
-    let mut chunks = Vec::new();
-    loop {
-        let keys: Vec<Key> = keys.by_ref().take(MAX_BULK_KEYS).collect();
-        if keys.is_empty() {
-            break;
-        }
-        chunks.push(Chunk { keys, cursor: cursor.clone(), end: End::OfChunk });
-    }
-    chunks.push(Chunk { keys: Vec::new(), cursor, end: End::OfPage(page.next) });
-    chunks
 }

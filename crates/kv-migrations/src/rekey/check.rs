@@ -2,7 +2,8 @@
 
 use std::cell::RefCell;
 
-use super::moving::{Moving, State};
+use super::moving::Moving;
+use super::state::State;
 use crate::job::Job;
 use crate::migration::Result;
 use crate::walk::{Pages, Range, Walked};

@@ -3,12 +3,15 @@
 use std::cell::RefCell;
 use std::ops::ControlFlow;
 
+use super::collision::Collision;
 use super::fingerprint::Fingerprint;
-use super::moving::{BATCH, Collision, Moving, State, occupied};
+use super::moving::{BATCH, Moving};
+use super::state::State;
+use super::survey::load_into;
 use crate::job::Job;
 use crate::kv::{Key, Kv};
 use crate::migration::Result;
-use crate::values::{Hall, Loaded, load_values};
+use crate::values::{Hall, Loaded};
 use crate::walk::{Range, Walked, walk};
 
 /// What is to be done with an entry.
@@ -25,6 +28,8 @@ enum Copied {
     With {
         fingerprint: u64,
     },
+    /// There is something else at its new key: the sweep will look again.
+    Deferred,
     Collides(Collision),
 }
 
@@ -46,6 +51,7 @@ impl Moving {
                 let mut state = state.borrow_mut();
                 match copied {
                     None | Some(Copied::Not) => {}
+                    Some(Copied::Deferred) => state.is_dirty = true,
                     Some(Copied::Collides(collision)) => self.leave(collision, &mut state)?,
                     Some(Copied::With { fingerprint }) => {
                         state.copied.insert(fingerprint);
@@ -88,13 +94,7 @@ impl Moving {
                 moves.push((new.as_str(), existing));
             }
         }
-        if !moves.is_empty() {
-            let new: Vec<&str> = moves.iter().map(|(new, _)| *new).collect();
-            let found = load_values(job.kv(), &new).await?;
-            for ((_, existing), found) in moves.into_iter().zip(found) {
-                *existing = found;
-            }
-        }
+        load_into(job.kv(), moves).await?;
         Ok(plans)
     }
 
@@ -102,7 +102,7 @@ impl Moving {
         let Some(entry) = kv.get(&key.name).await? else { return Ok(Copied::Not) };
         // It may be a copy of ours, made after the last checkpoint.
         if is_occupied && kv.get(new).await?.is_some_and(|there| there != entry) {
-            return Ok(Copied::Collides(occupied(&key.name, new)));
+            return Ok(Copied::Deferred);
         }
         let fingerprint =
             Fingerprint::of_entry(&key.name, &entry.value, entry.metadata.as_ref(), key.expiration);

@@ -5,10 +5,12 @@ use std::ops::ControlFlow;
 
 use futures_util::future::try_join;
 
+use super::collision::{Collision, MOST_KEPT};
 use super::fingerprint::{Fingerprint, without_mark};
-use super::moving::{Collision, Moving, State, occupied};
+use super::moving::Moving;
+use super::state::State;
 use crate::job::Job;
-use crate::kv::{Key, Kv};
+use crate::kv::Key;
 use crate::migration::Result;
 use crate::values::{Hall, Loaded, load_values};
 use crate::walk::{Position, Range, Walked, walk};
@@ -30,8 +32,15 @@ enum Swept {
     Unproven {
         fingerprint: Option<u64>,
     },
-    Collides(Collision),
+    /// There is something else at its new key.
+    Suspect {
+        old: String,
+        new: String,
+    },
 }
+
+/// How often something else is seen at a new key, each time later by KV's delay, before it is taken for that.
+const TIMES: u32 = 3;
 
 impl Moving {
     pub(super) async fn sweep(&self, job: &Job<'_>, state: &RefCell<State>) -> Result<Walked> {
@@ -75,7 +84,21 @@ impl Moving {
                 state.copied.extend(fingerprint);
                 state.is_dirty = true;
             }
-            Swept::Collides(collision) => self.leave(collision, state)?,
+            Swept::Suspect { old, new } => {
+                let times = state.suspects.get(&old).map_or(1, |times| times + 1);
+                if times >= TIMES {
+                    return self.leave(Collision::occupied(&old, &new), state);
+                }
+                state.is_dirty = true;
+                state.next_suspects.insert(old, times);
+                if state.next_suspects.len() > MOST_KEPT {
+                    return Err(format!(
+                        "more than {MOST_KEPT} entries have something else at their new keys. Nothing was deleted of \
+                         which there is no copy; migrate again to have them looked at again"
+                    )
+                    .into());
+                }
+            }
         }
         Ok(())
     }
@@ -123,21 +146,28 @@ impl Moving {
         let fingerprint =
             Fingerprint::of_entry(&key.name, &entry.value, entry.metadata.as_ref(), key.expiration);
         let is_unchanged = state.borrow().copied.contains(&fingerprint);
-        let copy = kv.get(&new).await?;
-        if let Some(copy) = &copy {
-            let is_same = copy.value == entry.value;
-            let is_copy_of_ours = is_same || Self::is_copy_of_ours(kv, key, &new, &copy.value, state).await?;
-            if is_unchanged && (is_same || !is_copy_of_ours) {
-                // The same; or something newer, which the service wrote.
+        if let Some(copy) = kv.get(&new).await? {
+            let at_new = kv.find(&new).await?;
+            let expiration = at_new.as_ref().and_then(|at_new| at_new.expiration);
+            if copy == entry && expiration == key.expiration {
+                // The service may have written both.
                 kv.delete(&key.name).await?;
                 return Ok(Swept::Deleted);
             }
-            if is_unchanged {
+            let of_copy = at_new.map(|at_new| {
+                Fingerprint::of_entry(&key.name, &copy.value, at_new.metadata.as_ref(), at_new.expiration)
+            });
+            let is_ours = of_copy.is_some_and(|of_copy| state.borrow().copied.contains(&of_copy));
+            match (is_unchanged, is_ours) {
                 // An earlier copy, as KV still shows it.
-                return Ok(Swept::Unproven { fingerprint: None });
-            }
-            if !is_copy_of_ours {
-                return Ok(Swept::Collides(occupied(&key.name, &new)));
+                (true, true) => return Ok(Swept::Unproven { fingerprint: None }),
+                // Something newer, which the service wrote.
+                (true, false) => {
+                    kv.delete(&key.name).await?;
+                    return Ok(Swept::Deleted);
+                }
+                (false, false) if copy != entry => return Ok(Swept::Suspect { old: key.name.clone(), new }),
+                (false, _) => {}
             }
         }
         if Self::expires_soon(job, key) {
@@ -145,20 +175,6 @@ impl Moving {
         }
         Self::put(kv, &new, entry, key.expiration).await?;
         Ok(Swept::Unproven { fingerprint: Some(fingerprint) })
-    }
-
-    /// Whether what is at the new key is what was copied there, of an entry that has changed since.
-    async fn is_copy_of_ours(
-        kv: &Kv,
-        key: &Key,
-        new: &str,
-        value: &[u8],
-        state: &RefCell<State>,
-    ) -> Result<bool> {
-        let Some(at_new) = kv.find(new).await? else { return Ok(false) };
-        let fingerprint =
-            Fingerprint::of_entry(&key.name, value, at_new.metadata.as_ref(), at_new.expiration);
-        Ok(state.borrow().copied.contains(&fingerprint))
     }
 }
 

@@ -2,13 +2,21 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod backfill;
+mod budget;
 mod conformance;
 mod costs;
+mod crashes;
 mod faults;
+mod fold;
 mod kv;
+mod latency;
 mod ledger;
+mod rekey;
 mod rollback;
 mod run;
 mod service;
 mod stores;
 mod takeover;
+mod virtual_time;
+mod world;

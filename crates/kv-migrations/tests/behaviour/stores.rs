@@ -1,7 +1,13 @@
 //! Stores that are not as they should be.
 
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::executor::block_on;
 use futures::future::LocalBoxFuture;
+use kv_migrations::clock::{Clock, ManualClock};
 use kv_migrations::kv::{Answer, KvError, ListOptions, MemoryStore, Page, Request, Store, StoreExt};
 
 /// Lists as they were when it was made, as KV elsewhere in the world still sees them.
@@ -81,6 +87,192 @@ impl Store for Mistaken {
                     entry.take_if(|entry| entry.value.is_empty());
                 }
                 _ => {}
+            }
+            Ok(answer)
+        })
+    }
+}
+
+/// Lists in pages of so many keys at most.
+pub struct ShortPages(pub MemoryStore, pub u32);
+
+impl Store for ShortPages {
+    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+        match request {
+            Request::List(options) => {
+                let limit = options.limit.unwrap_or(self.1).min(self.1);
+                self.0.call(Request::List(ListOptions { limit: Some(limit), ..options }))
+            }
+            _ => self.0.call(request),
+        }
+    }
+}
+
+/// Refuses one operation of eight with 429 or 503, at random but from a seed, and not more than three in a row.
+pub struct Flaky<S> {
+    store: S,
+    state: AtomicU64,
+    in_a_row: AtomicU64,
+}
+
+impl<S> Flaky<S> {
+    pub fn new(store: S, seed: u64) -> Self {
+        Self { store, state: AtomicU64::new(seed | 1), in_a_row: AtomicU64::new(0) }
+    }
+
+    /// xorshift64.
+    fn next(&self) -> u64 {
+        let mut state = self.state.load(Ordering::Relaxed);
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        self.state.store(state, Ordering::Relaxed);
+        state
+    }
+}
+
+impl<S: Store> Store for Flaky<S> {
+    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+        let (drawn, in_a_row) = (self.next() % 16, self.in_a_row.fetch_add(1, Ordering::Relaxed));
+        if drawn > 1 || in_a_row >= 3 {
+            self.in_a_row.store(0, Ordering::Relaxed);
+            return self.store.call(request);
+        }
+        let answer = if drawn == 0 { "429 Too Many Requests" } else { "503 Service Unavailable" };
+        Box::pin(async move { Err(request.refused(answer)) })
+    }
+}
+
+/// Refuses a second write to a key within a second, as KV does, and counts such.
+pub struct OneWriteASecond<S> {
+    store: S,
+    clock: ManualClock,
+    written: Mutex<HashMap<String, DateTime<Utc>>>,
+    pub refused: Arc<AtomicU64>,
+}
+
+impl<S> OneWriteASecond<S> {
+    pub fn new(store: S, clock: ManualClock) -> Self {
+        Self { store, clock, written: Mutex::default(), refused: Arc::default() }
+    }
+
+    fn is_too_soon(&self, key: &str) -> bool {
+        let now = self.clock.now();
+        let before = self.written.lock().unwrap().insert(key.to_owned(), now);
+        before.is_some_and(|before| (now - before).num_milliseconds() < 1_000)
+    }
+}
+
+impl<S: Store> Store for OneWriteASecond<S> {
+    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+        let is_write = matches!(request, Request::Put { .. } | Request::Delete { .. });
+        if is_write && self.is_too_soon(request.key()) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return Box::pin(async move { Err(request.refused("429 Too Many Requests")) });
+        }
+        self.store.call(request)
+    }
+}
+
+/// A namespace as it is seen here, where what is written elsewhere is seen a minute late. Clones are the same.
+#[derive(Clone)]
+pub struct Lagging {
+    /// What is really there.
+    pub truth: MemoryStore,
+    seen: MemoryStore,
+    /// What was written elsewhere, and is not seen yet.
+    due: Arc<Mutex<VecDeque<Written>>>,
+    /// When each key was written last, by whomever.
+    last: Arc<Mutex<HashMap<String, u64>>>,
+    writes: Arc<AtomicU64>,
+    clock: ManualClock,
+}
+
+struct Written {
+    at: DateTime<Utc>,
+    number: u64,
+    key: String,
+    value: Vec<u8>,
+}
+
+impl Lagging {
+    pub fn over(truth: MemoryStore, clock: ManualClock) -> Self {
+        let seen = MemoryStore::with_clock(clock.clone());
+        for (key, value) in truth.entries() {
+            seen.insert(&key.name, value);
+        }
+        let (due, last, writes) = (Arc::default(), Arc::default(), Arc::default());
+        Self { truth, seen, due, last, writes, clock }
+    }
+
+    /// A write elsewhere.
+    pub fn write_elsewhere(&self, key: &str, value: &str) {
+        self.truth.insert(key, value);
+        let (key, value) = (key.to_owned(), value.as_bytes().to_vec());
+        let number = self.number(&key);
+        self.due.lock().unwrap().push_back(Written { at: self.clock.now(), number, key, value });
+    }
+
+    fn number(&self, key: &str) -> u64 {
+        let number = self.writes.fetch_add(1, Ordering::Relaxed);
+        self.last.lock().unwrap().insert(key.to_owned(), number);
+        number
+    }
+
+    /// Lets be seen what is old enough, unless something newer was written to the key: the last write wins.
+    fn catch_up(&self) {
+        let seen_now = self.clock.now() - TimeDelta::seconds(60);
+        let mut due = self.due.lock().unwrap();
+        while due.front().is_some_and(|written| written.at <= seen_now) {
+            let Written { number, key, value, .. } = due.pop_front().expect("there is one");
+            if self.last.lock().unwrap().get(&key) == Some(&number) {
+                self.seen.insert(&key, value);
+            }
+        }
+    }
+}
+
+impl Store for Lagging {
+    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+        self.catch_up();
+        Box::pin(async move {
+            if let Request::Put { key, .. } | Request::Delete { key } = request {
+                self.number(key);
+                self.truth.call(request).await?;
+            }
+            self.seen.call(request).await
+        })
+    }
+}
+
+/// Lists what was written only a minute later; markers at once, so that runs get on. Reads see it at once.
+pub struct LateLists {
+    store: MemoryStore,
+    clock: ManualClock,
+    written: Mutex<HashMap<String, DateTime<Utc>>>,
+}
+
+impl LateLists {
+    pub fn over(store: MemoryStore, clock: ManualClock) -> Self {
+        Self { store, clock, written: Mutex::default() }
+    }
+
+    fn is_listed(&self, key: &str) -> bool {
+        let written = self.written.lock().unwrap().get(key).copied();
+        let is_old = written.is_none_or(|at| self.clock.now() - at >= TimeDelta::seconds(60));
+        is_old || key.starts_with("migration_")
+    }
+}
+
+impl Store for LateLists {
+    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+        if let Request::Put { key, .. } = request {
+            self.written.lock().unwrap().insert(key.to_owned(), self.clock.now());
+        }
+        Box::pin(async move {
+            let mut answer = self.store.call(request).await?;
+            if let Answer::Page(page) = &mut answer {
+                page.keys.retain(|key| self.is_listed(&key.name));
             }
             Ok(answer)
         })

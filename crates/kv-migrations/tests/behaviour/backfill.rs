@@ -1,0 +1,354 @@
+//! A backfill goes over every entry, exactly, cheaply, and tells how far it is.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::executor::block_on;
+use kv_migrations::kv::{Expiration, KvErrorKind, Metadata, PutOptions, StoreExt};
+use kv_migrations::{Backfill, Budget, Direction, Event, Migration, State};
+
+use crate::service::{Service, failure, ids};
+use crate::stores::{EmptyPages, OneWriteASecond};
+
+fn filled(entries: u32) -> Service {
+    let service = Service::new();
+    for number in 0..entries {
+        service.store.insert(&format!("user_{number:05}"), format!(r#"{{"n":{number}}}"#));
+    }
+    service
+}
+
+fn touching() -> Backfill {
+    Backfill::new("user_", async |_, record, ()| Ok(record.put([record.value(), b" "].concat()).await?))
+}
+
+/// Keeps the keys that it sees.
+fn seeing(prefix: &'static str) -> (Backfill, Arc<Mutex<Vec<String>>>) {
+    let seen = Arc::<Mutex<Vec<String>>>::default();
+    let shared = seen.clone();
+    let backfill = Backfill::new(prefix, async move |_, record, ()| {
+        shared.lock().unwrap().push(record.name().to_owned());
+        Ok(())
+    });
+    (backfill, seen)
+}
+
+#[test]
+fn it_costs_hardly_more_than_the_least_possible() {
+    let service = filled(10_000);
+    let before = service.store.operations();
+    assert_eq!(service.migrate(vec![Migration::backfill("001", "", touching())]), ids(&["001"]));
+    let least = 10_000 / 1_000 + 10_000 / 100 + 10_000;
+    let needed = service.store.operations() - before;
+    assert!(needed * 100 <= least * 102, "{needed} operations, and {least} would have done");
+}
+
+#[test]
+fn it_needs_a_run_for_every_900_operations() {
+    let service = filled(3_000);
+    let runner = service.runner(vec![Migration::backfill("001", "", touching())]);
+    let mut operations = Vec::new();
+    while operations.last().is_none_or(|(is_finished, _)| !is_finished) {
+        let report = block_on(runner.run_pending(&())).unwrap();
+        operations.push((report.is_finished(), report.operations));
+    }
+    assert_eq!(operations.len(), 4);
+    assert!(operations.iter().all(|(_, operations)| *operations <= 910), "{operations:?}");
+}
+
+#[test]
+fn metadata_and_expiration_stay() {
+    let service = Service::new();
+    let options = PutOptions {
+        metadata: Some(Metadata::from_json(r#"{"b":1,"a":2}"#)),
+        expiration: Some(Expiration::After(900)),
+    };
+    block_on(service.store.put("user_1", b"x", &options)).unwrap();
+    let before = service.store.entries()[0].0.clone();
+    service.migrate(vec![Migration::backfill("001", "", touching())]);
+    let (key, value) = service.store.entries().pop().unwrap();
+    assert_eq!((key, value), (before, b"x ".to_vec()));
+}
+
+#[test]
+fn every_value_is_read_as_it_is() {
+    let service = Service::new();
+    let entries: [(&str, &[u8]); 6] = [
+        ("1", b"an integer"),
+        ("__proto__", b"a prototype"),
+        ("binary", &[0xff, 0x00]),
+        ("empty", b""),
+        ("replaced", "\u{FFFD}".as_bytes()),
+        ("ünï", b"text"),
+    ];
+    for (key, value) in entries {
+        service.store.insert(key, value);
+    }
+    let seen = Arc::<Mutex<Vec<(String, Vec<u8>)>>>::default();
+    let shared = seen.clone();
+    let reading = Backfill::new("", async move |_, record, ()| {
+        shared.lock().unwrap().push((record.name().to_owned(), record.value().to_vec()));
+        Ok(())
+    });
+    service.migrate(vec![Migration::backfill("001", "", reading)]);
+    let mut seen = seen.lock().unwrap().clone();
+    seen.sort();
+    let expected: Vec<(String, Vec<u8>)> =
+        entries.iter().map(|(key, value)| ((*key).to_owned(), value.to_vec())).collect();
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn read_singly_not_even_a_byte_order_mark_is_lost() {
+    let service = Service::new();
+    service.store.insert("user_1", "\u{FEFF}x");
+    service.migrate(vec![Migration::backfill("001", "", touching().reading_singly())]);
+    assert_eq!(service.store.value("user_1").unwrap(), "\u{FEFF}x ".as_bytes());
+}
+
+#[test]
+fn pages_that_are_empty_are_not_the_end() {
+    let service = filled(1_500);
+    let (backfill, seen) = seeing("user_");
+    let runner =
+        service.runner_on(EmptyPages(service.store.clone()), vec![Migration::backfill("001", "", backfill)]);
+    assert!(block_on(runner.run_pending(&())).unwrap().is_finished());
+    assert_eq!(seen.lock().unwrap().len(), 1_500);
+}
+
+#[test]
+fn its_own_markers_are_no_entries() {
+    let service = filled(3);
+    service.put("migration_my-service_000", "true", Some(r#"{"runAt":"2026-11-22T10:48:28.706Z"}"#));
+    let (backfill, seen) = seeing("");
+    service.migrate(vec![Migration::backfill("001", "", backfill)]);
+    assert_eq!(*seen.lock().unwrap(), ids(&["user_00000", "user_00001", "user_00002"]));
+}
+
+#[test]
+fn what_is_deleted_meanwhile_is_left_out_and_what_is_added_ahead_is_seen() {
+    let service = filled(5);
+    let store = service.store.clone();
+    let seen = Arc::<Mutex<Vec<String>>>::default();
+    let shared = seen.clone();
+    let backfill = Backfill::new("user_", async move |_, record, ()| {
+        shared.lock().unwrap().push(record.name().to_owned());
+        if record.name() == "user_00000" {
+            store.delete("user_00003").await?;
+            store.insert("user_99999", "late");
+        }
+        Ok(())
+    })
+    .reading_singly();
+    let pages = crate::stores::ShortPages(service.store.clone(), 2);
+    block_on(service.runner_on(pages, vec![Migration::backfill("001", "", backfill)]).run_pending(&()))
+        .unwrap();
+    let mut seen = seen.lock().unwrap().clone();
+    seen.sort();
+    assert_eq!(seen, ids(&["user_00000", "user_00001", "user_00002", "user_00004", "user_99999"]));
+}
+
+#[test]
+fn a_failed_entry_fails_it_by_name_and_the_next_run_goes_on_there() {
+    let service = filled(20);
+    let is_mended = Arc::new(AtomicBool::new(false));
+    let times = Arc::<Mutex<Vec<String>>>::default();
+    let make = || {
+        let (is_mended, times) = (is_mended.clone(), times.clone());
+        let backfill = Backfill::new("user_", async move |_, record, ()| {
+            if record.name() == "user_00013" && !is_mended.load(Ordering::Relaxed) {
+                return Err("no such customer".into());
+            }
+            times.lock().unwrap().push(record.name().to_owned());
+            Ok(())
+        });
+        vec![Migration::backfill("001", "", backfill)]
+    };
+    let failed = failure(block_on(service.runner(make()).run_pending(&())));
+    assert_eq!(failed.to_string(), "Migration 001 failed: at the entry `user_00013`: no such customer");
+    let status = block_on(service.runner(make()).status()).unwrap().remove(0);
+    assert_eq!(status.state, State::Failed);
+    assert_eq!(status.error.as_deref(), Some("at the entry `user_00013`: no such customer"));
+    assert_eq!(status.progress.map(|progress| progress.done), Some(13));
+
+    is_mended.store(true, Ordering::Relaxed);
+    times.lock().unwrap().clear();
+    service.migrate(make());
+    let seen = times.lock().unwrap().clone();
+    assert_eq!(seen.len(), 7, "only those from the failed one on: {seen:?}");
+}
+
+#[test]
+fn entries_that_fail_can_be_passed_over_and_are_tried_again() {
+    let service = filled(30);
+    let is_mended = Arc::new(AtomicBool::new(false));
+    let seen = Arc::<Mutex<Vec<String>>>::default();
+    let make = || {
+        let (is_mended, seen) = (is_mended.clone(), seen.clone());
+        let backfill = Backfill::new("user_", async move |_, record, ()| {
+            seen.lock().unwrap().push(record.name().to_owned());
+            if record.name().ends_with('7') && !is_mended.load(Ordering::Relaxed) {
+                return Err("seven".into());
+            }
+            Ok(record.put("done").await?)
+        });
+        vec![Migration::backfill("001", "", backfill.skipping_failures(5))]
+    };
+    let failed = failure(block_on(service.runner(make()).run_pending(&())));
+    assert_eq!(
+        failed.reason,
+        "3 entries failed and were passed over: `user_00007`: seven; `user_00017`: seven; `user_00027`: seven. All \
+         others are done; the next run tries these again"
+    );
+    assert!(!block_on(service.runner(make()).is_run("001")).unwrap());
+    assert_eq!(service.text("user_00029").as_deref(), Some("done"));
+
+    seen.lock().unwrap().clear();
+    failure(block_on(service.runner(make()).run_pending(&())));
+    is_mended.store(true, Ordering::Relaxed);
+    service.migrate(make());
+    let seen = seen.lock().unwrap().clone();
+    assert_eq!(
+        seen,
+        ids(&["user_00007", "user_00017", "user_00027", "user_00007", "user_00017", "user_00027"])
+    );
+    assert_eq!(service.text("user_00027").as_deref(), Some("done"));
+}
+
+#[test]
+fn more_failures_than_may_be_passed_over_fail_it() {
+    let service = filled(10);
+    let backfill = Backfill::new("user_", async |_, _, ()| Err("no".into())).skipping_failures(2);
+    let failed =
+        failure(block_on(service.runner(vec![Migration::backfill("001", "", backfill)]).run_pending(&())));
+    assert_eq!(failed.reason, "at the entry `user_00002`, after 2 others that were passed over: no");
+}
+
+#[test]
+fn told_so_it_is_applied_despite_failures_and_reports_them() {
+    let service = filled(3);
+    let backfill = Backfill::new("user_", async |_, record, ()| match record.name() {
+        "user_00001" => Err("no".into()),
+        _ => Ok(()),
+    });
+    let backfill = backfill.skipping_failures(1).applied_despite_failures();
+    let report =
+        block_on(service.runner(vec![Migration::backfill("001", "", backfill)]).run_pending(&())).unwrap();
+    assert_eq!(report.ran, ids(&["001"]));
+    let failed = &report.details[0].failed_entries;
+    assert_eq!((failed.len(), failed[0].key.as_str(), failed[0].reason.as_str()), (1, "user_00001", "no"));
+}
+
+#[test]
+fn its_progress_can_be_seen_in_the_status_and_in_events() {
+    let service = filled(1_700);
+    let runner = service.runner(vec![Migration::backfill("001", "", touching().counted())]);
+    let report = block_on(runner.run_pending(&())).unwrap();
+    let progress = report.progress.unwrap();
+    assert_eq!(report.remaining, ids(&["001"]));
+    assert_eq!((progress.total, &*progress.phase, progress.requests), (Some(1_700), "entries", 1));
+    assert!((800..900).contains(&progress.done), "{progress:?}");
+
+    let status = block_on(runner.status()).unwrap().remove(0);
+    assert_eq!((status.state, status.run), (State::Running, false));
+    let recorded = status.progress.unwrap();
+    assert_eq!((recorded.done, recorded.direction), (progress.done, Direction::Up));
+    assert!(recorded.checkpoint_at.starts_with("2026-11-22T10:48:"), "{recorded:?}");
+
+    let events = Mutex::new(Vec::new());
+    let observer = |event: Event<'_>| {
+        events.lock().unwrap().push(match event {
+            Event::Started { id, .. } => format!("started {id}"),
+            Event::Applied(detail) => format!("applied {}", detail.id),
+            Event::Paused { id, .. } => format!("paused {id}"),
+            Event::Progress { .. } => "progress".to_owned(),
+            event => format!("{event:?}"),
+        });
+    };
+    let report = block_on(runner.run_pending_observed(&(), observer)).unwrap();
+    assert!(report.is_finished());
+    assert_eq!(*events.lock().unwrap(), ["started 001", "applied 001"]);
+    assert!(report.details[0].operations > 1_700, "of all requests: {:?}", report.details);
+}
+
+#[test]
+fn the_marker_is_never_written_twice_within_a_second() {
+    let service = filled(100);
+    let clock = service.clock.clone();
+    let slow = Backfill::new("user_", async move |_, _, ()| {
+        kv_migrations::clock::Clock::sleep(&clock, std::time::Duration::from_millis(300)).await;
+        Ok(())
+    });
+    let store = OneWriteASecond::new(service.store.clone(), service.clock.clone());
+    let refused = store.refused.clone();
+    let runner = service.runner_on(store, vec![Migration::backfill("001", "", slow)]);
+    while !block_on(runner.run_pending(&())).unwrap().is_finished() {}
+    assert_eq!(refused.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn a_checkpoint_of_another_form_is_told_so_and_stays() {
+    let service = filled(1_700);
+    let backfill = || vec![Migration::backfill("001", "", touching())];
+    block_on(service.runner(backfill()).run_pending(&())).unwrap();
+    let before = service.text("migration_my-service_001");
+    let rekey = Migration::rekey("001", "", kv_migrations::Rekey::prefix("user_", "user:"));
+    let failed = failure(block_on(service.runner(vec![rekey]).run_pending(&())));
+    assert!(failed.reason.contains("delete the key `migration_my-service_001`"), "{failed}");
+    assert_eq!(service.text("migration_my-service_001"), before, "it can still be carried on");
+    assert_eq!(service.migrate(backfill()), ids(&["001"]));
+}
+
+#[test]
+fn a_half_applied_backfill_can_be_rolled_back() {
+    let service = filled(1_200);
+    let make = || {
+        let down = Backfill::new("user_", async |_, record, ()| {
+            Ok(record.put(record.value().strip_suffix(b" ").unwrap_or(record.value())).await?)
+        });
+        vec![Migration::backfill("001", "", touching()).with_down_backfill(down)]
+    };
+    let runner = service.runner(make());
+    assert!(!block_on(runner.run_pending(&())).unwrap().is_finished());
+    let mut rollbacks = 0;
+    loop {
+        let report = block_on(runner.rollback("001", &())).unwrap();
+        rollbacks += 1;
+        if report.is_finished() {
+            break;
+        }
+        assert_eq!(report.progress.unwrap().direction, Direction::Down);
+        assert_eq!(block_on(runner.status()).unwrap()[0].state, State::Running);
+    }
+    assert_eq!(rollbacks, 2);
+    assert_eq!(block_on(runner.status()).unwrap()[0].state, State::Pending);
+    assert_eq!(service.text("user_00000").as_deref(), Some(r#"{"n":0}"#));
+}
+
+#[test]
+fn what_cannot_be_read_as_asked_says_which_entry() {
+    let service = Service::new();
+    service.store.insert("user_1", "no JSON");
+    let backfill = Backfill::new("user_", async |_, record, ()| {
+        let error = record.json::<Vec<u8>>().unwrap_err();
+        assert!(matches!(error.kind(), KvErrorKind::NotJson { .. }));
+        Err(error.into())
+    });
+    let failed =
+        failure(block_on(service.runner(vec![Migration::backfill("001", "", backfill)]).run_pending(&())));
+    assert_eq!(
+        failed.reason,
+        "at the entry `user_1`: the value of `user_1` is not the JSON that was asked for: look at line 1, column 2"
+    );
+}
+
+#[test]
+fn a_budget_of_a_hundred_thousand_takes_it_in_one_go() {
+    let service = filled(2_500);
+    let runner = service.runner(vec![Migration::backfill("001", "", touching())]);
+    let runner = runner.with_budget(Budget::default().with_operations(100_000));
+    let report = block_on(runner.run_pending(&())).unwrap();
+    assert!(report.is_finished());
+    assert_eq!(report.details[0].operations, 1 + 3 + 25 + 2_500, "a look, lists, reads, writes");
+}

@@ -1,0 +1,136 @@
+//! A fold takes in every entry once, and writes what it made of them.
+
+use std::collections::{BTreeMap, HashMap};
+
+use futures::executor::block_on;
+use kv_migrations::{Fold, Migration, Write};
+
+use crate::service::{Service, failure, ids};
+use crate::stores::ShortPages;
+use crate::world::{Seed, World};
+
+/// Which users each town has.
+fn by_town() -> Migration {
+    let fold = Fold::new(
+        "user_",
+        // In no order of its own: that of the writes must not depend on it.
+        HashMap::new,
+        |towns: &mut HashMap<String, Vec<String>>, record, ()| {
+            towns.entry(record.text()?.to_owned()).or_default().push(record.name().to_owned());
+            Ok(())
+        },
+        |towns, ()| {
+            let write = |(town, users): (&String, &Vec<String>)| {
+                Write::json(format!("town_{town}"), users)?.with_metadata(&users.len())
+            };
+            towns.iter().map(write).collect()
+        },
+    );
+    Migration::fold("long", "Indexes users by town", fold)
+}
+
+fn users(number: usize, towns: usize) -> Vec<Seed> {
+    (0..number).map(|n| Seed::new(format!("user_{n:05}"), format!("t{:04}", n % towns))).collect()
+}
+
+#[test]
+fn an_index_of_thousands_is_gathered_and_written_over_several_runs() {
+    let seeds = users(5_000, 1_200);
+    let world = World::of(&seeds, 100);
+    let reports = world.drive(&world.runner_on(world.store.clone(), by_town())).unwrap();
+    assert!(reports.len() > 12, "1,200 writes at 100 operations a run: {}", reports.len());
+
+    let mut expected = BTreeMap::<String, Vec<&str>>::new();
+    for seed in &seeds {
+        let town = format!("town_{}", String::from_utf8_lossy(&seed.value));
+        expected.entry(town).or_default().push(&seed.key);
+    }
+    for (key, users) in &expected {
+        let value = world.store.value(key).unwrap_or_else(|| panic!("{key} is missing"));
+        assert_eq!(serde_json::from_slice::<Vec<&str>>(&value).unwrap(), *users, "{key}");
+    }
+    let towns = world.store.entries().into_iter().filter(|(key, _)| key.name.starts_with("town_"));
+    assert_eq!(towns.count(), expected.len());
+}
+
+#[test]
+fn it_costs_the_lists_the_reads_and_the_writes() {
+    let world = World::of(&users(10_000, 50), 900);
+    let before = world.store.operations();
+    world.drive(&world.runner_on(world.store.clone(), by_town())).unwrap();
+    // Two more for the ledger, and one for the marker.
+    assert_eq!(world.store.operations() - before, 10 + 100 + 50 + 3);
+}
+
+#[test]
+fn what_is_written_has_its_metadata() {
+    let world = World::of(&users(4, 1), 900);
+    world.drive(&world.runner_on(world.store.clone(), by_town())).unwrap();
+    let (key, _) = world.store.entries().into_iter().find(|(key, _)| key.name == "town_t0000").unwrap();
+    assert_eq!(key.metadata.unwrap().as_json(), "4");
+}
+
+#[test]
+fn an_entry_that_cannot_be_taken_in_fails_it_by_name() {
+    let service = Service::new();
+    service.store.insert("user_1", [0xff]);
+    let failed = failure(block_on(service.runner(vec![by_town()]).run_pending(&())));
+    assert_eq!(
+        failed.reason,
+        "at the entry `user_1`: the value of `user_1` is not UTF-8 text: read it with `Kv::bytes`"
+    );
+}
+
+#[test]
+fn a_state_too_large_for_a_checkpoint_says_how_large() {
+    let seeds: Vec<Seed> = (0..20).map(|n| Seed::new(format!("user_{n:02}"), "x")).collect();
+    // With pages of one key, a request gets a few keys further.
+    let world = World::of(&seeds, 9);
+    let hoarding = Fold::new(
+        "user_",
+        String::new,
+        |hoard: &mut String, _, ()| {
+            hoard.push_str(&"x".repeat(9 * 1024 * 1024));
+            Ok(())
+        },
+        |_, ()| Ok(Vec::new()),
+    );
+    let migration = Migration::fold("long", "", hoarding);
+    let store = ShortPages(world.store.clone(), 1);
+    let error = world.drive(&world.runner_on(store, migration)).unwrap_err().to_string();
+    assert!(
+        error.contains("its state has grown to ")
+            && error.contains(" bytes as JSON, and a checkpoint holds 26214400"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_key_that_would_be_written_twice_is_an_error() {
+    let service = Service::new();
+    let twice = Fold::new(
+        "user_",
+        || (),
+        |(), _, ()| Ok(()),
+        |(), ()| Ok(vec![Write::new("a", "1"), Write::new("b", "2"), Write::new("a", "3")]),
+    );
+    let failed = failure(block_on(service.runner(vec![Migration::fold("001", "", twice)]).run_pending(&())));
+    assert_eq!(failed.reason, "the key `a` is to be written twice");
+    assert_eq!(service.text("a"), None);
+}
+
+#[test]
+fn of_nothing_it_writes_what_it_makes_of_nothing() {
+    let service = Service::new();
+    let count = Fold::new(
+        "user_",
+        || 0_u64,
+        |count: &mut u64, _, ()| {
+            *count += 1;
+            Ok(())
+        },
+        |count, ()| Ok(vec![Write::json("count", count)?]),
+    );
+    assert_eq!(service.migrate(vec![Migration::fold("001", "", count)]), ids(&["001"]));
+    assert_eq!(service.text("count").as_deref(), Some("0"));
+}

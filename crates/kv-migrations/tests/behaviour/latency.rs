@@ -1,0 +1,112 @@
+//! How fast a backfill is where every operation takes 10 ms, in virtual time: exact, on every machine.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kv_migrations::clock::Clock;
+use kv_migrations::kv::{Kv, KvError, MemoryStore};
+use kv_migrations::log::MemoryLog;
+use kv_migrations::{Backfill, Budget, Error, Migration, Runner};
+use serde_json::{Map, Value};
+
+use crate::virtual_time::{Slow, VirtualTime};
+
+const LATENCY: Duration = Duration::from_millis(10);
+const ENTRIES: u32 = 10_000;
+/// What must be done, however it is done: lists, reads in bulk, writes.
+const LEAST: u32 = ENTRIES / 1_000 + ENTRIES / 100 + ENTRIES;
+const CONNECTIONS: u32 = 6;
+
+fn slow_customers() -> (VirtualTime, Slow<MemoryStore>) {
+    let time = VirtualTime::new();
+    let store = MemoryStore::with_clock(time.clock.clone());
+    for number in 0..ENTRIES {
+        store.insert(&format!("customer_{number:05}"), format!(r#"{{"number":{number}}}"#));
+    }
+    (time.clone(), Slow { store, time, latency: LATENCY })
+}
+
+fn change(customer: &mut Map<String, Value>) {
+    customer.insert("verified".to_owned(), false.into());
+}
+
+fn backfill() -> Migration {
+    let verified = Backfill::new("customer_", async |_, record, ()| {
+        let mut customer = record.json()?;
+        change(&mut customer);
+        Ok(record.put_json(&customer).await?)
+    });
+    Migration::backfill("001", "", verified)
+}
+
+/// As one writes it by hand: list, then get and put, one by one.
+async fn loop_by_hand(kv: &Kv) -> Result<(), KvError> {
+    let mut keys = kv.list("customer_");
+    while let Some(key) = keys.next().await? {
+        let Some(mut customer) = kv.json::<Map<String, Value>>(&key.name).await? else { continue };
+        change(&mut customer);
+        kv.put_json(&key.name, &customer).like(&key).await?;
+    }
+    Ok(())
+}
+
+/// How long a backfill takes over as many requests as the budget makes of it, and how many those are.
+fn time_of_backfill(budget: Budget) -> (Duration, u32) {
+    let (time, store) = slow_customers();
+    let runner = Runner::new(store, "my-service", vec![backfill()])
+        .expect("it can be registered")
+        .with_clock(Arc::new(time.clone()))
+        .with_log(Arc::new(MemoryLog::default()))
+        .with_budget(budget);
+    let work = async {
+        let mut requests = 1;
+        while !runner.run_pending(&()).await?.is_finished() {
+            requests += 1;
+        }
+        Ok::<_, Error>(requests)
+    };
+    let (requests, took) = time.time(work);
+    (took, requests.expect("it succeeds"))
+}
+
+fn time_of_loop() -> Duration {
+    let (time, store) = slow_customers();
+    let kv = Kv::new(store);
+    let (result, took) = time.time(loop_by_hand(&kv));
+    result.expect("it succeeds");
+    took
+}
+
+fn check(took: Duration) {
+    let by_hand = time_of_loop();
+    assert_eq!(by_hand, LATENCY * (ENTRIES / 1_000 + 2 * ENTRIES));
+    assert!(by_hand >= took * 10, "by hand it takes {by_hand:?}, and so {took:?}");
+    let best = LATENCY * LEAST / CONNECTIONS;
+    assert!(
+        took * 100 <= best * 115,
+        "it takes {took:?}, and {CONNECTIONS} connections would do it in {best:?}"
+    );
+}
+
+#[test]
+fn in_one_request_it_makes_the_most_of_six_connections() {
+    let (took, requests) = time_of_backfill(Budget::default().with_operations(100_000));
+    assert_eq!(requests, 1);
+    check(took);
+}
+
+#[test]
+fn over_many_requests_it_does_so_too() {
+    let (took, requests) = time_of_backfill(Budget::default());
+    assert_eq!(requests, 12);
+    check(took);
+}
+
+#[test]
+fn sleeping_takes_as_long_as_it_says() {
+    let time = VirtualTime::new();
+    let ((), took) = time.time(async {
+        futures::join!(time.sleep(LATENCY), time.sleep(LATENCY * 3));
+    });
+    assert_eq!(took, LATENCY * 3);
+}
