@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures_util::future::LocalBoxFuture;
+use futures_util::future::{LocalBoxFuture, join};
 use futures_util::lock::Mutex;
 use kv_migrations::kv::{Answer, KvError, Request, Store};
 use worker::Delay;
@@ -12,7 +12,7 @@ use worker::Delay;
 /// How many operations a Worker has under way at once.
 const CONNECTIONS: usize = 6;
 
-/// Lets each operation take its time, and no more than six at once.
+/// Lets each operation take at least so long, and no more than six at once.
 pub struct Slow {
     latency: Duration,
     connections: [Mutex<()>; CONNECTIONS],
@@ -37,8 +37,8 @@ impl Store for Slow {
                 Some(connection) => Some(connection.lock().await),
                 None => None,
             };
-            Delay::from(self.latency).await;
-            self.store.call(request).await
+            let (answer, ()) = join(self.store.call(request), Delay::from(self.latency)).await;
+            answer
         })
     }
 }
