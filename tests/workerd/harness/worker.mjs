@@ -21,6 +21,7 @@ if (existsSync(MEMORY) && freeMegabytes(MEMORY) > 256) process.env.TMPDIR ??= ME
 const LOADER = {
   name: "loader",
   modules: true,
+  modulesRoot: fileURLToPath(new URL(".", import.meta.url)),
   scriptPath: fileURLToPath(new URL("loader.mjs", import.meta.url)),
   modulesRules: [{ type: "ESModule", include: ["**/*.mjs"] }],
   compatibilityFlags: ["nodejs_compat"],
