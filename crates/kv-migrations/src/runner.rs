@@ -168,6 +168,7 @@ impl<C> Runner<C> {
                 }
                 Err((stage, error)) => {
                     report.operations = run.operations();
+                    report.progress = migration.up().is_resumable().then(|| job.progress());
                     return Err(failed(&run, migration.id(), stage, error, report));
                 }
             }
@@ -198,7 +199,11 @@ impl<C> Runner<C> {
         let job = Job::new(&run, id, Direction::Down);
         let outcome = match run.undo(down, &job, context).await {
             Ok(outcome) => outcome,
-            Err((stage, error)) => return Err(failed(&run, id, stage, error, RunReport::default())),
+            Err((stage, error)) => {
+                let progress = down.is_resumable().then(|| job.progress());
+                let report = RunReport { progress, ..RunReport::default() };
+                return Err(failed(&run, id, stage, error, report));
+            }
         };
         let progress = job.progress();
         let (duration_ms, operations) = (progress.duration_ms, run.operations());
