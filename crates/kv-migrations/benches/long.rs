@@ -120,7 +120,7 @@ impl kv_migrations::log::Log for Silent {
 }
 
 fn main() {
-    let asked = std::env::args().filter_map(|argument| argument.parse().ok()).next();
+    let asked = std::env::args().find_map(|argument| argument.parse().ok());
     println!("|    entries | requests | operations |      least |    over | peak heap |     time |");
     println!("| ---------: | -------: | ---------: | ---------: | ------: | --------: | -------: |");
     match asked {
