@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::LocalBoxFuture;
+
 use crate::budget::Budget;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Failure, Stage, reason};
@@ -126,7 +128,7 @@ impl<C> Runner<C> {
     /// [`Error::Failed`] says which failed and what had run before, [`Error::Superseded`] at which the run was given
     /// up. On every other error nothing was changed.
     pub async fn run_pending(&self, context: &C) -> Result<RunReport, Error> {
-        self.run_pending_observed(context, |_| {}).await
+        self.run(context, &|_| {}).await
     }
 
     /// The same, telling `observer` what happens as it happens.
@@ -138,7 +140,20 @@ impl<C> Runner<C> {
         context: &C,
         observer: impl Fn(Event<'_>),
     ) -> Result<RunReport, Error> {
-        let run = self.claimed(&observer)?;
+        self.run(context, &observer).await
+    }
+
+    /// Boxed, so that it is compiled once, however many call it.
+    fn run<'a>(
+        &'a self,
+        context: &'a C,
+        observer: &'a Observer<'a>,
+    ) -> LocalBoxFuture<'a, Result<RunReport, Error>> {
+        Box::pin(self.run_unboxed(context, observer))
+    }
+
+    async fn run_unboxed(&self, context: &C, observer: &Observer<'_>) -> Result<RunReport, Error> {
+        let run = self.claimed(observer)?;
         let ledger = run.ledger.read(self.registered.ids()).await?;
         let plan = Plan::new(self.registered.ids(), &ledger);
         let mut report = RunReport { missing: plan.missing, ..RunReport::default() };
