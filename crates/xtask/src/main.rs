@@ -31,7 +31,10 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Run migrations with curl against a local Worker, and check every answer
-    Demo,
+    Demo {
+        #[command(subcommand)]
+        demo: Option<Demo>,
+    },
     /// Serve an example with `wrangler dev`; its KV is kept between runs
     Dev {
         #[arg(default_value = "quickstart")]
@@ -54,6 +57,16 @@ enum Command {
     Size,
 }
 
+#[derive(Subcommand)]
+enum Demo {
+    /// Migrate 170,000 places, kill the server in the middle of it, and check every record
+    Gazetteer {
+        /// Take only so many places, the first ones
+        #[arg(long)]
+        limit: Option<usize>,
+    },
+}
+
 fn main() -> ExitCode {
     match run(&Arguments::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
@@ -67,7 +80,8 @@ fn main() -> ExitCode {
 fn run(command: &Command) -> Result<()> {
     let workspace = Workspace::open()?;
     match command {
-        Command::Demo => demo::run(&workspace),
+        Command::Demo { demo: None } => demo::run(&workspace),
+        Command::Demo { demo: Some(Demo::Gazetteer { limit }) } => demo::gazetteer::run(&workspace, *limit),
         Command::Dev { example, port } => dev::run(&workspace, example, *port),
         Command::Build { example, dev } => build(&workspace, example, *dev),
         Command::Test => test::run(&workspace),

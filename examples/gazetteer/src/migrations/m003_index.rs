@@ -33,7 +33,10 @@ pub fn migration() -> Migration<Env> {
             Ok(())
         },
         |index, _| {
-            index.iter().map(|(country, lines)| Write::json(format!("idx:country:{country}"), lines)).collect()
+            index
+                .iter()
+                .map(|(country, lines)| Write::json(format!("idx:country:{country}"), lines))
+                .collect()
         },
     );
     let down = Backfill::new("idx:country:", async |_, index, _| {

@@ -1,0 +1,79 @@
+//! `cargo xtask demo gazetteer`: real data, migrated over many requests by a server that is killed now and then.
+
+mod attempt;
+mod check;
+mod kills;
+mod numbers;
+mod places;
+mod progress;
+mod run;
+mod store;
+
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+
+use crate::console::heading;
+use crate::tools::{WorkerToolchain, require_curl};
+use crate::workers::{Profile, Worker};
+use crate::workspace::Workspace;
+use check::Check;
+use places::Place;
+use run::Run;
+use store::Store;
+
+const ID_NORMALISE: &str = "001_normalise";
+const ID_BY_COUNTRY: &str = "002_by_country";
+const ID_INDEX: &str = "003_index";
+
+/// Below this, migrations can be done before there is a chance to kill the server in the middle of them.
+const ENOUGH_TO_KILL: usize = 2_000;
+
+/// How many differences are printed.
+const SHOWN: usize = 20;
+
+pub(crate) fn run(workspace: &Workspace, limit: Option<usize>) -> Result<()> {
+    require_curl(workspace)?;
+    let gazetteer = Worker::example(workspace, "gazetteer")?;
+    let toolchain = WorkerToolchain::ensure(workspace)?;
+    gazetteer.build(workspace, &toolchain, Profile::Dev)?;
+
+    let places = places::read(workspace, limit)?;
+    heading(&format!("{} places into the local KV", places.len()));
+    let store = Store::empty(workspace)?;
+    store.fill(&places)?;
+
+    heading("Migrations");
+    let start = Instant::now();
+    let run = Run::to_the_end(workspace, &gazetteer, &store)?;
+    let time = start.elapsed();
+
+    heading("Every key, value and metadata against the source");
+    check(&store, &places)?;
+
+    heading("Numbers");
+    numbers::print(&run, &places, time);
+    ensure!(
+        run.kills.len() >= 3 || places.len() < ENOUGH_TO_KILL,
+        "the server could be killed only {} times in the middle of a request",
+        run.kills.len()
+    );
+    store.remove()
+}
+
+fn check(store: &Store, places: &[Place]) -> Result<()> {
+    let mut check = Check::new(places)?;
+    let expected = check.left();
+    let mut wrong = 0;
+    let mut show = |difference: String| {
+        wrong += 1;
+        if wrong <= SHOWN {
+            println!("  NOT AS EXPECTED  {difference}");
+        }
+    };
+    store.dump(|entry| check.compare(&entry).into_iter().for_each(&mut show))?;
+    check.missing().for_each(show);
+    ensure!(wrong == 0, "the demo failed: {wrong} entries are not as expected");
+    println!("all {expected} entries are as expected, and there are no others");
+    Ok(())
+}
