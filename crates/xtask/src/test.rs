@@ -7,17 +7,22 @@ use anyhow::{Result, ensure};
 use xshell::{Shell, cmd};
 
 use crate::console::heading;
+use crate::demo::gazetteer;
 use crate::package;
 use crate::tools::WorkerToolchain;
 use crate::workers::{Profile, examples, test_workers};
 use crate::workspace::Workspace;
+
+/// Enough for migrations that take several requests, in which the server can be killed.
+const PLACES: usize = 2_000;
 
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let toolchain = WorkerToolchain::ensure(workspace)?;
     test_crates(&workspace.shell()?)?;
     package::check(workspace)?;
     build_workers(workspace, &toolchain)?;
-    test_end_to_end(workspace)
+    test_end_to_end(workspace)?;
+    gazetteer::run(workspace, Some(PLACES))
 }
 
 fn test_crates(shell: &Shell) -> Result<()> {
