@@ -10,9 +10,6 @@ use kv_migrations::Migration;
 use worker::Env;
 
 /// In the order in which they run. Add new ones at the end.
-///
-/// A list and not `migrations!`, since one of them is made with a setting. Their ids are checked all the same, by the
-/// first request.
 pub fn migrations(visibility_delay: Option<Duration>) -> Vec<Migration<Env>> {
     vec![m001_normalise::migration(), m002_by_country::migration(visibility_delay), m003_index::migration()]
 }
