@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use crate::demo::gazetteer;
 use crate::tools::WorkerToolchain;
 use crate::workers::{Profile, Worker};
 use crate::workspace::Workspace;
@@ -60,11 +61,7 @@ enum Command {
 #[derive(Subcommand)]
 enum Demo {
     /// Migrate 170,000 places, kill the server in the middle of it, and check every record
-    Gazetteer {
-        /// Take only so many places, the first ones
-        #[arg(long)]
-        limit: Option<usize>,
-    },
+    Gazetteer(gazetteer::Scope),
 }
 
 fn main() -> ExitCode {
@@ -81,7 +78,7 @@ fn run(command: &Command) -> Result<()> {
     let workspace = Workspace::open()?;
     match command {
         Command::Demo { demo: None } => demo::run(&workspace),
-        Command::Demo { demo: Some(Demo::Gazetteer { limit }) } => demo::gazetteer::run(&workspace, *limit),
+        Command::Demo { demo: Some(Demo::Gazetteer(scope)) } => gazetteer::run(&workspace, scope),
         Command::Dev { example, port } => dev::run(&workspace, example, *port),
         Command::Build { example, dev } => build(&workspace, example, *dev),
         Command::Test => test::run(&workspace),

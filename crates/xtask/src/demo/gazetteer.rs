@@ -1,6 +1,7 @@
 //! `cargo xtask demo gazetteer`: real data, migrated over many requests by a server that is killed now and then.
 
 mod attempt;
+mod back;
 mod check;
 mod kills;
 mod numbers;
@@ -18,7 +19,6 @@ use crate::tools::{WorkerToolchain, require_curl};
 use crate::workers::{Profile, Worker};
 use crate::workspace::Workspace;
 use check::Check;
-use places::Place;
 use run::Run;
 use store::Store;
 
@@ -27,18 +27,29 @@ const ID_BY_COUNTRY: &str = "002_by_country";
 const ID_INDEX: &str = "003_index";
 
 /// Below this, migrations can be done before there is a chance to kill the server in the middle of them.
-const ENOUGH_TO_KILL: usize = 2_000;
+const ENOUGH_TO_KILL: usize = 1_500;
 
 /// How many differences are printed.
 const SHOWN: usize = 20;
 
-pub(crate) fn run(workspace: &Workspace, limit: Option<usize>) -> Result<()> {
+/// What to do of it all.
+#[derive(clap::Args)]
+pub(crate) struct Scope {
+    /// Take only so many places, the first ones
+    #[arg(long)]
+    pub(crate) limit: Option<usize>,
+    /// Roll all migrations back in the end, and check that everything is as it was
+    #[arg(long)]
+    pub(crate) and_back: bool,
+}
+
+pub(crate) fn run(workspace: &Workspace, scope: &Scope) -> Result<()> {
     require_curl(workspace)?;
     let gazetteer = Worker::example(workspace, "gazetteer")?;
     let toolchain = WorkerToolchain::ensure(workspace)?;
     gazetteer.build(workspace, &toolchain, Profile::Dev)?;
 
-    let places = places::read(workspace, limit)?;
+    let places = places::read(workspace, scope.limit)?;
     heading(&format!("{} places into the local KV", places.len()));
     let store = Store::empty(workspace)?;
     store.fill(&places)?;
@@ -49,7 +60,7 @@ pub(crate) fn run(workspace: &Workspace, limit: Option<usize>) -> Result<()> {
     let time = start.elapsed();
 
     heading("Every key, value and metadata against the source");
-    check(&store, &places)?;
+    check(&store, Check::of_end(&places)?)?;
 
     heading("Numbers");
     numbers::print(&run, &places, time);
@@ -58,11 +69,15 @@ pub(crate) fn run(workspace: &Workspace, limit: Option<usize>) -> Result<()> {
         "the server could be killed only {} times in the middle of a request",
         run.kills.len()
     );
+    if scope.and_back {
+        heading("And back");
+        back::all(workspace, &gazetteer, &store)?;
+        check(&store, Check::of_start(&places))?;
+    }
     store.remove()
 }
 
-fn check(store: &Store, places: &[Place]) -> Result<()> {
-    let mut check = Check::new(places)?;
+fn check(store: &Store, mut check: Check) -> Result<()> {
     let expected = check.left();
     let mut wrong = 0;
     let mut show = |difference: String| {

@@ -20,7 +20,7 @@ impl Kills {
                 (ID_BY_COUNTRY, "sweep"),
                 (ID_INDEX, "entries"),
             ],
-            wait: Duration::from_millis(300),
+            wait: Duration::from_millis(150),
         }
     }
 

@@ -1,5 +1,6 @@
 //! How far it has got, for the one who waits.
 
+use std::borrow::Cow;
 use std::io::{IsTerminal, stderr};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -20,7 +21,7 @@ impl Progress {
     }
 }
 
-pub(super) fn bar(title: &'static str, length: u64) -> ProgressBar {
+pub(super) fn bar(title: impl Into<Cow<'static, str>>, length: u64) -> ProgressBar {
     let bar = ProgressBar::new(length);
     // A template that cannot be read would be a plain bar.
     if let Ok(style) = ProgressStyle::with_template("{prefix:15} {msg:8} {wide_bar} {human_pos}/{human_len}")
@@ -46,11 +47,13 @@ impl Bars {
         if self.id != id {
             self.finish();
             id.clone_into(&mut self.id);
-            self.bar = bar("", progress.total.unwrap_or_default()).with_prefix(id.to_owned());
+            self.bar = bar(id.to_owned(), progress.total.unwrap_or_default());
         }
         if self.phase != progress.phase {
             self.phase.clone_from(&progress.phase);
-            self.tell(&format!("{id}: {}", self.phase));
+            if !stderr().is_terminal() {
+                println!("{id}: {}", self.phase);
+            }
         }
         match progress.total {
             Some(total) => self.bar.set_length(total),

@@ -58,7 +58,7 @@ impl Driver<'_> {
     fn drive(mut self) -> Result<Run> {
         let mut run =
             Run { requests: BTreeMap::new(), kills: Vec::new(), operations: 0, applied: Vec::new() };
-        let mut server = self.serve()?;
+        let mut server = serve(self.workspace, self.worker, self.store)?;
         loop {
             *run.requests.entry(self.current.0.clone()).or_default() += 1;
             let attempt = Attempt::begin(self.workspace, &server, "POST", "/migrate")?;
@@ -92,7 +92,7 @@ impl Driver<'_> {
                 self.kills.be_faster();
             } else {
                 server.kill(self.workspace)?;
-                *server = self.serve()?;
+                *server = serve(self.workspace, self.worker, self.store)?;
                 ensure!(attempt.end()?.is_none(), "a killed server has answered");
                 self.bars.tell(&format!("{id}: killed the server in the middle of `{phase}`"));
                 run.kills.push(format!("{id} ({phase})"));
@@ -103,12 +103,6 @@ impl Driver<'_> {
         attempt.end()?.context("the connection broke, and nobody killed the server").map(Some)
     }
 
-    fn serve(&self) -> Result<Server> {
-        let storage = self.store.kv.to_string_lossy();
-        let options = ["--persist", &*storage, "--binding", "KV_DELAY_SECONDS=1"];
-        Server::start(self.workspace, self.worker, &options, self.store.log()?)
-    }
-
     fn applied(&self, server: &Server) -> Result<Vec<Applied>> {
         let path = "/migrations/status?require=up-to-date";
         let attempt = Attempt::begin(self.workspace, server, "GET", path)?;
@@ -116,4 +110,10 @@ impl Driver<'_> {
         ensure!(answer.status == 200, "not every migration is applied: {}", answer.body);
         answer.json()
     }
+}
+
+pub(super) fn serve(workspace: &Workspace, worker: &Worker, store: &Store) -> Result<Server> {
+    let kv = store.kv.to_string_lossy();
+    let options = ["--persist", &*kv, "--binding", "KV_DELAY_SECONDS=1"];
+    Server::start(workspace, worker, &options, store.log()?)
 }
