@@ -22,7 +22,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     package::check(workspace)?;
     build_workers(workspace, &toolchain)?;
     test_end_to_end(workspace)?;
-    gazetteer::run(workspace, &Scope { limit: Some(PLACES), and_back: false })
+    gazetteer::run(workspace, &Scope { limit: Some(PLACES), ..Scope::default() })
 }
 
 fn test_crates(shell: &Shell) -> Result<()> {

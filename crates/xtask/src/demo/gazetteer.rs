@@ -10,6 +10,7 @@ mod progress;
 mod run;
 mod store;
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
@@ -32,8 +33,8 @@ const ENOUGH_TO_KILL: usize = 1_500;
 /// How many differences are printed.
 const SHOWN: usize = 20;
 
-/// What to do of it all.
-#[derive(clap::Args)]
+/// How much of it to do, and where.
+#[derive(Default, clap::Args)]
 pub(crate) struct Scope {
     /// Take only so many places, the first ones
     #[arg(long)]
@@ -41,6 +42,9 @@ pub(crate) struct Scope {
     /// Roll all migrations back in the end, and check that everything is as it was
     #[arg(long)]
     pub(crate) and_back: bool,
+    /// Keep the KV in this directory rather than in `target`: on a RAM disk it is faster
+    #[arg(long)]
+    pub(crate) directory: Option<PathBuf>,
 }
 
 pub(crate) fn run(workspace: &Workspace, scope: &Scope) -> Result<()> {
@@ -51,7 +55,7 @@ pub(crate) fn run(workspace: &Workspace, scope: &Scope) -> Result<()> {
 
     let places = places::read(workspace, scope.limit)?;
     heading(&format!("{} places into the local KV", places.len()));
-    let store = Store::empty(workspace)?;
+    let store = Store::empty(workspace, scope.directory.as_deref())?;
     store.fill(&places)?;
 
     heading("Migrations");

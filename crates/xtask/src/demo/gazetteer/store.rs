@@ -1,8 +1,7 @@
 //! The local KV, kept on disk, so that killing the server loses nothing of it; and the server's log beside it.
 
-use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
@@ -17,6 +16,8 @@ use crate::workspace::Workspace;
 
 pub(super) struct Store {
     pub(super) kv: PathBuf,
+    /// Where the server writes what it has to say.
+    pub(super) log: PathBuf,
     directory: PathBuf,
     shell: Shell,
 }
@@ -30,10 +31,10 @@ pub(super) struct Entry {
 }
 
 impl Store {
-    pub(super) fn empty(workspace: &Workspace) -> Result<Self> {
-        let directory = workspace.root.join("target/gazetteer-demo");
+    pub(super) fn empty(workspace: &Workspace, parent: Option<&Path>) -> Result<Self> {
+        let directory = workspace.root.join(parent.unwrap_or("target".as_ref())).join("gazetteer-demo");
         let shell = workspace.shell_in(workspace.end_to_end_tests())?;
-        let store = Self { kv: directory.join("kv"), directory, shell };
+        let store = Self { kv: directory.join("kv"), log: directory.join("server.log"), directory, shell };
         store.clear()?;
         store.shell.create_dir(&store.kv)?;
         Ok(store)
@@ -42,12 +43,6 @@ impl Store {
     /// It holds nothing that anybody needs.
     pub(super) fn remove(self) -> Result<()> {
         self.clear()
-    }
-
-    /// Where the server writes what it has to say, after what is there.
-    pub(super) fn log(&self) -> Result<Stdio> {
-        let path = self.directory.join("server.log");
-        Ok(File::options().create(true).append(true).open(path)?.into())
     }
 
     fn clear(&self) -> Result<()> {
