@@ -8,9 +8,9 @@ import { Miniflare } from "miniflare";
 import { dumpNamespace, loadNamespace } from "./namespace.mjs";
 
 /** The name that the examples give to their KV binding. */
-const KV_BINDING = "MY_SERVICE_KV";
+export const KV_BINDING = "MY_SERVICE_KV";
 
-const COMPATIBILITY_DATE = "2026-04-01";
+export const COMPATIBILITY_DATE = "2026-04-01";
 
 /**
  * Starts a Worker that `worker-build` built, in workerd.
