@@ -50,10 +50,9 @@ class Client {
     return lines.filter((line) => line.startsWith("[Migration]"));
   }
 
-  /** A request with the token, unless `headers` say otherwise; those that are null are not sent. */
-  async send(method, path, headers = {}, init = {}) {
-    const sent = without({ authorization: `Bearer ${TOKEN}`, ...headers }, null);
-    const response = await this.worker.fetch(path, { method, headers: sent, ...init });
+  /** The answer to a request with the token, unless `headers` say otherwise; those that are null are not sent. */
+  async send(method, path, headers, init) {
+    const response = await this.#fetch(method, path, headers, init);
     const text = await response.text();
     const type = response.headers.get("content-type") ?? "";
     return {
@@ -62,6 +61,17 @@ class Client {
       text,
       json: type.includes("json") && text !== "" ? JSON.parse(text) : undefined,
     };
+  }
+
+  /** The same for an answer that is told event by event: its body is an iterator over the lines as they arrive. */
+  async sendForEvents(path, headers, init) {
+    const response = await this.#fetch("POST", path, { accept: "application/x-ndjson", ...headers }, init);
+    return { status: response.status, headers: response.headers, lines: linesOf(response.body) };
+  }
+
+  #fetch(method, path, headers, init) {
+    const sent = without({ authorization: `Bearer ${TOKEN}`, ...headers }, null);
+    return this.worker.fetch(path, { method, headers: sent, ...init });
   }
 
   status(headers, query = "") {
@@ -76,6 +86,19 @@ class Client {
     return this.send("POST", `/migrations/${encodeURIComponent(id)}/rollback`, headers);
   }
 
+  /**
+   * Migrates again and again until there is an answer other than 202, and gives all answers. Nobody waits: the clock of
+   * the run is ahead by as much as `Retry-After` says.
+   */
+  migrateToEnd(headers) {
+    return carryOn((clock) => this.migrate({ ...headers, ...clock }));
+  }
+
+  /** The same for a rollback, which begins when the clock is ahead by so many seconds. */
+  rollbackToEnd(id, headers, ahead) {
+    return carryOn((clock) => this.rollback(id, { ...headers, ...clock }), ahead);
+  }
+
   /** The value of a key as text, null if there is none. */
   async value(key) {
     return (await this.worker.kv()).get(key);
@@ -85,6 +108,28 @@ class Client {
   async isRunForTypeScript(id, prefix = "my-service") {
     return (await this.value(`migration_${prefix}_${id}`)) === "true";
   }
+}
+
+/** The lines of a body, without their ends, each as soon as it is whole. */
+async function* linesOf(body) {
+  const decoder = new TextDecoder();
+  let rest = "";
+  for await (const chunk of body) {
+    const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
+    rest = lines.pop();
+    yield* lines;
+  }
+  assert.equal(rest, "", "the last line has an end too");
+}
+
+async function carryOn(send, ahead = 0) {
+  const answers = [];
+  do {
+    answers.push(await send({ "clock-ahead": String(ahead) }));
+    ahead += Number(answers.at(-1).headers.get("retry-after"));
+    assert.ok(answers.length <= 100, "it does not come to an end");
+  } while (answers.at(-1).status === 202);
+  return answers;
 }
 
 /** Checks an answer that is an error, and gives its body. */

@@ -1,51 +1,75 @@
-import { existsSync } from "node:fs";
+import { existsSync, statfsSync } from "node:fs";
 import http from "node:http";
 import path from "node:path";
 import { Readable } from "node:stream";
+import { fileURLToPath } from "node:url";
 
 import { Miniflare } from "miniflare";
-
-import { dumpNamespace, loadNamespace } from "./namespace.mjs";
 
 /** The name that the examples give to their KV binding. */
 export const KV_BINDING = "MY_SERVICE_KV";
 
 export const COMPATIBILITY_DATE = "2026-04-01";
 
+/** A file system in memory, on Linux. */
+const MEMORY = "/dev/shm";
+
+/** Miniflare keeps in temporary files what it keeps for no longer than it runs, and waits for the disk at every write. */
+if (existsSync(MEMORY) && freeMegabytes(MEMORY) > 256) process.env.TMPDIR ??= MEMORY;
+
+/** The Worker that loads and dumps namespaces. */
+const LOADER = {
+  name: "loader",
+  modules: true,
+  scriptPath: fileURLToPath(new URL("loader.mjs", import.meta.url)),
+  modulesRules: [{ type: "ESModule", include: ["**/*.mjs"] }],
+  compatibilityFlags: ["nodejs_compat"],
+};
+
 /**
  * Starts a Worker that `worker-build` built, in workerd.
  *
  * @param {string} directory the Worker's crate: it holds `build/index.js`
- * @param {object} [options] those below; any other is handed to Miniflare as it is (`durableObjects`, for instance)
+ * @param {object} [options] those below; any other is handed to Miniflare as one of the Worker (`durableObjects`, for
+ *   instance)
  * @param {import("./namespace.mjs").Entry[]} [options.namespace] what the first KV namespace holds at the start
  * @param {Record<string, string>} [options.bindings] variables and secrets
  * @param {string[]} [options.kvNamespaces] the names of the KV bindings
  * @param {string} [options.kvPersist] a directory that keeps the namespaces; without it they live in memory
  * @param {number} [options.port] 0: any that is free
+ * @param {(stdout: Readable, stderr: Readable) => void} [options.handleRuntimeStdio] what becomes of the Worker's
+ *   output; without it, it goes to the standard error, since the standard output belongs to the one who started it
  */
 export async function startWorker(
   directory,
-  { namespace = [], bindings = {}, kvNamespaces = [KV_BINDING], kvPersist, port = 0, ...miniflareOptions } = {},
+  {
+    namespace = [],
+    bindings = {},
+    kvNamespaces = [KV_BINDING],
+    kvPersist,
+    port = 0,
+    handleRuntimeStdio = forwardToStderr,
+    ...workerOptions
+  } = {},
 ) {
+  const shared = { compatibilityDate: COMPATIBILITY_DATE, kvNamespaces };
   const miniflare = new Miniflare({
-    ...modules(path.resolve(directory, "build")),
-    compatibilityDate: COMPATIBILITY_DATE,
-    bindings,
-    kvNamespaces,
+    workers: [
+      { ...shared, ...modules(path.resolve(directory, "build")), bindings, ...workerOptions },
+      { ...shared, ...LOADER },
+    ],
     kvPersist,
     host: "127.0.0.1",
     port,
     // A made-up `Request.cf`: the real one would be fetched from the network.
     cf: false,
-    // The standard output belongs to the one who started the Worker.
-    handleRuntimeStdio: forwardToStderr,
-    ...miniflareOptions,
+    handleRuntimeStdio,
   });
   try {
     const url = await miniflare.ready;
-    const kv = (binding = kvNamespaces[0]) => miniflare.getKVNamespace(binding);
-    if (namespace.length > 0) await loadNamespace(await kv(), namespace);
-    return new RunningWorker(miniflare, url, kv);
+    const worker = new RunningWorker(miniflare, url, kvNamespaces[0]);
+    if (namespace.length > 0) await worker.load(namespace);
+    return worker;
   } catch (error) {
     await miniflare.dispose();
     throw error;
@@ -54,13 +78,18 @@ export async function startWorker(
 
 class RunningWorker {
   #miniflare;
+  #binding;
 
-  constructor(miniflare, url, kv) {
+  constructor(miniflare, url, binding) {
     this.#miniflare = miniflare;
+    this.#binding = binding;
     /** Where it listens. @type {URL} */
     this.url = url;
-    /** The namespace of a binding, by default the first, to look into or to change behind the Worker's back. */
-    this.kv = kv;
+  }
+
+  /** The namespace of a binding, by default the first, to look into or to change behind the Worker's back. */
+  kv(binding = this.#binding) {
+    return this.#miniflare.getKVNamespace(binding);
   }
 
   /**
@@ -81,14 +110,31 @@ class RunningWorker {
     });
   }
 
+  /** Puts entries into a namespace. @param {import("./namespace.mjs").Entry[]} entries */
+  async load(entries, binding) {
+    await this.#loader("POST", binding, JSON.stringify(entries));
+  }
+
   /** All that a namespace holds, in the format of `fixtures/typescript-namespace.json`. */
   async dump(binding) {
-    return dumpNamespace(await this.kv(binding));
+    return (await this.#loader("GET", binding)).json();
+  }
+
+  async #loader(method, binding = this.#binding, body) {
+    const loader = await this.#miniflare.getWorker(LOADER.name);
+    const response = await loader.fetch(`http://loader/${binding}`, { method, body });
+    if (!response.ok) throw new Error(`the loader answered ${response.status}: ${await response.text()}`);
+    return response;
   }
 
   stop() {
     return this.#miniflare.dispose();
   }
+}
+
+function freeMegabytes(directory) {
+  const { bavail, bsize } = statfsSync(directory);
+  return (bavail * bsize) / 2 ** 20;
 }
 
 function modules(modulesRoot) {

@@ -21,6 +21,12 @@ pub async fn call(request: HttpRequest, env: &Env) -> Result<Response<Body>> {
         "layer" => Ok(own().layer(routes.at(path)).call(request).await?),
         // A layer around the whole router, as other tower services have it.
         "around" => Ok(routes.at(path).layer(own()).call(request).await?.into_response()),
+        "fetch" => match routes.at(path).fetch(&request.try_into()?).await? {
+            Some(response) => {
+                worker::HttpResponse::try_from(response).map(|response| response.map(Body::new))
+            }
+            None => Ok("not for the routes".into_response()),
+        },
         _ if path == "/" => Ok(routes.call(request).await?.into_response()),
         _ => Ok(routes.at(path).call(request).await?.into_response()),
     }

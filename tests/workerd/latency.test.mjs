@@ -1,0 +1,46 @@
+// How long a migration takes where every KV operation takes 10 ms: ours, and the loop that services write today.
+//
+// `RECORDS=10000 node --test --test-timeout=600000 latency.test.mjs` measures with more records.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { assertAnswer, serveSpecimen } from "./harness/client.mjs";
+import { assertEntries, customers, seen, withoutMarkers } from "./harness/entries.mjs";
+
+const RECORDS = Number(process.env.RECORDS ?? 1_000);
+const MILLISECONDS = 10;
+const CONNECTIONS = 6;
+
+/** The operations that no backfill can do without: the lists, the reads of 100 values each, and the writes. */
+const NEEDED = Math.ceil(RECORDS / 1_000) + Math.ceil(RECORDS / 100) + RECORDS;
+
+test(`${RECORDS} records, ${MILLISECONDS} ms for every KV operation`, async (t) => {
+  const records = customers(RECORDS);
+  const client = await serveSpecimen(t, { namespace: records });
+  const latency = { latency: String(MILLISECONDS) };
+
+  const [usual, usualTime] = await timed(() => client.send("POST", "/usual", latency));
+  assert.equal(usual.text, `${RECORDS}`, "it changes every record");
+
+  const headers = { ...latency, migrations: "seen", budget: String(2 * NEEDED) };
+  const [answer, time] = await timed(() => client.migrate(headers));
+  const { ran, operations } = assertAnswer(answer);
+  assert.deepEqual(ran, ["001_seen"], "in one request");
+  assertEntries(withoutMarkers(await client.worker.dump()), seen(records, () => 2), "each changed once by either");
+
+  const ideal = (NEEDED * MILLISECONDS) / CONNECTIONS;
+  t.diagnostic(`the usual loop: ${seconds(usualTime)}; a backfill: ${seconds(time)}, ${(usualTime / time).toFixed(1)} times as fast`);
+  t.diagnostic(`six connections allow ${seconds(ideal)}: it took ${Math.round((time / ideal - 1) * 100)} % more`);
+
+  // Of time nothing is asserted: it depends on the machine. These are what it follows from.
+  const ledger = 4 + Math.ceil(time / 2_000);
+  assert.ok(operations >= NEEDED && operations <= NEEDED + ledger, `${operations} operations, of which ${NEEDED} are needed`);
+});
+
+async function timed(work) {
+  const start = performance.now();
+  const result = await work();
+  return [result, performance.now() - start];
+}
+
+const seconds = (milliseconds) => `${(milliseconds / 1_000).toFixed(2)} s`;

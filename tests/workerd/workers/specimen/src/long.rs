@@ -1,0 +1,112 @@
+//! Migrations that outlive one request.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use kv_migrations::kv::Key;
+use kv_migrations::{Backfill, Fold, Migration, Record, Rekey, Result, Write};
+use serde_json::{Map, Value};
+use worker::{Delay, Env};
+
+/// The migrations of a scenario, in order: its name, and what it is about. None for the name of another.
+pub fn migrations(scenario: &str) -> Option<Vec<Migration<Env>>> {
+    let (name, about) = scenario.split_once(' ').unwrap_or((scenario, ""));
+    let about = about.to_owned();
+    Some(match name {
+        "seen" => vec![seen(backfill(|_| Ok(())))],
+        "seen-counted" => vec![seen(backfill(|_| Ok(())).counted()).with_down_backfill(unseen())],
+        "seen-but" => vec![seen(backfill(move |key| if key == about { Err("boom".into()) } else { Ok(()) }))],
+        "seen-panicking" => vec![seen(backfill(move |key| panic_at(key, &about)))],
+        "marked" => about.split_whitespace().map(marked).collect(),
+        "indexed" => vec![Migration::fold("001_index", "Indexes mods by customer", index())],
+        "rekeyed" => vec![rekeyed(Rekey::prefix("user_", "user:"))],
+        "rekeyed-at-once" => {
+            vec![rekeyed(Rekey::prefix("user_", "user:").with_visibility_delay(Duration::ZERO))]
+        }
+        "rekeyed-alike" => vec![rekeyed(Rekey::new("user_", alike))],
+        "puts" => about.split_whitespace().zip(1..).filter_map(|(number, nth)| puts(number, nth)).collect(),
+        "gated" => vec![gated()],
+        _ => return None,
+    })
+}
+
+fn seen(up: Backfill<Env>) -> Migration<Env> {
+    Migration::backfill("001_seen", "Counts how often each customer was seen", up)
+}
+
+/// Adds one to the field `seen` of every customer, after a look at its key.
+fn backfill(look: impl Fn(&str) -> Result + Send + Sync + 'static) -> Backfill<Env> {
+    Backfill::new("customer_", async move |_, customer, _: &Env| {
+        look(customer.name())?;
+        count(customer, 1).await
+    })
+}
+
+fn unseen() -> Backfill<Env> {
+    Backfill::new("customer_", async |_, customer, _: &Env| count(customer, -1).await)
+}
+
+async fn count(customer: &Record, more: i64) -> Result {
+    let mut fields: Map<String, Value> = customer.json()?;
+    let seen = fields.get("seen").and_then(Value::as_i64).unwrap_or(0);
+    fields.insert("seen".to_owned(), (seen + more).into());
+    Ok(customer.put_json(&fields).await?)
+}
+
+fn panic_at(key: &str, fatal: &str) -> Result {
+    assert!(key != fatal, "on purpose");
+    Ok(())
+}
+
+/// Adds a byte to every value of a prefix, whatever it holds.
+fn marked(prefix: &str) -> Migration<Env> {
+    let mark = async |_: &_, record: &Record, _: &Env| {
+        let value = [record.value(), b"!"].concat();
+        Ok(record.put(value).await?)
+    };
+    Migration::backfill(format!("mark {prefix}"), "", Backfill::new(prefix.to_owned(), mark))
+}
+
+type Index = BTreeMap<String, Vec<String>>;
+
+/// The mods of each customer, who is named in their metadata.
+fn index() -> Fold<Env, Index> {
+    let each = |index: &mut Index, record: &Record, _: &Env| {
+        let customer: String = record.metadata().ok_or("it has no customer")?.parse()?;
+        index.entry(customer).or_default().push(record.name().to_owned());
+        Ok(())
+    };
+    Fold::new("mod_", Index::new, each, |index, _| {
+        index.iter().map(|(customer, mods)| Write::json(format!("mods_of_{customer}"), mods)).collect()
+    })
+}
+
+fn rekeyed(rekey: Rekey) -> Migration<Env> {
+    Migration::rekey("001_rekey", "Renames users", rekey)
+}
+
+/// A mapping that gives several keys the same one.
+fn alike(key: &Key) -> Option<String> {
+    Some(format!("user:{}", key.name.strip_prefix("user_")?.to_lowercase()))
+}
+
+/// Makes so many operations in one `up`.
+fn puts(number: &str, nth: u32) -> Option<Migration<Env>> {
+    let number: u32 = number.parse().ok()?;
+    Some(Migration::new(format!("{nth:03}_puts"), "", async move |kv, _: &Env| {
+        for key in 0..number {
+            kv.put(&format!("put_{nth}_{key}"), "").no_metadata().never_expires().await?;
+        }
+        Ok(())
+    }))
+}
+
+/// Goes on when the key `go` is there.
+fn gated() -> Migration<Env> {
+    Migration::new("001_gated", "Waits for a key", async |kv, _: &Env| {
+        while kv.bytes("go").await?.is_none() {
+            Delay::from(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    })
+}
