@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 /// What the routes answer with. Every framework that takes an [`http_body::Body`] takes it.
@@ -30,9 +32,12 @@ impl Default for Content {
 /// Lines, written while the body is read.
 struct Lines {
     queue: Queue,
-    /// What writes them; none when it has ended.
-    writer: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// What writes them; empty when it has ended. It wakes whoever reads the body at the time: a future that keeps the
+    /// first waker that it gets, as `worker::Delay` does, would else wake one who read a line long ago.
+    writer: FuturesUnordered<Writer>,
 }
+
+type Writer = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Lines that are written, and not read yet. Clones are the same.
 #[derive(Clone, Default)]
@@ -57,7 +62,8 @@ impl Body {
 
     /// A body that is written by `writer`, into the queue, while it is read.
     pub(crate) fn lines(queue: Queue, writer: impl Future<Output = ()> + Send + 'static) -> Self {
-        Self(Content::Lines(Lines { queue, writer: Some(Box::pin(writer)) }))
+        let writer: Writer = Box::pin(writer);
+        Self(Content::Lines(Lines { queue, writer: FuturesUnordered::from_iter([writer]) }))
     }
 
     /// Whether all of it is there already.
@@ -72,11 +78,13 @@ impl Lines {
             if let Some(line) = self.queue.lines().pop_front() {
                 return Poll::Ready(Some(line));
             }
-            let Some(writer) = &mut self.writer else { return Poll::Ready(None) };
-            match writer.as_mut().poll(context) {
-                Poll::Ready(()) => self.writer = None,
-                Poll::Pending if self.queue.lines().is_empty() => return Poll::Pending,
-                Poll::Pending => {}
+            let has_ended = match self.writer.poll_next_unpin(context) {
+                Poll::Ready(Some(())) => continue,
+                Poll::Ready(None) => true,
+                Poll::Pending => false,
+            };
+            if self.queue.lines().is_empty() {
+                return if has_ended { Poll::Ready(None) } else { Poll::Pending };
             }
         }
     }

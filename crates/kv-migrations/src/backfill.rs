@@ -174,9 +174,10 @@ impl<C> Backfill<C> {
             let result = self.once_more(job.kv(), &failed.key, context).await;
             if job.is_overdrawn() {
                 state.to_retry.push(failed);
-                return Ok(if tried > 0 { Walked::Paused } else { Walked::Stuck });
+                return Ok(Walked::over_budget(job));
             }
             tried += 1;
+            job.note_step();
             match result {
                 Ok(()) => job.add_done(1),
                 Err(error) => state.failures.push(FailedEntry::new(failed.key, &*error)),
@@ -310,7 +311,7 @@ pub(crate) async fn count(job: &Job<'_>, prefix: &str, position: &mut Position) 
                 job.add_done(page.keys.len() as u64);
                 *position = page.end(position);
             }
-            Err(_) if job.is_overdrawn() => return Ok(Walked::Stuck),
+            Err(_) if job.is_overdrawn() => return Ok(Walked::over_budget(job)),
             Err(error) => return Err(error.into()),
         }
     }

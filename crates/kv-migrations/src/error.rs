@@ -73,7 +73,7 @@ pub struct Failure {
     pub stage: Stage,
     /// Why: the error's text, and those of what caused it.
     pub reason: String,
-    /// What had been done before. Empty for a rollback.
+    /// What had been done before, and how far it has got, if it can be carried on. Empty otherwise for a rollback.
     pub report: RunReport,
     /// The error itself.
     pub source: BoxError,
@@ -87,9 +87,10 @@ pub enum Stage {
     Up,
     /// After its `up`, in writing its marker. Unless that was written after all, the next run runs the `up` again.
     Record,
-    /// In its `down`. It is still marked as applied; what `down` had changed stays changed.
+    /// In its `down`. What that had changed stays changed. It is still marked as applied, unless its `down` can be
+    /// carried on.
     Down,
-    /// After its `down`, in deleting its marker. Unless that was deleted after all, it is still marked as applied.
+    /// After its `down`, in deleting its marker. Unless that was deleted after all, it is as it was before that.
     Unrecord,
 }
 
@@ -97,7 +98,13 @@ impl Failure {
     /// What was changed, what was not, and what to do next.
     pub fn advice(&self) -> String {
         let id = &self.id;
+        let carries_on = self.report.progress.is_some();
         match self.stage {
+            Stage::Up if carries_on => format!(
+                "`{id}` is not marked as applied, and what it did before it failed stays. The migrations before it are \
+                 done; those after it were not tried. Fix it, deploy, and migrate again: the next run carries on where \
+                 it failed."
+            ),
             Stage::Up => format!(
                 "`{id}` is not marked as applied, and what its `up` wrote before it failed stays. The migrations \
                  before it are done; those after it were not tried. Fix it, deploy, and migrate again: the next \
@@ -107,13 +114,18 @@ impl Failure {
                 "The `up` of `{id}` went through, but whether it is marked as applied is not known. Migrate again: if \
                  it is not, the next run runs its `up` once more."
             ),
+            Stage::Down if carries_on => format!(
+                "`{id}` is rolled back in part, and counts as not applied. Fix it, deploy, and roll back again to \
+                 carry on where it failed; or migrate to apply it anew. Look at the status first: if it still counts \
+                 as applied, nothing was changed."
+            ),
             Stage::Down => format!(
                 "`{id}` is still marked as applied, and what its `down` changed before it failed stays changed. Fix \
                  it, deploy, and roll back again."
             ),
             Stage::Unrecord => format!(
                 "The `down` of `{id}` went through, but whether its marker is deleted is not known. Look at the \
-                 status, and if it still counts as applied, roll back again: its `down` runs once more."
+                 status, and unless it is pending, roll back again: its `down` runs once more."
             ),
         }
     }

@@ -187,7 +187,7 @@ impl<C, S: Serialize + DeserializeOwned> Fold<C, S> {
                         job.add_done(1);
                     }
                     Err(_) if job.is_overdrawn() => {
-                        return Ok(if is_first { Walked::Stuck } else { Walked::Paused });
+                        return Ok(Walked::over_budget(job));
                     }
                     Err(error) => return Err(error.into()),
                 }

@@ -36,6 +36,7 @@ pub(crate) struct Job<'a> {
     progress: RefCell<Progress>,
     /// The entries that this request did.
     done: Cell<u64>,
+    has_got_further: Cell<bool>,
     /// When the marker was written last, and how large it was.
     written: Cell<Option<DateTime<Utc>>>,
     bytes: Cell<usize>,
@@ -73,6 +74,7 @@ impl<'a> Job<'a> {
             before: RefCell::new(progress.clone()),
             progress: RefCell::new(progress),
             done: Cell::new(0),
+            has_got_further: Cell::new(false),
             written: Cell::new(None),
             bytes: Cell::new(0),
             reported: Cell::new(start),
@@ -148,12 +150,22 @@ impl<'a> Job<'a> {
     /// Counts entries that are done, and reports that from time to time.
     pub(crate) fn add_done(&self, entries: u64) {
         self.done.set(self.done.get() + entries);
+        self.note_step();
         self.progress.borrow_mut().done += entries;
         let now = self.now();
         if is_past(self.reported.get(), BETWEEN_REPORTS, now) {
             self.reported.set(now);
             self.run.tell(Event::Progress { id: self.id, progress: &self.progress() });
         }
+    }
+
+    /// Notes that a step was made, which the next request need not make again.
+    pub(crate) fn note_step(&self) {
+        self.has_got_further.set(true);
+    }
+
+    pub(crate) fn has_got_further(&self) -> bool {
+        self.has_got_further.get()
     }
 
     pub(crate) fn set_failed(&self, entries: usize) {

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::LocalBoxFuture;
+
 use crate::budget::Budget;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Failure, Stage, reason};
@@ -126,7 +128,7 @@ impl<C> Runner<C> {
     /// [`Error::Failed`] says which failed and what had run before, [`Error::Superseded`] at which the run was given
     /// up. On every other error nothing was changed.
     pub async fn run_pending(&self, context: &C) -> Result<RunReport, Error> {
-        self.run_pending_observed(context, |_| {}).await
+        self.run(context, &|_| {}).await
     }
 
     /// The same, telling `observer` what happens as it happens.
@@ -138,7 +140,20 @@ impl<C> Runner<C> {
         context: &C,
         observer: impl Fn(Event<'_>),
     ) -> Result<RunReport, Error> {
-        let run = self.claimed(&observer)?;
+        self.run(context, &observer).await
+    }
+
+    /// Boxed, so that it is compiled once, however many call it.
+    fn run<'a>(
+        &'a self,
+        context: &'a C,
+        observer: &'a Observer<'a>,
+    ) -> LocalBoxFuture<'a, Result<RunReport, Error>> {
+        Box::pin(self.run_unboxed(context, observer))
+    }
+
+    async fn run_unboxed(&self, context: &C, observer: &Observer<'_>) -> Result<RunReport, Error> {
+        let run = self.claimed(observer)?;
         let ledger = run.ledger.read(self.registered.ids()).await?;
         let plan = Plan::new(self.registered.ids(), &ledger);
         let mut report = RunReport { missing: plan.missing, ..RunReport::default() };
@@ -168,6 +183,7 @@ impl<C> Runner<C> {
                 }
                 Err((stage, error)) => {
                     report.operations = run.operations();
+                    report.progress = migration.up().is_resumable().then(|| job.progress());
                     return Err(failed(&run, migration.id(), stage, error, report));
                 }
             }
@@ -198,7 +214,11 @@ impl<C> Runner<C> {
         let job = Job::new(&run, id, Direction::Down);
         let outcome = match run.undo(down, &job, context).await {
             Ok(outcome) => outcome,
-            Err((stage, error)) => return Err(failed(&run, id, stage, error, RunReport::default())),
+            Err((stage, error)) => {
+                let progress = down.is_resumable().then(|| job.progress());
+                let report = RunReport { progress, ..RunReport::default() };
+                return Err(failed(&run, id, stage, error, report));
+            }
         };
         let progress = job.progress();
         let (duration_ms, operations) = (progress.duration_ms, run.operations());

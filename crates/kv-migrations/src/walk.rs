@@ -66,8 +66,15 @@ pub(crate) enum Walked {
     Stopped,
     /// The budget is used up.
     Paused,
-    /// The budget is used up, and not a single entry could be done with it.
+    /// The budget is used up, and this request got no further with it.
     Stuck,
+}
+
+impl Walked {
+    /// An operation was refused since the budget is used up.
+    pub(crate) fn over_budget(job: &Job<'_>) -> Self {
+        if job.has_got_further() { Self::Paused } else { Self::Stuck }
+    }
 }
 
 /// One thing to do, in the order of the keys.
@@ -91,7 +98,7 @@ pub(crate) async fn walk<T, R>(
     let mut pace = Pace::new(job);
     let result = go(range, position, load, work, done, &mut pace).await;
     if job.is_overdrawn() && result.is_err() {
-        return Ok(if pace.finished > 0 { Walked::Paused } else { Walked::Stuck });
+        return Ok(Walked::over_budget(job));
     }
     result
 }
@@ -108,12 +115,12 @@ async fn go<T, R>(
     let mut reading = pin!(read(Pages::new(pace.job, range, position), &load));
     let mut ahead = VecDeque::new();
     let mut working = FuturesOrdered::new();
-    let (mut is_read, mut is_spent) = (false, false);
+    let mut is_read = false;
     loop {
-        is_spent = is_spent || !pace.can_afford();
+        let mut is_spent = !pace.can_afford();
         while !is_spent && pace.is_free(working.len()) {
             let Some(step) = ahead.pop_front() else { break };
-            pace.begun += 1;
+            pace.begin();
             working.push_back(finish(step, &work));
             is_spent = !pace.can_afford();
         }
@@ -138,6 +145,7 @@ async fn go<T, R>(
             Either::Right(Some(finished)) => {
                 let (name, result, cursor) = finished?;
                 pace.finished += 1;
+                pace.job.note_step();
                 last = name.or(last);
                 let position = Position { after: last.clone(), cursor };
                 if done(result, position).await?.is_break() {
@@ -220,6 +228,7 @@ async fn finish<T, R>(step: Step<T>, work: &impl AsyncFn(Key, T) -> Result<R>) -
 /// Says how much more can be begun, so that what is under way can be finished within the budget.
 struct Pace<'a> {
     job: &'a Job<'a>,
+    /// The operations of the request before the first step was begun.
     operations_before: u64,
     begun: u64,
     finished: u64,
@@ -227,7 +236,14 @@ struct Pace<'a> {
 
 impl<'a> Pace<'a> {
     fn new(job: &'a Job<'a>) -> Self {
-        Self { job, operations_before: job.operations(), begun: 0, finished: 0 }
+        Self { job, operations_before: 0, begun: 0, finished: 0 }
+    }
+
+    fn begin(&mut self) {
+        if self.begun == 0 {
+            self.operations_before = self.job.operations();
+        }
+        self.begun += 1;
     }
 
     /// Whether another can be worked on beside those that are. The first of a request is made alone: then it is known
@@ -238,9 +254,12 @@ impl<'a> Pace<'a> {
 
     /// Whether there is enough for what is under way, and for one more.
     fn can_afford(&self) -> bool {
-        let spent = self.job.operations() - self.operations_before;
-        self.begun == 0
-            || self.job.can_afford(spent.div_ceil(self.finished.max(1)) * (self.begun - self.finished + 1))
+        if self.begun == 0 {
+            return true;
+        }
+        let spent = self.job.operations().saturating_sub(self.operations_before);
+        let each = spent.div_ceil(self.finished.max(1)).max(1);
+        self.job.can_afford(each * (self.begun - self.finished + 1))
     }
 }
 

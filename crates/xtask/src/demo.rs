@@ -2,7 +2,10 @@
 
 mod difference;
 mod exchange;
+pub(crate) mod gazetteer;
 mod server;
+
+use std::process::Stdio;
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
@@ -31,7 +34,9 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let (mut total, mut as_expected) = (0, 0);
     for scene in [new_service(), inherited_service()] {
         heading(scene.title);
-        let server = Server::start(workspace, &quickstart, scene.namespace)?;
+        let mut options = vec!["--binding", "API_URL=https://api.example.com"];
+        options.extend(scene.namespace.iter().flat_map(|file| ["--namespace", file]));
+        let server = Server::start(workspace, &quickstart, &options, Stdio::inherit())?;
         for exchange in &scene.exchanges {
             total += 1;
             as_expected += u32::from(exchange.hold(&server, workspace)?);

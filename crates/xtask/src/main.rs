@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use crate::demo::gazetteer;
 use crate::tools::WorkerToolchain;
 use crate::workers::{Profile, Worker};
 use crate::workspace::Workspace;
@@ -31,7 +32,10 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Run migrations with curl against a local Worker, and check every answer
-    Demo,
+    Demo {
+        #[command(subcommand)]
+        demo: Option<Demo>,
+    },
     /// Serve an example with `wrangler dev`; its KV is kept between runs
     Dev {
         #[arg(default_value = "quickstart")]
@@ -54,6 +58,12 @@ enum Command {
     Size,
 }
 
+#[derive(Subcommand)]
+enum Demo {
+    /// Migrate 170,000 places, kill the server in the middle of it, and check every record
+    Gazetteer(gazetteer::Scope),
+}
+
 fn main() -> ExitCode {
     match run(&Arguments::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
@@ -67,7 +77,8 @@ fn main() -> ExitCode {
 fn run(command: &Command) -> Result<()> {
     let workspace = Workspace::open()?;
     match command {
-        Command::Demo => demo::run(&workspace),
+        Command::Demo { demo: None } => demo::run(&workspace),
+        Command::Demo { demo: Some(Demo::Gazetteer(scope)) } => gazetteer::run(&workspace, scope),
         Command::Dev { example, port } => dev::run(&workspace, example, *port),
         Command::Build { example, dev } => build(&workspace, example, *dev),
         Command::Test => test::run(&workspace),

@@ -7,17 +7,22 @@ use anyhow::{Result, ensure};
 use xshell::{Shell, cmd};
 
 use crate::console::heading;
+use crate::demo::gazetteer::{self, Scope};
 use crate::package;
 use crate::tools::WorkerToolchain;
 use crate::workers::{Profile, examples, test_workers};
 use crate::workspace::Workspace;
+
+/// Enough for migrations that take several requests, in which the server can be killed.
+const PLACES: usize = 1_500;
 
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let toolchain = WorkerToolchain::ensure(workspace)?;
     test_crates(&workspace.shell()?)?;
     package::check(workspace)?;
     build_workers(workspace, &toolchain)?;
-    test_end_to_end(workspace)
+    test_end_to_end(workspace)?;
+    gazetteer::run(workspace, &Scope { limit: Some(PLACES), ..Scope::default() })
 }
 
 fn test_crates(shell: &Shell) -> Result<()> {

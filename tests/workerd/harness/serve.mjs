@@ -1,22 +1,24 @@
 /**
  * Serves a built Worker until its standard input closes, or until SIGINT or SIGTERM:
  *
- *     node harness/serve.mjs DIRECTORY [--namespace FILE] [--binding NAME=VALUE]... [--port N]
+ *     node harness/serve.mjs DIRECTORY [--namespace FILE] [--persist DIRECTORY] [--binding NAME=VALUE]... [--port N]
  *
- * Once it listens, it prints `ready http://127.0.0.1:PORT`.
+ * Once it listens, it prints `ready http://127.0.0.1:PORT`. With `--persist` its KV is kept in a directory.
  */
 import { readFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 
 import { startWorker } from "./worker.mjs";
 
-const USAGE = "usage: node harness/serve.mjs DIRECTORY [--namespace FILE] [--binding NAME=VALUE]... [--port N]";
+const USAGE =
+  "usage: node harness/serve.mjs DIRECTORY [--namespace FILE] [--persist DIRECTORY] [--binding NAME=VALUE]... [--port N]";
 
 function readArguments() {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
       namespace: { type: "string" },
+      persist: { type: "string" },
       binding: { type: "string", multiple: true, default: [] },
       port: { type: "string", default: "0" },
     },
@@ -25,6 +27,7 @@ function readArguments() {
   return {
     directory: positionals[0],
     namespaceFile: values.namespace,
+    kvPersist: values.persist,
     bindings: Object.fromEntries(values.binding.map(parseBinding)),
     port: Number(values.port),
   };
@@ -50,12 +53,12 @@ function askedToStop() {
   ]);
 }
 
-async function serve({ directory, namespaceFile, bindings, port }) {
+async function serve({ directory, namespaceFile, ...options }) {
   const stop = askedToStop();
   // Whoever is no longer there to read has closed the standard input as well.
   process.stdout.on("error", () => {});
   const namespace = namespaceFile ? JSON.parse(await readFile(namespaceFile, "utf8")) : [];
-  const worker = await startWorker(directory, { namespace, bindings, port });
+  const worker = await startWorker(directory, { namespace, ...options });
   console.log(`ready ${worker.url.origin}`);
   await stop;
   await worker.stop();

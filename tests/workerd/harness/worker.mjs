@@ -7,9 +7,9 @@ import { fileURLToPath } from "node:url";
 import { Miniflare } from "miniflare";
 
 /** The name that the examples give to their KV binding. */
-const KV_BINDING = "MY_SERVICE_KV";
+export const KV_BINDING = "MY_SERVICE_KV";
 
-const COMPATIBILITY_DATE = "2026-04-01";
+export const COMPATIBILITY_DATE = "2026-04-01";
 
 /** A file system in memory, on Linux. */
 const MEMORY = "/dev/shm";

@@ -15,17 +15,19 @@ pub(crate) struct Connections(Arc<Mutex<State>>);
 
 struct State {
     free: usize,
-    waiting: VecDeque<Waker>,
+    /// Those who wait, in the order in which they came: one place for each, however often it is polled.
+    waiting: VecDeque<(u64, Waker)>,
+    next_ticket: u64,
 }
 
 impl Connections {
     pub(crate) fn new(free: usize) -> Self {
-        Self(Arc::new(Mutex::new(State { free, waiting: VecDeque::new() })))
+        Self(Arc::new(Mutex::new(State { free, waiting: VecDeque::new(), next_ticket: 0 })))
     }
 
     /// Waits for a free one, and holds it until it is dropped.
     pub(crate) fn take(&self) -> impl Future<Output = Connection<'_>> {
-        Free(self)
+        Free { connections: self, ticket: None }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -34,35 +36,65 @@ impl Connections {
 
     fn wake_next(&self) {
         let next = self.state().waiting.pop_front();
-        if let Some(waker) = next {
+        if let Some((_, waker)) = next {
             waker.wake();
         }
     }
 }
 
+impl State {
+    fn place(&mut self, ticket: u64) -> Option<usize> {
+        self.waiting.iter().position(|(other, _)| *other == ticket)
+    }
+}
+
 /// The wait for a connection.
-struct Free<'a>(&'a Connections);
+struct Free<'a> {
+    connections: &'a Connections,
+    /// None before it has had to wait, and when it does not any more.
+    ticket: Option<u64>,
+}
 
 impl<'a> Future for Free<'a> {
     type Output = Connection<'a>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Connection<'a>> {
-        let mut state = self.0.state();
-        if state.free == 0 {
-            state.waiting.push_back(context.waker().clone());
-            return Poll::Pending;
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Connection<'a>> {
+        let connections = self.connections;
+        let mut state = connections.state();
+        if state.free > 0 {
+            state.free -= 1;
+            if let Some(place) = self.ticket.take().and_then(|ticket| state.place(ticket)) {
+                state.waiting.remove(place);
+            }
+            return Poll::Ready(Connection(connections));
         }
-        state.free -= 1;
-        Poll::Ready(Connection(self.0))
+        let ticket = self.ticket.unwrap_or(state.next_ticket);
+        if self.ticket.replace(ticket).is_none() {
+            state.next_ticket += 1;
+        }
+        let place = state.place(ticket);
+        let waiting = (ticket, context.waker().clone());
+        match place.and_then(|place| state.waiting.get_mut(place)) {
+            Some(place) => *place = waiting,
+            None => state.waiting.push_back(waiting),
+        }
+        Poll::Pending
     }
 }
 
-/// One who gave up waiting may have been the one that was woken.
+/// One who gives up waiting leaves no place behind; and if it was woken already, another is woken for it.
 impl Drop for Free<'_> {
     fn drop(&mut self) {
-        let is_free = self.0.state().free > 0;
-        if is_free {
-            self.0.wake_next();
+        let Some(ticket) = self.ticket else { return };
+        let mut state = self.connections.state();
+        let place = state.place(ticket);
+        if let Some(place) = place {
+            state.waiting.remove(place);
+        }
+        let was_woken = place.is_none() && state.free > 0;
+        drop(state);
+        if was_woken {
+            self.connections.wake_next();
         }
     }
 }
@@ -88,5 +120,69 @@ impl Store for Limited {
             let _connection = self.connections.take().await;
             self.store.call(request).await
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::FutureExt;
+    use futures_util::task::noop_waker;
+
+    use super::*;
+
+    fn poll<'a>(wait: &mut Pin<&mut impl Future<Output = Connection<'a>>>) -> Option<Connection<'a>> {
+        match wait.as_mut().poll(&mut Context::from_waker(&noop_waker())) {
+            Poll::Ready(connection) => Some(connection),
+            Poll::Pending => None,
+        }
+    }
+
+    fn places(connections: &Connections) -> usize {
+        connections.state().waiting.len()
+    }
+
+    #[test]
+    fn one_that_is_polled_often_has_one_place() {
+        let connections = Connections::new(1);
+        let held = connections.take().now_or_never().expect("it is free");
+        let (mut first, mut second) = (pin!(connections.take()), pin!(connections.take()));
+        for _ in 0..3 {
+            assert!(poll(&mut first).is_none() && poll(&mut second).is_none(), "it is held");
+        }
+        assert_eq!(places(&connections), 2);
+        drop(held);
+        assert_eq!(places(&connections), 1, "one is woken");
+        let held = poll(&mut first).expect("it is free");
+        drop(held);
+        assert_eq!(places(&connections), 0, "the other is woken");
+        assert!(poll(&mut second).is_some());
+    }
+
+    #[test]
+    fn one_that_gives_up_leaves_its_turn_to_the_next() {
+        let connections = Connections::new(1);
+        let held = connections.take().now_or_never().expect("it is free");
+        let mut second = pin!(connections.take());
+        {
+            let mut first = pin!(connections.take());
+            assert!(poll(&mut first).is_none() && poll(&mut second).is_none(), "it is held");
+            drop(held);
+            assert_eq!(places(&connections), 1, "the first is woken, but gives up");
+        }
+        assert_eq!(places(&connections), 0, "so the second is woken");
+        assert!(poll(&mut second).is_some());
+    }
+
+    #[test]
+    fn one_that_gives_up_while_it_waits_leaves_no_place() {
+        let connections = Connections::new(1);
+        let _held = connections.take().now_or_never().expect("it is free");
+        {
+            let mut first = pin!(connections.take());
+            assert!(poll(&mut first).is_none(), "it is held");
+        }
+        assert_eq!(places(&connections), 0);
     }
 }

@@ -21,12 +21,13 @@ impl Moving {
             let page = match pages.next().await {
                 Ok(page) => page,
                 Err(_) if job.is_overdrawn() => {
-                    return Ok(if is_first { Walked::Stuck } else { Walked::Paused });
+                    return Ok(Walked::over_budget(job));
                 }
                 Err(error) => return Err(error.into()),
             };
             let Some(page) = page else { return Ok(Walked::All) };
             is_first = false;
+            job.note_step();
             for key in &page.keys {
                 let is_to_move = self.target(job, key, &state.borrow())?.is_some();
                 if is_to_move && !Self::expires_soon(job, key) {

@@ -85,9 +85,10 @@ impl Moving {
             let finding = self.look_again(job, kv, &old).await;
             if job.is_overdrawn() {
                 put_back();
-                return Ok(if is_first { Walked::Stuck } else { Walked::Paused });
+                return Ok(Walked::over_budget(job));
             }
             is_first = false;
+            job.note_step();
             match finding {
                 Ok(finding) => self.keep(job, old, finding, &mut state.borrow_mut())?,
                 Err(error) => {

