@@ -1,0 +1,128 @@
+// What docs/guide.md has for pipelines, to the letter, run by `sh`.
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { describe, test } from "node:test";
+
+import { TOKEN, serveSpecimen } from "./harness/client.mjs";
+import { customers, seen, assertEntries, withoutMarkers } from "./harness/entries.mjs";
+
+const guide = readFileSync(new URL("../../docs/guide.md", import.meta.url), "utf8");
+const section = guide.split("\n## ").find((text) => text.startsWith("In a pipeline\n"));
+const [pipeline, events, curl, ...more] = [...section.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, script]) => script);
+const SCRIPTS = { "the pipeline": pipeline, "the loop over events": events, "a single curl": curl };
+
+const ENTRIES = customers(60);
+/** So few operations that the 60 entries take several requests. */
+const SEEN = { migrations: "seen", budget: "40" };
+
+test("the guide has these scripts", () => {
+  assert.deepEqual([SCRIPTS["a single curl"] === undefined, more.length], [false, 0]);
+});
+
+/**
+ * Runs a script of the guide against a Worker whose URL is given, with headers for `curl` to send. Nobody waits and
+ * nothing is deployed: `sleep` and `npx` only write down what they were to do, and are given back as `calls`.
+ */
+async function run(t, script, url, headers = {}, { token = TOKEN, replace = [] } = {}) {
+  const directory = mkdtempSync(path.join(tmpdir(), "drive-"));
+  t.after(() => rmSync(directory, { recursive: true }));
+  const calls = path.join(directory, "calls");
+  writeFileSync(calls, "");
+  for (const name of ["sleep", "npx"]) {
+    const program = path.join(directory, name);
+    writeFileSync(program, `#!/bin/sh\nprintf '%s\\n' "${name} $*" >> '${calls}'\n`);
+    chmodSync(program, 0o755);
+  }
+  const lines = Object.entries(headers).map(([name, value]) => `header = "${name}: ${value}"\n`);
+  writeFileSync(path.join(directory, ".curlrc"), lines.join(""));
+
+  const set = [["url=https://my-service.workers.dev", `url=${url.origin}`], ...replace];
+  const PATH = `${directory}:${process.env.PATH}`;
+  const process_ = spawn("sh", ["-c", set.reduce(replaceOnce, script)], {
+    env: { PATH, CURL_HOME: directory, MIGRATIONS_TOKEN: token },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const output = [];
+  for (const stream of [process_.stdout, process_.stderr]) stream.on("data", (chunk) => output.push(chunk));
+  const code = await new Promise((resolve) => process_.on("close", resolve));
+  return { code, output: Buffer.concat(output).toString(), calls: readFileSync(calls, "utf8").split("\n").slice(0, -1) };
+}
+
+function replaceOnce(script, [old, replacement]) {
+  assert.equal(script.split(old).length, 2, `the script has one \`${old}\``);
+  return script.replace(old, replacement);
+}
+
+for (const [name, script] of Object.entries(SCRIPTS)) {
+  const ofPipeline = name === "the pipeline" ? [["last=002_with_args", "last=001_seen"]] : [];
+  // It tries again for as long as this if a migration fails.
+  const ofCurl = name === "a single curl" ? [["--retry-max-time 3600", "--retry-max-time 2"]] : [];
+  const options = { replace: ofPipeline };
+  const failing = { replace: [...ofPipeline, ...ofCurl] };
+
+  describe(name, { concurrency: 4 }, () => {
+    const fails = async (t, { url }, headers, more) => {
+      const { code, output } = await run(t, script, url, headers, { ...failing, ...more });
+      assert.notEqual(code, 0, output);
+      return output;
+    };
+
+    test("carries a long migration to its end", async (t) => {
+      const client = await serveSpecimen(t, { namespace: ENTRIES });
+      const { code, output, calls } = await run(t, script, client.worker.url, SEEN, options);
+      assert.equal(code, 0, output);
+      assertEntries(withoutMarkers(await client.worker.dump()), seen(ENTRIES), "all is applied");
+      assert.equal(await client.isRunForTypeScript("001_seen"), true);
+      if (name === "the pipeline") assert.equal(calls.shift(), "npx wrangler deploy");
+      const expected = name === "a single curl" ? [] : Array(calls.length || 1).fill("sleep 1");
+      assert.deepEqual(calls, expected, "it waits as long as `Retry-After` says");
+    });
+
+    test("has nothing to do where all is applied", async (t) => {
+      const client = await serveSpecimen(t);
+      await client.migrate({ migrations: "seen" });
+      const { code, output } = await run(t, script, client.worker.url, { migrations: "seen" }, options);
+      assert.equal(code, 0, output);
+    });
+
+    test("fails with a migration that fails", async (t) => {
+      const client = await serveSpecimen(t, { namespace: ENTRIES });
+      const output = await fails(t, client.worker, { ...SEEN, migrations: `seen-but ${ENTRIES[50].key}` });
+      assert.match(output, /Migration 001_seen failed: at the entry `customer_00050`: boom/, "and says why");
+    });
+
+    test("fails with one that panics in the middle", async (t) => {
+      const client = await serveSpecimen(t, { namespace: ENTRIES });
+      await fails(t, client.worker, { migrations: `seen-panicking ${ENTRIES[50].key}` });
+      assert.equal(await client.isRunForTypeScript("001_seen"), false);
+    });
+
+    test("fails with a wrong token", async (t) => {
+      const client = await serveSpecimen(t);
+      await fails(t, client.worker, SEEN, { token: "wrong" });
+      assert.deepEqual(await client.worker.dump(), []);
+    });
+
+    test("fails where something else answers with 200", async (t) => {
+      const client = await serveSpecimen(t);
+      await fails(t, client.worker, { ...SEEN, mount: "layer /elsewhere" });
+    });
+
+    test("fails where nobody answers", async (t) => {
+      await fails(t, { url: new URL("http://127.0.0.1:1") }, SEEN);
+    });
+
+    if (name === "a single curl") return;
+
+    test("gives up when it would have to wait beyond its deadline", async (t) => {
+      const client = await serveSpecimen(t, { namespace: [{ key: "user_1", value: "" }] });
+      const replace = [...ofPipeline, ["+ 3600", "+ 60"]];
+      const output = await fails(t, client.worker, { migrations: "rekeyed" }, { replace });
+      assert.match(output, /"phase":"wait"/, "KV's delay is longer than that");
+      assert.match(output, /it takes too long/);
+    });
+  });
+}
