@@ -36,10 +36,11 @@ function without(object, absent) {
   return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== absent));
 }
 
-class Client {
+/** What a test says to a Worker. */
+export class Client {
   #log;
 
-  constructor(worker, log) {
+  constructor(worker, log = []) {
     this.worker = worker;
     this.#log = log;
   }

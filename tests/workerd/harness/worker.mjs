@@ -77,6 +77,24 @@ export async function startWorker(
   }
 }
 
+/**
+ * A request over HTTP. Each has a connection of its own: workerd closes one on which a body was left unread, and Node's
+ * own `fetch` may just then be using it again.
+ *
+ * @param {URL} url
+ * @param {{ method?: string, headers?: Record<string, string>, body?: string, signal?: AbortSignal }} [init]
+ * @returns {Promise<Response>}
+ */
+export function request(url, { body, ...init } = {}) {
+  return new Promise((resolve, reject) => {
+    const request = http.request(url, { ...init, agent: false }, (incoming) => {
+      const headers = Object.entries(incoming.headers);
+      resolve(new Response(Readable.toWeb(incoming), { status: incoming.statusCode, headers }));
+    });
+    request.on("error", reject).end(body);
+  });
+}
+
 class RunningWorker {
   #miniflare;
   #binding;
@@ -93,22 +111,9 @@ class RunningWorker {
     return this.#miniflare.getKVNamespace(binding);
   }
 
-  /**
-   * A request over HTTP, as any client would send it. Each has a connection of its own: workerd closes one on which a
-   * body was left unread, and Node's own `fetch` may just then be using it again.
-   *
-   * @param {string} path
-   * @param {{ method?: string, headers?: Record<string, string>, body?: string, signal?: AbortSignal }} [init]
-   * @returns {Promise<Response>}
-   */
-  fetch(path, { body, ...init } = {}) {
-    return new Promise((resolve, reject) => {
-      const request = http.request(new URL(path, this.url), { ...init, agent: false }, (incoming) => {
-        const headers = Object.entries(incoming.headers);
-        resolve(new Response(Readable.toWeb(incoming), { status: incoming.statusCode, headers }));
-      });
-      request.on("error", reject).end(body);
-    });
+  /** A request over HTTP, as any client would send it: see `request`. */
+  fetch(path, init) {
+    return request(new URL(path, this.url), init);
   }
 
   /** Puts entries into a namespace. @param {import("./namespace.mjs").Entry[]} entries */

@@ -1,0 +1,60 @@
+import { spawn } from "node:child_process";
+import { fileURLToPath } from "node:url";
+
+import { request } from "./worker.mjs";
+
+const SERVE = fileURLToPath(new URL("serve.mjs", import.meta.url));
+
+/**
+ * Serves a Worker in a process of its own, which can be killed.
+ *
+ * @param {string} directory the Worker's crate
+ * @param {string[]} options those of `serve.mjs`
+ */
+export async function startProcess(directory, options) {
+  // In a group of its own, so that workerd, its child, is killed with it.
+  const process = spawn("node", [SERVE, directory, ...options], { detached: true, stdio: "pipe" });
+  const killable = new KillableWorker(process);
+  const ready = await killable.told(/^ready (.*)$/m);
+  killable.url = new URL(ready[1]);
+  return killable;
+}
+
+class KillableWorker {
+  #process;
+  #output = "";
+  #ended;
+
+  constructor(process) {
+    this.#process = process;
+    for (const stream of [process.stdout, process.stderr]) {
+      stream.setEncoding("utf8").on("data", (text) => (this.#output += text));
+    }
+    this.#ended = new Promise((resolve) => process.once("close", resolve));
+  }
+
+  fetch(path, init) {
+    return request(new URL(path, this.url), init);
+  }
+
+  /** Waits until its output has this, and gives the match. */
+  async told(pattern) {
+    for (;;) {
+      const match = this.#output.match(pattern);
+      if (match) return match;
+      if (this.#process.exitCode !== null) throw new Error(`it ended, and never said ${pattern}:\n${this.#output}`);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  }
+
+  /** Kills it as a power cut would: it can end nothing in good order. */
+  async kill() {
+    try {
+      process.kill(-this.#process.pid, "SIGKILL");
+    } catch (error) {
+      // It is gone already.
+      if (error.code !== "ESRCH") throw error;
+    }
+    await this.#ended;
+  }
+}
