@@ -75,7 +75,7 @@ test("a caller who requires that all is up to date gets 503 until it is", async 
     answers.push(await client.send("POST", "/migrate?require=up-to-date", { ...headers, ...clock }));
   } while (answers.at(-1).status === 503);
 
-  assert.ok(answers.length >= 3, `it took ${answers.length} requests`);
+  assert.ok(answers.length >= 2, `it took ${answers.length} requests`);
   assert.deepEqual(assertAnswer(answers.pop()).ran, ["001_seen"]);
   for (const answer of answers) {
     const problem = assertProblem(answer, 503, "unfinished");
@@ -109,7 +109,7 @@ test("a rollback over many entries goes on from request to request", async (t) =
   assertEntries(await client.worker.dump(), seen(entries, () => 0), "as they were, and no marker");
 });
 
-test("keys and values of every kind are changed once, and keep what they have", async (t) => {
+test("entries of every kind are changed over several requests, and keep what they have", async (t) => {
   const bytes = (...values) => Buffer.from(values).toString("base64");
   const few = Array.from({ length: 30 }, (_, number) => ({ key: `data_${number}`, value: "few" }));
   const entries = [

@@ -112,7 +112,10 @@ test("collisions are refused with a list of them, and nothing is changed", async
   ];
   const client = await serveSpecimen(t, { namespace: users });
   const headers = { migrations: "rekeyed-alike" };
-  const { detail } = assertProblem(await client.migrate(headers), 500, "migration-failed");
+  // What is at a new key may only be seen later than what was at the old one: it looks twice.
+  const answers = await client.migrateToEnd(headers);
+  const { detail } = assertProblem(answers.pop(), 500, "migration-failed");
+  for (const answer of answers) assertWaits(answer);
   assert.match(detail, /2 entries cannot have their new keys/);
   assert.match(detail, /`user_Ada` would get the key `user:ada`, at which there is something else/);
   assert.match(detail, /`user_bob` would get the key `user:bob`, which another entry gets as well/);

@@ -58,11 +58,13 @@ fn panic_at(key: &str, fatal: &str) -> Result {
     Ok(())
 }
 
-/// Adds a byte to every value of a prefix, whatever it holds.
+/// Adds a byte to every value of a prefix, whatever it holds, unless it is there already.
 fn marked(prefix: &str) -> Migration<Env> {
     let mark = async |_: &_, record: &Record, _: &Env| {
-        let value = [record.value(), b"!"].concat();
-        Ok(record.put(value).await?)
+        if record.value().ends_with(b"!") {
+            return Ok(());
+        }
+        Ok(record.put([record.value(), b"!"].concat()).await?)
     };
     Migration::backfill(format!("mark {prefix}"), "", Backfill::new(prefix.to_owned(), mark))
 }
