@@ -5,11 +5,9 @@ use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Wake, Waker};
 
 use bytes::Bytes;
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 /// What the routes answer with. Every framework that takes an [`http_body::Body`] takes it.
@@ -32,12 +30,30 @@ impl Default for Content {
 /// Lines, written while the body is read.
 struct Lines {
     queue: Queue,
-    /// What writes them; empty when it has ended. It wakes whoever reads the body at the time: a future that keeps the
-    /// first waker that it gets, as `worker::Delay` does, would else wake one who read a line long ago.
-    writer: FuturesUnordered<Writer>,
+    /// What writes them; none when it has ended.
+    writer: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    reader: Arc<Reader>,
 }
 
-type Writer = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// Whoever reads the body now. The writer has this one waker for all its life: a future that keeps the first that it
+/// gets, as `worker::Delay` does, would else wake one who read a line long ago.
+#[derive(Default)]
+struct Reader(Mutex<Option<Waker>>);
+
+impl Reader {
+    fn set(&self, waker: &Waker) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker.clone());
+    }
+}
+
+impl Wake for Reader {
+    fn wake(self: Arc<Self>) {
+        let waker = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
 
 /// Lines that are written, and not read yet. Clones are the same.
 #[derive(Clone, Default)]
@@ -62,8 +78,7 @@ impl Body {
 
     /// A body that is written by `writer`, into the queue, while it is read.
     pub(crate) fn lines(queue: Queue, writer: impl Future<Output = ()> + Send + 'static) -> Self {
-        let writer: Writer = Box::pin(writer);
-        Self(Content::Lines(Lines { queue, writer: FuturesUnordered::from_iter([writer]) }))
+        Self(Content::Lines(Lines { queue, writer: Some(Box::pin(writer)), reader: Arc::default() }))
     }
 
     /// Whether all of it is there already.
@@ -74,17 +89,17 @@ impl Body {
 
 impl Lines {
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        self.reader.set(context.waker());
+        let waker = Waker::from(self.reader.clone());
         loop {
             if let Some(line) = self.queue.lines().pop_front() {
                 return Poll::Ready(Some(line));
             }
-            let has_ended = match self.writer.poll_next_unpin(context) {
-                Poll::Ready(Some(())) => continue,
-                Poll::Ready(None) => true,
-                Poll::Pending => false,
-            };
-            if self.queue.lines().is_empty() {
-                return if has_ended { Poll::Ready(None) } else { Poll::Pending };
+            let Some(writer) = &mut self.writer else { return Poll::Ready(None) };
+            match writer.as_mut().poll(&mut Context::from_waker(&waker)) {
+                Poll::Ready(()) => self.writer = None,
+                Poll::Pending if self.queue.lines().is_empty() => return Poll::Pending,
+                Poll::Pending => {}
             }
         }
     }
@@ -122,5 +137,63 @@ impl HttpBody for Body {
 impl fmt::Debug for Lines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lines").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn poll(body: &mut Body, waker: &Arc<Woken>) -> Poll<Option<Bytes>> {
+        let waker = Waker::from(waker.clone());
+        let frame = Pin::new(body).poll_frame(&mut Context::from_waker(&waker));
+        frame.map(|frame| frame.and_then(|frame| frame.ok()?.into_data().ok()))
+    }
+
+    #[test]
+    fn a_writer_that_keeps_its_first_waker_wakes_the_last_reader() {
+        let queue = Queue::default();
+        let kept = Arc::<Mutex<Option<Waker>>>::default();
+        let (lines, first) = (queue.clone(), kept.clone());
+        lines.push(b"started".to_vec());
+        let mut body = Body::lines(
+            queue,
+            poll_fn(move |context| {
+                let mut first = first.lock().unwrap();
+                if first.is_none() {
+                    *first = Some(context.waker().clone());
+                    lines.push(b"waits".to_vec());
+                }
+                Poll::Pending
+            }),
+        );
+        let readers = [Arc::<Woken>::default(), Arc::default(), Arc::default()];
+        assert_eq!(poll(&mut body, &readers[0]), Poll::Ready(Some("started\n".into())));
+        assert_eq!(poll(&mut body, &readers[1]), Poll::Ready(Some("waits\n".into())));
+        assert_eq!(poll(&mut body, &readers[2]), Poll::Pending);
+        kept.lock().unwrap().take().expect("it was polled").wake();
+        assert!(readers[2].0.load(Ordering::Relaxed), "the one who waits must be woken");
+    }
+
+    #[test]
+    fn a_whole_body_ends_after_what_it_holds() {
+        let mut body = Body::new(b"{}".to_vec());
+        let reader = Arc::default();
+        assert_eq!(body.size_hint().exact(), Some(2));
+        assert_eq!(poll(&mut body, &reader), Poll::Ready(Some("{}".into())));
+        assert!(body.is_end_stream());
+        assert_eq!(poll(&mut body, &reader), Poll::Ready(None));
     }
 }
