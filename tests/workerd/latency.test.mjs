@@ -30,6 +30,7 @@ test(`${RECORDS} records, ${MILLISECONDS} ms for every KV operation`, async (t) 
 
   const ideal = (NEEDED * MILLISECONDS) / CONNECTIONS;
   t.diagnostic(`the usual loop: ${seconds(usualTime)}; a backfill: ${seconds(time)}, ${(usualTime / time).toFixed(1)} times as fast`);
+  // A run of more than two seconds records how far it is, and waits a second until it can write its marker again.
   t.diagnostic(`six connections allow ${seconds(ideal)}: it took ${Math.round((time / ideal - 1) * 100)} % more`);
 
   // Of time nothing is asserted: it depends on the machine. These are what it follows from.

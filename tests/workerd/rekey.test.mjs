@@ -66,6 +66,15 @@ test("a rollback moves them back in the same phases", async (t) => {
   assertEntries(await client.worker.dump(), USERS, "as they were, and no marker");
 });
 
+test("a re-key that is under way can be rolled back", async (t) => {
+  const client = await serveSpecimen(t, { namespace: USERS });
+  assertWaits(await client.migrate(HEADERS));
+  const answers = await client.rollbackToEnd("001_rekey", HEADERS, 10);
+  assert.equal(assertAnswer(answers.pop()).rolledBack, "001_rekey");
+  for (const answer of answers) assertWaits(answer);
+  assertEntries(await client.worker.dump(), USERS, "as they were, and no marker");
+});
+
 test("over many requests, with a budget that is used up in every phase", async (t) => {
   const client = await serveSpecimen(t, { namespace: USERS });
   const answers = await client.migrateToEnd({ ...AT_ONCE, budget: "25" });
