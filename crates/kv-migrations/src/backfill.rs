@@ -25,8 +25,8 @@ use crate::walk::{Pages, Position, Range, Walked, walk};
 /// off repeats the entries since then. So the change must do no harm the second time.
 ///
 /// Keys are gone through in the order of their bytes. Those that are written meanwhile behind the place that it has
-/// reached are not seen. The service's own markers are left out; those of other services in the namespace begin with
-/// `migration_` as well.
+/// reached are not seen. Markers are left out: all keys that begin with `migration_`, unless the prefix does, and then
+/// the service's own.
 ///
 /// # Example
 /// ```

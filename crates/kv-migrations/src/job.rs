@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::kv::Kv;
 use crate::kv::limits::MAX_VALUE_BYTES;
-use crate::ledger::Found;
+use crate::ledger::{Found, MARKER_PREFIX};
 use crate::migration::{BoxError, Result};
 use crate::progress::{Direction, Progress};
 use crate::run::Run;
@@ -95,9 +95,10 @@ impl<'a> Job<'a> {
         self.run.now()
     }
 
-    /// Whether a key is one of the service's markers, which are no data.
-    pub(crate) fn is_marker(&self, key: &str) -> bool {
-        key.starts_with(&self.run.ledger.key(""))
+    /// Whether a key is a marker, of this service or another: those are no data, unless they are asked for.
+    pub(crate) fn is_marker(&self, key: &str, prefix: &str) -> bool {
+        let is_asked_for = prefix.starts_with(MARKER_PREFIX);
+        key.starts_with(MARKER_PREFIX) && (!is_asked_for || key.starts_with(&self.run.ledger.key("")))
     }
 
     /// Where an earlier request left off. One operation.

@@ -17,6 +17,8 @@ use marker::{Reading, encode_applied, encode_unfinished};
 /// What stands in a marker's value if, and only if, its migration is applied.
 const APPLIED: &[u8] = b"true";
 const FAILED: &[u8] = b"failed";
+/// What every marker's key begins with.
+pub(crate) const MARKER_PREFIX: &str = "migration_";
 
 /// The markers of one service.
 pub(crate) struct Ledger {
@@ -68,7 +70,7 @@ impl Ledger {
     }
 
     pub(crate) fn key(&self, id: &str) -> String {
-        format!("migration_{}_{id}", self.prefix)
+        format!("{MARKER_PREFIX}{}_{id}", self.prefix)
     }
 
     /// Reads all markers: one operation for every 1,000, and one for every 100 whose metadata does not say that they

@@ -304,7 +304,9 @@ impl<'a> Pages<'a> {
         self.is_at_end = page.cursor.is_none() || page.keys.last().is_some_and(is_beyond);
         let mut keys = page.keys;
         keys.retain(|key| {
-            self.position.is_behind(&key.name) && !is_beyond(key) && !self.job.is_marker(&key.name)
+            self.position.is_behind(&key.name)
+                && !is_beyond(key)
+                && !self.job.is_marker(&key.name, self.range.prefix)
         });
         let cursor = std::mem::replace(&mut self.position.cursor, page.cursor.clone());
         Ok(Some(WalkedPage { keys, cursor, next: page.cursor }))

@@ -56,7 +56,7 @@ impl Mapping {
             )
             .into());
         }
-        if job.is_marker(&new) {
+        if job.is_marker(&new, &self.prefix) {
             return Err(format!("`{old}` would get the key `{new}`, which is that of a marker").into());
         }
         if key.expiration.is_some_and(|at| at > MAX_EXPIRATION_SECONDS) {

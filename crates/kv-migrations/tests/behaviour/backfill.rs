@@ -118,12 +118,15 @@ fn pages_that_are_empty_are_not_the_end() {
 }
 
 #[test]
-fn its_own_markers_are_no_entries() {
+fn markers_are_no_entries_unless_they_are_asked_for() {
     let service = filled(3);
-    service.put("migration_my-service_000", "true", Some(r#"{"runAt":"2026-11-22T10:48:28.706Z"}"#));
-    let (backfill, seen) = seeing("");
-    service.migrate(vec![Migration::backfill("001", "", backfill)]);
+    let metadata = Some(r#"{"runAt":"2026-11-22T10:48:28.706Z"}"#);
+    service.put("migration_my-service_000", "true", metadata);
+    service.put("migration_another_000", "true", metadata);
+    let ((all, seen), (markers, others)) = (seeing(""), seeing("migration_"));
+    service.migrate(vec![Migration::backfill("001", "", all), Migration::backfill("002", "", markers)]);
     assert_eq!(*seen.lock().unwrap(), ids(&["user_00000", "user_00001", "user_00002"]));
+    assert_eq!(*others.lock().unwrap(), ids(&["migration_another_000"]), "never its own");
 }
 
 #[test]
