@@ -9,7 +9,7 @@
 //! | `Access` | `open`, or the names of secrets | `MIGRATIONS_TOKEN` |
 //! | `Store` | `handed-over`: a `KvStore`, in place of the binding's name | by name |
 //! | `Clock-Ahead` | by how many seconds the clock of the run is ahead | 0 |
-//! | `Budget` | how many KV operations a run may make | the runner's default |
+//! | `Budget` | how many KV operations a run may make, within ten minutes | the runner's default |
 //! | `Latency` | how many milliseconds a KV operation takes | no more than it takes |
 //! | `Hang` | `OPERATION NUMBER PREFIX`: which KV operation is never answered | none |
 //!
@@ -26,6 +26,8 @@ mod slow;
 mod stores;
 mod usual;
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::Response;
 use kv_migrations::Budget;
@@ -33,6 +35,8 @@ use kv_migrations_routes::{MigrationRoutes, migration_routes};
 use worker::{Context, Env, HttpRequest, Result, event};
 
 const BINDING: &str = "MY_SERVICE_KV";
+
+const TEN_MINUTES: Duration = Duration::from_mins(10);
 
 #[event(fetch)]
 async fn fetch(request: HttpRequest, env: Env, _context: Context) -> Result<Response<Body>> {
@@ -62,7 +66,9 @@ fn routes(request: &HttpRequest, env: &Env) -> Result<MigrationRoutes> {
     let routes = routes.with_runner(move |runner| {
         let runner = runner.with_clock(ahead::clock(ahead));
         match budget {
-            Some(operations) => runner.with_budget(Budget::default().with_operations(operations)),
+            Some(operations) => {
+                runner.with_budget(Budget::default().with_operations(operations).with_time(TEN_MINUTES))
+            }
             None => runner,
         }
     });

@@ -16,7 +16,10 @@ pub fn migrations(scenario: &str) -> Option<Vec<Migration<Env>>> {
         "seen" => vec![seen(backfill(|_| Ok(())))],
         "seen-counted" => vec![seen(backfill(|_| Ok(())).counted()).with_down_backfill(unseen())],
         "seen-but" => vec![seen(backfill(move |key| if key == about { Err("boom".into()) } else { Ok(()) }))],
-        "seen-panicking" => vec![seen(backfill(move |key| panic_at(key, &about)))],
+        "seen-panicking" => vec![seen(backfill(move |key| {
+            assert_ne!(key, about, "on purpose");
+            Ok(())
+        }))],
         "marked" => about.split_whitespace().map(marked).collect(),
         "indexed" => vec![Migration::fold("001_index", "Indexes mods by customer", index())],
         "rekeyed" => vec![rekeyed(Rekey::prefix("user_", "user:"))],
@@ -51,11 +54,6 @@ async fn count(customer: &Record, more: i64) -> Result {
     let seen = fields.get("seen").and_then(Value::as_i64).unwrap_or(0);
     fields.insert("seen".to_owned(), (seen + more).into());
     Ok(customer.put_json(&fields).await?)
-}
-
-fn panic_at(key: &str, fatal: &str) -> Result {
-    assert!(key != fatal, "on purpose");
-    Ok(())
 }
 
 /// Adds a byte to every value of a prefix, whatever it holds, unless it is there already.
