@@ -3,17 +3,16 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::ControlFlow;
-use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 use serde::{Deserialize, Serialize};
 
-use crate::change::{Change, Outcome};
-use crate::job::{Job, Load};
+use crate::job::Job;
 use crate::kv::{Key, Kv, KvError, KvErrorKind};
 use crate::migration::Result;
 use crate::record::Record;
 use crate::report::FailedEntry;
+use crate::resumable::{Advance, Resumable};
 use crate::values::{Hall, Loaded, load_entries};
 use crate::walk::{Pages, Position, Range, Walked, walk};
 
@@ -202,43 +201,53 @@ impl<C> Backfill<C> {
         self.each.run(kv, &Record::new(kv, key, value), context).await
     }
 
-    async fn advance(&self, job: &Job<'_>, context: &C, state: &mut State) -> Result<Outcome> {
-        let again = Duration::from_secs(1);
+    /// With all entries done, but for those that failed.
+    fn end(&self, state: &mut State) -> Result<Advance> {
+        let failures = std::mem::take(&mut state.failures);
+        if failures.is_empty() || self.applies_despite_failures {
+            return Ok(Advance::Done(failures));
+        }
+        let error = failures_text(&failures);
+        state.phase = Phase::Retry;
+        state.to_retry = failures.into_iter().rev().collect();
+        Err(error.into())
+    }
+}
+
+impl<C> Resumable<C> for Backfill<C> {
+    type State = State;
+
+    fn name(&self) -> String {
+        format!("backfill {}", self.prefix)
+    }
+
+    fn begin(&self, job: &Job<'_>) -> State {
+        let phase = if self.is_counted { Phase::Count } else { Phase::Entries };
+        job.begin_phase(if self.is_counted { "count" } else { "entries" }, None);
+        State { phase, ..State::default() }
+    }
+
+    async fn advance(&self, job: &Job<'_>, context: &C, state: &mut State) -> Result<Advance> {
+        if state.phase == Phase::Retry {
+            job.begin_phase("retry", Some(state.to_retry.len() as u64));
+        }
         loop {
             let walked = match state.phase {
                 Phase::Count => count(job, &self.prefix, &mut state.position).await?,
                 Phase::Entries => self.entries(job, context, state).await?,
                 Phase::Retry => self.retry(job, context, state).await?,
             };
-            match (walked, state.phase) {
-                (Walked::All | Walked::Stopped, Phase::Count) => {
-                    state.phase = Phase::Entries;
-                    state.position = Position::default();
+            match walked {
+                Walked::Paused => return Ok(Advance::Paused),
+                Walked::Stuck => {
+                    let instead = "let it do less for each entry";
+                    return Ok(Advance::Stuck { what: "a single entry needs more than", instead });
+                }
+                Walked::All | Walked::Stopped if state.phase == Phase::Count => {
+                    (state.phase, state.position) = (Phase::Entries, Position::default());
                     job.begin_phase("entries", Some(job.done()));
                 }
-                (Walked::All | Walked::Stopped, _)
-                    if state.failures.is_empty() || self.applies_despite_failures =>
-                {
-                    return Ok(Outcome::Done(std::mem::take(&mut state.failures)));
-                }
-                (Walked::All | Walked::Stopped, _) => {
-                    let error = failures_text(&state.failures);
-                    state.phase = Phase::Retry;
-                    state.to_retry = std::mem::take(&mut state.failures);
-                    state.to_retry.reverse();
-                    return Err(error.into());
-                }
-                (Walked::Paused, _) => {
-                    job.save(state).await?;
-                    return Ok(Outcome::Paused { retry_after: again });
-                }
-                (Walked::Stuck, _) => {
-                    let reason = job.over_budget(
-                        "a single entry needs more than",
-                        "let it do less for each entry, or walk over a longer prefix",
-                    );
-                    return Ok(Outcome::OverBudget { reason });
-                }
+                Walked::All | Walked::Stopped => return self.end(state),
             }
         }
     }
@@ -260,7 +269,7 @@ fn first_failure(failed: &FailedEntry, before: usize) -> String {
 
 /// What a checkpoint keeps.
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct State {
+pub(crate) struct State {
     phase: Phase,
     position: Position,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -276,36 +285,6 @@ enum Phase {
     #[default]
     Entries,
     Retry,
-}
-
-impl<C> Change<C> for Backfill<C> {
-    fn run<'a>(&'a self, job: &'a Job<'a>, context: &'a C) -> LocalBoxFuture<'a, Result<Outcome>> {
-        Box::pin(async move {
-            let mut state = match job.load(format!("backfill {}", self.prefix)).await? {
-                Load::AlreadyApplied => return Ok(Outcome::AlreadyApplied),
-                Load::From(state) => state,
-                Load::Fresh => {
-                    let phase = if self.is_counted { Phase::Count } else { Phase::Entries };
-                    job.begin_phase(if self.is_counted { "count" } else { "entries" }, None);
-                    let state = State { phase, ..State::default() };
-                    job.announce(&state).await?;
-                    state
-                }
-            };
-            if state.phase == Phase::Retry {
-                job.begin_phase("retry", Some(state.to_retry.len() as u64));
-            }
-            let result = self.advance(job, context, &mut state).await;
-            if result.is_err() {
-                job.stash(&state);
-            }
-            result
-        })
-    }
-
-    fn is_resumable(&self) -> bool {
-        true
-    }
 }
 
 /// Counts the keys behind a position.

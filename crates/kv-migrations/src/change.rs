@@ -18,6 +18,10 @@ pub(crate) trait Change<C>: Send + Sync {
     fn is_resumable(&self) -> bool;
 }
 
+/// How long to wait before the next request, where nothing has to be waited for but KV, which takes one write a second
+/// to a marker.
+pub(crate) const NEXT_REQUEST: Duration = Duration::from_secs(1);
+
 /// Any of them.
 pub(crate) type BoxChange<C> = Box<dyn Change<C>>;
 

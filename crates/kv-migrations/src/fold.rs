@@ -3,19 +3,17 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::ControlFlow;
-use std::time::Duration;
 
-use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{self, StreamExt};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::change::{Change, Outcome};
-use crate::job::{Job, Load};
+use crate::job::Job;
 use crate::kv::limits::MAX_CONNECTIONS;
 use crate::kv::{Key, Metadata, PutOptions, StoreExt};
 use crate::migration::Result;
 use crate::record::Record;
+use crate::resumable::{Advance, Resumable};
 use crate::values::{Hall, Loaded, load_entries};
 use crate::walk::{Position, Range, Walked, walk};
 
@@ -126,7 +124,7 @@ impl<C, S> Fold<C, S> {
 
 /// What a checkpoint keeps.
 #[derive(Serialize, Deserialize)]
-struct State<S> {
+pub(crate) struct State<S> {
     folded: S,
     position: Position,
     /// How many of the writes are made, once there are some to make.
@@ -199,8 +197,21 @@ impl<C, S: Serialize + DeserializeOwned> Fold<C, S> {
         }
         Ok(Walked::All)
     }
+}
 
-    async fn advance(&self, job: &Job<'_>, context: &C, state: &mut State<S>) -> Result<Outcome> {
+impl<C, S: Serialize + DeserializeOwned> Resumable<C> for Fold<C, S> {
+    type State = State<S>;
+
+    fn name(&self) -> String {
+        format!("fold {}", self.prefix)
+    }
+
+    fn begin(&self, job: &Job<'_>) -> State<S> {
+        job.begin_phase("entries", None);
+        State { folded: (self.initial)(), position: Position::default(), written: None }
+    }
+
+    async fn advance(&self, job: &Job<'_>, context: &C, state: &mut State<S>) -> Result<Advance> {
         let mut walked = match state.written {
             None => self.gather(job, context, state).await?,
             Some(_) => Walked::All,
@@ -209,44 +220,13 @@ impl<C, S: Serialize + DeserializeOwned> Fold<C, S> {
             state.written.get_or_insert(0);
             walked = self.write(job, context, state).await?;
         }
-        match walked {
-            Walked::All | Walked::Stopped => Ok(Outcome::Done(Vec::new())),
-            Walked::Paused => {
-                job.save(state).await?;
-                Ok(Outcome::Paused { retry_after: Duration::from_secs(1) })
-            }
+        Ok(match walked {
+            Walked::All | Walked::Stopped => Advance::Done(Vec::new()),
+            Walked::Paused => Advance::Paused,
             Walked::Stuck => {
-                let reason = job.over_budget("not one step could be made within", "spend less before it");
-                Ok(Outcome::OverBudget { reason })
+                Advance::Stuck { what: "not one step could be made within", instead: "spend less before it" }
             }
-        }
-    }
-}
-
-impl<C, S: Serialize + DeserializeOwned> Change<C> for Fold<C, S> {
-    fn run<'a>(&'a self, job: &'a Job<'a>, context: &'a C) -> LocalBoxFuture<'a, Result<Outcome>> {
-        Box::pin(async move {
-            let mut state = match job.load(format!("fold {}", self.prefix)).await? {
-                Load::AlreadyApplied => return Ok(Outcome::AlreadyApplied),
-                Load::From(state) => state,
-                Load::Fresh => {
-                    job.begin_phase("entries", None);
-                    let state =
-                        State { folded: (self.initial)(), position: Position::default(), written: None };
-                    job.announce(&state).await?;
-                    state
-                }
-            };
-            let result = self.advance(job, context, &mut state).await;
-            if result.is_err() {
-                job.stash(&state);
-            }
-            result
         })
-    }
-
-    fn is_resumable(&self) -> bool {
-        true
     }
 }
 

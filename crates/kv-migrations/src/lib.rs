@@ -24,6 +24,7 @@ mod record;
 mod registered;
 mod rekey;
 mod report;
+mod resumable;
 mod run;
 mod runner;
 mod values;

@@ -11,6 +11,7 @@ use crate::change::{BoxChange, Change};
 use crate::fold::Fold;
 use crate::kv::Kv;
 use crate::rekey::Rekey;
+use crate::resumable::Long;
 
 /// Any error that a migration fails with: `?` turns every [`std::error::Error`] into it, and so does
 /// `.into()` for a `&str` or a `String`.
@@ -79,7 +80,7 @@ impl<C> Migration<C> {
     where
         C: 'static,
     {
-        Self { id: id.into(), description: description.into(), up: Box::new(up), down: None }
+        Self { id: id.into(), description: description.into(), up: Box::new(Long(up)), down: None }
     }
 
     /// A migration that gathers something from every entry of a prefix, and writes it: see [`Fold`].
@@ -91,7 +92,7 @@ impl<C> Migration<C> {
     where
         C: 'static,
     {
-        Self { id: id.into(), description: description.into(), up: Box::new(up), down: None }
+        Self { id: id.into(), description: description.into(), up: Box::new(Long(up)), down: None }
     }
 
     /// A migration that moves entries to new keys: see [`Rekey`]. It can be rolled back if the re-key has an inverse.
@@ -112,7 +113,7 @@ impl<C> Migration<C> {
     where
         C: 'static,
     {
-        self.down = Some(Box::new(down));
+        self.down = Some(Box::new(Long(down)));
         self
     }
 

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use crate::change::BoxChange;
 use crate::kv::Key;
+use crate::resumable::Long;
 use mapping::Mapping;
 use moving::Moving;
 
@@ -150,7 +151,7 @@ impl Rekey {
     pub(crate) fn into_changes<C>(self) -> (BoxChange<C>, Option<BoxChange<C>>) {
         let Self { mapping, inverse, collisions, delay } = self;
         let moving = |there: &Mapping, back: Option<&Mapping>| -> BoxChange<C> {
-            Box::new(Moving { there: there.clone(), back: back.cloned(), collisions, delay })
+            Box::new(Long(Moving { there: there.clone(), back: back.cloned(), collisions, delay }))
         };
         let down = inverse.as_ref().map(|inverse| moving(inverse, Some(&mapping)));
         (moving(&mapping, inverse.as_ref()), down)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::budget::{Budget, Spending};
-use crate::change::{Change, Outcome};
+use crate::change::{Change, NEXT_REQUEST, Outcome};
 use crate::clock::iso8601;
 use crate::error::{Stage, reason};
 use crate::event::{Event, Observer};
@@ -94,9 +94,7 @@ impl<'a> Run<'a> {
             Ok(Outcome::Paused { retry_after }) => {
                 Applied::Partly { progress: Some(job.progress()), retry_after }
             }
-            Ok(Outcome::OverBudget { .. }) => {
-                Applied::Partly { progress: None, retry_after: Duration::from_secs(1) }
-            }
+            Ok(Outcome::OverBudget { .. }) => Applied::Partly { progress: None, retry_after: NEXT_REQUEST },
             Err(error) => {
                 self.remember_failure(migration.up().is_resumable(), job, &*error).await;
                 self.tell(Event::Failed { id, error: &reason(&*error) });

@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 
 use crate::budget::Budget;
+use crate::change::NEXT_REQUEST;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Failure, Stage, reason};
 use crate::event::{Event, Observer};
@@ -21,9 +21,6 @@ use crate::progress::Direction;
 use crate::registered::{Registered, RegistrationError};
 use crate::report::{RollbackReport, RunReport, Status};
 use crate::run::{Applied, Run, Undone};
-
-/// Before the next run, where nothing has to be waited for but KV, which takes one write a second to a marker.
-const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// Runs the migrations of one service.
 ///
@@ -163,7 +160,7 @@ impl<C> Runner<C> {
                 continue;
             }
             if !report.remaining.is_empty() || !report.ran.is_empty() && run.is_half_spent() {
-                report.retry_after.get_or_insert(AT_ONCE);
+                report.retry_after.get_or_insert(NEXT_REQUEST);
                 report.remaining.push(step.id);
                 continue;
             }

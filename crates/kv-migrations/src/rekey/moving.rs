@@ -3,17 +3,15 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use futures_util::future::LocalBoxFuture;
-
 use super::Collisions;
 use super::collision::{Collision, MOST_KEPT};
 use super::mapping::{Mapping, Target};
 use super::state::{Phase, State};
-use crate::change::{Change, Outcome};
-use crate::job::{Job, Load};
+use crate::job::Job;
 use crate::kv::{Entry, Expiration, Key, Kv, KvError, PutOptions, StoreExt};
 use crate::migration::Result;
 use crate::report::FailedEntry;
+use crate::resumable::{Advance, Resumable};
 use crate::walk::{Position, Walked};
 
 /// How many entries are copied before they are swept: each has its fingerprint in the checkpoint meanwhile.
@@ -32,8 +30,34 @@ pub(super) struct Moving {
     pub(super) delay: Duration,
 }
 
+impl<C> Resumable<C> for Moving {
+    type State = RefCell<State>;
+
+    fn name(&self) -> String {
+        format!("re-key {}", self.there.prefix())
+    }
+
+    fn begin(&self, job: &Job<'_>) -> RefCell<State> {
+        job.begin_phase("survey", None);
+        RefCell::default()
+    }
+
+    async fn advance(&self, job: &Job<'_>, _: &C, state: &mut RefCell<State>) -> Result<Advance> {
+        let result = self.go_on(job, state).await;
+        if let Err(error) = &result {
+            let is_written = !matches!(state.get_mut().phase, Phase::Survey | Phase::Confirm);
+            // Before anything is written it can begin anew, with another mapping perhaps.
+            if !is_written && !error.is::<KvError>() {
+                state.take();
+                job.begin_phase("survey", None);
+            }
+        }
+        result
+    }
+}
+
 impl Moving {
-    async fn advance(&self, job: &Job<'_>, state: &RefCell<State>) -> Result<Outcome> {
+    async fn go_on(&self, job: &Job<'_>, state: &RefCell<State>) -> Result<Advance> {
         loop {
             let recorded = state.borrow().wait_until;
             let left = self.time_to_wait(job, &mut state.borrow_mut());
@@ -41,7 +65,7 @@ impl Moving {
                 if state.borrow().wait_until != recorded {
                     job.save(state).await?;
                 }
-                return Ok(Outcome::Paused { retry_after: left });
+                return Ok(Advance::Waits(left));
             }
             let phase = state.borrow().phase;
             let walked = match phase {
@@ -51,28 +75,23 @@ impl Moving {
                 Phase::Sweep => self.sweep(job, state).await?,
                 Phase::Check => self.check(job, state).await?,
             };
-            match walked {
-                Walked::All | Walked::Stopped => {
-                    let is_all = matches!(walked, Walked::All);
-                    let next = self.next_phase(job, &mut state.borrow_mut(), is_all)?;
-                    let Some(next) = next else { return Ok(done(&mut state.borrow_mut())) };
-                    begin(next, job, &mut state.borrow_mut());
-                    // Before anything is written, and before it waits.
-                    let is_surveyed = matches!(phase, Phase::Survey | Phase::Confirm);
-                    let waits = self.time_to_wait(job, &mut state.borrow_mut()).is_some();
-                    if is_surveyed || waits {
-                        job.save(state).await?;
-                    }
-                }
-                Walked::Paused => {
-                    job.save(state).await?;
-                    return Ok(Outcome::Paused { retry_after: Duration::from_secs(1) });
-                }
+            let is_all = match walked {
+                Walked::All => true,
+                Walked::Stopped => false,
+                Walked::Paused => return Ok(Advance::Paused),
                 Walked::Stuck => {
-                    let reason =
-                        job.over_budget("a single entry could not be moved within", "spend less before it");
-                    return Ok(Outcome::OverBudget { reason });
+                    let what = "a single entry could not be moved within";
+                    return Ok(Advance::Stuck { what, instead: "spend less before it" });
                 }
+            };
+            let next = self.next_phase(job, &mut state.borrow_mut(), is_all)?;
+            let Some(next) = next else { return Ok(done(&mut state.borrow_mut())) };
+            begin(next, job, &mut state.borrow_mut());
+            // Before anything is written, and before it waits.
+            let is_surveyed = matches!(phase, Phase::Survey | Phase::Confirm);
+            let waits = self.time_to_wait(job, &mut state.borrow_mut()).is_some();
+            if is_surveyed || waits {
+                job.save(state).await?;
             }
         }
     }
@@ -221,39 +240,7 @@ fn begin(phase: Phase, job: &Job<'_>, state: &mut State) {
     }
 }
 
-fn done(state: &mut State) -> Outcome {
+fn done(state: &mut State) -> Advance {
     let left = std::mem::take(&mut state.left).into_iter();
-    Outcome::Done(left.map(|(key, why)| FailedEntry { key, reason: format!("was left: it {why}") }).collect())
-}
-
-impl<C> Change<C> for Moving {
-    fn run<'a>(&'a self, job: &'a Job<'a>, _: &'a C) -> LocalBoxFuture<'a, Result<Outcome>> {
-        Box::pin(async move {
-            let state = match job.load(format!("re-key {}", self.there.prefix())).await? {
-                Load::AlreadyApplied => return Ok(Outcome::AlreadyApplied),
-                Load::From(state) => RefCell::new(state),
-                Load::Fresh => {
-                    job.begin_phase("survey", None);
-                    let state = RefCell::new(State::default());
-                    job.announce(&state).await?;
-                    state
-                }
-            };
-            let result = self.advance(job, &state).await;
-            if let Err(error) = &result {
-                let phase = state.borrow().phase;
-                // Before anything is written it can begin anew, with another mapping perhaps.
-                if matches!(phase, Phase::Survey | Phase::Confirm) && !error.is::<KvError>() {
-                    state.take();
-                    job.begin_phase("survey", None);
-                }
-                job.stash(&state);
-            }
-            result
-        })
-    }
-
-    fn is_resumable(&self) -> bool {
-        true
-    }
+    Advance::Done(left.map(|(key, why)| FailedEntry { key, reason: format!("was left: it {why}") }).collect())
 }

@@ -30,7 +30,7 @@ impl Phase {
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct State {
+pub(crate) struct State {
     pub(super) phase: Phase,
     /// Until when to wait before the phase, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
