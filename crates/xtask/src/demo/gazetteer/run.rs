@@ -21,8 +21,8 @@ use crate::workspace::Workspace;
 pub(super) struct Run {
     /// By migration: those that were cut off count too.
     pub(super) requests: BTreeMap<String, u64>,
-    /// In which migrations and phases the server was killed.
-    pub(super) kills: Vec<String>,
+    /// In which migrations, and in which of their phases, the server was killed.
+    pub(super) kills: Vec<(String, String)>,
     /// All KV operations of all requests that were answered.
     pub(super) operations: u64,
     /// The state of the migrations in the end.
@@ -100,7 +100,7 @@ impl Driver<'_> {
                     return Ok(Some(answer));
                 }
                 self.bars.tell(&format!("{id}: killed the server in the middle of `{phase}`"));
-                run.kills.push(format!("{id} ({phase})"));
+                run.kills.push((id.clone(), phase.clone()));
                 self.kills.done(id, phase);
                 return Ok(None);
             }
