@@ -7,6 +7,7 @@ use worker::send::SendFuture;
 
 use crate::body::{Body, Queue};
 use crate::problem::Problem;
+use crate::query::Query;
 use crate::response::{lines, to_json, whole_seconds};
 
 /// The last line. A stream that ends without it was cut off, and says nothing of how the run went.
@@ -21,27 +22,28 @@ struct LastLine {
 }
 
 /// The answer, which runs the migrations while it is read.
-pub(crate) fn events<C: 'static>(runner: Runner<C>, context: C) -> Response<Body> {
+pub(crate) fn events<C: 'static>(runner: Runner<C>, context: C, query: Query) -> Response<Body> {
     let queue = Queue::default();
     let writer = {
         let queue = queue.clone();
         async move {
             let result = runner.run_pending_observed(&context, |event| queue.push(to_json(&event))).await;
-            queue.push(last_line(result));
+            queue.push(last_line(result, query));
         }
     };
     lines(Body::lines(queue, SendFuture::new(writer)))
 }
 
 /// The verdict, and beside it the body that a plain answer would have had.
-fn last_line(result: Result<RunReport, Error>) -> Vec<u8> {
+fn last_line(result: Result<RunReport, Error>, query: Query) -> Vec<u8> {
     let (verdict, name, body) = match result {
         Ok(report) if report.is_finished() => {
             (LastLine { verdict: "finished", status: 200, retry_after: None }, "report", to_json(&report))
         }
         Ok(report) => {
+            let status = if query.require_up_to_date { 503 } else { 202 };
             let retry_after = Some(whole_seconds(report.retry_after.unwrap_or_default()));
-            (LastLine { verdict: "unfinished", status: 202, retry_after }, "report", to_json(&report))
+            (LastLine { verdict: "unfinished", status, retry_after }, "report", to_json(&report))
         }
         Err(error) => {
             let problem: Box<Problem> = error.into();

@@ -176,7 +176,7 @@ impl<C: 'static> MigrationRoutes<C> {
                 let conflict = query.require_up_to_date && !up_to_date;
                 Ok(json(if conflict { StatusCode::CONFLICT } else { StatusCode::OK }, &status))
             }
-            Route::Migrate if head.accepts_events => Ok(events(runner, self.make_context()?)),
+            Route::Migrate if head.accepts_events => Ok(events(runner, self.make_context()?, query)),
             Route::Migrate => {
                 let report = runner.run_pending(&self.make_context()?).await?;
                 if report.is_finished() {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::change::{Change, Outcome};
 use crate::job::{Job, Load};
-use crate::kv::{Key, Kv};
+use crate::kv::{Key, Kv, KvError, KvErrorKind};
 use crate::migration::Result;
 use crate::record::Record;
 use crate::report::FailedEntry;
@@ -98,7 +98,8 @@ impl<C> Backfill<C> {
         self
     }
 
-    /// The same, passing over as many entries as this, 1,000 at most, that fail.
+    /// The same, passing over as many entries as this, 1,000 at most, that fail. One that fails since KV refused an
+    /// operation for a moment (429, 5xx) is not passed over: the next run goes on with it.
     ///
     /// When all others are done, the migration fails with the list of those; the next run tries them again, and
     /// only them.
@@ -136,7 +137,12 @@ impl<C> Backfill<C> {
                 // Perhaps it was refused an operation, whatever it made of that: it is not done.
                 return Err("the budget is used up".into());
             }
-            Ok(result.err().map(|error| FailedEntry::new(name, &*error)))
+            match result {
+                // That is no failure of the entry.
+                Err(error) if is_of_kv(&*error) => Err(format!("at the entry `{name}`: {error}").into()),
+                Err(error) => Ok(Some(FailedEntry::new(name, &*error))),
+                Ok(()) => Ok(None),
+            }
         };
         let position = state.position.clone();
         walk(job, Range::all(&self.prefix), position, load, work, async |result, position| {
@@ -238,6 +244,12 @@ impl<C> Backfill<C> {
     }
 }
 
+/// Whether KV failed for a moment, or the run was given up.
+fn is_of_kv(error: &(dyn std::error::Error + 'static)) -> bool {
+    let error = error.downcast_ref::<KvError>();
+    error.is_some_and(|error| error.is_retryable() || *error.kind() == KvErrorKind::Superseded)
+}
+
 fn first_failure(failed: &FailedEntry, before: usize) -> String {
     let FailedEntry { key, reason } = failed;
     match before {
@@ -269,7 +281,7 @@ enum Phase {
 impl<C> Change<C> for Backfill<C> {
     fn run<'a>(&'a self, job: &'a Job<'a>, context: &'a C) -> LocalBoxFuture<'a, Result<Outcome>> {
         Box::pin(async move {
-            let mut state = match job.load().await? {
+            let mut state = match job.load(format!("backfill {}", self.prefix)).await? {
                 Load::AlreadyApplied => return Ok(Outcome::AlreadyApplied),
                 Load::From(state) => state,
                 Load::Fresh => {
@@ -308,8 +320,11 @@ pub(crate) async fn count(job: &Job<'_>, prefix: &str, position: &mut Position) 
         match pages.next().await {
             Ok(None) => return Ok(Walked::All),
             Ok(Some(page)) => {
-                job.add_done(page.keys.len() as u64);
-                *position = page.end(position);
+                let end = page.end(position);
+                if end != *position {
+                    job.add_done(page.keys.len() as u64);
+                }
+                *position = end;
             }
             Err(_) if job.is_overdrawn() => return Ok(Walked::over_budget(job)),
             Err(error) => return Err(error.into()),

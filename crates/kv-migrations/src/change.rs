@@ -38,6 +38,7 @@ pub(crate) enum Outcome {
 impl<C, F: AsyncFn(&Kv, &C) -> Result + Send + Sync> Change<C> for F {
     fn run<'a>(&'a self, job: &'a Job<'a>, context: &'a C) -> LocalBoxFuture<'a, Result<Outcome>> {
         Box::pin(async move {
+            job.announce_turn().await?;
             let result = self(job.kv(), context).await;
             // Whatever it made of that: what was to be written was not.
             if job.is_overdrawn() {

@@ -22,8 +22,9 @@ use crate::walk::{Position, Range, Walked, walk};
 /// A state of your own that takes in each entry whose key begins with a prefix, one after the other in the order of
 /// their keys, and what is written in the end: an index, a sum.
 ///
-/// The state is kept in the checkpoints, as JSON, of at most 25 MiB. Together with the place that it was gathered up
-/// to it is one value in KV: no crash, and no stale read, makes an entry count twice or not at all.
+/// The state is kept in the checkpoints, as JSON of at most 25 MiB, and must come back from JSON as it was. Together
+/// with the place that it was gathered up to it is one value in KV: no crash makes an entry count twice, or not at all,
+/// even if an old checkpoint is read. What KV does not list yet does not count.
 ///
 /// # Example
 /// ```
@@ -225,12 +226,15 @@ impl<C, S: Serialize + DeserializeOwned> Fold<C, S> {
 impl<C, S: Serialize + DeserializeOwned> Change<C> for Fold<C, S> {
     fn run<'a>(&'a self, job: &'a Job<'a>, context: &'a C) -> LocalBoxFuture<'a, Result<Outcome>> {
         Box::pin(async move {
-            let mut state = match job.load().await? {
+            let mut state = match job.load(format!("fold {}", self.prefix)).await? {
                 Load::AlreadyApplied => return Ok(Outcome::AlreadyApplied),
                 Load::From(state) => state,
                 Load::Fresh => {
                     job.begin_phase("entries", None);
-                    State { folded: (self.initial)(), position: Position::default(), written: None }
+                    let state =
+                        State { folded: (self.initial)(), position: Position::default(), written: None };
+                    job.announce(&state).await?;
+                    state
                 }
             };
             let result = self.advance(job, context, &mut state).await;

@@ -29,6 +29,10 @@ pub(crate) struct Job<'a> {
     run: &'a Run<'a>,
     id: &'a str,
     direction: Direction,
+    /// Which way it was going when its marker was written, as far as that is known.
+    marker: Cell<Option<Direction>>,
+    /// Of what change the checkpoints are: its kind, and the prefix that it goes over. Empty for one that has none.
+    of: RefCell<String>,
     start: DateTime<Utc>,
     operations_before: u64,
     /// As it was when the request began, and as it is: what the job counts itself is in the first only.
@@ -48,6 +52,7 @@ pub(crate) struct Job<'a> {
 /// What a checkpoint's value holds. The marker's metadata has the [`Progress`].
 #[derive(Serialize, Deserialize)]
 struct Saved<T> {
+    of: String,
     checkpoint: T,
 }
 
@@ -62,13 +67,21 @@ pub(crate) enum Load<T> {
 }
 
 impl<'a> Job<'a> {
-    pub(crate) fn new(run: &'a Run<'a>, id: &'a str, direction: Direction) -> Self {
+    /// `marker` is the way in which the marker says that it is going, if it is.
+    pub(crate) fn new(
+        run: &'a Run<'a>,
+        id: &'a str,
+        direction: Direction,
+        marker: Option<Direction>,
+    ) -> Self {
         let start = run.now();
         let progress = Progress { direction, started_at: iso8601(start), ..Progress::default() };
         Self {
             run,
             id,
             direction,
+            marker: Cell::new(marker),
+            of: RefCell::default(),
             start,
             operations_before: run.operations(),
             before: RefCell::new(progress.clone()),
@@ -101,8 +114,9 @@ impl<'a> Job<'a> {
         key.starts_with(MARKER_PREFIX) && (!is_asked_for || key.starts_with(&self.run.ledger.key("")))
     }
 
-    /// Where an earlier request left off. One operation.
-    pub(crate) async fn load<T: DeserializeOwned>(&self) -> Result<Load<T>> {
+    /// Where an earlier request left off, if that is `of` the same change. One operation.
+    pub(crate) async fn load<T: DeserializeOwned>(&self, of: String) -> Result<Load<T>> {
+        self.of.replace(of);
         let found = self.run.ledger.look(self.id).await.map_err(|error| match error {
             Error::Ledger(error) => BoxError::from(error),
             error => error.into(),
@@ -113,14 +127,18 @@ impl<'a> Job<'a> {
             Found::Applied | Found::Nothing => return Ok(Load::Fresh),
         };
         self.written.set(DateTime::parse_from_rfc3339(&progress.checkpoint_at).ok().map(Into::into));
-        if progress.direction != self.direction {
+        self.marker.set(Some(progress.direction));
+        if progress.direction != self.direction || value == encode("", &())? {
             return Ok(Load::Fresh);
         }
-        let saved: Saved<T> = serde_json::from_slice(&value).map_err(|_| {
+        let saved =
+            serde_json::from_slice::<Saved<T>>(&value).ok().filter(|saved| saved.of == *self.of.borrow());
+        let saved = saved.ok_or_else(|| {
             let key = self.run.ledger.key(self.id);
             format!(
-                "its checkpoint cannot be read: it was written by another form of this migration. Give it the form \
-                 that it had; or delete the key `{key}`, and it begins anew"
+                "its checkpoint cannot be read: it was written by another form of this migration, or for another \
+                 prefix, or its state does not come back from JSON as it was. Give it the form that it had; or delete \
+                 the key `{key}`, and it begins anew"
             )
         })?;
         self.bytes.set(value.len());
@@ -209,9 +227,12 @@ impl<'a> Job<'a> {
     pub(crate) fn over_budget(&self, what: &str, instead: &str) -> String {
         let budget = self.run.spending.budget();
         let (operations, seconds) = (budget.operations(), budget.seconds());
+        let refused = self.run.refusals().map_or_else(String::new, |(number, last)| {
+            format!(". KV refused {number} operations, which were tried again after pauses; the last: {last}")
+        });
         format!(
             "{what} the {operations} KV operations and {seconds} seconds that one request may take: {instead}, or give \
-             the runner a larger budget, if the Worker may make more operations"
+             the runner a larger budget, if the Worker may make more operations{refused}"
         )
     }
 
@@ -219,13 +240,15 @@ impl<'a> Job<'a> {
     pub(crate) fn is_checkpoint_due(&self) -> bool {
         const BYTES_A_SECOND: usize = 256 * 1024;
         let seconds = u64::try_from(self.bytes.get() / BYTES_A_SECOND).unwrap_or(0);
-        let since = self.written.get().map_or(self.start, |written| written.max(self.start));
-        is_past(since, BETWEEN_CHECKPOINTS + Duration::from_secs(seconds), self.now())
+        let now = self.now();
+        // One of another clock can lie in the future.
+        let written = self.written.get().filter(|written| (self.start..=now).contains(written));
+        is_past(written.unwrap_or(self.start), BETWEEN_CHECKPOINTS + Duration::from_secs(seconds), now)
     }
 
     /// Records how far it has got, durably.
     pub(crate) async fn save(&self, checkpoint: &impl Serialize) -> Result {
-        let value = encode(checkpoint)?;
+        let value = encode(&self.of.borrow(), checkpoint)?;
         self.bytes.set(value.len());
         self.wait_for_marker().await;
         let progress = self.checkpoint_progress();
@@ -235,14 +258,29 @@ impl<'a> Job<'a> {
         Ok(())
     }
 
-    /// Records that a rollback begins, before anything is undone: from then on the migration is not applied.
+    /// Records that a rollback begins, before anything is undone: from then on the migration is not applied. And that
+    /// it goes the other way than before: no later run may carry on from what that one left.
     pub(crate) async fn announce(&self, checkpoint: &impl Serialize) -> Result {
-        if self.direction == Direction::Down { self.save(checkpoint).await } else { Ok(()) }
+        if self.direction == Direction::Down || self.turns_around() {
+            self.save(checkpoint).await
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The same for a change without checkpoints, which begins a rollback with nothing recorded.
+    pub(crate) async fn announce_turn(&self) -> Result {
+        if self.turns_around() { self.save(&()).await } else { Ok(()) }
+    }
+
+    fn turns_around(&self) -> bool {
+        self.marker.get().is_some_and(|marker| marker != self.direction)
     }
 
     /// Keeps how far it has got, to be recorded with the failure that it is about to return.
     pub(crate) fn stash(&self, checkpoint: &impl Serialize) {
-        if let Ok(value) = encode(checkpoint) {
+        let value = encode(&self.of.borrow(), checkpoint);
+        if let Ok(value) = value {
             self.last.replace(Some((value, self.checkpoint_progress())));
         }
     }
@@ -270,8 +308,8 @@ fn is_past(since: DateTime<Utc>, duration: Duration, now: DateTime<Utc>) -> bool
     Duration::from_millis(milliseconds_between(since, now)) >= duration
 }
 
-fn encode(checkpoint: &impl Serialize) -> Result<Vec<u8>> {
-    let value = serde_json::to_vec(&Saved { checkpoint })
+fn encode(of: &str, checkpoint: &impl Serialize) -> Result<Vec<u8>> {
+    let value = serde_json::to_vec(&Saved { of: of.to_owned(), checkpoint })
         .map_err(|_| "its state cannot be written as JSON: its maps need keys that are text")?;
     let bytes = value.len();
     if bytes > MAX_VALUE_BYTES {

@@ -38,6 +38,7 @@ pub use listing::Keys;
 pub use memory::MemoryStore;
 pub use metadata::Metadata;
 pub use put::Put;
+pub(crate) use retried::Refusals;
 use retried::Retried;
 pub use store::{Answer, Request, Store, StoreExt};
 pub(crate) use terms::Terms;

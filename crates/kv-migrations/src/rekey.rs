@@ -81,7 +81,8 @@ impl Rekey {
     ///
     /// The mapping gets the key with its metadata and its expiration, but not its value: to make a value's field a
     /// part of the key, put it into the metadata first, with a [`Backfill`](crate::Backfill). It must always give the
-    /// same for the same key. To see that no two keys get the same one, it remembers them all: 250,000 at most. With
+    /// same for the same key; so what it reads of the metadata must not change until the migration is applied, or a
+    /// copy stays behind under the key that it gave before. To see that no two keys get the same one, it remembers them all: 250,000 at most. With
     /// [`with_inverse`](Self::with_inverse) there is no such limit.
     pub fn new(
         prefix: impl Into<Cow<'static, str>>,
@@ -96,7 +97,8 @@ impl Rekey {
     }
 
     /// Moves every entry whose key begins with `from` to the key that begins with `to` in its place, and back when it
-    /// is rolled back.
+    /// is rolled back: then every entry whose key begins with `to`. If one begins like the other (`user_` and `user_v2_`),
+    /// a key that begins with the longer one is never taken for one of the shorter.
     pub fn prefix(from: impl Into<Cow<'static, str>>, to: impl Into<Cow<'static, str>>) -> Self {
         let (from, to) = (from.into(), to.into());
         let (there, back) = (replace(from.clone(), to.clone()), replace(to.clone(), from.clone()));
@@ -155,8 +157,13 @@ impl Rekey {
     }
 }
 
+/// A key that has the one prefix already is none that begins with the other, if that is shorter.
 fn replace(from: Cow<'static, str>, to: Cow<'static, str>) -> impl Fn(&Key) -> Option<String> {
-    move |key| key.name.strip_prefix(&*from).map(|rest| format!("{to}{rest}"))
+    move |key| {
+        let is_moved = to.starts_with(&*from) && key.name.starts_with(&*to);
+        let rest = key.name.strip_prefix(&*from).filter(|_| !is_moved)?;
+        Some(format!("{to}{rest}"))
+    }
 }
 
 impl fmt::Debug for Rekey {

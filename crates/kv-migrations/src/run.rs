@@ -11,7 +11,7 @@ use crate::clock::iso8601;
 use crate::error::{Stage, reason};
 use crate::event::{Event, Observer};
 use crate::job::Job;
-use crate::kv::{Kv, Store, Terms};
+use crate::kv::{Kv, KvError, Store, Terms};
 use crate::ledger::{self, FailedAt, Ledger};
 use crate::lock::Claim;
 use crate::log::Log;
@@ -60,7 +60,8 @@ impl<'a> Run<'a> {
         (log, observer): (&'a dyn Log, &'a Observer<'a>),
     ) -> Self {
         let spending = Spending::new(budget, terms.counter.clone(), terms.clock.clone());
-        let ledger = Ledger::new(Kv::on_terms(store.clone(), terms.clone()), prefix);
+        // A checkpoint is written while entries that hold the connections wait for that.
+        let ledger = Ledger::new(Kv::on_terms(store.clone(), terms.beside()), prefix);
         let kv = Kv::on_terms(store, terms.within(&spending));
         Self { kv, ledger, spending, terms, claim, log, observer }
     }
@@ -212,6 +213,11 @@ impl<'a> Run<'a> {
 
     pub(crate) async fn sleep(&self, duration: Duration) {
         self.terms.clock.sleep(duration).await;
+    }
+
+    /// How often KV refused an operation that was tried again, and the last time.
+    pub(crate) fn refusals(&self) -> Option<(u64, KvError)> {
+        self.terms.refusals.last()
     }
 
     /// All KV operations so far.

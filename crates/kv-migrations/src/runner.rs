@@ -12,7 +12,7 @@ use crate::error::{Error, Failure, Stage, reason};
 use crate::event::{Event, Observer};
 use crate::job::Job;
 use crate::kv::{Kv, Store, Terms};
-use crate::ledger::{Found, Ledger};
+use crate::ledger::{Found, Ledger, Marker};
 use crate::lock::RunLock;
 use crate::log::{ConsoleLog, Log};
 use crate::migration::{BoxError, Migration};
@@ -167,7 +167,9 @@ impl<C> Runner<C> {
                 report.remaining.push(step.id);
                 continue;
             }
-            let job = Job::new(&run, migration.id(), Direction::Up);
+            let marker = ledger.get(migration.id()).and_then(Marker::progress);
+            let job =
+                Job::new(&run, migration.id(), Direction::Up, marker.map(|progress| progress.direction));
             match run.apply(migration, &job, context, report.ran.is_empty()).await {
                 Ok(Applied::Now(detail)) => {
                     report.details.push(detail);
@@ -206,16 +208,19 @@ impl<C> Runner<C> {
             return Err(Error::UnknownMigration { id: id.to_owned() });
         };
         let run = self.claimed(&|_| {})?;
-        if let Found::Nothing = run.ledger.look(id).await? {
-            return Err(Error::NotRun { id: id.to_owned() });
-        }
+        let marker = match run.ledger.look(id).await? {
+            Found::Nothing => return Err(Error::NotRun { id: id.to_owned() }),
+            Found::Applied => None,
+            Found::Checkpoint(_, progress) => Some(progress.direction),
+        };
         let Some(down) = migration.down() else { return Err(Error::Irreversible { id: id.to_owned() }) };
 
-        let job = Job::new(&run, id, Direction::Down);
+        let job = Job::new(&run, id, Direction::Down, marker);
         let outcome = match run.undo(down, &job, context).await {
             Ok(outcome) => outcome,
             Err((stage, error)) => {
-                let progress = down.is_resumable().then(|| job.progress());
+                let is_still_applied = marker.is_none() && !down.is_resumable();
+                let progress = (!is_still_applied).then(|| job.progress());
                 let report = RunReport { progress, ..RunReport::default() };
                 return Err(failed(&run, id, stage, error, report));
             }

@@ -27,8 +27,9 @@ pub(crate) struct Position {
     /// The last key that is done.
     #[serde(skip_serializing_if = "Option::is_none")]
     after: Option<String>,
-    /// KV's cursor of a page that begins no later than behind that key. It only spares listing all before it: what is
-    /// done is decided by the key.
+    /// KV's cursor of the page that was gone through last. It only spares listing all before it: what is done is decided
+    /// by the key. Not of the page behind it: that one may be empty, and then nobody could tell whether it was the last,
+    /// or the cursor is not known any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<String>,
 }
@@ -80,9 +81,14 @@ impl Walked {
 /// One thing to do, in the order of the keys.
 enum Step<T> {
     /// `cursor` is that of its page.
-    Entry { key: Key, loaded: T, cursor: Option<Rc<str>> },
-    /// The next page begins at this cursor; there is none if there is none.
-    EndOfPage { cursor: Option<String> },
+    Entry {
+        key: Key,
+        loaded: T,
+        cursor: Option<Rc<str>>,
+    },
+    EndOfPage {
+        cursor: Option<Rc<str>>,
+    },
 }
 
 /// Loads the entries of `range` behind `position`, works on each, and calls `done` for each that is, in order, with
@@ -111,7 +117,7 @@ async fn go<T, R>(
     mut done: impl AsyncFnMut(Option<R>, Position) -> Result<ControlFlow<()>>,
     pace: &mut Pace<'_>,
 ) -> Result<Walked> {
-    let mut last = position.after.clone();
+    let mut last = position.clone();
     let mut reading = pin!(read(Pages::new(pace.job, range, position), &load));
     let mut ahead = VecDeque::new();
     let mut working = FuturesOrdered::new();
@@ -145,9 +151,11 @@ async fn go<T, R>(
             Either::Right(Some(finished)) => {
                 let (name, result, cursor) = finished?;
                 pace.finished += 1;
-                pace.job.note_step();
-                last = name.or(last);
-                let position = Position { after: last.clone(), cursor };
+                let position = Position { after: name.or_else(|| last.after.clone()), cursor };
+                if position != last {
+                    pace.job.note_step();
+                }
+                last = position.clone();
                 if done(result, position).await?.is_break() {
                     return Ok(Walked::Stopped);
                 }
@@ -172,11 +180,12 @@ where
                 Err(error) => return Some((Err(error.into()), (None, chunks))),
             }
         }
-        let Chunk { keys, cursor, end } = chunks.pop_front()?;
+        let Chunk { keys, cursor, is_end } = chunks.pop_front()?;
         let loaded = if keys.is_empty() { Ok(Vec::new()) } else { load(keys).await };
         let steps = loaded.map(|loaded| {
             let entry = |(key, loaded)| Step::Entry { key, loaded, cursor: cursor.clone() };
-            loaded.into_iter().map(entry).chain(end.map(|cursor| Step::EndOfPage { cursor })).collect()
+            let end = is_end.then(|| Step::EndOfPage { cursor: cursor.clone() });
+            loaded.into_iter().map(entry).chain(end).collect()
         });
         Some((steps, (pages, chunks)))
     })
@@ -187,12 +196,9 @@ struct Chunk {
     keys: Vec<Key>,
     /// The cursor of their page.
     cursor: Option<Rc<str>>,
-    /// Behind the last chunk of a page: its end.
-    end: Option<PageEnd>,
+    /// Whether it is the last of its page.
+    is_end: bool,
 }
-
-/// The cursor of the next page, if there is one.
-type PageEnd = Option<String>;
 
 fn split(page: WalkedPage) -> VecDeque<Chunk> {
     let cursor: Option<Rc<str>> = page.cursor.map(Rc::from);
@@ -201,15 +207,11 @@ fn split(page: WalkedPage) -> VecDeque<Chunk> {
     loop {
         let keys: Vec<Key> = keys.by_ref().take(MAX_BULK_KEYS).collect();
         let is_full = keys.len() == MAX_BULK_KEYS;
-        chunks.push_back(Chunk { keys, cursor: cursor.clone(), end: None });
+        chunks.push_back(Chunk { keys, cursor: cursor.clone(), is_end: !is_full });
         if !is_full {
-            break;
+            return chunks;
         }
     }
-    if let Some(last) = chunks.back_mut() {
-        last.end = Some(page.next);
-    }
-    chunks
 }
 
 /// What a step that is worked on gives: the key and the result of an entry, and where to go on.
@@ -221,7 +223,7 @@ async fn finish<T, R>(step: Step<T>, work: &impl AsyncFn(Key, T) -> Result<R>) -
             let name = key.name.clone();
             (Some(name), Some(work(key, loaded).await?), cursor.as_deref().map(str::to_owned))
         }
-        Step::EndOfPage { cursor } => (None, None, cursor),
+        Step::EndOfPage { cursor } => (None, None, cursor.as_deref().map(str::to_owned)),
     })
 }
 
@@ -277,14 +279,13 @@ pub(crate) struct Pages<'a> {
 pub(crate) struct WalkedPage {
     pub(crate) keys: Vec<Key>,
     cursor: Option<String>,
-    next: Option<String>,
 }
 
 impl WalkedPage {
-    /// Where the next page begins.
+    /// The position behind it.
     pub(crate) fn end(&self, before: &Position) -> Position {
         let last = self.keys.last().map(|key| key.name.clone());
-        Position { after: last.or_else(|| before.after.clone()), cursor: self.next.clone() }
+        Position { after: last.or_else(|| before.after.clone()), cursor: self.cursor.clone() }
     }
 }
 
@@ -308,8 +309,8 @@ impl<'a> Pages<'a> {
                 && !is_beyond(key)
                 && !self.job.is_marker(&key.name, self.range.prefix)
         });
-        let cursor = std::mem::replace(&mut self.position.cursor, page.cursor.clone());
-        Ok(Some(WalkedPage { keys, cursor, next: page.cursor }))
+        let cursor = std::mem::replace(&mut self.position.cursor, page.cursor);
+        Ok(Some(WalkedPage { keys, cursor }))
     }
 
     /// KV does not say how long a cursor is good for. With one from a checkpoint that it does not know any more, it may

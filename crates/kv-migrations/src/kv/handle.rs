@@ -99,7 +99,7 @@ impl Kv {
         text.map_err(|_| KvError::new(Operation::Get, key, KvErrorKind::NotUtf8))
     }
 
-    /// The value of a key, read by [`serde_json`], so that integers beyond 2⁵³ stay what they are; an error if it is
+    /// The value of a key, read by [`serde_json`], so that integers up to 2⁶⁴ stay what they are; an error if it is
     /// not JSON of this shape. One operation.
     pub async fn json<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, KvError> {
         let Some(value) = self.bytes(key).await? else { return Ok(None) };

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Weak};
 
 use super::limited::{Connections, Limited};
-use super::{Counted, Counter, Retried, Store, limits};
+use super::{Counted, Counter, Refusals, Retried, Store, limits};
 use crate::budget::{Budgeted, Spending};
 use crate::clock::Clock;
 use crate::lock::{Claim, Claimed};
@@ -14,6 +14,7 @@ use crate::lock::{Claim, Claimed};
 pub(crate) struct Terms {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) counter: Counter,
+    pub(crate) refusals: Refusals,
     connections: Connections,
     /// The right to run, without which nothing is sent; none where no run is needed.
     claim: Option<Weak<Claim>>,
@@ -27,6 +28,7 @@ impl Terms {
         Self {
             clock,
             counter: Counter::default(),
+            refusals: Refusals::default(),
             connections: Connections::new(limits::MAX_CONNECTIONS),
             claim: None,
             spending: None,
@@ -36,6 +38,11 @@ impl Terms {
     /// For the operations of the run that has this claim, while it has it.
     pub(crate) fn of_run(clock: Arc<dyn Clock>, claim: &Arc<Claim>) -> Self {
         Self { claim: Some(Arc::downgrade(claim)), ..Self::new(clock) }
+    }
+
+    /// The same with a connection beside the others: for what must not wait for them.
+    pub(crate) fn beside(&self) -> Self {
+        Self { connections: Connections::new(1), ..self.clone() }
     }
 
     /// The same, as far as the budget goes.
@@ -53,6 +60,6 @@ impl Terms {
             store = Arc::new(Budgeted { spending, store });
         }
         store = Arc::new(Limited { connections: self.connections.clone(), store });
-        Arc::new(Retried { clock: self.clock.clone(), store })
+        Arc::new(Retried { clock: self.clock.clone(), refusals: self.refusals.clone(), store })
     }
 }

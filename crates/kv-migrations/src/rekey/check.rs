@@ -27,7 +27,6 @@ impl Moving {
             };
             let Some(page) = page else { return Ok(Walked::All) };
             is_first = false;
-            job.note_step();
             for key in &page.keys {
                 let is_to_move = self.target(job, key, &state.borrow())?.is_some();
                 if is_to_move && !Self::expires_soon(job, key) {
@@ -35,7 +34,11 @@ impl Moving {
                 }
                 job.add_done(1);
             }
-            position = page.end(&position);
+            let end = page.end(&position);
+            if end != position {
+                job.note_step();
+            }
+            position = end;
             state.borrow_mut().position = position.clone();
         }
     }

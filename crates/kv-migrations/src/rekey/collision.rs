@@ -37,7 +37,8 @@ impl Collision {
     /// As an error, when something may have been written already.
     pub(super) fn into_error(self) -> BoxError {
         format!(
-            "`{}` {}. Nothing was deleted of which there is no copy. Make room for it, and migrate again",
+            "`{}` {}: what the service wrote, perhaps, or a copy of a run that was cut off. Nothing was deleted of \
+             which there is no copy. Look at both, delete the one that is wrong, and migrate again",
             self.old, self.why
         )
         .into()

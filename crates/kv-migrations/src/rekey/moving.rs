@@ -35,7 +35,12 @@ pub(super) struct Moving {
 impl Moving {
     async fn advance(&self, job: &Job<'_>, state: &RefCell<State>) -> Result<Outcome> {
         loop {
-            if let Some(left) = self.time_to_wait(job, &mut state.borrow_mut()) {
+            let recorded = state.borrow().wait_until;
+            let left = self.time_to_wait(job, &mut state.borrow_mut());
+            if let Some(left) = left {
+                if state.borrow().wait_until != recorded {
+                    job.save(state).await?;
+                }
                 return Ok(Outcome::Paused { retry_after: left });
             }
             let phase = state.borrow().phase;
@@ -52,7 +57,10 @@ impl Moving {
                     let next = self.next_phase(job, &mut state.borrow_mut(), is_all)?;
                     let Some(next) = next else { return Ok(done(&mut state.borrow_mut())) };
                     begin(next, job, &mut state.borrow_mut());
-                    if self.time_to_wait(job, &mut state.borrow_mut()).is_some() {
+                    // Before anything is written, and before it waits.
+                    let is_surveyed = matches!(phase, Phase::Survey | Phase::Confirm);
+                    let waits = self.time_to_wait(job, &mut state.borrow_mut()).is_some();
+                    if is_surveyed || waits {
                         job.save(state).await?;
                     }
                 }
@@ -112,7 +120,8 @@ impl Moving {
                 (state.sweeps, state.is_dirty) = (0, true);
                 return Err(
                     "entries change faster than they can be moved: the service writes the old keys all the \
-                            time. What is moved stays moved; migrate again when it writes less"
+                     time. What is moved stays moved. Deploy a version that writes the new keys only, and still \
+                     reads both; then migrate again"
                         .into(),
                 );
             }
@@ -142,15 +151,16 @@ impl Moving {
     /// How long is to be waited still, if it is.
     fn time_to_wait(&self, job: &Job<'_>, state: &mut State) -> Option<Duration> {
         let until = state.wait_until?;
+        // A clock that was set back must not make it wait for longer than it would from now on.
+        let until = until.min(self.later(job));
         let left = u64::try_from(until.saturating_sub(job.now().timestamp())).unwrap_or(0);
+        state.wait_until = (left > 0).then_some(until);
         if left == 0 {
-            state.wait_until = None;
             job.name_phase(state.phase.name());
             return None;
         }
         job.name_phase("wait");
-        // A clock that was set back must not make it wait for ever.
-        Some(Duration::from_secs(left).min(self.delay.saturating_add(Duration::from_secs(1))))
+        Some(Duration::from_secs(left))
     }
 
     /// Where an entry goes, unless it is to stay.
@@ -219,7 +229,7 @@ fn done(state: &mut State) -> Outcome {
 impl<C> Change<C> for Moving {
     fn run<'a>(&'a self, job: &'a Job<'a>, _: &'a C) -> LocalBoxFuture<'a, Result<Outcome>> {
         Box::pin(async move {
-            let state = match job.load().await? {
+            let state = match job.load(format!("re-key {}", self.there.prefix())).await? {
                 Load::AlreadyApplied => return Ok(Outcome::AlreadyApplied),
                 Load::From(state) => RefCell::new(state),
                 Load::Fresh => {
@@ -230,7 +240,13 @@ impl<C> Change<C> for Moving {
                 }
             };
             let result = self.advance(job, &state).await;
-            if result.is_err() {
+            if let Err(error) = &result {
+                let phase = state.borrow().phase;
+                // Before anything is written it can begin anew, with another mapping perhaps.
+                if matches!(phase, Phase::Survey | Phase::Confirm) && !error.is::<KvError>() {
+                    state.take();
+                    job.begin_phase("survey", None);
+                }
                 job.stash(&state);
             }
             result

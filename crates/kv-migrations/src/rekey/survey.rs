@@ -66,7 +66,7 @@ impl Moving {
             })
             .await?;
         if matches!(walked, Walked::All) && state.borrow().suspects.is_empty() {
-            self.refuse_collisions(&mut state.borrow_mut())?;
+            self.refuse_collisions(&state.borrow())?;
         }
         Ok(walked)
     }
@@ -97,7 +97,7 @@ impl Moving {
                 }
             }
         }
-        self.refuse_collisions(&mut state.borrow_mut())?;
+        self.refuse_collisions(&state.borrow())?;
         Ok(Walked::All)
     }
 
@@ -161,11 +161,11 @@ impl Moving {
     }
 
     /// Fails with all collisions that were found, unless they are to be left. The next run surveys anew.
-    fn refuse_collisions(&self, state: &mut State) -> Result {
+    fn refuse_collisions(&self, state: &State) -> Result {
         if self.collisions == Collisions::Leave || state.left.is_empty() {
             return Ok(());
         }
-        refuse(&std::mem::take(state).left)
+        refuse(&state.left)
     }
 
     /// Remembers that the new key is the old one's, where nothing else proves that; a collision if it is another's.

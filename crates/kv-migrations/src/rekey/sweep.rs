@@ -150,7 +150,11 @@ impl Moving {
             let at_new = kv.find(&new).await?;
             let expiration = at_new.as_ref().and_then(|at_new| at_new.expiration);
             if copy == entry && expiration == key.expiration {
-                // The service may have written both.
+                // If it is not known to be a copy of ours, it may be one of a moment ago, by a run that was cut off;
+                // or the service wrote both.
+                if !is_unchanged {
+                    return Ok(Swept::Unproven { fingerprint: Some(fingerprint) });
+                }
                 kv.delete(&key.name).await?;
                 return Ok(Swept::Deleted);
             }

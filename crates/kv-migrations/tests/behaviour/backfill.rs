@@ -3,21 +3,16 @@
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures::executor::block_on;
-use kv_migrations::kv::{Expiration, KvErrorKind, Metadata, PutOptions, StoreExt};
+use kv_migrations::clock::{Clock, ManualClock};
+use kv_migrations::kv::{Expiration, Fault, KvErrorKind, Metadata, PutOptions, Request, StoreExt, faulty};
 use kv_migrations::{Backfill, Budget, Direction, Event, Migration, State};
 
-use crate::service::{Service, failure, ids};
-use crate::stores::{EmptyPages, OneWriteASecond};
-
-fn filled(entries: u32) -> Service {
-    let service = Service::new();
-    for number in 0..entries {
-        service.store.insert(&format!("user_{number:05}"), format!(r#"{{"n":{number}}}"#));
-    }
-    service
-}
+use crate::service::{Service, failure, filled, ids};
+use crate::stores::{EmptyLastPage, EmptyPages, OneWriteASecond, Refusing, ShortPages};
+use crate::world::{Seed, World};
 
 fn touching() -> Backfill {
     Backfill::new("user_", async |_, record, ()| Ok(record.put([record.value(), b" "].concat()).await?))
@@ -144,7 +139,7 @@ fn what_is_deleted_meanwhile_is_left_out_and_what_is_added_ahead_is_seen() {
         Ok(())
     })
     .reading_singly();
-    let pages = crate::stores::ShortPages(service.store.clone(), 2);
+    let pages = ShortPages(service.store.clone(), 2);
     block_on(service.runner_on(pages, vec![Migration::backfill("001", "", backfill)]).run_pending(&()))
         .unwrap();
     let mut seen = seen.lock().unwrap().clone();
@@ -280,7 +275,7 @@ fn the_marker_is_never_written_twice_within_a_second() {
     let service = filled(100);
     let clock = service.clock.clone();
     let slow = Backfill::new("user_", async move |_, _, ()| {
-        kv_migrations::clock::Clock::sleep(&clock, std::time::Duration::from_millis(300)).await;
+        Clock::sleep(&clock, Duration::from_millis(300)).await;
         Ok(())
     });
     let store = OneWriteASecond::new(service.store.clone(), service.clock.clone());
@@ -326,7 +321,7 @@ fn a_half_applied_backfill_can_be_rolled_back() {
     }
     assert_eq!(rollbacks, 2);
     assert_eq!(block_on(runner.status()).unwrap()[0].state, State::Pending);
-    assert_eq!(service.text("user_00000").as_deref(), Some(r#"{"n":0}"#));
+    assert_eq!(service.text("user_00000").as_deref(), Some("x"));
 }
 
 #[test]
@@ -354,4 +349,109 @@ fn a_budget_of_a_hundred_thousand_takes_it_in_one_go() {
     let report = block_on(runner.run_pending(&())).unwrap();
     assert!(report.is_finished());
     assert_eq!(report.details[0].operations, 1 + 3 + 25 + 2_500, "a look, lists, reads, writes");
+}
+
+#[test]
+fn fields_that_it_does_not_touch_stay_to_the_last_digit() {
+    let service = Service::new();
+    let before = r#"{"latitude":31.245270191439438,"verified":false}"#;
+    service.store.insert("customer_1", before.replace(r#","verified":false"#, ""));
+    let verified = Backfill::new("customer_", async |_, record, ()| {
+        let mut fields: serde_json::Map<String, serde_json::Value> = record.json()?;
+        fields.entry("verified").or_insert(false.into());
+        Ok(record.put_json(&fields).await?)
+    });
+    service.migrate(vec![Migration::backfill("001", "", verified)]);
+    assert_eq!(service.text("customer_1").unwrap(), before);
+}
+
+#[test]
+fn with_another_prefix_it_does_not_carry_on_where_it_was() {
+    let service = Service::new();
+    for number in 0..10 {
+        service.store.insert(&format!("customer_{number}"), "x");
+        service.store.insert(&format!("user_{number}"), "x");
+    }
+    let wrong = Backfill::new("user_", async |_, record, ()| match record.name() {
+        "user_5" => Err("no customer".into()),
+        _ => Ok(()),
+    });
+    block_on(service.runner(vec![Migration::backfill("001", "", wrong)]).run_pending(&())).unwrap_err();
+    let right = Backfill::new("customer_", async |_, record, ()| Ok(record.put("x+").await?));
+    let result = block_on(service.runner(vec![Migration::backfill("001", "", right)]).run_pending(&()));
+    let touched = service.store.entries().into_iter().filter(|(_, value)| value == b"x+").count();
+    assert!(result.is_err() || touched == 10, "applied, and {touched} entries are changed: {result:?}");
+}
+
+#[test]
+fn an_entry_that_kv_refused_is_not_passed_over() {
+    let service = filled(5);
+    let refuses = |request: Request<'_>| matches!(request, Request::Put { key: "user_00002", .. });
+    let store = Refusing { store: service.store.clone(), refuses };
+    let migration =
+        || Migration::backfill("001", "", touching().skipping_failures(10).applied_despite_failures());
+    let result = block_on(service.runner_on(store, vec![migration()]).run_pending(&()));
+    let failed = failure(result);
+    assert!(failed.reason.contains("503 Service Unavailable"), "{failed}");
+    service.migrate(vec![migration()]);
+    assert_eq!(service.text("user_00002").as_deref(), Some("x "));
+}
+
+#[test]
+fn it_comes_to_its_end_where_the_last_page_is_empty() {
+    let mut endless = Vec::new();
+    for operations in 8..40 {
+        for entries in 1..60 {
+            let seeds: Vec<Seed> = (0..entries).map(|n| Seed::new(format!("user_{n:05}"), "x")).collect();
+            let world = World::of(&seeds, operations);
+            let backfill = Backfill::new("user_", async |_, _, ()| Ok(()));
+            let migration = Migration::backfill("long", "", backfill.counted());
+            let runner = world.runner_on(EmptyLastPage(world.store.clone(), 1), migration);
+            let is_finished = (0..500).any(|_| match world.request(&runner) {
+                Ok(report) => report.is_finished(),
+                Err(error) => panic!("{operations} {entries} {error}"),
+            });
+            if !is_finished {
+                endless.push((operations, entries));
+            }
+        }
+    }
+    assert!(endless.is_empty(), "{} of them never end: {endless:?}", endless.len());
+}
+
+#[test]
+fn a_marker_from_a_clock_ahead_does_not_stop_checkpoints() {
+    let service = filled(3_000);
+    let clock = service.clock.clone();
+    let slow = || {
+        let clock = clock.clone();
+        vec![Migration::backfill(
+            "001",
+            "",
+            Backfill::new("user_", async move |_, record, ()| {
+                clock.sleep(Duration::from_millis(100)).await;
+                Ok(record.put("y").await?)
+            }),
+        )]
+    };
+    // A request elsewhere, whose clock is two minutes ahead.
+    service.clock.advance(Duration::from_mins(2));
+    assert!(!block_on(service.runner(slow()).run_pending(&())).unwrap().is_finished());
+    let before = service.text("migration_my-service_001").unwrap();
+    let behind = ManualClock::at(service.clock.now() - chrono::TimeDelta::seconds(120));
+    let other = behind.clone();
+    let slow = vec![Migration::backfill(
+        "001",
+        "",
+        Backfill::new("user_", async move |_, record, ()| {
+            other.sleep(Duration::from_millis(100)).await;
+            Ok(record.put("y").await?)
+        }),
+    )];
+    // Killed after 200 operations, which take 20 seconds.
+    let killed = service
+        .runner_on(faulty(service.store.clone(), Fault::Crash(200)), slow)
+        .with_clock(Arc::new(behind.clone()));
+    block_on(killed.run_pending(&())).unwrap_err();
+    assert_ne!(service.text("migration_my-service_001").unwrap(), before, "nothing was kept of 20 seconds");
 }

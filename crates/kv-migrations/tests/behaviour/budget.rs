@@ -1,12 +1,15 @@
 //! A run stops before its budget is used up, and says what is left to do.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::executor::block_on;
 use kv_migrations::clock::Clock;
+use kv_migrations::kv::Request;
 use kv_migrations::{Backfill, Budget, Error, Migration, Runner, State};
 
 use crate::service::{Service, failure, good, ids, quiet};
+use crate::stores::Refusing;
 
 /// Writes so many keys, one after the other.
 fn writing(id: &'static str, keys: u32) -> Migration {
@@ -165,4 +168,23 @@ fn what_fits_needs_one_run() {
     let report = block_on(service.runner(vec![good("001"), good("002")]).run_pending(&())).unwrap();
     assert!(report.is_finished());
     assert_eq!(report.retry_after, None);
+}
+
+#[test]
+fn where_kv_refused_much_of_it_the_message_says_so() {
+    let service = Service::new();
+    let tries = AtomicU64::new(0);
+    // Each put succeeds at the fourth try, seven seconds later.
+    let refuses = move |request: Request<'_>| {
+        matches!(request, Request::Put { .. }) && tries.fetch_add(1, Ordering::Relaxed) % 4 != 3
+    };
+    let store = Refusing { store: service.store.clone(), refuses };
+    let small = Migration::new("001", "", async |kv, ()| {
+        for number in 0..6 {
+            kv.put(&format!("{number}"), "x").no_metadata().never_expires().await?;
+        }
+        Ok(())
+    });
+    let error = block_on(service.runner_on(store, vec![small]).run_pending(&())).unwrap_err().to_string();
+    assert!(error.contains("503"), "{error}");
 }

@@ -134,3 +134,31 @@ fn of_nothing_it_writes_what_it_makes_of_nothing() {
     assert_eq!(service.migrate(vec![Migration::fold("001", "", count)]), ids(&["001"]));
     assert_eq!(service.text("count").as_deref(), Some("0"));
 }
+
+#[test]
+fn it_gives_the_same_however_many_requests_it_takes() {
+    let seeds: Vec<Seed> =
+        (0..400).map(|n| Seed::new(format!("user_{n:05}"), format!("{}", f64::from(n).sqrt()))).collect();
+    let sum = || {
+        let fold = Fold::new(
+            "user_",
+            || 0.0_f64,
+            |sum: &mut f64, record, ()| {
+                *sum += record.text()?.parse::<f64>()?;
+                Ok(())
+            },
+            |sum, ()| Ok(vec![Write::new("sum", format!("{:016x}", sum.to_bits()))]),
+        );
+        Migration::fold("long", "", fold)
+    };
+    let outcome = |operations, page| {
+        let world = World::of(&seeds, operations);
+        let store = ShortPages(world.store.clone(), page);
+        world.drive(&world.runner_on(store, sum())).unwrap();
+        String::from_utf8(world.store.value("sum").unwrap()).unwrap()
+    };
+    let whole = outcome(100_000, 1_000);
+    for page in 1..12 {
+        assert_eq!(outcome(9, page), whole, "{page}");
+    }
+}

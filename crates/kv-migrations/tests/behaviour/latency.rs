@@ -110,3 +110,30 @@ fn sleeping_takes_as_long_as_it_says() {
     });
     assert_eq!(took, LATENCY * 3);
 }
+
+#[test]
+fn a_checkpoint_does_not_wait_for_entries_that_wait_for_it() {
+    let time = VirtualTime::new();
+    let store = MemoryStore::with_clock(time.clock.clone());
+    for number in 0..2_000 {
+        store.insert(&format!("user_{number:05}"), "x");
+    }
+    let slow = Slow { store: store.clone(), time: time.clone(), latency: Duration::from_millis(300) };
+    let asked = time.clone();
+    // As with `fetch`: ask somebody else, and write only if there is something to be written.
+    let backfill = Backfill::new("user_", async move |_, record, ()| {
+        let number: u64 = record.name().trim_start_matches("user_").parse()?;
+        if number.is_multiple_of(3) {
+            asked.sleep(Duration::from_millis(100 + number * 37 % 400)).await;
+            return Ok(());
+        }
+        Ok(record.put("y").await?)
+    });
+    let runner = Runner::new(slow, "sim", vec![Migration::backfill("long", "", backfill)])
+        .unwrap()
+        .with_clock(Arc::new(time.clone()))
+        .with_log(Arc::new(MemoryLog::default()))
+        .with_budget(Budget::default().with_operations(100_000).with_time(Duration::from_secs(100_000)));
+    let (report, took) = time.time(runner.run_pending(&()));
+    assert!(report.unwrap().is_finished(), "{took:?}");
+}

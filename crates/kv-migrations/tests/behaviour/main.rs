@@ -18,5 +18,6 @@ mod run;
 mod service;
 mod stores;
 mod takeover;
+mod turning;
 mod virtual_time;
 mod world;

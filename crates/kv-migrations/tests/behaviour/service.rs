@@ -107,6 +107,15 @@ pub fn failure<T: std::fmt::Debug>(result: Result<T, Error>) -> Failure {
     }
 }
 
+/// A service with so many users, from `user_00000` on.
+pub fn filled(users: u32) -> Service {
+    let service = Service::new();
+    for number in 0..users {
+        service.store.insert(&format!("user_{number:05}"), "x");
+    }
+    service
+}
+
 /// Any error at all, as what a migration fails with.
 pub fn error_text<T: std::fmt::Debug>(result: Result<T, KvError>) -> String {
     result.expect_err("it should have failed").to_string()

@@ -278,3 +278,35 @@ impl Store for LateLists {
         })
     }
 }
+
+/// Refuses all puts of some keys, or the first tries of each.
+pub struct Refusing<S, F> {
+    pub store: S,
+    pub refuses: F,
+}
+
+impl<S: Store, F: Fn(Request<'_>) -> bool + Send + Sync> Store for Refusing<S, F> {
+    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+        if (self.refuses)(request) {
+            return Box::pin(async move { Err(request.refused("503 Service Unavailable")) });
+        }
+        self.store.call(request)
+    }
+}
+
+/// Lists so many keys a page, and behind the last page an empty one, as KV may.
+pub struct EmptyLastPage(pub MemoryStore, pub u32);
+
+impl Store for EmptyLastPage {
+    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+        let Request::List(options) = request else { return self.0.call(request) };
+        let limit = Some(options.limit.unwrap_or(self.1).min(self.1));
+        Box::pin(async move {
+            let mut page = self.0.list(ListOptions { limit, ..options }).await?;
+            if let (None, None, Some(last)) = (&page.cursor, options.limit, page.keys.last()) {
+                page.cursor = Some(last.name.clone());
+            }
+            Ok(Answer::Page(page))
+        })
+    }
+}

@@ -1,0 +1,97 @@
+//! A migration that goes the other way than before: what is left of the one way is no place to carry on from the other.
+
+use futures::executor::block_on;
+use kv_migrations::kv::{Fault, MemoryStore, faulty};
+use kv_migrations::{Backfill, BoxError, Fold, Migration, Write};
+
+use crate::service::{Service, failure, filled};
+
+fn marking() -> Backfill {
+    Backfill::new("user_", async |_, record, ()| {
+        if record.value().ends_with(b"+") {
+            return Ok(());
+        }
+        Ok(record.put([record.value(), b"+"].concat()).await?)
+    })
+}
+
+fn unmarking() -> Backfill {
+    Backfill::new("user_", async |_, record, ()| match record.value().strip_suffix(b"+") {
+        Some(value) => Ok(record.put(value).await?),
+        None => Ok(()),
+    })
+}
+
+fn marked(store: &MemoryStore) -> usize {
+    let entries = store.entries().into_iter();
+    entries.filter(|(key, value)| key.name.starts_with("user_") && value.ends_with(b"+")).count()
+}
+
+#[test]
+fn a_backfill_whose_plain_rollback_failed_half_way_is_applied_to_every_entry() {
+    let service = filled(1_200);
+    let make = || {
+        vec![Migration::backfill("001", "", marking()).with_down(async |kv, ()| {
+            for number in 0..50 {
+                kv.put(&format!("user_{number:05}"), "x").await?;
+            }
+            Err(BoxError::from("boom"))
+        })]
+    };
+    let runner = service.runner(make());
+    assert!(!block_on(runner.run_pending(&())).unwrap().is_finished());
+    let error = block_on(runner.rollback("001", &())).unwrap_err();
+    assert!(failure(Err::<(), _>(error)).advice().contains("counts as not applied"));
+    service.migrate(make());
+    assert_eq!(marked(&service.store), 1_200);
+}
+
+#[test]
+fn a_fold_whose_plain_rollback_failed_half_way_writes_everything() {
+    let service = Service::new();
+    for number in 0..3_000 {
+        service.store.insert(&format!("user_{number:05}"), format!("{number:05}"));
+    }
+    let make = || {
+        let index = Fold::new(
+            "user_",
+            Vec::new,
+            |all: &mut Vec<String>, record, ()| {
+                all.push(record.text()?.to_owned());
+                Ok(())
+            },
+            |all, ()| Ok(all.iter().map(|one| Write::new(format!("index_{one}"), "1")).collect()),
+        );
+        vec![Migration::fold("001", "", index).with_down(async |kv, ()| {
+            let mut keys = kv.list("index_");
+            while let Some(key) = keys.next().await? {
+                kv.delete(&key.name).await?;
+            }
+            Ok(())
+        })]
+    };
+    let runner = service.runner(make());
+    for _ in 0..3 {
+        assert!(!block_on(runner.run_pending(&())).unwrap().is_finished());
+    }
+    // 900 operations do not suffice for the `down`.
+    block_on(runner.rollback("001", &())).unwrap_err();
+    service.migrate(make());
+    let index = service.store.entries().into_iter().filter(|(key, _)| key.name.starts_with("index_"));
+    assert_eq!(index.count(), 3_000);
+}
+
+#[test]
+fn a_rollback_undoes_what_an_up_did_that_was_cut_off() {
+    let service = filled(1_000);
+    let make = || vec![Migration::backfill("001", "", marking()).with_down_backfill(unmarking())];
+    service.migrate(make());
+    let runner = service.runner(make());
+    assert!(!block_on(runner.rollback("001", &())).unwrap().is_finished());
+    // Somebody changes their mind; that run is killed after 300 operations.
+    let killed = service.runner_on(faulty(service.store.clone(), Fault::Crash(300)), make());
+    block_on(killed.run_pending(&())).unwrap_err();
+    // And changes it again.
+    while !block_on(runner.rollback("001", &())).unwrap().is_finished() {}
+    assert_eq!(marked(&service.store), 0);
+}
