@@ -7,7 +7,7 @@ import path from "node:path";
 import { describe, test } from "node:test";
 
 import { TOKEN, serveSpecimen } from "./harness/client.mjs";
-import { customers, seen, assertEntries, withoutMarkers } from "./harness/entries.mjs";
+import { assertEntries, customers, seen, withoutMarkers } from "./harness/entries.mjs";
 
 const guide = readFileSync(new URL("../../docs/guide.md", import.meta.url), "utf8");
 const section = guide.split("\n## ").find((text) => text.startsWith("In a pipeline\n"));
@@ -41,13 +41,13 @@ async function run(t, script, url, headers = {}, { token = TOKEN, replace = [] }
 
   const set = [["url=https://my-service.workers.dev", `url=${url.origin}`], ...replace];
   const PATH = `${directory}:${process.env.PATH}`;
-  const process_ = spawn("sh", ["-c", set.reduce(replaceOnce, script)], {
+  const shell = spawn("sh", ["-c", set.reduce(replaceOnce, script)], {
     env: { PATH, CURL_HOME: directory, MIGRATIONS_TOKEN: token },
     stdio: ["ignore", "pipe", "pipe"],
   });
   const output = [];
-  for (const stream of [process_.stdout, process_.stderr]) stream.on("data", (chunk) => output.push(chunk));
-  const code = await new Promise((resolve) => process_.on("close", resolve));
+  for (const stream of [shell.stdout, shell.stderr]) stream.on("data", (chunk) => output.push(chunk));
+  const code = await new Promise((resolve) => shell.on("close", resolve));
   return { code, output: Buffer.concat(output).toString(), calls: readFileSync(calls, "utf8").split("\n").slice(0, -1) };
 }
 

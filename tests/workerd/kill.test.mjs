@@ -66,7 +66,7 @@ test("in the middle of a backfill", async (t) => {
 
   const client = await storage.serve();
   assert.equal(assertAnswer(await client.status(later))[0].state, "running", "as it was recorded");
-  const answers = await client.migrateToEnd(headers);
+  const answers = await client.migrateToEnd(headers, 4);
   assert.deepEqual(assertAnswer(answers.at(-1)).ran, ["001_seen"]);
   const times = timesSeen(withoutMarkers(await client.worker.dump()));
   assert.deepEqual(times.slice(0, done), Array(done).fill(1), "what was recorded is not repeated");

@@ -11,8 +11,10 @@ const RECORDS = Number(process.env.RECORDS ?? 1_000);
 const MILLISECONDS = 10;
 const CONNECTIONS = 6;
 
+const LISTS = Math.ceil(RECORDS / 1_000);
+
 /** The operations that no backfill can do without: the lists, the reads of 100 values each, and the writes. */
-const NEEDED = Math.ceil(RECORDS / 1_000) + Math.ceil(RECORDS / 100) + RECORDS;
+const NEEDED = LISTS + Math.ceil(RECORDS / 100) + RECORDS;
 
 test(`${RECORDS} records, ${MILLISECONDS} ms for every KV operation`, async (t) => {
   const records = customers(RECORDS);
@@ -28,10 +30,16 @@ test(`${RECORDS} records, ${MILLISECONDS} ms for every KV operation`, async (t) 
   assert.deepEqual(ran, ["001_seen"], "in one request");
   assertEntries(withoutMarkers(await client.worker.dump()), seen(records, () => 2), "each changed once by either");
 
-  const ideal = (NEEDED * MILLISECONDS) / CONNECTIONS;
+  // An operation takes longer than it is asked to, by what the machine needs for it: the loop, which makes one after
+  // the other, tells how long.
+  const each = usualTime / (LISTS + 2 * RECORDS);
+  const allowed = (NEEDED * each) / CONNECTIONS;
   t.diagnostic(`the usual loop: ${seconds(usualTime)}; a backfill: ${seconds(time)}, ${(usualTime / time).toFixed(1)} times as fast`);
   // A run of more than two seconds records how far it is, and waits a second until it can write its marker again.
-  t.diagnostic(`six connections allow ${seconds(ideal)}: it took ${Math.round((time / ideal - 1) * 100)} % more`);
+  t.diagnostic(
+    `at ${each.toFixed(1)} ms an operation, six connections allow ${seconds(allowed)} (at ${MILLISECONDS} ms ` +
+      `${seconds((NEEDED * MILLISECONDS) / CONNECTIONS)}): it took ${Math.round((time / allowed - 1) * 100)} % more`,
+  );
 
   // Of time nothing is asserted: it depends on the machine. These are what it follows from.
   const ledger = 4 + Math.ceil(time / 2_000);

@@ -34,7 +34,7 @@ test("a backfill over 2,000 entries goes on from request to request", async (t) 
   assert.deepEqual(between.progress, { ...answers[0].json.progress, ...recordedLater(between.progress) });
   assert.equal(await client.isRunForTypeScript("001_seen"), false, "not before it is finished");
 
-  answers.push(...(await client.migrateToEnd({ ...headers, "clock-ahead": "1" })));
+  answers.push(...(await client.migrateToEnd(headers, 1)));
   const bodies = assertCarriedOn(answers, 3);
   for (const answer of answers.slice(0, -1)) assert.equal(answer.headers.get("retry-after"), "1");
   const progress = bodies.slice(0, -1).map((body) => body.progress);
@@ -215,7 +215,7 @@ test("a backfill that fails at an entry is carried on from there when it is mend
   const untilThen = timesSeen(withoutMarkers(await client.worker.dump()));
   assert.deepEqual(untilThen.slice(0, fatal + 1), [...Array(fatal).fill(1), 0], "none before it is repeated");
 
-  const [mended] = await client.migrateToEnd({ migrations: "seen", "clock-ahead": "4" });
+  const [mended] = await client.migrateToEnd({ migrations: "seen" }, 4);
   assert.deepEqual(assertAnswer(mended).ran, ["001_seen"]);
   const times = timesSeen(withoutMarkers(await client.worker.dump()));
   assert.deepEqual(times.slice(0, fatal + 1), Array(fatal + 1).fill(1), "none before it is repeated");

@@ -135,7 +135,7 @@ test("collisions are refused with a list of them, and nothing is changed", async
   const kv = await client.worker.kv();
   await kv.delete("user:ada");
   await kv.delete("user_bob");
-  const mended = await client.migrateToEnd(headers);
+  const mended = await client.migrateToEnd(headers, 200);
   assert.deepEqual(assertAnswer(mended.at(-1)).ran, ["001_rekey"], "when there is room for all");
   const keys = (await data(client)).map(({ key }) => key);
   assert.deepEqual(keys, ["user:ada", "user:bob", "user:eve"]);

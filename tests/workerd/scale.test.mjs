@@ -18,8 +18,7 @@ test("1,500 migrations, which take several requests", async (t) => {
     assert.ok(operations < 1_000, `request ${index + 1} made ${operations} operations`);
   }
 
-  const [after] = await client.migrateToEnd(headers);
-  const { ran, skipped, operations } = assertAnswer(after);
+  const { ran, skipped, operations } = assertAnswer(await client.migrate(headers));
   assert.deepEqual([ran, skipped], [[], ids]);
   assert.equal(operations, 2, "two pages");
 

@@ -89,13 +89,13 @@ export class Client {
 
   /**
    * Migrates again and again until there is an answer other than 202, and gives all answers. Nobody waits: the clock of
-   * the run is ahead by as much as `Retry-After` says.
+   * the runs is ahead by so many seconds, and then by as many more as `Retry-After` says.
    */
-  migrateToEnd(headers) {
-    return carryOn((clock) => this.migrate({ ...headers, ...clock }));
+  migrateToEnd(headers, ahead) {
+    return carryOn((clock) => this.migrate({ ...headers, ...clock }), ahead);
   }
 
-  /** The same for a rollback, which begins when the clock is ahead by so many seconds. */
+  /** The same for a rollback. */
   rollbackToEnd(id, headers, ahead) {
     return carryOn((clock) => this.rollback(id, { ...headers, ...clock }), ahead);
   }

@@ -5,40 +5,52 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{LocalBoxFuture, join};
-use futures_util::lock::Mutex;
 use kv_migrations::kv::{Answer, KvError, Request, Store};
 use worker::Delay;
 
-/// How many operations a Worker has under way at once.
+/// How many operations a Worker can have under way at once.
 const CONNECTIONS: usize = 6;
 
-/// Lets each operation take at least so long, and no more than six at once.
+/// Lets each operation take at least so long, and refuses a seventh beside six that are under way.
 pub struct Slow {
     latency: Duration,
-    connections: [Mutex<()>; CONNECTIONS],
-    operations: AtomicUsize,
+    under_way: AtomicUsize,
     store: Arc<dyn Store>,
 }
 
 impl Slow {
     pub fn new(milliseconds: u64, store: Arc<dyn Store>) -> Self {
-        let latency = Duration::from_millis(milliseconds);
-        Self { latency, connections: Default::default(), operations: AtomicUsize::new(0), store }
+        Self { latency: Duration::from_millis(milliseconds), under_way: AtomicUsize::new(0), store }
     }
 }
 
 impl Store for Slow {
     fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
-        // All take the same time: in turn is as good as the next that is free.
-        let turn = self.operations.fetch_add(1, Ordering::Relaxed);
         Box::pin(async move {
-            let connection = self.connections.iter().cycle().nth(turn % CONNECTIONS);
-            let _held = match connection {
-                Some(connection) => Some(connection.lock().await),
-                None => None,
-            };
+            let connection = Connection::open(&self.under_way);
+            if connection.number > CONNECTIONS {
+                return Err(request.refused("400 more operations at once than a Worker has connections"));
+            }
             let (answer, ()) = join(self.store.call(request), Delay::from(self.latency)).await;
             answer
         })
+    }
+}
+
+/// Counts for as long as it is there.
+struct Connection<'a> {
+    under_way: &'a AtomicUsize,
+    number: usize,
+}
+
+impl<'a> Connection<'a> {
+    fn open(under_way: &'a AtomicUsize) -> Self {
+        Self { under_way, number: under_way.fetch_add(1, Ordering::Relaxed) + 1 }
+    }
+}
+
+impl Drop for Connection<'_> {
+    fn drop(&mut self) {
+        self.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
