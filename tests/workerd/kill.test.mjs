@@ -34,7 +34,7 @@ class Storage {
   /** Serves it from a process that is killed when `work` is done, which gets a client and the process. */
   async untilKilled(work) {
     const common = ["--persist", this.#kv, "--binding", `MIGRATIONS_TOKEN=${TOKEN}`];
-    const worker = await startProcess(SPECIMEN, [...common, ...this.#options.splice(0)]);
+    const worker = await startProcess(SPECIMEN, [...common, ...this.#options.splice(0)], this.#directory);
     try {
       await work(new Client(worker), worker);
     } finally {

@@ -10,11 +10,13 @@ const SERVE = fileURLToPath(new URL("serve.mjs", import.meta.url));
  *
  * @param {string} directory the Worker's crate
  * @param {string[]} options those of `serve.mjs`
+ * @param {string} temporary a directory for its temporary files, which it cannot delete when it is killed
  */
-export async function startProcess(directory, options) {
+export async function startProcess(directory, options, temporary) {
+  const env = { ...process.env, TMPDIR: temporary };
   // In a group of its own, so that workerd, its child, is killed with it.
-  const process = spawn("node", [SERVE, directory, ...options], { detached: true, stdio: "pipe" });
-  const killable = new KillableWorker(process);
+  const server = spawn("node", [SERVE, directory, ...options], { detached: true, stdio: "pipe", env });
+  const killable = new KillableWorker(server);
   const ready = await killable.told(/^ready (.*)$/m);
   killable.url = new URL(ready[1]);
   return killable;
