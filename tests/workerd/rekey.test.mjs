@@ -125,7 +125,7 @@ test("collisions are refused with a list of them, and nothing is changed", async
   const answers = await client.migrateToEnd(headers);
   const { detail } = assertProblem(answers.pop(), 500, "migration-failed");
   for (const answer of answers) assertWaits(answer);
-  assert.match(detail, /2 entries cannot have their new keys/);
+  assert.match(detail, /2 of the entries cannot have their new keys/);
   assert.match(detail, /`user_Ada` would get the key `user:ada`, at which there is something else/);
   assert.match(detail, /`user_bob` would get the key `user:bob`, which another entry gets as well/);
   assert.ok(!detail.includes("user_eve"), detail);

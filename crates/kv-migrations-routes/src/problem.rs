@@ -96,7 +96,7 @@ impl Problem {
             help: "Nothing is wrong. Migrate again, after the time that `Retry-After` says: the next run carries on.",
         };
         let number = report.remaining.len();
-        let mut problem = Self::new(&KIND, format!("{number} migrations are still to be applied."))
+        let mut problem = Self::new(&KIND, format!("Migrations that are still to be applied: {number}."))
             .retry_after(report.retry_after.unwrap_or_default());
         problem.migration = report.remaining.into_iter().next();
         problem.progress = Some((report.ran, report.skipped));

@@ -319,7 +319,7 @@ fn failures_text(failures: &[FailedEntry]) -> String {
         failures.iter().take(NAMED).map(|failed| format!("`{}`: {}", failed.key, failed.reason)).collect();
     let more = if number > NAMED { format!("; and {} more", number - NAMED) } else { String::new() };
     format!(
-        "{number} entries failed and were passed over: {}{more}. All others are done; the next run tries these again",
+        "{number} of the entries failed and were passed over: {}{more}. All others are done; the next run tries these again",
         named.join("; ")
     )
 }

@@ -254,6 +254,7 @@ impl<'a> Job<'a> {
         let progress = self.checkpoint_progress();
         self.run.ledger.record_running(self.id, &value, &progress).await?;
         self.written.set(Some(self.now()));
+        self.progress.borrow_mut().checkpoint_at.clone_from(&progress.checkpoint_at);
         self.last.replace(Some((value, progress)));
         Ok(())
     }

@@ -52,7 +52,7 @@ pub(super) fn refuse(collisions: &BTreeMap<String, String>) -> Result {
         collisions.iter().take(LISTED).map(|(old, why)| format!("`{old}` {why}")).collect();
     let more = if number > LISTED { format!("; and {} more", number - LISTED) } else { String::new() };
     Err(format!(
-        "{number} entries cannot have their new keys: {}{more}. Nothing was written or deleted. Give them keys of \
+        "{number} of the entries cannot have their new keys: {}{more}. Nothing was written or deleted. Give them keys of \
          their own, or let them stay with `Collisions::Leave`",
         listed.join("; ")
     )

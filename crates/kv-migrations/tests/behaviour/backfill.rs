@@ -196,7 +196,7 @@ fn entries_that_fail_can_be_passed_over_and_are_tried_again() {
     let failed = failure(block_on(service.runner(make()).run_pending(&())));
     assert_eq!(
         failed.reason,
-        "3 entries failed and were passed over: `user_00007`: seven; `user_00017`: seven; `user_00027`: seven. All \
+        "3 of the entries failed and were passed over: `user_00007`: seven; `user_00017`: seven; `user_00027`: seven. All \
          others are done; the next run tries these again"
     );
     assert!(!block_on(service.runner(make()).is_run("001")).unwrap());
@@ -253,6 +253,7 @@ fn its_progress_can_be_seen_in_the_status_and_in_events() {
     let recorded = status.progress.unwrap();
     assert_eq!((recorded.done, recorded.direction), (progress.done, Direction::Up));
     assert!(recorded.checkpoint_at.starts_with("2026-11-22T10:48:"), "{recorded:?}");
+    assert_eq!(recorded.checkpoint_at, progress.checkpoint_at, "the answer says so too");
 
     let events = Mutex::new(Vec::new());
     let observer = |event: Event<'_>| {

@@ -104,7 +104,7 @@ fn two_keys_that_get_the_same_are_found_before_anything_is_written() {
         World::of(&[Seed::new("user_Ada", "1"), Seed::new("user_aDA", "1"), Seed::new("user_x", "2")], 900);
     assert_eq!(
         error(&world, lower_case()),
-        "Migration long failed: 1 entries cannot have their new keys: `user_aDA` would get the key `user_ada`, which \
+        "Migration long failed: 1 of the entries cannot have their new keys: `user_aDA` would get the key `user_ada`, which \
          another entry gets as well. Nothing was written or deleted. Give them keys of their own, or let them stay \
          with `Collisions::Leave`"
     );
@@ -149,7 +149,7 @@ fn all_collisions_are_counted_and_the_first_are_listed() {
     let world = World::of(&seeds, 50);
     let error = error(&world, users());
     assert!(
-        error.contains("60 entries cannot have their new keys") && error.contains("and 40 more"),
+        error.contains("60 of the entries cannot have their new keys") && error.contains("and 40 more"),
         "{error}"
     );
 }
