@@ -61,6 +61,7 @@ impl<C, R: Resumable<C>> Change<C> for Long<R> {
                     Ok(Outcome::Paused { retry_after: NEXT_REQUEST })
                 }
                 Ok(Advance::Stuck { what, instead }) => {
+                    job.stash(&state);
                     Ok(Outcome::OverBudget { reason: job.over_budget(what, instead) })
                 }
                 Err(error) => {

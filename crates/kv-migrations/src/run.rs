@@ -130,17 +130,19 @@ impl<'a> Run<'a> {
     ) -> Result<Undone, (Stage, BoxError)> {
         let id = job.id();
         self.begin(&format!("[Migration] Rolling back {id}"), id).map_err(|error| (Stage::Down, error))?;
-        let outcome = match down.run(job, context).await {
-            Ok(Outcome::OverBudget { reason }) => Err(reason.into()),
-            outcome => outcome,
-        };
-        let failed_entries = match outcome {
-            Ok(Outcome::Done(failed_entries)) => failed_entries,
+        let result = match down.run(job, context).await {
+            Ok(Outcome::Done(failed_entries)) => Ok(failed_entries),
             Ok(Outcome::Paused { retry_after }) => {
                 self.log.info(&format!("[Migration] … {id} is rolled back in part: roll it back again"));
                 return Ok(Undone::Partly { retry_after });
             }
-            Ok(Outcome::AlreadyApplied | Outcome::OverBudget { .. }) => Vec::new(),
+            // No `down` is; and nothing would be left to do.
+            Ok(Outcome::AlreadyApplied) => Ok(Vec::new()),
+            Ok(Outcome::OverBudget { reason }) => Err(reason.into()),
+            Err(error) => Err(error),
+        };
+        let failed_entries = match result {
+            Ok(failed_entries) => failed_entries,
             Err(error) => {
                 if down.is_resumable() {
                     self.remember_failure(true, job, &*error).await;

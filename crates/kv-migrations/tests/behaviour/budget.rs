@@ -141,6 +141,7 @@ fn an_entry_larger_than_the_budget_is_told_so() {
     let runner = runner(&service, 50, vec![Migration::backfill("001", "", greedy)]);
     let failure = failure(block_on(runner.run_pending(&())));
     assert!(failure.reason.starts_with("a single entry needs more than the 50 KV operations"), "{failure}");
+    assert_eq!(block_on(runner.status()).unwrap()[0].state, State::Failed);
 }
 
 #[test]
