@@ -4,6 +4,8 @@
 
 mod backfill;
 mod budget;
+mod busy;
+mod collisions;
 mod conformance;
 mod costs;
 mod crashes;

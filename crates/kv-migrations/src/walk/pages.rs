@@ -1,0 +1,76 @@
+//! The keys of a range, page after page, from where an earlier request left off.
+
+use super::{Position, Range};
+use crate::job::Job;
+use crate::kv::{Key, KvError, ListOptions, Page, StoreExt};
+
+/// The keys of a range, page after page.
+pub(crate) struct Pages<'a> {
+    job: &'a Job<'a>,
+    range: Range<'a>,
+    position: Position,
+    /// Whether the cursor is that of a checkpoint.
+    is_resumed: bool,
+    is_at_end: bool,
+}
+
+/// A page, without what is done already.
+pub(crate) struct WalkedPage {
+    pub(crate) keys: Vec<Key>,
+    pub(super) cursor: Option<String>,
+}
+
+impl WalkedPage {
+    /// The position behind it.
+    pub(crate) fn end(&self, before: &Position) -> Position {
+        let last = self.keys.last().map(|key| key.name.clone());
+        Position { after: last.or_else(|| before.after.clone()), cursor: self.cursor.clone() }
+    }
+}
+
+impl<'a> Pages<'a> {
+    pub(crate) fn new(job: &'a Job<'a>, range: Range<'a>, position: Position) -> Self {
+        Self { job, range, position, is_resumed: true, is_at_end: false }
+    }
+
+    /// The next page, which can be empty; none after the last one.
+    pub(crate) async fn next(&mut self) -> Result<Option<WalkedPage>, KvError> {
+        if self.is_at_end {
+            return Ok(None);
+        }
+        let page = self.list().await?;
+        let until = self.range.until;
+        let is_beyond = |key: &Key| until.is_some_and(|until| key.name.as_str() > until);
+        self.is_at_end = page.cursor.is_none() || page.keys.last().is_some_and(is_beyond);
+        let mut keys = page.keys;
+        keys.retain(|key| {
+            self.position.is_behind(&key.name)
+                && !is_beyond(key)
+                && !self.job.is_marker(&key.name, self.range.prefix)
+        });
+        let cursor = std::mem::replace(&mut self.position.cursor, page.cursor);
+        Ok(Some(WalkedPage { keys, cursor }))
+    }
+
+    /// KV does not say how long a cursor is good for. With one from a checkpoint that it does not know any more, it may
+    /// answer that there is nothing more, and then all keys are gone through from the first.
+    async fn list(&mut self) -> Result<Page, KvError> {
+        let page = self.list_from_cursor().await;
+        let is_lost = match &page {
+            Ok(page) => page.keys.is_empty() && page.cursor.is_none(),
+            Err(error) => error.status().is_none_or(|status| (400..429).contains(&status)),
+        };
+        if is_lost && self.is_resumed && self.position.cursor.is_some() && !self.job.is_overdrawn() {
+            self.position.cursor = None;
+            self.is_resumed = false;
+            return self.list_from_cursor().await;
+        }
+        self.is_resumed = false;
+        page
+    }
+
+    async fn list_from_cursor(&self) -> Result<Page, KvError> {
+        let cursor = self.position.cursor.as_deref();
+        self.job.kv().store().list(ListOptions { prefix: self.range.prefix, cursor, limit: None }).await
+    }
+}

@@ -1,0 +1,161 @@
+//! Entries that cannot have their new keys are found before anything is written.
+
+use std::time::Duration;
+
+use futures::executor::block_on;
+use kv_migrations::kv::StoreExt;
+use kv_migrations::{Collisions, Migration, Rekey};
+
+use crate::rekey::{drive, error, keys, migration, users};
+use crate::stores::ShortPages;
+use crate::world::{Seed, World};
+
+/// Takes the case out of the keys.
+fn lower_case() -> Rekey {
+    Rekey::new("user_", |key| {
+        let lower = key.name.to_lowercase();
+        (lower != key.name).then_some(lower)
+    })
+}
+
+#[test]
+fn two_keys_that_get_the_same_are_found_before_anything_is_written() {
+    let world =
+        World::of(&[Seed::new("user_Ada", "1"), Seed::new("user_aDA", "1"), Seed::new("user_x", "2")], 900);
+    assert_eq!(
+        error(&world, lower_case()),
+        "Migration long failed: 1 of the entries cannot have their new keys: `user_aDA` would get the key `user_ada`, which \
+         another entry gets as well. Nothing was written or deleted. Give them keys of their own, or let them stay \
+         with `Collisions::Leave`"
+    );
+    assert_eq!(keys(&world), ["user_Ada", "user_aDA", "user_x"]);
+
+    block_on(world.store.delete("user_aDA")).unwrap();
+    drive(&world, lower_case()).expect("once there is room, the next run goes through");
+    assert_eq!(keys(&world), ["user_ada", "user_x"]);
+}
+
+#[test]
+fn a_key_that_is_taken_is_found_before_anything_is_written() {
+    let world = World::of(
+        &[Seed::new("user:1", "another"), Seed::new("user_1", "one"), Seed::new("user_2", "two")],
+        900,
+    );
+    let error = error(&world, users());
+    assert!(
+        error.contains("`user_1` would get the key `user:1`, at which there is something else"),
+        "{error}"
+    );
+    assert_eq!(keys(&world), ["user:1", "user_1", "user_2"]);
+}
+
+#[test]
+fn a_key_that_the_way_back_does_not_give_back_is_a_collision() {
+    let world = World::of(&[Seed::new("user_Ada", "1"), Seed::new("user_eve", "2")], 900);
+    let rekey = Rekey::new("user_", |key| Some(key.name.replace("user_", "user:").to_lowercase()))
+        .with_inverse("user:", |key| Some(key.name.replace("user:", "user_")));
+    let error = error(&world, rekey);
+    assert!(
+        error.contains("`user_Ada` would get the key `user:ada`, for which the inverse gives `user_ada`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn all_collisions_are_counted_and_the_first_are_listed() {
+    let seeds: Vec<Seed> = (0..60)
+        .flat_map(|n| [Seed::new(format!("user_{n:02}"), "old"), Seed::new(format!("user:{n:02}"), "new")])
+        .collect();
+    let world = World::of(&seeds, 50);
+    let error = error(&world, users());
+    assert!(
+        error.contains("60 of the entries cannot have their new keys") && error.contains("and 40 more"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_thousand_collisions_can_be_mended() {
+    let seeds: Vec<Seed> = (0..1_005)
+        .flat_map(|n| [Seed::new(format!("user_{n:04}"), "old"), Seed::new(format!("user:{n:04}"), "new")])
+        .collect();
+    let world = World::of(&seeds, 100_000);
+    let migration = || Migration::rekey("long", "", Rekey::prefix("user_", "user:"));
+    let runner = world.runner_on(world.store.clone(), migration());
+    world.drive(&runner).unwrap_err();
+    for n in 0..1_005 {
+        block_on(world.store.delete(&format!("user:{n:04}"))).unwrap();
+    }
+    world.clock.advance(Duration::from_hours(1));
+    let mut last = String::new();
+    for _ in 0..5 {
+        match world.drive(&runner) {
+            Ok(_) => return,
+            Err(error) => last = error.to_string(),
+        }
+    }
+    panic!("still: {last}");
+}
+
+#[test]
+fn a_mended_mapping_has_no_collisions_with_the_one_before() {
+    let seeds = [Seed::new("user_a", "1"), Seed::new("user_b", "2")];
+    let world = World::of(&seeds, 900);
+    let wrong = Rekey::new("user_", |key| {
+        Some(if key.name == "user_a" { "new:1".to_owned() } else { "k".repeat(600) })
+    })
+    .on_collisions(Collisions::Leave);
+    // A page for each key: what was surveyed before the wrong one is kept.
+    let pages = || ShortPages(world.store.clone(), 1);
+    let runner = world.runner_on(pages(), Migration::rekey("long", "", wrong));
+    world.drive(&runner).unwrap_err();
+    let right =
+        Rekey::new("user_", |key| Some(if key.name == "user_a" { "new:2" } else { "new:1" }.to_owned()))
+            .on_collisions(Collisions::Leave);
+    let runner = world.runner_on(pages(), Migration::rekey("long", "", right));
+    let reports = world.drive(&runner).unwrap();
+    let keys: Vec<String> = world.store.entries().into_iter().map(|(key, _)| key.name).collect();
+    assert_eq!(
+        keys,
+        ["migration_sim_long", "new:1", "new:2"],
+        "{:?}",
+        reports.last().unwrap().details[0].failed_entries
+    );
+}
+
+#[test]
+fn told_so_it_leaves_what_collides_and_reports_it() {
+    let world = World::of(
+        &[
+            Seed::new("user:1", "another"),
+            Seed::new("user_1", "one"),
+            Seed::new("user_2", "two"),
+            Seed::new("user_3", "three"),
+        ],
+        900,
+    );
+    let rekey = users().on_collisions(Collisions::Leave);
+    let reports = world.drive(&world.runner_on(world.store.clone(), migration(rekey))).unwrap();
+    assert_eq!(keys(&world), ["user:1", "user:2", "user:3", "user_1"]);
+    assert_eq!(world.store.value("user:1").unwrap(), b"another");
+    let failed = &reports.last().unwrap().details[0].failed_entries;
+    assert_eq!(failed.len(), 1);
+    assert_eq!(failed[0].key, "user_1");
+    assert_eq!(failed[0].reason, "was left: it would get the key `user:1`, at which there is something else");
+}
+
+#[test]
+fn what_no_key_can_be_is_told_before_anything_is_written() {
+    let long = format!("user_{}", "k".repeat(505));
+    let world = World::of(&[Seed::new("user_1", "x"), Seed::new(&long, "y")], 900);
+    let error = error(&world, Rekey::prefix("user_", "customer:"));
+    assert!(error.contains("514 bytes, which KV does not take"), "{error}");
+    assert_eq!(keys(&world).len(), 2);
+}
+
+#[test]
+fn a_mapping_that_would_move_what_it_has_moved_is_refused() {
+    let world = World::of(&[Seed::new("user_1", "x")], 900);
+    let error = error(&world, Rekey::new("user_", |key| Some(key.name.replacen("user_", "user_v2_", 1))));
+    assert!(error.contains("`user_v2_1`, which would then get the key `user_v2_v2_1`"), "{error}");
+}
