@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use futures::executor::block_on;
 use kv_migrations::clock::{Clock, ManualClock};
-use kv_migrations::kv::StoreExt;
 use kv_migrations::{Error, Migration, Rekey};
 
 use crate::stores::LateLists;
