@@ -14,7 +14,7 @@ use crate::record::Record;
 use crate::report::FailedEntry;
 use crate::resumable::{Advance, Resumable};
 use crate::values::{Hall, Loaded, load_entries};
-use crate::walk::{Pages, Position, Range, Walked, walk};
+use crate::walk::{Position, Range, Walked, go_through, walk};
 
 /// A change that is made to each entry whose key begins with a prefix.
 ///
@@ -288,27 +288,13 @@ enum Phase {
 }
 
 /// Counts the keys behind a position.
-pub(crate) async fn count(job: &Job<'_>, prefix: &str, position: &mut Position) -> Result<Walked> {
-    let mut pages = Pages::new(job, Range::all(prefix), position.clone());
-    let mut is_first = true;
-    loop {
-        if !is_first && !job.can_afford(1) {
-            return Ok(Walked::Paused);
-        }
-        is_first = false;
-        match pages.next().await {
-            Ok(None) => return Ok(Walked::All),
-            Ok(Some(page)) => {
-                let end = page.end(position);
-                if end != *position {
-                    job.add_done(page.keys.len() as u64);
-                }
-                *position = end;
-            }
-            Err(_) if job.is_overdrawn() => return Ok(Walked::over_budget(job)),
-            Err(error) => return Err(error.into()),
-        }
-    }
+async fn count(job: &Job<'_>, prefix: &str, position: &mut Position) -> Result<Walked> {
+    go_through(job, Range::all(prefix), position.clone(), |keys, end| {
+        job.add_done(keys.len() as u64);
+        position.clone_from(end);
+        Ok(ControlFlow::Continue(()))
+    })
+    .await
 }
 
 /// Which entries failed, the first of them by name.

@@ -169,7 +169,9 @@ impl<'a> Job<'a> {
     /// Counts entries that are done, and reports that from time to time.
     pub(crate) fn add_done(&self, entries: u64) {
         self.done.set(self.done.get() + entries);
-        self.note_step();
+        if entries > 0 {
+            self.note_step();
+        }
         self.progress.borrow_mut().done += entries;
         let now = self.now();
         if is_past(self.reported.get(), BETWEEN_REPORTS, now) {

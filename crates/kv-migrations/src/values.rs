@@ -14,9 +14,8 @@ pub(crate) enum Loaded {
 
 /// The values of at most 100 keys. One operation.
 pub(crate) async fn load_values(kv: &Kv, names: &[&str]) -> Result<Vec<Loaded>, KvError> {
-    const TOO_LARGE: u16 = 413;
     let values = match kv.store().get_bulk(names).await {
-        Err(error) if error.status() == Some(TOO_LARGE) => names.iter().map(|_| Loaded::Large).collect(),
+        Err(error) if error.is_too_large() => names.iter().map(|_| Loaded::Large).collect(),
         values => values?.into_iter().map(Loaded::from).collect(),
     };
     Ok(values)

@@ -20,8 +20,8 @@ use crate::kv::Key;
 use crate::kv::limits::MAX_BULK_KEYS;
 use crate::migration::Result;
 use pace::Pace;
-pub(crate) use pages::Pages;
-use pages::WalkedPage;
+pub(crate) use pages::go_through;
+use pages::{Pages, WalkedPage};
 pub(crate) use position::{Position, Range};
 
 /// How a walk ended.

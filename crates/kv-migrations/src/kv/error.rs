@@ -106,6 +106,11 @@ impl KvError {
         }
     }
 
+    /// Whether what was asked for is too large to be read, or written, at once.
+    pub(crate) fn is_too_large(&self) -> bool {
+        self.status() == Some(413)
+    }
+
     /// Whether the same operation can succeed a moment later: after a 429, or an error on the store's side.
     pub fn is_retryable(&self) -> bool {
         matches!(self.status(), Some(429 | 500..=599))

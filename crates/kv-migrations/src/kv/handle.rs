@@ -114,11 +114,10 @@ impl Kv {
     /// that a bulk get cannot read: see [`BulkValue`], also for the one thing that it loses. Values of more than
     /// 25 MiB together are read one by one.
     pub async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Vec<u8>>>, KvError> {
-        const TOO_LARGE: u16 = 413;
         let mut values = Vec::with_capacity(keys.len());
         for keys in keys.chunks(limits::MAX_BULK_KEYS) {
             let bulk = match self.store.get_bulk(keys).await {
-                Err(error) if error.status() == Some(TOO_LARGE) => vec![BulkValue::Unread; keys.len()],
+                Err(error) if error.is_too_large() => vec![BulkValue::Unread; keys.len()],
                 bulk => bulk?,
             };
             for (key, value) in keys.iter().zip(bulk) {

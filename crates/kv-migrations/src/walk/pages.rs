@@ -1,11 +1,46 @@
 //! The keys of a range, page after page, from where an earlier request left off.
 
-use super::{Position, Range};
+use std::ops::ControlFlow;
+
+use super::{Position, Range, Walked};
 use crate::job::Job;
 use crate::kv::{Key, KvError, ListOptions, Page, StoreExt};
+use crate::migration::Result;
+
+/// Goes through the keys of a range behind `position`, a page at a time, as far as the budget goes. `look` gets the keys
+/// of each page, and the position behind it, until it says to stop.
+pub(crate) async fn go_through(
+    job: &Job<'_>,
+    range: Range<'_>,
+    mut position: Position,
+    mut look: impl FnMut(&[Key], &Position) -> Result<ControlFlow<()>>,
+) -> Result<Walked> {
+    let mut pages = Pages::new(job, range, position.clone());
+    let mut is_first = true;
+    loop {
+        if !is_first && !job.can_afford(1) {
+            return Ok(Walked::Paused);
+        }
+        is_first = false;
+        let page = match pages.next().await {
+            Ok(Some(page)) => page,
+            Ok(None) => return Ok(Walked::All),
+            Err(_) if job.is_overdrawn() => return Ok(Walked::over_budget(job)),
+            Err(error) => return Err(error.into()),
+        };
+        let end = page.end(&position);
+        if look(&page.keys, &end)?.is_break() {
+            return Ok(Walked::Stopped);
+        }
+        if end != position {
+            job.note_step();
+        }
+        position = end;
+    }
+}
 
 /// The keys of a range, page after page.
-pub(crate) struct Pages<'a> {
+pub(super) struct Pages<'a> {
     job: &'a Job<'a>,
     range: Range<'a>,
     position: Position,
@@ -15,26 +50,26 @@ pub(crate) struct Pages<'a> {
 }
 
 /// A page, without what is done already.
-pub(crate) struct WalkedPage {
-    pub(crate) keys: Vec<Key>,
+pub(super) struct WalkedPage {
+    pub(super) keys: Vec<Key>,
     pub(super) cursor: Option<String>,
 }
 
 impl WalkedPage {
     /// The position behind it.
-    pub(crate) fn end(&self, before: &Position) -> Position {
+    fn end(&self, before: &Position) -> Position {
         let last = self.keys.last().map(|key| key.name.clone());
         Position { after: last.or_else(|| before.after.clone()), cursor: self.cursor.clone() }
     }
 }
 
 impl<'a> Pages<'a> {
-    pub(crate) fn new(job: &'a Job<'a>, range: Range<'a>, position: Position) -> Self {
+    pub(super) fn new(job: &'a Job<'a>, range: Range<'a>, position: Position) -> Self {
         Self { job, range, position, is_resumed: true, is_at_end: false }
     }
 
     /// The next page, which can be empty; none after the last one.
-    pub(crate) async fn next(&mut self) -> Result<Option<WalkedPage>, KvError> {
+    pub(super) async fn next(&mut self) -> Result<Option<WalkedPage>, KvError> {
         if self.is_at_end {
             return Ok(None);
         }
