@@ -60,8 +60,26 @@ impl Budget {
         self.operations
     }
 
+    pub(crate) fn time(&self) -> Duration {
+        self.time
+    }
+
     pub(crate) fn seconds(&self) -> u64 {
         self.time.as_secs()
+    }
+}
+
+/// Asks a run to end in good order before its budget is used up. Clones are the same.
+#[derive(Clone, Default)]
+pub(crate) struct Interrupt(Arc<AtomicBool>);
+
+impl Interrupt {
+    pub(crate) fn raise(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn is_raised(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
     }
 }
 
@@ -74,13 +92,14 @@ struct Account {
     counter: Counter,
     clock: Arc<dyn Clock>,
     start: DateTime<Utc>,
+    interrupt: Interrupt,
     is_overdrawn: AtomicBool,
 }
 
 impl Spending {
-    pub(crate) fn new(budget: Budget, counter: Counter, clock: Arc<dyn Clock>) -> Self {
-        let start = clock.now();
-        Self(Arc::new(Account { budget, counter, clock, start, is_overdrawn: AtomicBool::new(false) }))
+    pub(crate) fn new(budget: Budget, counter: Counter, clock: Arc<dyn Clock>, interrupt: Interrupt) -> Self {
+        let (start, is_overdrawn) = (clock.now(), AtomicBool::new(false));
+        Self(Arc::new(Account { budget, counter, clock, start, interrupt, is_overdrawn }))
     }
 
     pub(crate) fn budget(&self) -> Budget {
@@ -88,10 +107,10 @@ impl Spending {
     }
 
     /// What is left for more operations than the next few: none once the last tenth of the time has begun, which is
-    /// for ending in good order.
+    /// for ending in good order, or when it is asked to end.
     pub(crate) fn left(&self) -> u64 {
         let time = self.0.budget.time;
-        if self.elapsed() >= time.saturating_sub(time / 10) {
+        if self.elapsed() >= time.saturating_sub(time / 10) || self.0.interrupt.is_raised() {
             return 0;
         }
         self.0.budget.operations.saturating_sub(self.0.counter.count())

@@ -19,8 +19,6 @@ use crate::run::Run;
 
 /// How much time passes between two checkpoints at least: more for a large one.
 const BETWEEN_CHECKPOINTS: Duration = Duration::from_secs(2);
-/// KV takes one write a second to a key.
-const BETWEEN_WRITES: Duration = Duration::from_secs(1);
 /// Between two reports of progress.
 const BETWEEN_REPORTS: Duration = Duration::from_secs(1);
 
@@ -301,7 +299,8 @@ impl<'a> Job<'a> {
     pub(crate) async fn wait_for_marker(&self) {
         let Some(written) = self.written.get() else { return };
         let passed = Duration::from_millis(milliseconds_between(written, self.now()));
-        if let Some(left) = BETWEEN_WRITES.checked_sub(passed).filter(|left| !left.is_zero()) {
+        if let Some(left) = self.run.ledger.between_writes.checked_sub(passed).filter(|left| !left.is_zero())
+        {
             self.run.sleep(left).await;
         }
     }

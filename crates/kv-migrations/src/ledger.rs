@@ -7,23 +7,30 @@
 
 mod marker;
 
+use std::time::Duration;
+
 use crate::error::Error;
 use crate::id;
-use crate::kv::{Kv, KvError, Metadata, PutOptions, StoreExt};
+use crate::kv::{Entry, Kv, KvError, Metadata, PutOptions, StoreExt};
 use crate::progress::{Direction, Progress};
 pub(crate) use marker::{Applied, FailedAt, Marker};
 use marker::{Reading, encode_applied, encode_unfinished};
 
 /// What stands in a marker's value if, and only if, its migration is applied.
-const APPLIED: &[u8] = b"true";
+pub(crate) const APPLIED: &[u8] = b"true";
 const FAILED: &[u8] = b"failed";
 /// What every marker's key begins with.
 pub(crate) const MARKER_PREFIX: &str = "migration_";
+
+/// KV takes one write a second to a key.
+const BETWEEN_WRITES: Duration = Duration::from_secs(1);
 
 /// The markers of one service.
 pub(crate) struct Ledger {
     kv: Kv,
     prefix: String,
+    /// How much time has to pass between two writes to a marker.
+    pub(crate) between_writes: Duration,
 }
 
 /// What the marker of one migration holds.
@@ -51,6 +58,10 @@ impl Entries {
         matches!(self.get(id), Some(Marker::Applied(_)))
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Marker)> {
+        self.0.iter().map(|(id, marker)| (id.as_str(), marker))
+    }
+
     pub(crate) fn applied_ids(&self) -> impl Iterator<Item = &str> {
         let applied = self.0.iter().filter(|(_, marker)| matches!(marker, Marker::Applied(_)));
         applied.map(|(id, _)| id.as_str())
@@ -64,9 +75,19 @@ impl FromIterator<(String, Marker)> for Entries {
     }
 }
 
+/// Whether a marker with this metadata has a checkpoint for a value.
+pub(crate) fn holds_checkpoint(metadata: &Metadata) -> bool {
+    Reading::of(Some(metadata)).marker.is_some_and(|marker| marker.progress().is_some())
+}
+
 impl Ledger {
     pub(crate) fn new(kv: Kv, prefix: &str) -> Self {
-        Self { kv, prefix: prefix.to_owned() }
+        Self { kv, prefix: prefix.to_owned(), between_writes: BETWEEN_WRITES }
+    }
+
+    /// One whose markers are kept by a coordinator, which is in no hurry to copy them to KV.
+    pub(crate) fn of_journal(kv: Kv, prefix: &str) -> Self {
+        Self { between_writes: Duration::ZERO, ..Self::new(kv, prefix) }
     }
 
     pub(crate) fn key(&self, id: &str) -> String {
@@ -119,6 +140,17 @@ impl Ledger {
         Ok(())
     }
 
+    /// The marker of one migration, as it stands there. One operation.
+    pub(crate) async fn get(&self, id: &str) -> Result<Option<Entry>, KvError> {
+        self.kv.get(&self.key(id)).await
+    }
+
+    /// The marker that says that a migration is applied.
+    pub(crate) fn applied(&self, applied: &Applied) -> Entry {
+        let metadata = applied.run_at.is_some().then(|| encode_applied(&self.prefix, applied));
+        Entry { value: APPLIED.to_vec(), metadata }
+    }
+
     /// Whether one migration is applied. One operation.
     pub(crate) async fn is_applied(&self, id: &str) -> Result<bool, Error> {
         Ok(matches!(self.look(id).await?, Found::Applied))
@@ -126,7 +158,7 @@ impl Ledger {
 
     /// What the marker of one migration holds. One operation.
     pub(crate) async fn look(&self, id: &str) -> Result<Found, Error> {
-        let Some(entry) = self.kv.get(&self.key(id)).await.map_err(Error::Ledger)? else {
+        let Some(entry) = self.get(id).await.map_err(Error::Ledger)? else {
             return Ok(Found::Nothing);
         };
         let Reading { prefix, marker } = Reading::of(entry.metadata.as_ref());

@@ -4,8 +4,12 @@
 #![warn(missing_debug_implementations, unreachable_pub)]
 
 pub mod clock;
+pub mod coordinator;
 pub mod kv;
 pub mod log;
+#[cfg(feature = "sabotage")]
+#[doc(hidden)]
+pub mod sabotage;
 
 mod backfill;
 mod budget;
@@ -27,6 +31,8 @@ mod report;
 mod resumable;
 mod run;
 mod runner;
+#[cfg(not(feature = "sabotage"))]
+mod sabotage;
 mod values;
 mod walk;
 

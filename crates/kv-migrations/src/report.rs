@@ -19,6 +19,8 @@ pub enum State {
     /// It is under way: at this moment in the same process, for a Worker the same isolate; or it takes more than one
     /// request, and the next one carries on. When it was heard of last is in its progress.
     Running,
+    /// It is under way, and waits to be resumed. Only a coordinator can be asked for that.
+    Paused,
     /// It is recorded as applied.
     Applied,
     /// Its `up` returned an error the last time it was run. The next run tries it again.
@@ -59,6 +61,9 @@ pub struct Status {
     /// How far it has got, if it takes more than one request and is not finished.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,
+    /// When a coordinator will try again what failed: ISO 8601.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<String>,
 }
 
 impl Status {
@@ -76,6 +81,7 @@ impl Status {
             reversible: migration.is_reversible(),
             error: None,
             progress: None,
+            retry_at: None,
         };
         let marker = ledger.get(id).cloned();
         status.progress = marker.as_ref().and_then(Marker::progress).cloned();
@@ -139,7 +145,7 @@ impl RunReport {
 }
 
 /// What one migration took.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Detail {
@@ -150,7 +156,7 @@ pub struct Detail {
     /// How many KV operations it made.
     pub operations: u64,
     /// The entries that were passed over, as it was told to do.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_entries: Vec<FailedEntry>,
 }
 

@@ -5,19 +5,20 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::budget::{Budget, Spending};
+use crate::budget::Spending;
 use crate::change::{Change, NEXT_REQUEST, Outcome};
 use crate::clock::iso8601;
 use crate::error::{Stage, reason};
 use crate::event::{Event, Observer};
 use crate::job::Job;
-use crate::kv::{Kv, KvError, Store, Terms};
+use crate::kv::{Kv, KvError, Terms};
 use crate::ledger::{self, FailedAt, Ledger};
 use crate::lock::Claim;
 use crate::log::Log;
 use crate::migration::{BoxError, Migration};
 use crate::progress::Progress;
 use crate::report::{Detail, FailedEntry};
+use crate::sabotage::{self, Defect};
 
 /// The lease ends with it.
 pub(crate) struct Run<'a> {
@@ -52,17 +53,12 @@ pub(crate) enum Undone {
 
 impl<'a> Run<'a> {
     pub(crate) fn new(
-        store: Arc<dyn Store>,
-        prefix: &str,
+        (kv, ledger): (Kv, Ledger),
         terms: Terms,
         claim: Arc<Claim>,
-        budget: Budget,
+        spending: Spending,
         (log, observer): (&'a dyn Log, &'a Observer<'a>),
     ) -> Self {
-        let spending = Spending::new(budget, terms.counter.clone(), terms.clock.clone());
-        // A checkpoint is written while entries that hold the connections wait for that.
-        let ledger = Ledger::new(Kv::on_terms(store.clone(), terms.beside()), prefix);
-        let kv = Kv::on_terms(store, terms.within(&spending));
         Self { kv, ledger, spending, terms, claim, log, observer }
     }
 
@@ -79,6 +75,9 @@ impl<'a> Run<'a> {
         let line = format!("[Migration] Running {id}: {description}");
         self.begin(&line, id).map_err(|error| (Stage::Up, error))?;
         self.tell(Event::Started { id, description });
+        if sabotage::is_on(Defect::MarkBeforeFinish) {
+            self.record(id, job, Vec::new()).await?;
+        }
         let result = match migration.up().run(job, context).await {
             Ok(Outcome::OverBudget { reason }) if had_it_all => Err(reason.into()),
             outcome => outcome,

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use futures_util::future::LocalBoxFuture;
 
-use crate::budget::Budget;
+use crate::budget::{Budget, Interrupt, Spending};
 use crate::change::NEXT_REQUEST;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Failure, Stage, reason};
 use crate::event::{Event, Observer};
 use crate::job::Job;
 use crate::kv::{Kv, Store, Terms};
-use crate::ledger::{Found, Ledger, Marker};
+use crate::ledger::{Entries, Found, Ledger, Marker};
 use crate::lock::RunLock;
 use crate::log::{ConsoleLog, Log};
 use crate::migration::{BoxError, Migration};
@@ -50,10 +50,13 @@ use crate::run::{Applied, Run, Undone};
 pub struct Runner<C = ()> {
     registered: Registered<C>,
     store: Arc<dyn Store>,
+    /// Where the markers are, if not there.
+    journal: Option<Arc<dyn Store>>,
     clock: Arc<dyn Clock>,
     log: Arc<dyn Log>,
     lock: RunLock,
     budget: Budget,
+    interrupt: Interrupt,
 }
 
 impl<C> Runner<C> {
@@ -70,10 +73,12 @@ impl<C> Runner<C> {
         Ok(Self {
             registered: Registered::new(prefix.into(), migrations.into())?,
             store: Arc::new(store),
+            journal: None,
             clock: Arc::new(SystemClock),
             log: Arc::new(ConsoleLog),
             lock: RunLock::new(),
             budget: Budget::default(),
+            interrupt: Interrupt::default(),
         })
     }
 
@@ -114,8 +119,13 @@ impl<C> Runner<C> {
     pub async fn status(&self) -> Result<Vec<Status>, Error> {
         let ledger = self.ledger().read(self.registered.ids()).await?;
         let running = self.lock.running(&*self.clock);
-        let status = |migration| Status::new(migration, &ledger, running.as_deref());
-        Ok(self.registered.migrations().iter().map(status).collect())
+        Ok(self.statuses(&ledger, running.as_deref()))
+    }
+
+    /// By what the ledger says, and which migration runs at this moment.
+    pub(crate) fn statuses(&self, ledger: &Entries, running: Option<&str>) -> Vec<Status> {
+        let status = |migration| Status::new(migration, ledger, running);
+        self.registered.migrations().iter().map(status).collect()
     }
 
     /// Applies every migration that is not applied, in order, up to the first that fails, as far as the
@@ -236,9 +246,16 @@ impl<C> Runner<C> {
     }
 
     /// For looking only: no lease is taken.
-    fn ledger(&self) -> Ledger {
-        let terms = Terms::new(self.clock.clone());
-        Ledger::new(Kv::on_terms(self.store.clone(), terms), self.registered.prefix())
+    pub(crate) fn ledger(&self) -> Ledger {
+        self.ledger_on(Terms::new(self.clock.clone()))
+    }
+
+    fn ledger_on(&self, terms: Terms) -> Ledger {
+        let prefix = self.registered.prefix();
+        match &self.journal {
+            None => Ledger::new(Kv::on_terms(self.store.clone(), terms), prefix),
+            Some(journal) => Ledger::of_journal(Kv::on_terms(journal.clone(), terms), prefix),
+        }
     }
 
     /// For changing: with the lease, without which no operation is sent.
@@ -246,8 +263,42 @@ impl<C> Runner<C> {
         let claim = self.lock.acquire(&self.clock);
         let claim = Arc::new(claim.map_err(|retry_after| Error::RunInProgress { retry_after })?);
         let terms = Terms::of_run(self.clock.clone(), &claim);
-        let (store, prefix) = (self.store.clone(), self.registered.prefix());
-        Ok(Run::new(store, prefix, terms, claim, self.budget, (&*self.log, observer)))
+        let interrupt = self.interrupt.clone();
+        let spending = Spending::new(self.budget, terms.counter.clone(), self.clock.clone(), interrupt);
+        let kv = Kv::on_terms(self.store.clone(), terms.within(&spending));
+        // A checkpoint is written while entries that hold the connections wait for that.
+        let ledger = self.ledger_on(terms.beside());
+        Ok(Run::new((kv, ledger), terms, claim, spending, (&*self.log, observer)))
+    }
+
+    /// The same for one step of a coordinator, which has the right to it: with its markers in the journal.
+    pub(crate) fn for_step(
+        &self,
+        store: Arc<dyn Store>,
+        journal: Option<Arc<dyn Store>>,
+        interrupt: Interrupt,
+    ) -> Self {
+        Self { store, journal, interrupt, lock: RunLock::new(), ..self.clone() }
+    }
+
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    pub(crate) fn log(&self) -> &dyn Log {
+        &*self.log
+    }
+
+    pub(crate) fn registered(&self) -> &Registered<C> {
+        &self.registered
+    }
+
+    pub(crate) fn budget(&self) -> Budget {
+        self.budget
     }
 }
 
@@ -268,10 +319,12 @@ impl<C> Clone for Runner<C> {
         Self {
             registered: self.registered.clone(),
             store: self.store.clone(),
+            journal: self.journal.clone(),
             clock: self.clock.clone(),
             log: self.log.clone(),
             lock: self.lock.clone(),
             budget: self.budget,
+            interrupt: self.interrupt.clone(),
         }
     }
 }

@@ -12,6 +12,7 @@ use super::state::State;
 use crate::job::Job;
 use crate::kv::Key;
 use crate::migration::Result;
+use crate::sabotage::{self, Defect};
 use crate::values::{Hall, Loaded, load_values};
 use crate::walk::{Position, Range, Walked, walk};
 
@@ -48,7 +49,7 @@ impl Moving {
         let load = async |keys: Vec<Key>| self.load_pairs(job, keys, state).await;
         let work = async |key: Key, pair: Option<Pair>| {
             let Some(Pair { new, is_proven, is_large }) = pair else { return Ok(Swept::Not) };
-            if is_proven {
+            if is_proven || sabotage::is_on(Defect::DeleteBeforeVerify) {
                 kv.delete(&key.name).await?;
                 return Ok(Swept::Deleted);
             }

@@ -1,0 +1,174 @@
+//! The markers as the object keeps them: the authority, of which those in KV are a copy.
+//!
+//! It is a store, so that a ledger lies on it as it lies on KV.
+
+use std::future::ready;
+use std::sync::Arc;
+
+use futures_util::future::LocalBoxFuture;
+use serde::{Deserialize, Serialize};
+
+use super::fenced::superseded;
+use super::lease::{Lease, Lost};
+use super::{Change, Storage, StorageError, rows};
+use crate::kv::{Answer, BulkValue, Entry, Key, KvError, Metadata, Page, Request, Store};
+use crate::ledger::{APPLIED, holds_checkpoint};
+
+const MARKER: &str = "marker/";
+const VALUE: &str = "value/";
+const UNMIRRORED: &str = "unmirrored/";
+/// Of so many rollbacks it is known what they undid. KV forgets sooner.
+const MOST_UNDONE: usize = 16;
+
+/// The markers of one object. Without a lease they can only be read.
+#[derive(Clone)]
+pub(super) struct Journal {
+    storage: Arc<dyn Storage>,
+    lease: Option<Arc<Lease>>,
+}
+
+/// What is kept of a marker beside its value: also of one that was deleted.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Kept {
+    pub(super) exists: bool,
+    /// As it is, as JSON.
+    pub(super) metadata: Option<String>,
+    /// Whether the value says that the migration is applied.
+    pub(super) is_applied: bool,
+    /// The metadata of the marker of each time that it was applied and is not any more: KV may show them for a while.
+    pub(super) undone: Vec<Option<String>>,
+    /// One more for each time that it was written.
+    version: u64,
+}
+
+impl Journal {
+    pub(super) fn new(storage: Arc<dyn Storage>, lease: Option<Arc<Lease>>) -> Self {
+        Self { storage, lease }
+    }
+
+    /// What is known of a marker; nothing if there never was one.
+    pub(super) fn kept(&self, key: &str) -> Result<Option<Kept>, StorageError> {
+        rows::read(&*self.storage, &format!("{MARKER}{key}"))
+    }
+
+    /// Takes over a marker that stands in KV.
+    pub(super) fn adopt(&self, key: &str, entry: &Entry) -> Result<Vec<Change>, StorageError> {
+        Ok(changes(key, self.kept(key)?.unwrap_or_default(), Some(entry)))
+    }
+
+    /// Deletes a marker whose value is a checkpoint.
+    pub(super) fn forget_checkpoint(&self, key: &str) -> Result<Vec<Change>, StorageError> {
+        let metadata = self.kept(key)?.filter(|kept| kept.exists).and_then(|kept| kept.metadata);
+        let is_checkpoint =
+            metadata.map(Metadata::from_json).is_some_and(|metadata| holds_checkpoint(&metadata));
+        if is_checkpoint { self.own_changes(key, None) } else { Ok(Vec::new()) }
+    }
+
+    /// The markers that changed, and that KV does not have yet: their keys, and which version.
+    pub(super) fn unmirrored(&self) -> Result<Vec<(String, u64)>, StorageError> {
+        let rows = self.storage.list(UNMIRRORED)?.into_iter();
+        rows.map(|(name, version)| {
+            let key = name.strip_prefix(UNMIRRORED).unwrap_or_default().to_owned();
+            Ok((key, rows::decode(&name, &version)?))
+        })
+        .collect()
+    }
+
+    /// Notes that KV has this version; not if there is a newer one.
+    pub(super) fn mirrored(&self, key: &str, version: u64) -> Result<Option<Change>, StorageError> {
+        let is_newest = self.kept(key)?.is_some_and(|kept| kept.version == version);
+        Ok(is_newest.then(|| rows::delete(format!("{UNMIRRORED}{key}"))))
+    }
+
+    pub(super) fn entry(&self, key: &str) -> Result<Option<Entry>, StorageError> {
+        let Some(kept) = self.kept(key)?.filter(|kept| kept.exists) else { return Ok(None) };
+        let value = self.storage.get(&format!("{VALUE}{key}"))?.unwrap_or_default();
+        Ok(Some(Entry { value, metadata: kept.metadata.map(Metadata::from_json) }))
+    }
+
+    fn keys(&self, prefix: &str) -> Result<Page, StorageError> {
+        let mut keys = Vec::new();
+        for (name, bytes) in self.storage.list(&format!("{MARKER}{prefix}"))? {
+            let kept: Kept = rows::decode(&name, &bytes)?;
+            if kept.exists {
+                let name = name.strip_prefix(MARKER).unwrap_or_default().to_owned();
+                let metadata = kept.metadata.map(Metadata::from_json);
+                keys.push(Key { name, metadata, expiration: None });
+            }
+        }
+        Ok(Page { keys, cursor: None })
+    }
+
+    fn values(&self, keys: &[&str]) -> Result<Vec<BulkValue>, StorageError> {
+        let value = |key: &&str| {
+            Ok(match self.entry(key)?.map(|entry| String::from_utf8(entry.value)) {
+                None => BulkValue::Missing,
+                Some(Ok(text)) => BulkValue::from_text(text),
+                Some(Err(_)) => BulkValue::Unread,
+            })
+        };
+        keys.iter().map(value).collect()
+    }
+
+    /// Makes the marker so, or deletes it.
+    fn write(&self, key: &str, entry: Option<&Entry>) -> Result<(), Lost> {
+        let lease = self.lease.as_ref().ok_or(Lost::Superseded)?;
+        lease.write(self.own_changes(key, entry).map_err(Lost::Storage)?)
+    }
+
+    /// What makes the marker so, or deletes it, and has that mirrored.
+    fn own_changes(&self, key: &str, entry: Option<&Entry>) -> Result<Vec<Change>, StorageError> {
+        let before = self.kept(key)?.unwrap_or_default();
+        let unmirrored = rows::put(format!("{UNMIRRORED}{key}"), &(before.version + 1));
+        Ok(changes(key, before, entry).into_iter().chain([unmirrored]).collect())
+    }
+
+    fn answer(&self, request: Request<'_>) -> Result<Answer, KvError> {
+        let failed = |error: StorageError| request.refused(error.to_string());
+        let written = |result: Result<(), Lost>| match result {
+            Ok(()) => Ok(Answer::Done),
+            Err(Lost::Superseded) => Err(superseded(request)),
+            Err(Lost::Storage(error)) => Err(failed(error)),
+        };
+        match request {
+            Request::Get { key } => self.entry(key).map(Answer::Entry).map_err(failed),
+            Request::GetBulk { keys } => self.values(keys).map(Answer::Values).map_err(failed),
+            Request::List(options) => self.keys(options.prefix).map(Answer::Page).map_err(failed),
+            Request::Delete { key } => written(self.write(key, None)),
+            Request::Put { key, value, options } => {
+                let entry = Entry { value: value.to_vec(), metadata: options.metadata.clone() };
+                written(self.write(key, Some(&entry)))
+            }
+        }
+    }
+}
+
+impl Store for Journal {
+    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+        Box::pin(ready(self.answer(request)))
+    }
+}
+
+/// What makes a marker so, or deletes it.
+fn changes(key: &str, before: Kept, entry: Option<&Entry>) -> Vec<Change> {
+    let is_applied = entry.is_some_and(|entry| entry.value == APPLIED);
+    let mut undone = before.undone;
+    if before.is_applied && !is_applied && !undone.contains(&before.metadata) {
+        undone.push(before.metadata);
+        undone.drain(..undone.len().saturating_sub(MOST_UNDONE));
+    }
+    let metadata = entry.and_then(|entry| entry.metadata.as_ref());
+    let kept = Kept {
+        exists: entry.is_some(),
+        metadata: metadata.map(|metadata| metadata.as_json().to_owned()),
+        is_applied,
+        undone,
+        version: before.version + 1,
+    };
+    let (marker, value) = (format!("{MARKER}{key}"), format!("{VALUE}{key}"));
+    let value = match entry {
+        Some(entry) => Change::Put { name: value, bytes: entry.value.clone() },
+        None => rows::delete(value),
+    };
+    vec![rows::put(marker, &kept), value]
+}

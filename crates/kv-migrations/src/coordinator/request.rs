@@ -1,0 +1,199 @@
+//! Asking for a run or a rollback, and waiting for what comes of it.
+
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+
+use super::task::{Action, Task};
+use super::{
+    Activity, Caller, Change, Coordinator, CoordinatorError, HistoryEntry, Listener, Outcome, StorageError,
+    TASK, history, lease, rows,
+};
+use crate::change::NEXT_REQUEST;
+use crate::clock::iso8601;
+use crate::event::Event;
+use crate::ledger::Marker;
+use crate::report::{RollbackReport, RunReport};
+
+/// The row of the number that the last task had.
+const NUMBER: &str = "number";
+/// The answers that nobody fetched are forgotten when there are more.
+const MOST_ANSWERS: usize = 16;
+/// How much longer than the time of a step a caller waits for it: it may be tried again by KV, and its markers copied.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// What came of a task, for the caller who waits for it.
+pub(super) struct Answer {
+    pub(super) number: u64,
+    /// Or only of a step of it.
+    pub(super) is_over: bool,
+    pub(super) result: Result<Report, CoordinatorError>,
+}
+
+pub(super) enum Report {
+    Run(RunReport),
+    Rollback(RollbackReport),
+}
+
+/// Whether a task was begun.
+enum Enlisted {
+    Begun(u64),
+    Busy(Box<Activity>),
+}
+
+impl<C> Coordinator<C> {
+    /// Asks for a run of what is not applied, and waits for its first step; a caller who
+    /// [waits](Caller::waiting), for its end.
+    ///
+    /// If the report is not [finished](RunReport::is_finished), alarms carry on with what is remaining: nothing has to
+    /// be asked for again. A step of theirs that fails is tried again, with growing pauses, up to four times; then the
+    /// run is over, and the next one carries on where it failed. A first step that fails is not tried again, since its
+    /// caller is told.
+    ///
+    /// # Errors
+    /// [`CoordinatorError::Runner`] if it failed; [`CoordinatorError::InProgress`] and [`CoordinatorError::Paused`] if
+    /// another run goes on; [`CoordinatorError::Cancelled`] if it was cancelled.
+    pub async fn run_pending(&self, caller: &Caller) -> Result<RunReport, CoordinatorError> {
+        self.adopt_once().await?;
+        let number = self.begin(Action::Migrate, caller).await?;
+        match self.outcome(number, caller).await {
+            Some(Ok(Report::Run(report))) => Ok(report),
+            Some(Err(error)) => Err(error),
+            _ => self.accepted().await,
+        }
+    }
+
+    /// The same, telling `observer` what happens as it happens: also of a run in progress that it waits for.
+    ///
+    /// # Errors
+    /// As of [`run_pending`](Self::run_pending).
+    pub async fn run_pending_observed(
+        &self,
+        caller: &Caller,
+        observer: impl Fn(Event<'_>) + Send + Sync + 'static,
+    ) -> Result<RunReport, CoordinatorError> {
+        let observer: Arc<Listener> = Arc::new(observer);
+        locked(&self.observers).push(Arc::downgrade(&observer));
+        self.run_pending(caller).await
+    }
+
+    /// Asks for a rollback, and waits as [`run_pending`](Self::run_pending) does.
+    ///
+    /// # Errors
+    /// As of [`run_pending`](Self::run_pending); that it is unknown, not run or irreversible is one of
+    /// [`CoordinatorError::Runner`].
+    pub async fn rollback(&self, id: &str, caller: &Caller) -> Result<RollbackReport, CoordinatorError> {
+        self.adopt_once().await?;
+        let number = self.begin(Action::Rollback { id: id.to_owned() }, caller).await?;
+        match self.outcome(number, caller).await {
+            Some(Ok(Report::Rollback(report))) => Ok(report),
+            Some(Err(error)) => Err(error),
+            _ => Ok(RollbackReport { retry_after: Some(NEXT_REQUEST), ..RollbackReport::default() }),
+        }
+    }
+
+    /// The number of the task, once it is begun.
+    async fn begin(&self, action: Action, caller: &Caller) -> Result<u64, CoordinatorError> {
+        loop {
+            let rung = self.bell.times();
+            match self.enlist(action.clone(), caller)? {
+                Enlisted::Begun(number) => return Ok(number),
+                Enlisted::Busy(_) if caller.waits => self.bell.next(rung).await,
+                Enlisted::Busy(mut activity) => {
+                    activity.progress = self.progress(activity.migration.as_deref()).await;
+                    return Err(CoordinatorError::InProgress(activity));
+                }
+            }
+        }
+    }
+
+    fn enlist(&self, action: Action, caller: &Caller) -> Result<Enlisted, CoordinatorError> {
+        let now = self.now();
+        let mut changes = Vec::new();
+        if let Some(task) = self.task()? {
+            let is_stepping = lease::held_until(&*self.storage, now)?.is_some();
+            if !is_stepping && task.is_paused() {
+                return Err(CoordinatorError::Paused(Box::new(task.activity())));
+            }
+            if is_stepping || !task.is_retrying() {
+                self.wake_if_due()?;
+                return Ok(Enlisted::Busy(Box::new(task.activity())));
+            }
+            // It failed, and waits to be tried again. Whoever asks now has mended it, or wants to know.
+            changes = self.give_up(&task)?;
+        }
+        let number = rows::read(&*self.storage, NUMBER)?.unwrap_or(0) + 1;
+        changes.push(rows::put(NUMBER, &number));
+        changes.push(rows::put(TASK, &Task::new(number, action, caller, now)));
+        changes.push(Change::Alarm(Some(now)));
+        self.storage.write(&changes)?;
+        self.bell.ring();
+        Ok(Enlisted::Begun(number))
+    }
+
+    /// Ends a task that failed, for the caller who waited for it too.
+    fn give_up(&self, task: &Task) -> Result<Vec<Change>, StorageError> {
+        for answer in locked(&self.answers).iter_mut().filter(|answer| answer.number == task.number) {
+            answer.is_over = true;
+        }
+        let entry = HistoryEntry::new(task, Outcome::Failed, Some(iso8601(self.now())));
+        history::keep(&entry, &*self.storage)
+    }
+
+    /// What came of a task; nothing if it takes longer than a step may.
+    async fn outcome(&self, number: u64, caller: &Caller) -> Option<Result<Report, CoordinatorError>> {
+        let answer = pin!(async {
+            loop {
+                let rung = self.bell.times();
+                if let Some(answer) = self.take_answer(number, caller) {
+                    return answer;
+                }
+                self.bell.next(rung).await;
+            }
+        });
+        if caller.waits {
+            return Some(answer.await);
+        }
+        let time = self.runner.budget().time() + GRACE;
+        match select(answer, self.runner.clock().sleep(time)).await {
+            Either::Left((answer, _)) => Some(answer),
+            Either::Right(_) => None,
+        }
+    }
+
+    fn take_answer(&self, number: u64, caller: &Caller) -> Option<Result<Report, CoordinatorError>> {
+        let mut answers = locked(&self.answers);
+        let is_wanted = |answer: &Answer| answer.number == number && (answer.is_over || !caller.waits);
+        let index = answers.iter().position(is_wanted)?;
+        Some(answers.remove(index).result)
+    }
+
+    /// Keeps what came of a step, in place of what came of the one before.
+    pub(super) fn answer(&self, answer: Answer) {
+        let mut answers = locked(&self.answers);
+        answers.retain(|other| other.number != answer.number);
+        answers.push(answer);
+        let excess = answers.len().saturating_sub(MOST_ANSWERS);
+        answers.drain(..excess);
+    }
+
+    /// The report of a run whose first step has not ended yet.
+    async fn accepted(&self) -> Result<RunReport, CoordinatorError> {
+        let mut report = RunReport { retry_after: Some(NEXT_REQUEST), ..RunReport::default() };
+        for status in self.status().await? {
+            if status.run { report.skipped.push(status.id) } else { report.remaining.push(status.id) }
+        }
+        Ok(report)
+    }
+
+    async fn progress(&self, id: Option<&str>) -> Option<crate::progress::Progress> {
+        let ledger = self.ledger().read(id.into_iter()).await.ok()?;
+        ledger.get(id?).and_then(Marker::progress).cloned()
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,272 @@
+//! What an object is asked to do, and how that goes on after each step: pure.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::{Activity, Caller};
+use crate::clock::iso8601;
+use crate::report::{Detail, RunReport};
+
+/// How long to wait before a step that failed is tried again. When it has failed once more than that, the run has.
+const WAITS: [Duration; 4] =
+    [Duration::from_secs(5), Duration::from_secs(30), Duration::from_mins(2), Duration::from_mins(10)];
+/// So many failed attempts are told in full.
+const MOST_FAILURES: usize = 10;
+/// So many requests to pause, resume or cancel are.
+const MOST_INTERVENTIONS: usize = 20;
+
+/// A run or a rollback, from the request for it to its end.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Task {
+    pub(super) number: u64,
+    pub(super) action: Action,
+    pub(super) by: Option<String>,
+    /// ISO 8601.
+    pub(super) since: String,
+    pub(super) next: Next,
+    /// What it is to be stopped for, once the step has ended that is being taken.
+    pub(super) wanted: Option<Wanted>,
+    /// Those that have ended.
+    pub(super) steps: u64,
+    /// How often the step that is next has failed.
+    pub(super) attempts: u32,
+    /// Whether there was something to be rolled back.
+    pub(super) is_begun: bool,
+    /// The migration that it is at.
+    pub(super) migration: Option<String>,
+    /// What it has applied so far.
+    pub(super) details: Vec<Detail>,
+    pub(super) out_of_order: Vec<String>,
+    pub(super) duration_ms: u64,
+    pub(super) operations: u64,
+    pub(super) failed_attempts: u64,
+    pub(super) failures: Vec<FailedAttempt>,
+    pub(super) interventions: Vec<Intervention>,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum Action {
+    Migrate,
+    Rollback { id: String },
+}
+
+/// When a step is taken next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Next {
+    /// Not before this time, in milliseconds since 1970.
+    At(i64),
+    /// Not before it is resumed.
+    Resumed,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Wanted {
+    /// If it is still at this migration then.
+    Pause {
+        at: String,
+    },
+    Cancel,
+}
+
+/// A step that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct FailedAttempt {
+    /// When: ISO 8601.
+    pub at: String,
+    /// Why: at most 1,000 bytes of the error.
+    pub error: String,
+}
+
+/// Something that was asked of a run while it went on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Intervention {
+    /// When: ISO 8601.
+    pub at: String,
+    /// `pause`, `resume` or `cancel`.
+    pub action: String,
+    /// Who asked for it, if they said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+/// How a step ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// Nothing is left to be done.
+    Finished,
+    /// More is, after this time, at this migration.
+    Partly { after: Duration, migration: Option<String> },
+    /// It was asked for something that cannot be done; nothing was.
+    Refused,
+    /// It failed, at this migration.
+    Failed { error: String, migration: Option<String> },
+}
+
+/// How a task goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// By an alarm at this time.
+    Alarm(DateTime<Utc>),
+    /// When it is resumed.
+    Paused,
+    /// Not at all.
+    Over(Outcome),
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It goes on.
+    Running,
+    /// It waits to be resumed.
+    Paused,
+    /// It did all that was to be done.
+    Finished,
+    /// It failed, and was not tried again, or once too often.
+    Failed,
+    /// It was cancelled.
+    Cancelled,
+}
+
+impl Task {
+    pub(super) fn new(number: u64, action: Action, caller: &Caller, now: DateTime<Utc>) -> Self {
+        Self {
+            number,
+            migration: match &action {
+                Action::Migrate => None,
+                Action::Rollback { id } => Some(id.clone()),
+            },
+            action,
+            by: caller.label.clone(),
+            since: iso8601(now),
+            next: Next::At(now.timestamp_millis()),
+            wanted: None,
+            steps: 0,
+            is_begun: false,
+            attempts: 0,
+            details: Vec::new(),
+            out_of_order: Vec::new(),
+            duration_ms: 0,
+            operations: 0,
+            failed_attempts: 0,
+            failures: Vec::new(),
+            interventions: Vec::new(),
+        }
+    }
+
+    /// When its next step is due, unless it is paused.
+    pub(super) fn due(&self) -> Option<DateTime<Utc>> {
+        match self.next {
+            Next::At(milliseconds) => Some(DateTime::from_timestamp_millis(milliseconds).unwrap_or_default()),
+            Next::Resumed => None,
+        }
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.next == Next::Resumed
+    }
+
+    /// Whether its last step failed, and is to be tried again.
+    pub(super) fn is_retrying(&self) -> bool {
+        self.attempts > 0
+    }
+
+    /// How it goes on after a step.
+    ///
+    /// The first step has a caller who waits for it, and gets its failure for an answer. Nobody waits for the others:
+    /// those are tried again.
+    pub(super) fn turn(&mut self, ended: Ended, now: DateTime<Utc>) -> Turn {
+        let is_first = self.steps == 0;
+        self.steps += 1;
+        let wait = match ended {
+            Ended::Finished => return Turn::Over(Outcome::Finished),
+            Ended::Refused => return Turn::Over(Outcome::Failed),
+            Ended::Partly { after, migration } => {
+                self.migration = migration;
+                self.attempts = 0;
+                after
+            }
+            Ended::Failed { error, migration } => {
+                self.migration = migration;
+                self.note_failure(error, now);
+                match WAITS.get(usize::try_from(self.attempts).unwrap_or(usize::MAX)) {
+                    Some(wait) if !is_first => {
+                        self.attempts += 1;
+                        *wait
+                    }
+                    _ => return self.stop().unwrap_or(Turn::Over(Outcome::Failed)),
+                }
+            }
+        };
+        let at = now + wait;
+        self.next = Next::At(at.timestamp_millis());
+        self.stop().unwrap_or(Turn::Alarm(at))
+    }
+
+    /// What is asked of it now is done now, if no step is being taken; else when that has ended.
+    pub(super) fn stop(&mut self) -> Option<Turn> {
+        match self.wanted.take()? {
+            Wanted::Pause { at } if self.migration.as_ref() == Some(&at) => {
+                self.next = Next::Resumed;
+                Some(Turn::Paused)
+            }
+            Wanted::Pause { .. } => None,
+            Wanted::Cancel => Some(Turn::Over(Outcome::Cancelled)),
+        }
+    }
+
+    /// It goes on at once, and what failed before does not count any more.
+    pub(super) fn resume(&mut self, now: DateTime<Utc>) {
+        self.wanted = None;
+        self.attempts = 0;
+        self.next = Next::At(now.timestamp_millis());
+    }
+
+    pub(super) fn note(&mut self, action: &str, caller: &Caller, now: DateTime<Utc>) {
+        if self.interventions.len() < MOST_INTERVENTIONS {
+            let (at, action, by) = (iso8601(now), action.to_owned(), caller.label.clone());
+            self.interventions.push(Intervention { at, action, by });
+        }
+    }
+
+    /// The first ones: those are the cause, and the last is that of the run.
+    fn note_failure(&mut self, mut error: String, now: DateTime<Utc>) {
+        const BYTES: usize = 1_000;
+        error.truncate(error.floor_char_boundary(BYTES));
+        self.failed_attempts += 1;
+        if self.failures.len() == MOST_FAILURES {
+            self.failures.pop();
+        }
+        self.failures.push(FailedAttempt { at: iso8601(now), error });
+    }
+
+    /// What all its steps did, where `last` is what the last one did.
+    pub(super) fn report(&self, last: RunReport) -> RunReport {
+        let ran: Vec<String> = self.details.iter().map(|detail| detail.id.clone()).collect();
+        RunReport {
+            skipped: last.skipped.into_iter().filter(|id| !ran.contains(id)).collect(),
+            details: self.details.clone(),
+            out_of_order: self.out_of_order.clone(),
+            operations: self.operations,
+            ran,
+            ..last
+        }
+    }
+
+    pub(super) fn activity(&self) -> Activity {
+        Activity {
+            by: self.by.clone(),
+            since: self.since.clone(),
+            migration: self.migration.clone(),
+            progress: None,
+        }
+    }
+}

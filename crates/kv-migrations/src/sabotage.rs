@@ -1,0 +1,42 @@
+//! Defects that can be switched on, to test the tests: whatever does not find them is of no use.
+//!
+//! Only with the feature `sabotage`, which is for the simulation in the repository and for nobody else. Without it no
+//! defect can be on, and the compiler leaves all of this out.
+
+/// Something that the runner gets wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(feature = "sabotage"), allow(unreachable_pub, reason = "public for the simulation alone"))]
+pub enum Defect {
+    /// A migration is marked as applied before its `up` runs.
+    MarkBeforeFinish,
+    /// A re-key deletes an entry without looking whether its copy is there.
+    DeleteBeforeVerify,
+    /// An instance of a coordinator whose lease has gone to another goes on.
+    NoFencing,
+    /// A coordinator believes what KV says of its markers.
+    StaleLedger,
+}
+
+#[cfg(feature = "sabotage")]
+thread_local! {
+    static ON: std::cell::Cell<Option<Defect>> = const { std::cell::Cell::new(None) };
+}
+
+/// Does `work` with this defect, on this thread.
+#[cfg(feature = "sabotage")]
+pub fn with<T>(defect: Defect, work: impl FnOnce() -> T) -> T {
+    let before = ON.replace(Some(defect));
+    let result = work();
+    ON.set(before);
+    result
+}
+
+#[cfg(feature = "sabotage")]
+pub(crate) fn is_on(defect: Defect) -> bool {
+    ON.get() == Some(defect)
+}
+
+#[cfg(not(feature = "sabotage"))]
+pub(crate) const fn is_on(_: Defect) -> bool {
+    false
+}
