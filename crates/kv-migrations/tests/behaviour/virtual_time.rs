@@ -82,7 +82,10 @@ impl Clock for VirtualTime {
             if self.clock.now() >= until {
                 return Poll::Ready(());
             }
-            self.waiting.lock().unwrap().push((until, context.waker().clone()));
+            let mut waiting = self.waiting.lock().unwrap();
+            if !waiting.iter().any(|(at, waker)| *at == until && waker.will_wake(context.waker())) {
+                waiting.push((until, context.waker().clone()));
+            }
             Poll::Pending
         }))
     }

@@ -1,0 +1,153 @@
+//! Pausing, resuming and cancelling.
+
+use std::time::Duration;
+
+use futures::future::join;
+use kv_migrations::State;
+use kv_migrations::clock::Clock;
+use kv_migrations::coordinator::{Caller, Coordinator, CoordinatorError, Outcome};
+
+use crate::object::{Object, marking};
+use crate::service::{good, quiet};
+
+/// A backfill that is in the middle of a step, or between two.
+fn under_way(object: &Object) -> Coordinator {
+    let coordinator = object.instance(vec![marking("001"), good("002")]);
+    object.migrate(&coordinator).expect("nothing fails");
+    coordinator
+}
+
+#[test]
+fn what_is_paused_stays_where_it_is_until_it_is_resumed() {
+    for milliseconds in (0..1500).step_by(50) {
+        let object = Object::new().with_users(100);
+        let coordinator = under_way(&object);
+        let status = object.serve(&coordinator, async {
+            object.time.sleep(Duration::from_millis(milliseconds)).await;
+            coordinator.pause("001", &Caller::default()).await
+        });
+        assert_eq!(status.expect("it is under way").state, State::Paused, "after {milliseconds} ms");
+        let paused_at = object.marked();
+        object.pass(&coordinator, Duration::from_hours(1));
+        assert_eq!(object.marked(), paused_at);
+        let refusal = object.migrate(&coordinator).expect_err("it is paused");
+        assert!(matches!(refusal, CoordinatorError::Paused(_)), "{refusal:?}");
+
+        // Also after a deploy.
+        let next = object.instance(vec![marking("001"), good("002")]);
+        object.serve(&next, next.resume("001", &Caller::default())).expect("it is paused");
+        object.pass(&next, Duration::from_mins(1));
+        assert_eq!((object.marked(), object.state(&next, "002")), (100, State::Applied));
+    }
+}
+
+#[test]
+fn what_is_cancelled_is_pending_again_and_begins_anew() {
+    for milliseconds in (0..1500).step_by(50) {
+        let object = Object::new().with_users(100);
+        let coordinator = under_way(&object);
+        let status = object.serve(&coordinator, async {
+            object.time.sleep(Duration::from_millis(milliseconds)).await;
+            coordinator.cancel("001", &Caller::default()).await
+        });
+        assert_eq!(status.expect("it is under way").state, State::Pending, "after {milliseconds} ms");
+        object.pass(&coordinator, Duration::from_hours(1));
+        let cancelled_at = object.marked();
+        assert!(cancelled_at < 100, "what it changed stays, and it goes no further");
+        assert_eq!(object.marker("001"), None, "KV is told");
+        assert_eq!(coordinator.history().expect("it can be read")[0].outcome, Outcome::Cancelled);
+
+        let report = object.serve(&coordinator, coordinator.run_pending(&Caller::default().waiting()));
+        assert_eq!(report.expect("nothing fails").ran, ["001", "002"]);
+        assert_eq!(object.marked(), 100);
+    }
+}
+
+#[test]
+fn what_is_paused_can_be_cancelled() {
+    let object = Object::new().with_users(100);
+    let coordinator = under_way(&object);
+    object.serve(&coordinator, coordinator.pause("001", &Caller::default())).expect("it is under way");
+    let status = object.serve(&coordinator, coordinator.cancel("001", &Caller::default()));
+    assert_eq!(status.expect("it is paused").state, State::Pending);
+    object.migrate(&coordinator).expect("the door is open");
+}
+
+#[test]
+fn a_rollback_can_be_cancelled() {
+    let object = Object::new().with_users(100);
+    let coordinator = object.instance(vec![marking("001")]);
+    object.serve(&coordinator, coordinator.run_pending(&Caller::default().waiting())).expect("it succeeds");
+    object.serve(&coordinator, coordinator.rollback("001", &Caller::default())).expect("it begins");
+    let status = object.serve(&coordinator, coordinator.cancel("001", &Caller::default()));
+    assert_eq!(
+        status.expect("it is under way").state,
+        State::Pending,
+        "it does not count as applied any more"
+    );
+    object
+        .serve(&coordinator, coordinator.run_pending(&Caller::default().waiting()))
+        .expect("it is applied anew");
+    assert_eq!(object.marked(), 100);
+}
+
+#[test]
+fn who_waits_for_the_run_is_told_that_it_was_stopped() {
+    let object = Object::new().with_users(100);
+    let coordinator = object.instance(vec![marking("001")]);
+    let caller = Caller::default().waiting();
+    let stop = async {
+        object.time.sleep(Duration::from_millis(500)).await;
+        coordinator.pause("001", &Caller::default()).await.expect("it is under way");
+    };
+    let (result, ()) = object.serve(&coordinator, join(coordinator.run_pending(&caller), stop));
+    assert!(matches!(result, Err(CoordinatorError::Paused(_))), "{result:?}");
+}
+
+#[test]
+fn what_is_not_under_way_cannot_be_stopped() {
+    let object = Object::new().with_users(100);
+    let coordinator = object.instance(vec![marking("001"), good("002"), quiet("003")]);
+    let caller = Caller::default();
+    let refused =
+        |result: Result<_, CoordinatorError>| result.expect_err("there is nothing to stop").to_string();
+    let not_running = refused(object.serve(&coordinator, coordinator.pause("001", &caller)));
+    assert!(not_running.contains("No run is at migration 001"), "{not_running}");
+    refused(object.serve(&coordinator, coordinator.cancel("001", &caller)));
+    let not_paused = refused(object.serve(&coordinator, coordinator.resume("001", &caller)));
+    assert!(not_paused.contains("001 is not paused"), "{not_paused}");
+    let unknown = refused(object.serve(&coordinator, coordinator.pause("nobody", &caller)));
+    assert!(unknown.contains("not registered"), "{unknown}");
+
+    object.migrate(&coordinator).expect("nothing fails");
+    refused(object.serve(&coordinator, coordinator.pause("002", &caller)));
+    refused(object.serve(&coordinator, coordinator.resume("001", &caller)));
+}
+
+#[test]
+fn what_runs_in_one_piece_is_not_stopped_in_the_middle() {
+    let object = Object::new();
+    let time = object.time.clone();
+    let slow = kv_migrations::Migration::new(
+        "001",
+        "Takes its time",
+        async move |kv: &kv_migrations::kv::Kv, (): &()| {
+            time.sleep(Duration::from_secs(5)).await;
+            Ok(kv.put("done", "true").await?)
+        },
+    );
+    let coordinator = object.instance(vec![slow]);
+    let stop = async {
+        object.time.sleep(Duration::from_secs(1)).await;
+        (
+            coordinator.pause("001", &Caller::default()).await,
+            coordinator.cancel("001", &Caller::default()).await,
+        )
+    };
+    let caller = Caller::default();
+    let (report, (paused, cancelled)) =
+        object.serve(&coordinator, join(coordinator.run_pending(&caller), stop));
+    assert!(matches!(paused, Err(CoordinatorError::NotResumable { .. })), "{paused:?}");
+    assert!(matches!(cancelled, Err(CoordinatorError::NotResumable { .. })), "{cancelled:?}");
+    assert_eq!(report.expect("it is not disturbed").ran, ["001"]);
+}

@@ -1,0 +1,134 @@
+//! One run at a time.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use futures::future::{join, join_all, select};
+use kv_migrations::coordinator::{Caller, CoordinatorError};
+use kv_migrations::kv::Kv;
+use kv_migrations::{BoxError, Migration};
+
+use crate::object::{Object, marking};
+use crate::service::{good, ids};
+use crate::virtual_time::VirtualTime;
+use kv_migrations::clock::Clock;
+
+/// Counts how often it ran, and takes a second.
+fn counting(id: &'static str, time: &VirtualTime) -> Migration {
+    let time = time.clone();
+    Migration::new(id, "Counts", async move |kv: &Kv, (): &()| {
+        let count: u32 = kv.text(id).await?.map_or(Ok(0), |text| text.parse())?;
+        time.sleep(Duration::from_secs(1)).await;
+        kv.put(id, (count + 1).to_string()).await?;
+        Ok::<_, BoxError>(())
+    })
+}
+
+#[test]
+fn of_a_hundred_callers_one_runs_it_and_the_others_are_told_who() {
+    let object = Object::new();
+    let coordinator = object.instance(vec![counting("001", &object.time), counting("002", &object.time)]);
+    let callers: Vec<Caller> =
+        (0..100).map(|number| Caller::default().labelled(format!("deploy {number}"))).collect();
+    let answers =
+        object.serve(&coordinator, join_all(callers.iter().map(|caller| coordinator.run_pending(caller))));
+
+    let (ran, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+    assert_eq!(ran.len(), 1);
+    for refusal in refused {
+        let Err(CoordinatorError::InProgress(activity)) = refusal else { panic!("{refusal:?}") };
+        assert_eq!(activity.by.as_deref(), Some("deploy 0"));
+        assert!(activity.since.starts_with("2026-11-22T10:48:28.7"), "{activity:?}");
+    }
+    assert_eq!(object.kv.value("001").unwrap(), b"1");
+    assert_eq!(object.kv.value("002").unwrap(), b"1");
+}
+
+#[test]
+fn those_who_wait_run_one_after_the_other_and_find_nothing_left() {
+    let object = Object::new();
+    let coordinator = object.instance(vec![counting("001", &object.time)]);
+    let caller = Caller::default().waiting();
+    let answers = object.serve(&coordinator, join_all((0..10).map(|_| coordinator.run_pending(&caller))));
+    let ran: Vec<usize> =
+        answers.into_iter().map(|answer| answer.expect("nothing fails").ran.len()).collect();
+    assert_eq!(ran.iter().sum::<usize>(), 1, "{ran:?}");
+    assert_eq!(object.kv.value("001").unwrap(), b"1");
+}
+
+#[test]
+fn who_is_refused_is_told_how_far_it_is() {
+    let object = Object::new().with_users(100);
+    let coordinator = object.instance(vec![marking("001")]);
+    object.migrate(&coordinator).expect("nothing fails");
+    let refusal = object.migrate(&coordinator).expect_err("it goes on");
+    let CoordinatorError::InProgress(activity) = refusal else { panic!("{refusal:?}") };
+    assert_eq!(activity.migration.as_deref(), Some("001"));
+    assert!(activity.progress.is_some_and(|progress| progress.done > 0));
+}
+
+/// The old instance hangs in the middle of an operation, the object is made anew elsewhere, and then the old one wakes.
+#[test]
+fn an_instance_that_was_replaced_sends_and_writes_nothing_any_more() {
+    let object = Object::new().with_users(100);
+    let (old, new) = (object.instance(vec![marking("001")]), object.instance(vec![marking("001")]));
+    let time = object.time.clone();
+
+    let mut step = Box::pin(async {
+        select(pin!(old.run_pending(&Caller::default())), pin!(object.ring_forever(&old))).await;
+    });
+    // It gets some way, and is not polled for a while.
+    object.time.time(select(&mut step, pin!(time.sleep(Duration::from_millis(270)))));
+    let begun = object.marked();
+    assert!((1..20).contains(&begun), "{begun}");
+    object.pass(&new, Duration::from_mins(2));
+    assert_eq!(object.marked(), 100, "the new one has carried on");
+
+    object.kv.insert("user_050", "of the service");
+    let (rows, operations) = (object.storage.clone(), object.kv.operations());
+    let before = format!("{rows:?}");
+    object.time.time(select(&mut step, pin!(time.sleep(Duration::from_secs(3)))));
+    assert_eq!(object.kv.operations(), operations, "the old one sends nothing");
+    assert_eq!(format!("{rows:?}"), before, "and writes nothing");
+}
+
+#[test]
+fn a_step_that_was_cut_off_is_carried_on_when_its_lease_is_up() {
+    let object = Object::new().with_users(100);
+    let cut_off = object.instance(vec![marking("001")]);
+    {
+        let step = pin!(async {
+            join(cut_off.run_pending(&Caller::default()), object.ring_forever(&cut_off)).await
+        });
+        object.time.time(select(step, pin!(object.time.sleep(Duration::from_millis(270)))));
+    }
+    assert!(object.marked() < 100);
+
+    let next = object.instance(vec![marking("001")]);
+    object.pass(&next, Duration::from_secs(10));
+    let held = object.marked();
+    object.pass(&next, Duration::from_mins(1));
+    assert!(held < 20, "an operation may still be on its way: {held} entries");
+    assert_eq!(object.marked(), 100, "and nobody had to ask");
+}
+
+#[test]
+fn a_clock_that_went_wrong_does_not_keep_the_door_shut() {
+    let object = Object::new();
+    let ahead = object.instance(vec![good("001")]);
+    {
+        // Cut off while it had the lease, by a clock that was an hour ahead.
+        object.time.clock.advance(Duration::from_hours(1));
+        let step =
+            pin!(async { join(ahead.run_pending(&Caller::default()), object.ring_forever(&ahead)).await });
+        object.time.time(select(step, pin!(object.time.sleep(Duration::from_millis(15)))));
+    }
+    let right = Object { time: VirtualTime::new(), ..object.clone() };
+    let next = right.instance(vec![good("001")]);
+    right.time.time(next.status()).0.expect("it can be read");
+    right.pass(&next, Duration::from_mins(70));
+    assert_eq!(
+        right.serve(&next, next.run_pending(&Caller::default())).expect("it is free").skipped,
+        ids(&["001"])
+    );
+}

@@ -1,0 +1,67 @@
+//! Who ran what, and when.
+
+use kv_migrations::coordinator::{Caller, Outcome};
+
+use crate::object::{Object, marking};
+use crate::service::{failing, good, ids};
+
+#[test]
+fn a_run_is_remembered_with_who_and_when_and_what() {
+    let object = Object::new().with_users(50);
+    let coordinator = object.instance(vec![good("001"), marking("002")]);
+    let caller = Caller::default().labelled("deploy\n4711\u{7}").waiting();
+    object.serve(&coordinator, coordinator.run_pending(&caller)).expect("nothing fails");
+    let [entry] = &coordinator.history().expect("it can be read")[..] else { panic!("there was one run") };
+    assert_eq!((entry.number, entry.action.as_str()), (1, "migrate"));
+    assert_eq!(entry.by.as_deref(), Some("deploy4711"), "control characters could break a line of a log");
+    assert!(entry.started_at.starts_with("2026-11-22T10:48:28.7"), "{entry:?}");
+    assert!(entry.ended_at.is_some());
+    assert_eq!((entry.outcome, &entry.ran), (Outcome::Finished, &ids(&["001", "002"])));
+    assert!(entry.steps > 1 && entry.operations > 50 && entry.duration_ms > 0, "{entry:?}");
+}
+
+#[test]
+fn what_goes_on_stands_first() {
+    let object = Object::new().with_users(100);
+    let coordinator = object.instance(vec![marking("001")]);
+    object.migrate(&coordinator).expect("nothing fails");
+    let history = coordinator.history().expect("it can be read");
+    assert_eq!((history[0].outcome, history[0].migration.as_deref()), (Outcome::Running, Some("001")));
+}
+
+#[test]
+fn a_failure_is_remembered_with_its_error() {
+    let object = Object::new();
+    let coordinator = object.instance(vec![failing("001")]);
+    object.migrate(&coordinator).expect_err("it fails");
+    let [entry] = &coordinator.history().expect("it can be read")[..] else { panic!("there was one run") };
+    assert_eq!((entry.outcome, entry.migration.as_deref()), (Outcome::Failed, Some("001")));
+    assert!(entry.failures[0].error.contains("boom"), "{entry:?}");
+}
+
+#[test]
+fn what_found_nothing_to_do_is_not_and_only_the_last_hundred_are() {
+    let object = Object::new();
+    let coordinator = object.instance(vec![good("001")]);
+    for _ in 0..60 {
+        object.migrate(&coordinator).expect("it succeeds");
+        object.migrate(&coordinator).expect("there is nothing to do");
+        object
+            .serve(&coordinator, coordinator.rollback("001", &Caller::default()))
+            .expect("it has a way back");
+    }
+    let history = coordinator.history().expect("it can be read");
+    assert_eq!(history.len(), 100);
+    assert_eq!((history[0].number, history[0].action.as_str()), (180, "rollback"));
+    assert!(history.iter().all(|entry| entry.action == "rollback" || entry.ran == ["001"]));
+}
+
+#[test]
+fn a_label_is_cut() {
+    let object = Object::new();
+    let coordinator = object.instance(vec![good("001")]);
+    let caller = Caller::default().labelled("ü".repeat(500));
+    object.serve(&coordinator, coordinator.run_pending(&caller)).expect("it succeeds");
+    let by = coordinator.history().expect("it can be read")[0].by.clone().expect("it was labelled");
+    assert_eq!(by.len(), 200);
+}

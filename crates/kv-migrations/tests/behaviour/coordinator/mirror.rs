@@ -1,0 +1,52 @@
+//! The markers in KV are a copy.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use kv_migrations::State;
+use kv_migrations::kv::Request;
+
+use crate::object::Object;
+use crate::service::good;
+use crate::stores::Refusing;
+
+#[test]
+fn a_marker_is_as_the_typescript_runner_writes_it() {
+    let object = Object::new();
+    let coordinator = object.instance(vec![good("001")]);
+    object.migrate(&coordinator).expect("it succeeds");
+    assert_eq!(object.marker("001").as_deref(), Some("true"));
+    let entries = object.kv.entries().into_iter();
+    let marker = entries.map(|(key, _)| key).find(|key| key.name == "migration_my-service_001").unwrap();
+    let metadata: serde_json::Value = serde_json::from_str(marker.metadata.unwrap().as_json()).unwrap();
+    assert!(metadata["runAt"].is_string(), "{metadata}");
+}
+
+#[test]
+fn a_copy_that_fails_is_made_later_and_fails_no_run() {
+    let (object, is_down) = (Object::new(), Arc::new(AtomicBool::new(true)));
+    let refuses = {
+        let is_down = is_down.clone();
+        move |request: Request<'_>| {
+            matches!(request, Request::Put { .. })
+                && request.key().starts_with("migration_")
+                && is_down.load(Ordering::Relaxed)
+        }
+    };
+    let coordinator = object.instance_on(Refusing { store: object.kv.clone(), refuses }, vec![good("001")]);
+    let report = object.migrate(&coordinator).expect("the object knows that it is applied");
+    assert_eq!(report.ran, ["001"]);
+    assert_eq!(object.state(&coordinator, "001"), State::Applied);
+    assert_eq!(object.marker("001"), None);
+    assert!(
+        object.log.lines().iter().any(|line| line.contains("could not be copied")),
+        "{:?}",
+        object.log.lines()
+    );
+
+    is_down.store(false, Ordering::Relaxed);
+    object.pass(&coordinator, Duration::from_mins(2));
+    assert_eq!(object.marker("001").as_deref(), Some("true"));
+    assert_eq!(object.storage.alarm(), None);
+}

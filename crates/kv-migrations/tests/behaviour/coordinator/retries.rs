@@ -1,0 +1,100 @@
+//! Steps that fail.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use kv_migrations::coordinator::{Caller, CoordinatorError, Outcome};
+use kv_migrations::{Backfill, Error, Migration, State};
+
+use crate::object::Object;
+use crate::service::{failing, good, ids};
+
+/// Fails at the fiftieth user, for as long as the switch is on.
+fn stumbling(is_broken: &Arc<AtomicBool>) -> Migration {
+    let is_broken = is_broken.clone();
+    let mark = Backfill::new("user_", async move |_, record, ()| {
+        if record.name() == "user_050" && is_broken.load(Ordering::Relaxed) {
+            return Err("the upstream service is down".into());
+        }
+        Ok(record.put("x+").await?)
+    });
+    Migration::backfill("001", "Marks every user", mark)
+}
+
+#[test]
+fn a_first_step_that_fails_is_answered_and_not_tried_again() {
+    let object = Object::new();
+    let coordinator = object.instance(vec![good("001"), failing("002"), good("003")]);
+    let error = object.migrate(&coordinator).expect_err("it fails");
+    let CoordinatorError::Runner(Error::Failed(failure)) = error else { panic!("{error:?}") };
+    assert_eq!((failure.id.as_str(), failure.reason.as_str()), ("002", "boom"));
+    assert_eq!(failure.report.ran, ids(&["001"]));
+    assert_eq!(object.state(&coordinator, "002"), State::Failed);
+    assert_eq!(object.storage.alarm(), None);
+    assert_eq!(object.marker("002").as_deref(), Some("failed"), "KV is told");
+}
+
+#[test]
+fn a_later_step_that_fails_is_tried_again_and_goes_on() {
+    let (object, is_broken) = (Object::new().with_users(100), Arc::new(AtomicBool::new(true)));
+    let coordinator = object.instance(vec![stumbling(&is_broken)]);
+    object.migrate(&coordinator).expect("its first step is before the trouble");
+    object.pass(&coordinator, Duration::from_secs(30));
+    let status = object.status(&coordinator, "001");
+    assert_eq!(status.state, State::Failed, "visibly");
+    assert!(status.error.is_some_and(|error| error.contains("the upstream service is down")));
+    assert!(status.retry_at.is_some(), "and it says when it is tried again");
+
+    is_broken.store(false, Ordering::Relaxed);
+    object.pass(&coordinator, Duration::from_mins(20));
+    assert_eq!(object.state(&coordinator, "001"), State::Applied);
+    assert_eq!(object.marked(), 100);
+    let history = coordinator.history().expect("it can be read");
+    assert_eq!(history[0].outcome, Outcome::Finished);
+    assert!(history[0].failed_attempts > 0);
+    assert!(history[0].failures[0].error.contains("the upstream service is down"), "{history:?}");
+}
+
+#[test]
+fn what_goes_on_failing_is_given_up_and_waits_for_the_next_run() {
+    let (object, is_broken) = (Object::new().with_users(100), Arc::new(AtomicBool::new(true)));
+    let coordinator = object.instance(vec![stumbling(&is_broken)]);
+    object.migrate(&coordinator).expect("its first step is before the trouble");
+    object.pass(&coordinator, Duration::from_hours(1));
+    let status = object.status(&coordinator, "001");
+    assert_eq!((status.state, status.retry_at), (State::Failed, None));
+    assert_eq!(object.storage.alarm(), None);
+    let history = coordinator.history().expect("it can be read");
+    assert_eq!((history[0].outcome, history[0].failed_attempts), (Outcome::Failed, 5));
+
+    is_broken.store(false, Ordering::Relaxed);
+    object.migrate(&coordinator).expect("it carries on");
+    object.pass(&coordinator, Duration::from_mins(1));
+    assert_eq!(object.marked(), 100);
+}
+
+#[test]
+fn a_run_takes_the_place_of_one_that_waits_to_be_tried_again() {
+    let (object, is_broken) = (Object::new().with_users(100), Arc::new(AtomicBool::new(true)));
+    let coordinator = object.instance(vec![stumbling(&is_broken)]);
+    object.migrate(&coordinator).expect("its first step is before the trouble");
+    object.pass(&coordinator, Duration::from_secs(45));
+    assert!(object.status(&coordinator, "001").retry_at.is_some());
+
+    is_broken.store(false, Ordering::Relaxed);
+    let report = object.serve(&coordinator, coordinator.run_pending(&Caller::default().waiting()));
+    assert_eq!(report.expect("it was mended").ran, ids(&["001"]));
+    let outcomes: Vec<Outcome> =
+        coordinator.history().expect("it can be read").iter().map(|entry| entry.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Finished, Outcome::Failed]);
+}
+
+#[test]
+fn who_waits_for_a_run_that_is_given_up_is_told_why() {
+    let (object, is_broken) = (Object::new().with_users(100), Arc::new(AtomicBool::new(true)));
+    let coordinator = object.instance(vec![stumbling(&is_broken)]);
+    let result = object.serve(&coordinator, coordinator.run_pending(&Caller::default().waiting()));
+    let Err(CoordinatorError::Runner(Error::Failed(failure))) = result else { panic!("{result:?}") };
+    assert_eq!(failure.id, "001");
+}
