@@ -43,6 +43,7 @@
 //! ```
 
 mod adopt;
+mod alarm;
 mod bell;
 mod caller;
 mod control;
@@ -53,10 +54,13 @@ mod journal;
 mod lease;
 mod memory;
 mod mirror;
+mod ran;
 mod request;
 mod rows;
+mod settle;
 mod step;
 mod storage;
+mod taken;
 mod task;
 
 use std::fmt;
@@ -67,6 +71,7 @@ use chrono::{DateTime, Utc};
 use crate::budget::Interrupt;
 use crate::clock::iso8601;
 use crate::event::Event;
+use crate::kv::{Kv, Terms};
 use crate::ledger::{Entries, Ledger};
 use crate::migration::BoxError;
 use crate::report::{State, Status};
@@ -76,6 +81,7 @@ pub use caller::Caller;
 pub use error::{Activity, CoordinatorError};
 pub use history::HistoryEntry;
 use journal::Journal;
+use lease::Lease;
 pub use memory::MemoryStorage;
 use request::Answer;
 pub use storage::{Change, Storage, StorageError};
@@ -160,23 +166,27 @@ impl<C> Coordinator<C> {
     /// [`CoordinatorError::Storage`].
     pub fn history(&self) -> Result<Vec<HistoryEntry>, CoordinatorError> {
         self.wake_if_due()?;
-        let now = self.task()?.map(|task| {
+        let mut entries = history::read(&*self.storage)?;
+        if let Some(task) = self.task()? {
             let outcome = if task.is_paused() { Outcome::Paused } else { Outcome::Running };
-            HistoryEntry::new(&task, outcome, None)
-        });
-        Ok(now.into_iter().chain(history::read(&*self.storage)?).collect())
+            entries.insert(0, HistoryEntry::new(&*self.storage, &task, outcome, None)?);
+        }
+        Ok(entries)
     }
 
     fn task(&self) -> Result<Option<Task>, StorageError> {
         rows::read(&*self.storage, TASK)
     }
 
-    /// The markers, as the object has them.
+    /// The markers, as the object has them; to be written only with a lease.
+    fn journal(&self, lease: Option<Arc<Lease>>) -> Journal {
+        Journal::new(self.storage.clone(), lease)
+    }
+
+    /// The same, for looking only.
     fn ledger(&self) -> Ledger {
-        let journal = Journal::new(self.storage.clone(), None);
-        self.runner
-            .for_step(self.runner.store().clone(), Some(Arc::new(journal)), Interrupt::default())
-            .ledger()
+        let kv = Kv::on_terms(Arc::new(self.journal(None)), Terms::new(self.runner.clock().clone()));
+        Ledger::of_journal(kv, self.runner.registered().prefix())
     }
 
     /// Before anything is answered for the first time.
@@ -184,8 +194,8 @@ impl<C> Coordinator<C> {
         if adopt::is_done(&*self.storage)? {
             return Ok(());
         }
-        let journal = Journal::new(self.storage.clone(), None);
-        let changes = adopt::adopt(&self.runner.ledger(), self.runner.registered().ids(), &journal).await?;
+        let registered = self.runner.registered().ids();
+        let changes = adopt::adopt(&self.runner.ledger(), registered, &self.journal(None)).await?;
         // Another call may have done it meanwhile, and a run may have begun since.
         if !adopt::is_done(&*self.storage)? {
             self.storage.write(&changes)?;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::task::{Action, Task};
-use super::{Change, FailedAttempt, Intervention, Outcome, Storage, StorageError, rows};
+use super::{Change, FailedAttempt, Intervention, Outcome, Storage, StorageError, ran, rows};
 
 const ROWS: &str = "history/";
 /// So many are kept.
@@ -54,13 +54,19 @@ pub struct HistoryEntry {
 }
 
 impl HistoryEntry {
-    pub(super) fn new(task: &Task, outcome: Outcome, ended_at: Option<String>) -> Self {
+    pub(super) fn new(
+        storage: &dyn Storage,
+        task: &Task,
+        outcome: Outcome,
+        ended_at: Option<String>,
+    ) -> Result<Self, StorageError> {
         let action = match task.action {
             Action::Migrate => "migrate",
             Action::Rollback { .. } => "rollback",
         };
         let is_finished_run = outcome == Outcome::Finished && task.action == Action::Migrate;
-        Self {
+        let ran = ran::read(storage)?.into_iter().take(MOST_IDS).map(|detail| detail.id).collect();
+        Ok(Self {
             number: task.number,
             action: action.to_owned(),
             by: task.by.clone(),
@@ -68,14 +74,14 @@ impl HistoryEntry {
             ended_at,
             outcome,
             migration: task.migration.clone().filter(|_| !is_finished_run),
-            ran: task.details.iter().take(MOST_IDS).map(|detail| detail.id.clone()).collect(),
+            ran,
             steps: task.steps,
             duration_ms: task.duration_ms,
             operations: task.operations,
             failed_attempts: task.failed_attempts,
             failures: task.failures.clone(),
             interventions: task.interventions.clone(),
-        }
+        })
     }
 
     /// Whether there is something to tell: not of what found nothing to do, or was refused.

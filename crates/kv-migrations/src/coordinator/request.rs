@@ -8,11 +8,10 @@ use futures_util::future::{Either, select};
 
 use super::task::{Action, Task};
 use super::{
-    Activity, Caller, Change, Coordinator, CoordinatorError, HistoryEntry, Listener, Outcome, StorageError,
-    TASK, history, lease, rows,
+    Activity, Caller, Change, Coordinator, CoordinatorError, Listener, Outcome, StorageError, TASK, lease,
+    rows,
 };
 use crate::change::NEXT_REQUEST;
-use crate::clock::iso8601;
 use crate::event::Event;
 use crate::ledger::Marker;
 use crate::report::{RollbackReport, RunReport};
@@ -23,6 +22,8 @@ const NUMBER: &str = "number";
 const MOST_ANSWERS: usize = 16;
 /// How much longer than the time of a step a caller waits for it: it may be tried again by KV, and its markers copied.
 const GRACE: Duration = Duration::from_secs(30);
+/// How long who waits relies on the alarm.
+const LATE: Duration = Duration::from_secs(10);
 
 /// What came of a task, for the caller who waits for it.
 pub(super) struct Answer {
@@ -100,7 +101,7 @@ impl<C> Coordinator<C> {
             let rung = self.bell.times();
             match self.enlist(action.clone(), caller)? {
                 Enlisted::Begun(number) => return Ok(number),
-                Enlisted::Busy(_) if caller.waits => self.bell.next(rung).await,
+                Enlisted::Busy(_) if caller.waits => self.rings_or_is_late(rung).await?,
                 Enlisted::Busy(mut activity) => {
                     activity.progress = self.progress(activity.migration.as_deref()).await;
                     return Err(CoordinatorError::InProgress(activity));
@@ -138,8 +139,7 @@ impl<C> Coordinator<C> {
         for answer in locked(&self.answers).iter_mut().filter(|answer| answer.number == task.number) {
             answer.is_over = true;
         }
-        let entry = HistoryEntry::new(task, Outcome::Failed, Some(iso8601(self.now())));
-        history::keep(&entry, &*self.storage)
+        self.remember(task, Outcome::Failed)
     }
 
     /// What came of a task; nothing if it takes longer than a step may.
@@ -150,7 +150,9 @@ impl<C> Coordinator<C> {
                 if let Some(answer) = self.take_answer(number, caller) {
                     return answer;
                 }
-                self.bell.next(rung).await;
+                if let Err(error) = self.rings_or_is_late(rung).await {
+                    return Err(error.into());
+                }
             }
         });
         if caller.waits {
@@ -161,6 +163,12 @@ impl<C> Coordinator<C> {
             Either::Left((answer, _)) => Some(answer),
             Either::Right(_) => None,
         }
+    }
+
+    /// Until the bell rings, or ought to have: the alarm that it waits for may have got lost.
+    async fn rings_or_is_late(&self, rung: u64) -> Result<(), StorageError> {
+        select(pin!(self.bell.next(rung)), self.runner.clock().sleep(LATE)).await;
+        self.wake_if_due()
     }
 
     fn take_answer(&self, number: u64, caller: &Caller) -> Option<Result<Report, CoordinatorError>> {

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{Activity, Caller};
 use crate::clock::iso8601;
-use crate::report::{Detail, RunReport};
 
 /// How long to wait before a step that failed is tried again. When it has failed once more than that, the run has.
 const WAITS: [Duration; 4] =
@@ -36,8 +35,8 @@ pub(super) struct Task {
     pub(super) is_begun: bool,
     /// The migration that it is at.
     pub(super) migration: Option<String>,
-    /// What it has applied so far.
-    pub(super) details: Vec<Detail>,
+    /// How many it has applied so far.
+    pub(super) ran: u64,
     pub(super) out_of_order: Vec<String>,
     pub(super) duration_ms: u64,
     pub(super) operations: u64,
@@ -152,7 +151,7 @@ impl Task {
             steps: 0,
             is_begun: false,
             attempts: 0,
-            details: Vec::new(),
+            ran: 0,
             out_of_order: Vec::new(),
             duration_ms: 0,
             operations: 0,
@@ -246,19 +245,6 @@ impl Task {
             self.failures.pop();
         }
         self.failures.push(FailedAttempt { at: iso8601(now), error });
-    }
-
-    /// What all its steps did, where `last` is what the last one did.
-    pub(super) fn report(&self, last: RunReport) -> RunReport {
-        let ran: Vec<String> = self.details.iter().map(|detail| detail.id.clone()).collect();
-        RunReport {
-            skipped: last.skipped.into_iter().filter(|id| !ran.contains(id)).collect(),
-            details: self.details.clone(),
-            out_of_order: self.out_of_order.clone(),
-            operations: self.operations,
-            ran,
-            ..last
-        }
     }
 
     pub(super) fn activity(&self) -> Activity {

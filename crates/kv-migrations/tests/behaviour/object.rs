@@ -71,6 +71,21 @@ impl Object {
         self.time.time(work).0
     }
 
+    /// The same, cut off after some time: work and alarms are dropped where they are.
+    pub fn serve_for<T>(
+        &self,
+        time: Duration,
+        coordinator: &Coordinator,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
+        self.serve(coordinator, async {
+            match select(pin!(work), pin!(self.time.sleep(time))).await {
+                Either::Left((result, _)) => Some(result),
+                Either::Right(_) => None,
+            }
+        })
+    }
+
     pub async fn ring_forever(&self, coordinator: &Coordinator) {
         loop {
             let now = self.time.now();
@@ -81,7 +96,7 @@ impl Object {
                 }
                 // Another can be set at any time.
                 Some(at) if at - now < TimeDelta::seconds(2) => {
-                    self.time.sleep(Duration::from_millis(10)).await
+                    self.time.sleep(Duration::from_millis(10)).await;
                 }
                 _ => self.time.sleep(Duration::from_millis(200)).await,
             }
@@ -121,9 +136,11 @@ impl Object {
 
 /// Adds a mark to each user, once; the way back takes it off.
 pub fn marking(id: &'static str) -> Migration {
-    let mark = Backfill::new("user_", async |_, record, ()| match record.value().ends_with(b"+") {
-        true => Ok(()),
-        false => Ok(record.put([record.value(), b"+"].concat()).await?),
+    let mark = Backfill::new("user_", async |_, record, ()| {
+        if record.value().ends_with(b"+") {
+            return Ok(());
+        }
+        Ok(record.put([record.value(), b"+"].concat()).await?)
     });
     let unmark = Backfill::new("user_", async |_, record, ()| match record.value().strip_suffix(b"+") {
         Some(value) => Ok(record.put(value).await?),

@@ -3,7 +3,8 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use futures::future::{join, join_all, select};
+use futures::future::{join_all, select};
+use kv_migrations::clock::Clock;
 use kv_migrations::coordinator::{Caller, CoordinatorError};
 use kv_migrations::kv::Kv;
 use kv_migrations::{BoxError, Migration};
@@ -11,7 +12,6 @@ use kv_migrations::{BoxError, Migration};
 use crate::object::{Object, marking};
 use crate::service::{good, ids};
 use crate::virtual_time::VirtualTime;
-use kv_migrations::clock::Clock;
 
 /// Counts how often it ran, and takes a second.
 fn counting(id: &'static str, time: &VirtualTime) -> Migration {
@@ -96,12 +96,7 @@ fn an_instance_that_was_replaced_sends_and_writes_nothing_any_more() {
 fn a_step_that_was_cut_off_is_carried_on_when_its_lease_is_up() {
     let object = Object::new().with_users(100);
     let cut_off = object.instance(vec![marking("001")]);
-    {
-        let step = pin!(async {
-            join(cut_off.run_pending(&Caller::default()), object.ring_forever(&cut_off)).await
-        });
-        object.time.time(select(step, pin!(object.time.sleep(Duration::from_millis(270)))));
-    }
+    object.serve_for(Duration::from_millis(270), &cut_off, cut_off.run_pending(&Caller::default()));
     assert!(object.marked() < 100);
 
     let next = object.instance(vec![marking("001")]);
@@ -116,13 +111,10 @@ fn a_step_that_was_cut_off_is_carried_on_when_its_lease_is_up() {
 fn a_clock_that_went_wrong_does_not_keep_the_door_shut() {
     let object = Object::new();
     let ahead = object.instance(vec![good("001")]);
-    {
-        // Cut off while it had the lease, by a clock that was an hour ahead.
-        object.time.clock.advance(Duration::from_hours(1));
-        let step =
-            pin!(async { join(ahead.run_pending(&Caller::default()), object.ring_forever(&ahead)).await });
-        object.time.time(select(step, pin!(object.time.sleep(Duration::from_millis(15)))));
-    }
+    // Cut off while it had the lease, by a clock that was an hour ahead.
+    object.time.clock.advance(Duration::from_hours(1));
+    object.serve_for(Duration::from_millis(215), &ahead, ahead.run_pending(&Caller::default()));
+    assert!(object.storage.alarm().is_some_and(|at| at > object.time.now()), "it has the lease");
     let right = Object { time: VirtualTime::new(), ..object.clone() };
     let next = right.instance(vec![good("001")]);
     right.time.time(next.status()).0.expect("it can be read");
@@ -131,4 +123,35 @@ fn a_clock_that_went_wrong_does_not_keep_the_door_shut() {
         right.serve(&next, next.run_pending(&Caller::default())).expect("it is free").skipped,
         ids(&["001"])
     );
+}
+
+/// Every ten milliseconds, which is how long an operation takes.
+#[test]
+fn wherever_a_run_is_cut_off_it_is_carried_on_and_nothing_that_finished_runs_again() {
+    let migrations =
+        |object: &Object| vec![counting("001", &object.time), marking("002"), counting("003", &object.time)];
+    let mut cut_off = Duration::ZERO;
+    loop {
+        let object = Object::new().with_users(30);
+        let first = object.instance(migrations(&object));
+        let waiting = Caller::default().waiting();
+        let is_finished = object.serve_for(cut_off, &first, first.run_pending(&waiting)).is_some();
+        let next = object.instance(migrations(&object));
+        object.pass(&next, Duration::from_mins(2));
+        object.serve(&next, next.run_pending(&Caller::default().waiting())).expect("nothing fails");
+
+        let context = format!("cut off after {cut_off:?}");
+        assert_eq!(object.marked(), 30, "{context}");
+        for id in ["001", "003"] {
+            // Its last operation may have been on its way when it was cut off.
+            let count = object.kv.value(id).unwrap();
+            assert!(count == b"1" || count == b"2", "{context}");
+            assert_eq!(object.marker(id).as_deref(), Some("true"), "{context}");
+        }
+        assert_eq!(object.marker("002").as_deref(), Some("true"), "{context}");
+        if is_finished {
+            break;
+        }
+        cut_off += Duration::from_millis(10);
+    }
 }

@@ -1,0 +1,107 @@
+//! What an alarm does: a step of what was asked for, and the copies of the markers that it changed.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+
+use super::lease::{self, Lease, Lost};
+use super::mirror::{self, Unmirrored, mirror};
+use super::request::Report;
+use super::step::Step;
+use super::taken::whole;
+use super::task::{Task, Turn};
+use super::{Change, Coordinator, CoordinatorError, Outcome, StorageError, rows};
+use crate::clock::milliseconds_between;
+
+/// How often a step shows that it goes on, while it sends nothing.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+impl<C> Coordinator<C> {
+    /// Takes the next step of what was asked for, if it is due: for the object's alarm to call. An alarm too many does
+    /// no harm, and one that got lost is set again by whoever asks for anything.
+    ///
+    /// # Errors
+    /// [`CoordinatorError::Storage`]: the runtime is to call it again.
+    pub async fn alarm(&self) -> Result<(), CoordinatorError> {
+        let now = self.now();
+        if let Some(until) = lease::held_until(&*self.storage, now)? {
+            self.storage.write(&[Change::Alarm(Some(until))])?;
+            return Ok(());
+        }
+        let mut task = self.task()?;
+        let due = task.as_ref().and_then(Task::due);
+        let is_due = due.is_some_and(|due| due <= now);
+        if !is_due && self.journal(None).unmirrored()?.is_empty() {
+            self.storage.write(&[Change::Alarm(due)])?;
+            return Ok(());
+        }
+        let lease = Arc::new(Lease::take(&self.storage, self.runner.clock())?);
+        if let Some(task) = &mut task
+            && let Some(turn) = task.stop()
+        {
+            // The step that was to heed it was cut off.
+            return self.settle_stopped(&lease, task, turn).map_err(Into::into);
+        }
+        let work = pin!(self.work(&lease, task.filter(|_| is_due)));
+        let heartbeat = pin!(self.beat(&lease));
+        match select(work, heartbeat).await {
+            Either::Left((result, _)) => result?,
+            // Another step has taken its place, and goes on.
+            Either::Right(((), _)) => {}
+        }
+        self.bell.ring();
+        Ok(())
+    }
+
+    /// Until the lease is lost.
+    async fn beat(&self, lease: &Lease) {
+        loop {
+            self.runner.clock().sleep(HEARTBEAT).await;
+            if lease.renew().is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn work(&self, lease: &Arc<Lease>, task: Option<Task>) -> Result<(), StorageError> {
+        let (step, start) = (Step::new(self, lease), self.now());
+        let taken = match &task {
+            Some(task) => Some(step.take(task).await),
+            None => None,
+        };
+        if lease.is_lost() {
+            return Ok(());
+        }
+        let failures = match mirror(&step.journal, lease, step.kv().store()).await {
+            Ok(()) => 0,
+            Err(Unmirrored::Lost(Lost::Superseded)) => return Ok(()),
+            Err(Unmirrored::Lost(Lost::Storage(error))) => return Err(error),
+            Err(Unmirrored::Refused(error)) => {
+                let line =
+                    format!("[Migration] A marker could not be copied to KV, which is tried again: {error}");
+                self.runner.log().error(&line);
+                mirror::failures(&*self.storage)?.saturating_add(1)
+            }
+        };
+        let noted = lease.write(vec![rows::put(mirror::FAILURES, &failures)]);
+        // What was asked of it meanwhile is in the row.
+        let (Some(taken), Some(mut task), Ok(())) = (taken, self.task()?, noted) else {
+            return self.rest(lease);
+        };
+        task.duration_ms += milliseconds_between(start, self.now());
+        task.operations += taken.operations;
+        if let Ok(Report::Run(report)) = &taken.result {
+            task.out_of_order.extend(report.out_of_order.iter().cloned());
+        }
+        let turn = task.turn(taken.ended, self.now());
+        match turn {
+            Turn::Paused | Turn::Over(Outcome::Cancelled) => self.settle_stopped(lease, &task, turn),
+            _ => {
+                let result = whole(&*self.storage, taken.result, &task)?;
+                self.settle(lease, &task, turn, result)
+            }
+        }
+    }
+}
