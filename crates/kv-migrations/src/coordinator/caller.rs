@@ -15,6 +15,9 @@ const LABEL_BYTES: usize = 200;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Caller {
     pub(super) label: Option<String>,
+    /// For its own run to end, however many steps that takes.
+    pub(super) stays: bool,
+    /// For a run in progress, before its own.
     pub(super) waits: bool,
 }
 
@@ -30,11 +33,18 @@ impl Caller {
         self
     }
 
+    /// The same, waiting for the end of its own run, however many steps it takes; but not for a run that is in progress.
+    #[must_use]
+    pub fn staying(mut self) -> Self {
+        self.stays = true;
+        self
+    }
+
     /// The same, waiting: for the end of a run that is in progress, to begin one of its own after it; and for the end of
-    /// that, however many steps it takes.
+    /// that, as one who [stays](Self::staying).
     #[must_use]
     pub fn waiting(mut self) -> Self {
         self.waits = true;
-        self
+        self.staying()
     }
 }

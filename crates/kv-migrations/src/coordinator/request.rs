@@ -46,7 +46,7 @@ enum Enlisted {
 
 impl<C> Coordinator<C> {
     /// Asks for a run of what is not applied, and waits for its first step; a caller who
-    /// [waits](Caller::waiting), for its end.
+    /// [stays](Caller::staying), for its end.
     ///
     /// If the report is not [finished](RunReport::is_finished), alarms carry on with what is remaining: nothing has to
     /// be asked for again. A step of theirs that fails is tried again, with growing pauses, up to four times; then the
@@ -155,7 +155,7 @@ impl<C> Coordinator<C> {
                 }
             }
         });
-        if caller.waits {
+        if caller.stays {
             return Some(answer.await);
         }
         let time = self.runner.budget().time() + GRACE;
@@ -173,7 +173,7 @@ impl<C> Coordinator<C> {
 
     fn take_answer(&self, number: u64, caller: &Caller) -> Option<Result<Report, CoordinatorError>> {
         let mut answers = locked(&self.answers);
-        let is_wanted = |answer: &Answer| answer.number == number && (answer.is_over || !caller.waits);
+        let is_wanted = |answer: &Answer| answer.number == number && (answer.is_over || !caller.stays);
         let index = answers.iter().position(is_wanted)?;
         Some(answers.remove(index).result)
     }
