@@ -115,14 +115,15 @@ impl<C> Coordinator<C> {
         let mut changes = Vec::new();
         if let Some(task) = self.task()? {
             let is_stepping = lease::held_until(&*self.storage, now)?.is_some();
-            if !is_stepping && task.is_paused() {
-                return Err(CoordinatorError::Paused(Box::new(task.activity())));
-            }
-            if is_stepping || !task.is_retrying() {
+            if is_stepping || !task.is_paused() && !task.is_retrying() {
                 self.wake_if_due()?;
                 return Ok(Enlisted::Busy(Box::new(task.activity())));
             }
-            // It failed, and waits to be tried again. Whoever asks now has mended it, or wants to know.
+            if task.is_paused() && self.can_be_resumed(&task) {
+                return Err(CoordinatorError::Paused(Box::new(task.activity())));
+            }
+            // It failed, and waits to be tried again: whoever asks now has mended it, or wants to know. Or it waits to be
+            // resumed at a migration that this release does not have.
             changes = self.give_up(&task)?;
         }
         let number = rows::read(&*self.storage, NUMBER)?.unwrap_or(0) + 1;
@@ -132,6 +133,10 @@ impl<C> Coordinator<C> {
         self.storage.write(&changes)?;
         self.bell.ring();
         Ok(Enlisted::Begun(number))
+    }
+
+    fn can_be_resumed(&self, task: &Task) -> bool {
+        task.migration.as_deref().is_some_and(|id| self.runner.registered().get(id).is_some())
     }
 
     /// Ends a task that failed, for the caller who waited for it too.

@@ -73,6 +73,16 @@ fn what_is_paused_can_be_cancelled() {
     object.migrate(&coordinator).expect("the door is open");
 }
 
+/// Nobody could resume or cancel it.
+#[test]
+fn what_is_paused_at_a_migration_that_was_taken_out_keeps_no_run_from_beginning() {
+    let object = Object::new().with_users(100);
+    let coordinator = under_way(&object);
+    object.serve(&coordinator, coordinator.pause("001", &Caller::default())).expect("it is under way");
+    let next = object.instance(vec![good("002")]);
+    assert_eq!(object.migrate(&next).expect("the door is open").ran, ["002"]);
+}
+
 #[test]
 fn a_rollback_can_be_cancelled() {
     let object = Object::new().with_users(100);
