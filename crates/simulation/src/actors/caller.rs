@@ -1,0 +1,111 @@
+//! A pipeline, or somebody with `curl`: migrates again and again.
+
+use std::time::Duration;
+
+use super::{Answered, Isolate};
+use crate::fate::{Doom, Fate};
+use crate::invariants::violated;
+use crate::plan::Mode;
+use crate::world::World;
+
+/// After so many requests a calm world must be finished.
+const MOST_REQUESTS: usize = 400;
+/// What a re-key says that has found two forms of an entry.
+const ASKS_FOR_HELP: &str = "there is something else";
+
+/// Who calls, and which isolates there are for it.
+pub struct Caller {
+    /// The world.
+    pub world: World,
+    /// Those that a request can reach.
+    pub isolates: Vec<Isolate>,
+}
+
+impl Caller {
+    /// One of the isolates.
+    fn isolate(&self) -> Isolate {
+        self.isolates[self.world.dice.below(self.isolates.len())].clone()
+    }
+
+    /// It is gone, with all that it remembered; another takes its place.
+    fn replace(&mut self, gone: &Isolate) {
+        let fresh = Isolate::start(&self.world, gone.location);
+        for isolate in self.isolates.iter_mut().filter(|isolate| isolate.location == gone.location) {
+            *isolate = fresh.clone();
+        }
+    }
+
+    async fn wait(&self, duration: Duration) {
+        self.world.time.sleep(i64::try_from(duration.as_millis()).unwrap_or(0)).await;
+    }
+
+    /// What is rolled back: in a pipeline the last migration that something is recorded of, since those before it
+    /// may be what it builds on.
+    fn choice(&self) -> Option<String> {
+        let plan = &self.world.plan;
+        let has_marker = |number: &usize| {
+            let marker = plan.migrations[*number].marker();
+            self.world.namespace.truth().value(&marker).is_some()
+        };
+        let number = match plan.mode {
+            Mode::Pipeline => (0..plan.migrations.len()).rev().find(has_marker)?,
+            Mode::Crowd => self.world.dice.below(plan.migrations.len()),
+        };
+        Some(plan.migrations[number].id.clone())
+    }
+}
+
+/// Makes its requests, any of which can be cut off.
+pub async fn call_while_it_is_bad(mut caller: Caller) {
+    let (plan, dice) = (caller.world.plan.clone(), caller.world.dice.clone());
+    for _ in 0..plan.requests {
+        let (isolate, doom) = (caller.isolate(), Doom::draw(&dice, plan.doomed));
+        let undone = if plan.has_rollbacks && dice.chance(300) { caller.choice() } else { None };
+        let is_migrating = undone.is_none();
+        let answered = match undone {
+            Some(id) => {
+                caller.world.witness.count(|tally| tally.rolled_back = true);
+                isolate.roll_back(&caller.world, doom, id).await
+            }
+            None => isolate.migrate(&caller.world, doom).await,
+        };
+        if matches!(answered, Answered::CutOff(Fate::Crash)) && dice.chance(500)
+            || matches!(answered, Answered::CutOff(Fate::Hang)) && dice.chance(300)
+        {
+            caller.replace(&isolate);
+        }
+        let is_patient = plan.mode == Mode::Pipeline || dice.chance(500);
+        match answered {
+            Answered::Finished if is_migrating && dice.chance(200) => break,
+            Answered::Unfinished(time) | Answered::Busy(time) if is_patient => caller.wait(time).await,
+            _ => caller.wait(Duration::from_millis(dice.between(0..=10_000))).await,
+        }
+        if plan.mode == Mode::Crowd && dice.chance(200) {
+            caller.wait(Duration::from_millis(dice.between(0..=120_000))).await;
+        }
+    }
+}
+
+/// Calls until all is finished, when nothing goes wrong any more.
+pub async fn call_until_finished(world: World) {
+    let isolate = Isolate::start(&world, 0);
+    let mut failures = 0;
+    for _ in 0..MOST_REQUESTS {
+        match isolate.migrate(&world, Doom::none()).await {
+            Answered::Finished => return,
+            Answered::Unfinished(time) => world.time.sleep(i64::try_from(time.as_millis()).unwrap_or(0)).await,
+            Answered::Failed(error) if error.contains(ASKS_FOR_HELP) && world.plan.has_two_forms() => {
+                failures += 1;
+                if failures > 3 {
+                    return world.witness.count(|tally| tally.asked_for_help = true);
+                }
+                world.time.sleep(120_000).await;
+            }
+            other => {
+                return world.witness.check(violated("a_calm_run_succeeds", format!("it ended with {other:?}")));
+            }
+        }
+    }
+    let text = format!("it is not finished after {MOST_REQUESTS} requests");
+    world.witness.check(violated("a_calm_run_succeeds", text));
+}

@@ -1,0 +1,224 @@
+//! Sees all that happens in a world, and says at once when something is as it must not be.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kv_migrations::Event;
+use kv_migrations::kv::MemoryStore;
+
+use crate::invariants::{self, Verdict, Violation};
+use crate::network::Written;
+use crate::plan::Plan;
+use crate::tally::Tally;
+use crate::time::Time;
+use crate::trace::Trace;
+
+/// What is known of a world. Clones are the same.
+#[derive(Clone)]
+pub struct Witness {
+    /// What happened, line by line.
+    pub trace: Trace,
+    plan: Arc<Plan>,
+    time: Time,
+    seen: Arc<Mutex<Seen>>,
+}
+
+/// What was seen so far.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Every run and rollback, by its number.
+    pub runs: Vec<Run>,
+    /// Every isolate, by its number.
+    pub isolates: Vec<Isolate>,
+    /// Every migration, in the order of registration.
+    pub migrations: Vec<Marked>,
+    /// What can happen, and did.
+    pub tally: Tally,
+    violation: Option<Violation>,
+}
+
+/// A run, or a rollback.
+#[derive(Debug)]
+pub struct Run {
+    /// Where.
+    pub isolate: usize,
+    /// When it began.
+    pub began: i64,
+    /// Whether it is not resumed at the moment.
+    pub is_frozen: bool,
+    /// Whether it has ended, or was dropped.
+    pub is_over: bool,
+    /// The migration whose `up` it is in.
+    pub inside: Option<usize>,
+    /// The migrations whose `up` returned `Ok`, as far as they tell.
+    pub finished: Vec<usize>,
+}
+
+/// An isolate, in which no two runs may overlap.
+#[derive(Debug, Default)]
+pub struct Isolate {
+    /// The run that made the last operation.
+    pub holder: Option<usize>,
+    /// When that was.
+    pub last_operation: i64,
+}
+
+/// What is really known of a migration.
+#[derive(Debug, Default, Clone)]
+pub struct Marked {
+    /// Whether it is marked as applied.
+    pub is_marked: bool,
+    /// When it was last no more marked as applied.
+    pub unmarked_at: Option<i64>,
+    /// Whether its `up` has finished since it was undone last, as far as it tells.
+    pub is_finished: bool,
+}
+
+impl Witness {
+    /// Of a world in which nothing has happened.
+    pub fn new(plan: Arc<Plan>, time: Time, trace: Trace) -> Self {
+        let migrations = vec![Marked::default(); plan.migrations.len()];
+        let seen = Seen { migrations, ..Seen::default() };
+        Self { trace, plan, time, seen: Arc::new(Mutex::new(seen)) }
+    }
+
+    /// What went wrong, if anything did.
+    pub fn violation(&self) -> Option<Violation> {
+        self.seen().violation.clone()
+    }
+
+    /// Whether something went wrong.
+    pub fn has_violation(&self) -> bool {
+        self.seen().violation.is_some()
+    }
+
+    /// What can happen, and did.
+    pub fn tally(&self) -> Tally {
+        self.seen().tally
+    }
+
+    /// Whether a migration is marked as applied, in truth.
+    pub fn is_marked(&self, number: usize) -> bool {
+        self.seen().migrations[number].is_marked
+    }
+
+    /// Takes down what a check says.
+    pub fn check(&self, verdict: Verdict) {
+        self.keep(&mut self.seen(), verdict);
+    }
+
+    fn keep(&self, seen: &mut Seen, verdict: Verdict) {
+        if let Err(violation) = verdict {
+            self.trace.note(|| format!("VIOLATION of {violation}"));
+            seen.violation.get_or_insert(violation);
+        }
+    }
+
+    /// A new isolate.
+    pub fn isolate(&self) -> usize {
+        let mut seen = self.seen();
+        seen.isolates.push(Isolate::default());
+        seen.isolates.len() - 1
+    }
+
+    /// A run, or a rollback, begins.
+    pub fn begin(&self, isolate: usize) -> usize {
+        let mut seen = self.seen();
+        let (began, finished) = (self.time.now(), Vec::new());
+        let run = Run { isolate, began, is_frozen: false, is_over: false, inside: None, finished };
+        seen.runs.push(run);
+        seen.runs.len() - 1
+    }
+
+    /// A run is not resumed any more, or is again.
+    pub fn freeze(&self, run: usize, is_frozen: bool) {
+        self.trace.note(|| format!("run {run} {}", if is_frozen { "is not resumed" } else { "is resumed" }));
+        self.seen().runs[run].is_frozen = is_frozen;
+    }
+
+    /// A run has ended, or is dropped.
+    pub fn end(&self, run: usize) {
+        let run = &mut self.seen().runs[run];
+        (run.is_over, run.inside) = (true, None);
+    }
+
+    /// A run sends an operation.
+    pub fn operation(&self, run: usize) {
+        let mut seen = self.seen();
+        let verdict = invariants::one_run_at_a_time_in_an_isolate(&seen, run, self.time.now());
+        self.keep(&mut seen, verdict);
+        let Seen { runs, isolates, tally, .. } = &mut *seen;
+        let this = &runs[run];
+        let isolate = &mut isolates[this.isolate];
+        (isolate.holder, isolate.last_operation) = (Some(run), self.time.now());
+        let is_other =
+            |other: &Run| !other.is_over && !other.is_frozen && other.inside.is_some();
+        let recent = runs.iter().enumerate().rev().take(8);
+        tally.overlapped |=
+            this.inside.is_some() && recent.into_iter().any(|(number, other)| number != run && is_other(other));
+    }
+
+    /// A run tells what happens.
+    pub fn event(&self, run: usize, event: &Event<'_>) {
+        let id = match event {
+            Event::Started { id, .. } | Event::Paused { id, .. } | Event::Failed { id, .. } => *id,
+            Event::Applied(detail) => detail.id.as_str(),
+            _ => return,
+        };
+        let Some(number) = self.plan.migrations.iter().position(|planned| planned.id == id) else { return };
+        let mut seen = self.seen();
+        if matches!(event, Event::Started { .. }) {
+            self.trace.note(|| format!("run {run} begins {id}"));
+            let verdict = invariants::in_the_order_of_registration(&seen, &self.plan, run, number);
+            self.keep(&mut seen, verdict);
+            let Seen { runs, migrations, tally, .. } = &mut *seen;
+            runs[run].inside = Some(number);
+            tally.repeated_though_marked |= migrations[number].is_marked;
+            tally.repeated_unmarked |= migrations[number].is_finished && !migrations[number].is_marked;
+        } else {
+            self.trace.note(|| format!("run {run}: {event:?}"));
+            seen.runs[run].inside = None;
+        }
+    }
+
+    /// The `up` of a migration is about to return `Ok`.
+    pub fn finished(&self, run: usize, number: usize) {
+        let mut seen = self.seen();
+        seen.runs[run].finished.push(number);
+        seen.migrations[number].is_finished = true;
+    }
+
+    /// A write took effect.
+    pub fn written(&self, written: &Written<'_>, truth: &MemoryStore) {
+        let (key, value) = (written.key, written.value);
+        self.trace.note(|| {
+            let value = value.map(|value| String::from_utf8_lossy(value).chars().take(60).collect::<String>());
+            format!("    KV: {key} is {}", value.as_deref().unwrap_or("deleted"))
+        });
+        let mut seen = self.seen();
+        let Some(planned) = self.plan.migrations.iter().find(|planned| planned.marker() == key) else {
+            let verdict = invariants::an_entry_is_deleted_only_if_it_is_elsewhere(&self.plan, written, truth);
+            return self.keep(&mut seen, verdict);
+        };
+        let is_marked = value == Some(b"true");
+        if is_marked {
+            let of_run = invariants::marked_by_whom_it_was_finished(&seen, planned, written.run);
+            let verdict = of_run.and_then(|()| invariants::marked_is_done(&self.plan, planned, truth));
+            self.keep(&mut seen, verdict);
+        }
+        let marked = &mut seen.migrations[planned.number];
+        if marked.is_marked && !is_marked {
+            marked.unmarked_at = Some(self.time.now());
+            marked.is_finished = false;
+        }
+        marked.is_marked = is_marked;
+    }
+
+    /// Changes what is counted.
+    pub fn count(&self, change: impl FnOnce(&mut Tally)) {
+        change(&mut self.seen().tally);
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
