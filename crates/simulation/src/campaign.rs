@@ -1,5 +1,6 @@
 //! Many worlds, on several threads.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -25,14 +26,18 @@ pub struct Campaign {
     pub threads: usize,
     /// What the runner gets wrong, to see whether that is found.
     pub defect: Option<Defect>,
+    /// Whether it goes on when something went wrong in one.
+    pub goes_on: bool,
 }
 
-/// A world in which something went wrong.
+/// The worlds in which the same invariant does not hold.
 #[derive(Debug, Clone)]
 pub struct Found {
-    /// Its seed.
+    /// How many there were.
+    pub worlds: u64,
+    /// The lowest of their seeds.
     pub seed: u64,
-    /// What went wrong.
+    /// What went wrong in that one.
     pub violation: Violation,
 }
 
@@ -41,8 +46,22 @@ pub struct Found {
 pub struct Outcome {
     /// The figures of all worlds that were run.
     pub figures: Figures,
-    /// The world with the lowest seed of those in which something went wrong.
-    pub found: Option<Found>,
+    /// What went wrong, by the name of the invariant.
+    pub found: BTreeMap<&'static str, Found>,
+}
+
+impl Outcome {
+    fn add(&mut self, seed: u64, violation: Violation) {
+        match self.found.get_mut(violation.invariant) {
+            None => drop(self.found.insert(violation.invariant, Found { worlds: 1, seed, violation })),
+            Some(found) => {
+                found.worlds += 1;
+                if found.seed > seed {
+                    (found.seed, found.violation) = (seed, violation);
+                }
+            }
+        }
+    }
 }
 
 /// The world of one seed.
@@ -54,7 +73,7 @@ pub fn replay(seed: u64, defect: Option<Defect>, keeps_trace: bool) -> Ended {
 }
 
 impl Campaign {
-    /// Runs the worlds until something goes wrong in one. `report` is told from time to time how many are done.
+    /// Runs the worlds. `report` is told from time to time how many are done.
     pub fn run(&self, report: impl Fn(u64) + Sync) -> Outcome {
         let (next, done, stops) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
         let (outcome, reported) = (Mutex::new(Outcome::default()), Mutex::new(Instant::now()));
@@ -69,11 +88,8 @@ impl Campaign {
                 let ended = replay(seed, self.defect, false);
                 figures.add(ended.tally);
                 if let Some(violation) = ended.violation {
-                    stops.store(true, Ordering::Relaxed);
-                    let found = &mut outcome.lock().unwrap_or_else(PoisonError::into_inner).found;
-                    if found.as_ref().is_none_or(|found| found.seed > seed) {
-                        *found = Some(Found { seed, violation });
-                    }
+                    stops.store(!self.goes_on, Ordering::Relaxed);
+                    outcome.lock().unwrap_or_else(PoisonError::into_inner).add(seed, violation);
                 }
                 let done = done.fetch_add(1, Ordering::Relaxed) + 1;
                 if let Ok(mut last) = reported.try_lock()

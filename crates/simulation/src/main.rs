@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
 use kv_migrations::sabotage::Defect;
-use simulation::campaign::{Campaign, replay};
+use simulation::campaign::{Campaign, Found, replay};
 
 #[derive(Parser)]
 #[command(about = "Runs migrations in simulated worlds, each drawn from a seed")]
@@ -22,6 +22,9 @@ struct Arguments {
     /// Run the world of this seed only, and print what happens in it
     #[arg(long)]
     seed: Option<u64>,
+    /// Run all of them, also when something went wrong in one
+    #[arg(long)]
+    go_on: bool,
     /// Let the runner get something wrong, to see that it is found
     #[arg(long)]
     sabotage: Option<Sabotage>,
@@ -72,8 +75,8 @@ fn run_one(seed: u64, sabotage: Option<Sabotage>) -> ExitCode {
 }
 
 fn run_many(arguments: &Arguments) -> ExitCode {
-    let Arguments { from, seeds, threads, sabotage, .. } = *arguments;
-    let campaign = Campaign { from, seeds, threads, defect: sabotage.map(Defect::from) };
+    let Arguments { from, seeds, threads, sabotage, go_on, .. } = *arguments;
+    let campaign = Campaign { from, seeds, threads, defect: sabotage.map(Defect::from), goes_on: go_on };
     let start = Instant::now();
     let outcome = campaign.run(|done| {
         eprintln!("{done} of {seeds} worlds, {:.0} s", start.elapsed().as_secs_f64());
@@ -85,10 +88,11 @@ fn run_many(arguments: &Arguments) -> ExitCode {
         "{worlds} worlds in {seconds:.1} s on {threads} threads: {:.2} ms a world",
         seconds * 1e3 / f64::from(number)
     );
-    let Some(found) = outcome.found else { return ExitCode::SUCCESS };
     let again = sabotage.and_then(|sabotage| sabotage.to_possible_value());
     let again = again.map_or_else(String::new, |value| format!(" --sabotage {}", value.get_name()));
-    println!("\nseed {}: {}", found.seed, found.violation);
-    println!("to see it again: cargo xtask simulate --seed {}{again}", found.seed);
-    ExitCode::FAILURE
+    for Found { worlds, seed, violation } in outcome.found.values() {
+        println!("\n{worlds} worlds, the first of them with seed {seed}: {violation}");
+        println!("to see it again: cargo xtask simulate --seed {seed}{again}");
+    }
+    if outcome.found.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -200,6 +200,11 @@ impl Plan {
         self.tables.iter().any(|table| table.is_served || table.entries.iter().any(|entry| entry.is_fresh))
     }
 
+    /// Whether two re-keys at once can see different forms of an entry.
+    pub fn has_stale_copies(&self) -> bool {
+        self.callers > 1 && self.locations > 1
+    }
+
     /// Whether data can be counted on to be right in the end: not if several callers roll back, for what one of them
     /// undid another may still see as applied.
     pub fn is_exact(&self) -> bool {

@@ -17,6 +17,8 @@ pub struct Tally {
     pub overlapped: bool,
     /// A re-key found two forms of an entry, and asked for somebody to look.
     pub asked_for_help: bool,
+    /// Of two re-keys at once, the copy of the one that saw an entry as it was before won.
+    pub stale_copy_won: bool,
     /// A run was cut off.
     pub cut_off: bool,
     /// A run was answered that another goes on.
@@ -45,6 +47,7 @@ struct Column {
     repeated_though_marked: u64,
     overlapped: u64,
     asked_for_help: u64,
+    stale_copy_won: u64,
 }
 
 impl Figures {
@@ -61,6 +64,7 @@ impl Figures {
             repeated_though_marked: tally.repeated_though_marked.into(),
             overlapped: tally.overlapped.into(),
             asked_for_help: tally.asked_for_help.into(),
+            stale_copy_won: tally.stale_copy_won.into(),
         };
     }
 
@@ -88,6 +92,7 @@ impl AddAssign for Column {
         self.repeated_though_marked += other.repeated_though_marked;
         self.overlapped += other.overlapped;
         self.asked_for_help += other.asked_for_help;
+        self.stale_copy_won += other.stale_copy_won;
     }
 }
 
@@ -104,6 +109,7 @@ impl fmt::Display for Figures {
             ("… an up that was marked ran again", one.repeated_though_marked, many.repeated_though_marked),
             ("… ups of two runs overlapped", one.overlapped, many.overlapped),
             ("… a re-key asked for somebody to look", one.asked_for_help, many.asked_for_help),
+            ("… an older copy won over a newer entry", one.stale_copy_won, many.stale_copy_won),
         ];
         writeln!(f, "{:<50}{:>14}{:>14}", "", "one pipeline", "many callers")?;
         for (text, one, many) in lines {

@@ -49,6 +49,8 @@ pub struct Run {
     pub is_over: bool,
     /// The migration whose `up` it is in.
     pub inside: Option<usize>,
+    /// Whether that was marked as applied already when it began.
+    pub was_marked: bool,
     /// The migrations whose `up` returned `Ok`, as far as they tell.
     pub finished: Vec<usize>,
 }
@@ -124,7 +126,15 @@ impl Witness {
     pub fn begin(&self, isolate: usize) -> usize {
         let mut seen = self.seen();
         let (began, finished) = (self.time.now(), Vec::new());
-        let run = Run { isolate, began, is_frozen: false, is_over: false, inside: None, finished };
+        let run = Run {
+            isolate,
+            began,
+            is_frozen: false,
+            is_over: false,
+            inside: None,
+            was_marked: false,
+            finished,
+        };
         seen.runs.push(run);
         seen.runs.len() - 1
     }
@@ -150,11 +160,10 @@ impl Witness {
         let this = &runs[run];
         let isolate = &mut isolates[this.isolate];
         (isolate.holder, isolate.last_operation) = (Some(run), self.time.now());
-        let is_other =
-            |other: &Run| !other.is_over && !other.is_frozen && other.inside.is_some();
+        let is_other = |other: &Run| !other.is_over && !other.is_frozen && other.inside.is_some();
         let recent = runs.iter().enumerate().rev().take(8);
-        tally.overlapped |=
-            this.inside.is_some() && recent.into_iter().any(|(number, other)| number != run && is_other(other));
+        tally.overlapped |= this.inside.is_some()
+            && recent.into_iter().any(|(number, other)| number != run && is_other(other));
     }
 
     /// A run tells what happens.
@@ -172,9 +181,11 @@ impl Witness {
             self.keep(&mut seen, verdict);
             let Seen { runs, migrations, tally, .. } = &mut *seen;
             runs[run].inside = Some(number);
-            tally.repeated_though_marked |= migrations[number].is_marked;
             tally.repeated_unmarked |= migrations[number].is_finished && !migrations[number].is_marked;
+            runs[run].was_marked = migrations[number].is_marked;
         } else {
+            seen.tally.repeated_though_marked |=
+                matches!(event, Event::Applied(_)) && seen.runs[run].was_marked;
             self.trace.note(|| format!("run {run}: {event:?}"));
             seen.runs[run].inside = None;
         }
@@ -191,12 +202,15 @@ impl Witness {
     pub fn written(&self, written: &Written<'_>, truth: &MemoryStore) {
         let (key, value) = (written.key, written.value);
         self.trace.note(|| {
-            let value = value.map(|value| String::from_utf8_lossy(value).chars().take(60).collect::<String>());
+            let value =
+                value.map(|value| String::from_utf8_lossy(value).chars().take(60).collect::<String>());
             format!("    KV: {key} is {}", value.as_deref().unwrap_or("deleted"))
         });
         let mut seen = self.seen();
         let Some(planned) = self.plan.migrations.iter().find(|planned| planned.marker() == key) else {
-            let verdict = invariants::an_entry_is_deleted_only_if_it_is_elsewhere(&self.plan, written, truth);
+            let tally = &mut seen.tally;
+            let verdict =
+                invariants::an_entry_is_deleted_only_if_it_is_elsewhere(&self.plan, written, truth, tally);
             return self.keep(&mut seen, verdict);
         };
         let is_marked = value == Some(b"true");

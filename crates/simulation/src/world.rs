@@ -81,7 +81,7 @@ impl World {
 
     /// First all goes wrong that can; then nothing does any more, and all must come right.
     fn happen(&self) {
-        let weather = Weather { own_late: 0, ..Weather::draw(&self.dice) };
+        let weather = Weather::draw(&self.dice, self.plan.mode);
         self.witness.trace.note(|| format!("{weather:?}"));
         self.namespace.set_weather(weather);
         self.fill();
@@ -121,8 +121,7 @@ impl World {
         let is_crowd = self.plan.mode == Mode::Crowd;
         self.witness.count(|tally| tally.is_crowd = is_crowd);
         let locations = if is_crowd { self.plan.locations } else { 1 };
-        let isolates: Vec<Isolate> =
-            (0..locations).map(|location| Isolate::start(self, location)).collect();
+        let isolates: Vec<Isolate> = (0..locations).map(|location| Isolate::start(self, location)).collect();
         for _ in 0..self.plan.callers {
             // Some of them always reach the same place.
             let isolates = match self.dice.below(isolates.len() + 1) {
@@ -152,10 +151,12 @@ impl World {
     fn check_end(&self) {
         let (plan, truth) = (&*self.plan, self.namespace.truth());
         let versions = |table: usize, index: usize| self.version(table, index);
-        self.witness.check(invariants::no_entry_is_lost(plan, &versions, truth));
-        if self.witness.tally().asked_for_help {
+        let entries = invariants::no_entry_is_lost(plan, &versions, truth);
+        let tally = self.witness.tally();
+        if tally.asked_for_help || tally.stale_copy_won {
             return;
         }
+        self.witness.check(entries);
         self.witness.check(invariants::everything_is_applied(plan, truth));
         if !plan.is_exact() {
             return;

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use super::{Answered, Isolate};
-use crate::fate::{Doom, Fate};
+use crate::fate::Doom;
 use crate::invariants::violated;
 use crate::plan::Mode;
 use crate::world::World;
 
 /// After so many requests a calm world must be finished.
 const MOST_REQUESTS: usize = 400;
+/// How many more it makes to finish a rollback.
+const MOST_MORE: usize = 60;
 /// What a re-key says that has found two forms of an entry.
 const ASKS_FOR_HELP: &str = "there is something else";
 
@@ -22,7 +24,6 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// One of the isolates.
     fn isolate(&self) -> Isolate {
         self.isolates[self.world.dice.below(self.isolates.len())].clone()
     }
@@ -33,6 +34,19 @@ impl Caller {
         for isolate in self.isolates.iter_mut().filter(|isolate| isolate.location == gone.location) {
             *isolate = fresh.clone();
         }
+    }
+
+    /// Migrates, or rolls back.
+    async fn request(&self, undone: Option<&str>, doom: Doom) -> (Isolate, Answered) {
+        let isolate = self.isolate();
+        let answered = match undone {
+            Some(id) => {
+                self.world.witness.count(|tally| tally.rolled_back = true);
+                isolate.roll_back(&self.world, doom, id.to_owned()).await
+            }
+            None => isolate.migrate(&self.world, doom).await,
+        };
+        (isolate, answered)
     }
 
     async fn wait(&self, duration: Duration) {
@@ -58,20 +72,21 @@ impl Caller {
 /// Makes its requests, any of which can be cut off.
 pub async fn call_while_it_is_bad(mut caller: Caller) {
     let (plan, dice) = (caller.world.plan.clone(), caller.world.dice.clone());
-    for _ in 0..plan.requests {
-        let (isolate, doom) = (caller.isolate(), Doom::draw(&dice, plan.doomed));
-        let undone = if plan.has_rollbacks && dice.chance(300) { caller.choice() } else { None };
-        let is_migrating = undone.is_none();
-        let answered = match undone {
-            Some(id) => {
-                caller.world.witness.count(|tally| tally.rolled_back = true);
-                isolate.roll_back(&caller.world, doom, id).await
-            }
-            None => isolate.migrate(&caller.world, doom).await,
-        };
-        if matches!(answered, Answered::CutOff(Fate::Crash)) && dice.chance(500)
-            || matches!(answered, Answered::CutOff(Fate::Hang)) && dice.chance(300)
-        {
+    // What a pipeline has begun to roll back, and must roll back until that is finished.
+    let mut undoing: Option<String> = None;
+    let mut made = 0;
+    while made < plan.requests || undoing.is_some() && made < plan.requests + MOST_MORE {
+        let doom = if made < plan.requests { Doom::draw(&dice, plan.doomed) } else { Doom::none() };
+        made += 1;
+        if undoing.is_none() && plan.has_rollbacks && dice.chance(300) {
+            undoing = caller.choice();
+        }
+        let is_migrating = undoing.is_none();
+        let (isolate, answered) = caller.request(undoing.as_deref(), doom).await;
+        if plan.mode == Mode::Crowd || answered.ends_rollback() {
+            undoing = None;
+        }
+        if answered.is_of_isolate(&dice) {
             caller.replace(&isolate);
         }
         let is_patient = plan.mode == Mode::Pipeline || dice.chance(500);
@@ -93,7 +108,9 @@ pub async fn call_until_finished(world: World) {
     for _ in 0..MOST_REQUESTS {
         match isolate.migrate(&world, Doom::none()).await {
             Answered::Finished => return,
-            Answered::Unfinished(time) => world.time.sleep(i64::try_from(time.as_millis()).unwrap_or(0)).await,
+            Answered::Unfinished(time) => {
+                world.time.sleep(i64::try_from(time.as_millis()).unwrap_or(0)).await
+            }
             Answered::Failed(error) if error.contains(ASKS_FOR_HELP) && world.plan.has_two_forms() => {
                 failures += 1;
                 if failures > 3 {
@@ -102,7 +119,9 @@ pub async fn call_until_finished(world: World) {
                 world.time.sleep(120_000).await;
             }
             other => {
-                return world.witness.check(violated("a_calm_run_succeeds", format!("it ended with {other:?}")));
+                return world
+                    .witness
+                    .check(violated("a_calm_run_succeeds", format!("it ended with {other:?}")));
             }
         }
     }

@@ -7,6 +7,7 @@ use futures::future::LocalBoxFuture;
 use kv_migrations::log::Log;
 use kv_migrations::{Budget, Error, RunLock, Runner};
 
+use crate::dice::Dice;
 use crate::fate::{Doom, End, Fate, Mortal};
 use crate::migrations::Context;
 use crate::network::Session;
@@ -36,6 +37,28 @@ pub enum Answered {
     Failed(String),
     /// There was no answer.
     CutOff(Fate),
+}
+
+impl Answered {
+    /// Whether nothing is left to be rolled back.
+    pub(super) fn ends_rollback(&self) -> bool {
+        match self {
+            Self::Finished => true,
+            Self::Failed(error) => {
+                error.contains("has not been run") || error.contains("does not implement down")
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether not only the request was cut off, but its isolate is gone.
+    pub(super) fn is_of_isolate(&self, dice: &Dice) -> bool {
+        match self {
+            Self::CutOff(Fate::Crash) => dice.chance(500),
+            Self::CutOff(Fate::Hang) => dice.chance(300),
+            _ => false,
+        }
+    }
 }
 
 impl Isolate {

@@ -68,7 +68,11 @@ pub struct Written<'a> {
 
 impl Namespace {
     /// An empty one. `on_write` is told of each write that takes effect, just after it did.
-    pub fn new(time: &Time, dice: Dice, on_write: impl Fn(&Written<'_>, &MemoryStore) + Send + Sync + 'static) -> Self {
+    pub fn new(
+        time: &Time,
+        dice: Dice,
+        on_write: impl Fn(&Written<'_>, &MemoryStore) + Send + Sync + 'static,
+    ) -> Self {
         let state = State {
             weather: Weather::calm(),
             keys: BTreeMap::new(),
