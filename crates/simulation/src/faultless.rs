@@ -13,6 +13,7 @@ use crate::migrations::Context;
 use crate::plan::{Plan, SERVICE};
 use crate::time::Time;
 use crate::value::value;
+use crate::versions::Versions;
 
 /// How long after everything what expires soon has expired.
 pub const AFTER: Duration = Duration::from_hours(2);
@@ -24,15 +25,17 @@ pub const AFTER: Duration = Duration::from_hours(2);
 pub fn outcome(
     plan: &Plan,
     migrations: Arc<[Migration<Context>]>,
-    versions: &dyn Fn(usize, usize) -> u64,
+    versions: &Versions,
 ) -> Result<Vec<(Key, Vec<u8>)>, String> {
     let clock = ManualClock::at(Time::new().clock(0).now());
     let store = MemoryStore::with_clock(clock.clone());
     for (number, table) in plan.tables.iter().enumerate() {
         for (index, entry) in table.entries.iter().enumerate() {
             let options = options(entry.metadata, entry.ttl, clock.now().timestamp());
-            let (key, value) =
-                (format!("{}{}", table.prefix(0), entry.name), value(&entry.name, versions(number, index)));
+            let (key, value) = (
+                format!("{}{}", table.prefix(0), entry.name),
+                value(&entry.name, versions.written(number, index)),
+            );
             store.put(&key, value.as_bytes(), &options).now_or_never();
         }
     }

@@ -9,6 +9,7 @@ use crate::network::Written;
 use crate::plan::{Change, Plan, Planned, Seeded, Table};
 use crate::tally::Tally;
 use crate::value::{marked, version};
+use crate::versions::Versions;
 use crate::witness::Seen;
 
 /// What does not hold, and why.
@@ -142,17 +143,22 @@ pub fn find(table: &Table, name: &str, truth: &MemoryStore) -> Option<String> {
 /// before it was written a moment ago: then the older copy can win, and looks like something that the service wrote.
 pub fn an_entry_is_deleted_only_if_it_is_elsewhere(
     plan: &Plan,
+    versions: &Versions,
     written: &Written<'_>,
     truth: &MemoryStore,
     tally: &mut Tally,
 ) -> Verdict {
     let Some(before) = written.deleted else { return Ok(()) };
-    for table in &plan.tables {
+    for (number, table) in plan.tables.iter().enumerate() {
         let name = table.prefixes().find_map(|prefix| written.key.strip_prefix(&prefix));
-        let Some(entry) = name.and_then(|name| table.entries.iter().find(|entry| entry.name == name)) else {
+        let Some(index) = name.and_then(|name| table.entries.iter().position(|entry| entry.name == name))
+        else {
             continue;
         };
-        let deleted = std::str::from_utf8(before).ok().and_then(version);
+        let entry = &table.entries[index];
+        // What the service is about to write under the other key, too, is nobody else's concern.
+        let written_everywhere = Some(versions.written(number, index));
+        let deleted = std::str::from_utf8(before).ok().and_then(version).min(written_everywhere);
         let elsewhere = find(table, &entry.name, truth).and_then(|value| version(&value));
         if elsewhere < deleted && entry.ttl.is_none() {
             if plan.has_stale_copies() && entry.is_fresh && elsewhere.is_some() {
@@ -192,11 +198,11 @@ pub fn everything_is_applied(plan: &Plan, truth: &MemoryStore) -> Verdict {
 }
 
 /// In the end every entry is there, at least as new as it was written last.
-pub fn no_entry_is_lost(plan: &Plan, versions: &dyn Fn(usize, usize) -> u64, truth: &MemoryStore) -> Verdict {
+pub fn no_entry_is_lost(plan: &Plan, versions: &Versions, truth: &MemoryStore) -> Verdict {
     for (number, table) in plan.tables.iter().enumerate() {
         for (index, entry) in table.entries.iter().enumerate().filter(|(_, entry)| entry.ttl.is_none()) {
             let value = find(table, &entry.name, truth);
-            let expected = versions(number, index);
+            let expected = versions.written(number, index);
             if value.as_deref().and_then(version).is_none_or(|version| version < expected) {
                 return violated(
                     "no_entry_is_lost",

@@ -22,5 +22,6 @@ pub mod tally;
 pub mod time;
 pub mod trace;
 pub mod value;
+pub mod versions;
 pub mod witness;
 pub mod world;

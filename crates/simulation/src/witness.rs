@@ -11,6 +11,7 @@ use crate::plan::Plan;
 use crate::tally::Tally;
 use crate::time::Time;
 use crate::trace::Trace;
+use crate::versions::Versions;
 
 /// What is known of a world. Clones are the same.
 #[derive(Clone)]
@@ -18,6 +19,7 @@ pub struct Witness {
     /// What happened, line by line.
     pub trace: Trace,
     plan: Arc<Plan>,
+    versions: Versions,
     time: Time,
     seen: Arc<Mutex<Seen>>,
 }
@@ -77,10 +79,10 @@ pub struct Marked {
 
 impl Witness {
     /// Of a world in which nothing has happened.
-    pub fn new(plan: Arc<Plan>, time: Time, trace: Trace) -> Self {
+    pub fn new(plan: Arc<Plan>, versions: Versions, time: Time, trace: Trace) -> Self {
         let migrations = vec![Marked::default(); plan.migrations.len()];
         let seen = Seen { migrations, ..Seen::default() };
-        Self { trace, plan, time, seen: Arc::new(Mutex::new(seen)) }
+        Self { trace, plan, versions, time, seen: Arc::new(Mutex::new(seen)) }
     }
 
     /// What went wrong, if anything did.
@@ -208,9 +210,10 @@ impl Witness {
         });
         let mut seen = self.seen();
         let Some(planned) = self.plan.migrations.iter().find(|planned| planned.marker() == key) else {
-            let tally = &mut seen.tally;
-            let verdict =
-                invariants::an_entry_is_deleted_only_if_it_is_elsewhere(&self.plan, written, truth, tally);
+            let (plan, versions, tally) = (&self.plan, &self.versions, &mut seen.tally);
+            let verdict = invariants::an_entry_is_deleted_only_if_it_is_elsewhere(
+                plan, versions, written, truth, tally,
+            );
             return self.keep(&mut seen, verdict);
         };
         let is_marked = value == Some(b"true");

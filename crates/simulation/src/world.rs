@@ -1,6 +1,6 @@
 //! A world, from its seed to its end.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use kv_migrations::Migration;
@@ -18,6 +18,7 @@ use crate::tally::Tally;
 use crate::time::Time;
 use crate::trace::Trace;
 use crate::value::value;
+use crate::versions::Versions;
 use crate::witness::Witness;
 
 /// Longer than KV's delay, a lease, and any operation that is on its way.
@@ -40,8 +41,8 @@ pub struct World {
     pub limbo: Limbo,
     /// Its migrations.
     pub migrations: Arc<[Migration<Context>]>,
-    /// In which version each entry was written last, by table.
-    versions: Arc<Mutex<Vec<Vec<u64>>>>,
+    /// In which version each entry is.
+    pub versions: Versions,
 }
 
 /// How a world ended.
@@ -67,15 +68,14 @@ impl World {
     fn new(seed: u64, keeps_trace: bool) -> Self {
         let (time, dice) = (Time::new(), Dice::of(seed));
         let plan = Arc::new(Plan::draw(&dice));
+        let versions = Versions::new(&plan);
         let trace = Trace::new(time.clone(), keeps_trace);
         trace.note(|| format!("{plan:#?}"));
-        let witness = Witness::new(plan.clone(), time.clone(), trace);
+        let witness = Witness::new(plan.clone(), versions.clone(), time.clone(), trace);
         let sees = witness.clone();
         let namespace =
             Namespace::new(&time, dice.clone(), move |written, truth| sees.written(written, truth));
         let migrations = migrations::all(&plan);
-        let versions = plan.tables.iter().map(|table| vec![0; table.entries.len()]).collect();
-        let versions = Arc::new(Mutex::new(versions));
         Self { plan, time, dice, namespace, witness, limbo: Limbo::default(), migrations, versions }
     }
 
@@ -108,10 +108,11 @@ impl World {
                     self.namespace.write_before(0, &key, &value(&entry.name, 0), options.clone(), 600_000);
                 }
                 if is_fresh {
-                    let version = self.next_version(number, index);
+                    let version = self.versions.begin(number, index);
                     let location = index % self.plan.locations;
                     let ago = i64::try_from(self.dice.between(0..=60_000)).unwrap_or(0);
                     self.namespace.write_before(location, &key, &value(&entry.name, version), options, ago);
+                    self.versions.end(number, index);
                 }
             }
         }
@@ -150,8 +151,7 @@ impl World {
 
     fn check_end(&self) {
         let (plan, truth) = (&*self.plan, self.namespace.truth());
-        let versions = |table: usize, index: usize| self.version(table, index);
-        let entries = invariants::no_entry_is_lost(plan, &versions, truth);
+        let entries = invariants::no_entry_is_lost(plan, &self.versions, truth);
         let tally = self.witness.tally();
         if tally.asked_for_help || tally.stale_copy_won {
             return;
@@ -161,7 +161,7 @@ impl World {
         if !plan.is_exact() {
             return;
         }
-        let expected = match faultless::outcome(plan, self.migrations.clone(), &versions) {
+        let expected = match faultless::outcome(plan, self.migrations.clone(), &self.versions) {
             Ok(expected) => expected,
             Err(error) => return self.witness.check(violated("without_faults_it_succeeds", error)),
         };
@@ -186,16 +186,5 @@ impl World {
             run: None,
             doom: Doom::none(),
         }
-    }
-
-    fn version(&self, table: usize, index: usize) -> u64 {
-        self.versions.lock().unwrap_or_else(PoisonError::into_inner)[table][index]
-    }
-
-    /// The version in which an entry is written next.
-    pub fn next_version(&self, table: usize, index: usize) -> u64 {
-        let version = &mut self.versions.lock().unwrap_or_else(PoisonError::into_inner)[table][index];
-        *version += 1;
-        *version
     }
 }

@@ -32,7 +32,7 @@ pub async fn serve(world: World, table: usize, location: usize) {
 async fn write(world: &World, table: usize, index: usize, location: usize) {
     let entry = &world.plan.tables[table].entries[index];
     let session = world.session(location, "the service".to_owned());
-    let version = world.next_version(table, index);
+    let version = world.versions.begin(table, index);
     let metadata = entry.metadata.map(Metadata::from_json);
     let options = PutOptions { metadata, expiration: None };
     let mut keys = keys(world, table, index);
@@ -42,6 +42,7 @@ async fn write(world: &World, table: usize, index: usize, location: usize) {
     for key in keys {
         put(world, &session, &key, &value(&entry.name, version), &options).await;
     }
+    world.versions.end(table, index);
 }
 
 /// Until it is written.
