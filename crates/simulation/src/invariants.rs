@@ -139,8 +139,9 @@ pub fn find(table: &Table, name: &str, truth: &MemoryStore) -> Option<String> {
 
 /// No entry is deleted unless it is, at least as new, under another of its keys.
 ///
-/// One exception is counted only. Two re-keys at once, at two locations, can copy the same entry, one of them as it was
-/// before it was written a moment ago: then the older copy can win, and looks like something that the service wrote.
+/// One exception is counted only. Two runs of a re-key, at two places within KV's delay, can copy the same entry, one of
+/// them as it was before it was written a moment ago: then the older copy can win, and looks like something newer that
+/// the service wrote.
 pub fn an_entry_is_deleted_only_if_it_is_elsewhere(
     plan: &Plan,
     versions: &Versions,
@@ -161,7 +162,7 @@ pub fn an_entry_is_deleted_only_if_it_is_elsewhere(
         let deleted = std::str::from_utf8(before).ok().and_then(version).min(written_everywhere);
         let elsewhere = find(table, &entry.name, truth).and_then(|value| version(&value));
         if elsewhere < deleted && entry.ttl.is_none() {
-            if plan.has_stale_copies() && entry.is_fresh && elsewhere.is_some() {
+            if plan.has_stale_copies() && elsewhere.is_some() {
                 tally.stale_copy_won = true;
                 return Ok(());
             }

@@ -26,6 +26,8 @@ pub struct Plan {
     pub mode: Mode,
     /// How many locations there are.
     pub locations: usize,
+    /// From how many of these runs are started.
+    pub places: usize,
     /// How many callers, each of whom runs and runs again.
     pub callers: usize,
     /// How many requests each of them makes while things are bad.
@@ -127,9 +129,11 @@ impl Plan {
         let mode = if dice.chance(500) { Mode::Pipeline } else { Mode::Crowd };
         let is_crowd = mode == Mode::Crowd;
         let has_rollbacks = dice.chance(250);
+        let places = if is_crowd { dice.pick([1, 2, 3]) } else { 1 };
         let mut plan = Self {
             mode,
-            locations: if is_crowd { dice.pick([1, 2, 3]) } else { LOCATIONS },
+            locations: LOCATIONS,
+            places,
             callers: if is_crowd { dice.pick([1, 2, 3]) } else { 1 },
             requests: dice.pick([3, 8, 20]),
             doomed: dice.pick([0, 150, 500]),
@@ -200,9 +204,9 @@ impl Plan {
         self.tables.iter().any(|table| table.is_served || table.entries.iter().any(|entry| entry.is_fresh))
     }
 
-    /// Whether two re-keys at once can see different forms of an entry.
+    /// Whether two runs of a re-key, one after the other or at once, can see different forms of an entry.
     pub fn has_stale_copies(&self) -> bool {
-        self.callers > 1 && self.locations > 1
+        self.places > 1
     }
 
     /// Whether data can be counted on to be right in the end: not if several callers roll back, for what one of them

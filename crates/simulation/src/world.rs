@@ -22,7 +22,7 @@ use crate::versions::Versions;
 use crate::witness::Witness;
 
 /// Longer than KV's delay, a lease, and any operation that is on its way.
-const CALM_AFTER: Duration = Duration::from_secs(300);
+const CALM_AFTER: Duration = Duration::from_mins(5);
 
 /// What there is in a world. Clones are the same.
 #[derive(Clone)]
@@ -121,8 +121,8 @@ impl World {
     fn spawn_all(&self, executor: &mut Executor) {
         let is_crowd = self.plan.mode == Mode::Crowd;
         self.witness.count(|tally| tally.is_crowd = is_crowd);
-        let locations = if is_crowd { self.plan.locations } else { 1 };
-        let isolates: Vec<Isolate> = (0..locations).map(|location| Isolate::start(self, location)).collect();
+        let isolates: Vec<Isolate> =
+            (0..self.plan.places).map(|location| Isolate::start(self, location)).collect();
         for _ in 0..self.plan.callers {
             // Some of them always reach the same place.
             let isolates = match self.dice.below(isolates.len() + 1) {

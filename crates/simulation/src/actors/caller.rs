@@ -49,10 +49,6 @@ impl Caller {
         (isolate, answered)
     }
 
-    async fn wait(&self, duration: Duration) {
-        self.world.time.sleep(i64::try_from(duration.as_millis()).unwrap_or(0)).await;
-    }
-
     /// What is rolled back: in a pipeline the last migration that something is recorded of, since those before it
     /// may be what it builds on.
     fn choice(&self) -> Option<String> {
@@ -92,13 +88,19 @@ pub async fn call_while_it_is_bad(mut caller: Caller) {
         let is_patient = plan.mode == Mode::Pipeline || dice.chance(500);
         match answered {
             Answered::Finished if is_migrating && dice.chance(200) => break,
-            Answered::Unfinished(time) | Answered::Busy(time) if is_patient => caller.wait(time).await,
-            _ => caller.wait(Duration::from_millis(dice.between(0..=10_000))).await,
+            Answered::Unfinished(time) | Answered::Busy(time) if is_patient => {
+                wait(&caller.world, time).await;
+            }
+            _ => wait(&caller.world, Duration::from_millis(dice.between(0..=10_000))).await,
         }
         if plan.mode == Mode::Crowd && dice.chance(200) {
-            caller.wait(Duration::from_millis(dice.between(0..=120_000))).await;
+            wait(&caller.world, Duration::from_millis(dice.between(0..=120_000))).await;
         }
     }
+}
+
+async fn wait(world: &World, duration: Duration) {
+    world.time.sleep(i64::try_from(duration.as_millis()).unwrap_or(0)).await;
 }
 
 /// Calls until all is finished, when nothing goes wrong any more.
@@ -109,7 +111,7 @@ pub async fn call_until_finished(world: World) {
         match isolate.migrate(&world, Doom::none()).await {
             Answered::Finished => return,
             Answered::Unfinished(time) => {
-                world.time.sleep(i64::try_from(time.as_millis()).unwrap_or(0)).await
+                wait(&world, time).await;
             }
             Answered::Failed(error) if error.contains(ASKS_FOR_HELP) && world.plan.has_two_forms() => {
                 failures += 1;
