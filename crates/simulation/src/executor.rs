@@ -1,5 +1,7 @@
 //! Runs the tasks of a world on one thread, in an order that is drawn from the seed.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
@@ -25,8 +27,20 @@ pub enum Stopped {
     Endless,
 }
 
+/// Adds tasks to an executor from within its tasks. Clones are the same.
+#[derive(Clone, Default)]
+pub struct Spawner(Rc<RefCell<Vec<LocalBoxFuture<'static, ()>>>>);
+
+impl Spawner {
+    /// Adds a task.
+    pub fn spawn(&self, work: impl Future<Output = ()> + 'static) {
+        self.0.borrow_mut().push(Box::pin(work));
+    }
+}
+
 /// The tasks of a world.
 pub struct Executor {
+    spawned: Spawner,
     time: Time,
     dice: Dice,
     tasks: Vec<Task>,
@@ -58,16 +72,25 @@ impl Wake for Place {
 impl Executor {
     /// Without tasks.
     pub fn new(time: Time, dice: Dice) -> Self {
-        Self { time, dice, tasks: Vec::new(), ready: Arc::default() }
+        Self { time, dice, tasks: Vec::new(), ready: Arc::default(), spawned: Spawner::default() }
+    }
+
+    /// For tasks that add tasks.
+    pub fn spawner(&self) -> Spawner {
+        self.spawned.clone()
     }
 
     /// Adds a task.
     pub fn spawn(&mut self, work: impl Future<Output = ()> + 'static) {
+        self.add(Box::pin(work));
+    }
+
+    fn add(&mut self, work: LocalBoxFuture<'static, ()>) {
         let (number, ready) = (self.tasks.len(), self.ready.clone());
         let place = Arc::new(Place { number, is_ready: AtomicBool::new(false), ready });
         let waker = Waker::from(place.clone());
         waker.wake_by_ref();
-        self.tasks.push(Task { work: Some(Box::pin(work)), waker, place });
+        self.tasks.push(Task { work: Some(work), waker, place });
     }
 
     /// Runs all tasks to their ends, unless it is told to stop.
@@ -76,6 +99,8 @@ impl Executor {
             if is_to_stop() {
                 return Stopped::Told;
             }
+            let spawned = std::mem::take(&mut *self.spawned.0.borrow_mut());
+            spawned.into_iter().for_each(|work| self.add(work));
             if let Some(number) = self.next() {
                 self.step(number);
             } else if self.tasks.iter().all(|task| task.work.is_none()) {

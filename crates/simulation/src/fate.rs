@@ -67,7 +67,7 @@ impl Doom {
     }
 
     /// The fate, once.
-    fn take(&self) -> Option<Fate> {
+    pub fn take(&self) -> Option<Fate> {
         let mut countdown = self.countdown();
         if std::mem::take(&mut countdown.has_struck) { countdown.fate.take() } else { None }
     }

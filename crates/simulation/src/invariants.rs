@@ -61,6 +61,27 @@ pub fn one_run_at_a_time_in_an_isolate(seen: &Seen, run: usize, now: i64) -> Ver
     }
 }
 
+/// What a step sends or writes after the next one has begun is refused: of a coordinator's instances, one at most has
+/// the right to run.
+pub fn one_step_at_a_time(seen: &Seen, step: usize) -> Verdict {
+    match seen.isolates[seen.runs[step].isolate].holder {
+        Some(holder) if holder > step => {
+            let text = format!("step {step} goes on, although step {holder} has taken its place");
+            violated("one_step_at_a_time", text)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// With a coordinator, an `up` that is applied does not run again.
+pub fn what_is_applied_does_not_run_again(seen: &Seen, plan: &Plan, step: usize, number: usize) -> Verdict {
+    if !seen.migrations[number].is_marked {
+        return Ok(());
+    }
+    let text = format!("step {step} runs {}, which is applied", plan.migrations[number].id);
+    violated("what_is_applied_does_not_run_again", text)
+}
+
 /// A migration begins only if all before it were marked as applied when its run read the ledger, as far as KV could
 /// show that then.
 pub fn in_the_order_of_registration(seen: &Seen, plan: &Plan, run: usize, number: usize) -> Verdict {

@@ -18,6 +18,16 @@ pub struct Context {
     pub witness: Option<Witness>,
 }
 
+impl Context {
+    fn at_work(&self, number: usize) {
+        self.witness.iter().for_each(|witness| witness.at_work(self.run, number));
+    }
+
+    fn undoes(&self, number: usize, is_done: bool) {
+        self.witness.iter().for_each(|witness| witness.undoes(number, is_done));
+    }
+}
+
 /// Those of a plan.
 pub fn all(plan: &Plan) -> Arc<[Migration<Context>]> {
     plan.migrations.iter().map(migration).collect()
@@ -28,11 +38,12 @@ fn migration(planned: &Planned) -> Migration<Context> {
     match planned.change {
         Change::Steps(steps) => {
             let up = async move |kv: &Kv, context: &Context| up(kv, context, number, steps).await;
-            let down = async move |kv: &Kv, _: &Context| down(kv, number, steps).await;
+            let down = async move |kv: &Kv, context: &Context| down(kv, context, number, steps).await;
             Migration::new(id, "Writes keys of its own", up).with_down(down)
         }
         Change::Backfill => {
-            let mark = Backfill::new(from.clone(), async move |_, record: &Record, _: &Context| {
+            let mark = Backfill::new(from.clone(), async move |_, record: &Record, context: &Context| {
+                context.at_work(number);
                 let Some(value) = marked(record.text()?, number) else { return Ok(()) };
                 Ok(record.put(value).await?)
             });
@@ -44,7 +55,7 @@ fn migration(planned: &Planned) -> Migration<Context> {
             Migration::backfill(id, "Marks each entry", mark).with_down_backfill(unmark)
         }
         Change::Fold => {
-            let down = async move |kv: &Kv, _: &Context| unindex(kv, number).await;
+            let down = async move |kv: &Kv, context: &Context| unindex(kv, context, number).await;
             Migration::fold(id, "Indexes all entries", index(number, from)).with_down(down)
         }
         Change::Rekey { has_inverse: true } => {
@@ -66,6 +77,7 @@ pub fn step_key(number: usize, step: usize) -> String {
 }
 
 async fn up(kv: &Kv, context: &Context, number: usize, steps: usize) -> Result {
+    context.at_work(number);
     for step in 0..steps {
         let key = step_key(number, step);
         if kv.text(&key).await?.is_none() {
@@ -78,10 +90,12 @@ async fn up(kv: &Kv, context: &Context, number: usize, steps: usize) -> Result {
     Ok(())
 }
 
-async fn down(kv: &Kv, number: usize, steps: usize) -> Result {
+async fn down(kv: &Kv, context: &Context, number: usize, steps: usize) -> Result {
+    context.undoes(number, false);
     for step in 0..steps {
         kv.delete(&step_key(number, step)).await?;
     }
+    context.undoes(number, true);
     Ok(())
 }
 
@@ -102,7 +116,8 @@ fn index(number: usize, prefix: String) -> Fold<Context, Index> {
     Fold::new(
         prefix,
         Index::new,
-        move |index: &mut Index, record: &Record, _: &Context| {
+        move |index: &mut Index, record: &Record, context: &Context| {
+            context.at_work(number);
             let name = record.name().strip_prefix(&of_entry).unwrap_or_default();
             index.entry(index_group(name).to_string()).or_default().push(name.to_owned());
             Ok(())
@@ -114,9 +129,11 @@ fn index(number: usize, prefix: String) -> Fold<Context, Index> {
     )
 }
 
-async fn unindex(kv: &Kv, number: usize) -> Result {
+async fn unindex(kv: &Kv, context: &Context, number: usize) -> Result {
+    context.undoes(number, false);
     for group in 0..3 {
         kv.delete(&format!("{}{group}", index_prefix(number))).await?;
     }
+    context.undoes(number, true);
     Ok(())
 }

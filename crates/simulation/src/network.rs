@@ -6,7 +6,7 @@ mod session;
 mod weather;
 
 pub use namespace::{Namespace, Written};
-pub use session::Session;
+pub use session::{Current, Session};
 pub use weather::Weather;
 
 /// How many locations there can be.

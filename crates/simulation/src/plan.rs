@@ -9,14 +9,17 @@ pub const SERVICE: &str = "sim";
 const SEPARATORS: [&str; 4] = ["_", ":", "/", "~"];
 
 /// Who runs the migrations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// One pipeline, as the documentation asks for: one run after the other, from one place that sees its own writes.
     /// Migrations build on each other.
+    #[default]
     Pipeline,
     /// Several callers at several locations, whenever they like. No migration depends on what another one wrote, for
     /// nothing can be promised then.
     Crowd,
+    /// Several callers, whose runs one object coordinates.
+    Object,
 }
 
 /// A world.
@@ -24,6 +27,8 @@ pub enum Mode {
 pub struct Plan {
     /// Who runs the migrations.
     pub mode: Mode,
+    /// Whether migrations build on those before them.
+    pub is_chained: bool,
     /// How many locations there are.
     pub locations: usize,
     /// From how many of these runs are started.
@@ -126,15 +131,21 @@ impl Planned {
 impl Plan {
     /// Draws one.
     pub fn draw(dice: &Dice) -> Self {
-        let mode = if dice.chance(500) { Mode::Pipeline } else { Mode::Crowd };
-        let is_crowd = mode == Mode::Crowd;
+        let mode = dice.pick([Mode::Pipeline, Mode::Crowd, Mode::Object]);
         let has_rollbacks = dice.chance(250);
-        let places = if is_crowd { dice.pick([1, 2, 3]) } else { 1 };
+        let places = match mode {
+            Mode::Pipeline => 1,
+            Mode::Crowd => dice.pick([1, 2, 3]),
+            // An object hardly ever moves.
+            Mode::Object => dice.pick([1, 1, 1, 2]),
+        };
+        let is_chained = mode == Mode::Pipeline || mode == Mode::Object && places == 1 && dice.chance(700);
         let mut plan = Self {
             mode,
+            is_chained,
             locations: LOCATIONS,
             places,
-            callers: if is_crowd { dice.pick([1, 2, 3]) } else { 1 },
+            callers: if mode == Mode::Pipeline { 1 } else { dice.pick([1, 2, 3]) },
             requests: dice.pick([3, 8, 20]),
             doomed: dice.pick([0, 150, 500]),
             has_rollbacks,
@@ -159,7 +170,7 @@ impl Plan {
             7..=8 => Change::Rekey { has_inverse: true },
             _ => Change::Rekey { has_inverse: false },
         };
-        if self.tables.is_empty() || self.mode == Mode::Crowd {
+        if self.tables.is_empty() || !self.is_chained {
             let letter = char::from(b'a' + u8::try_from(number).unwrap_or(0));
             self.tables.push(Table { letter, moves: 0, is_served: false, entries: Vec::new() });
         }
@@ -180,9 +191,10 @@ impl Plan {
             let mut changes = self.migrations.iter().filter(|planned| planned.table == index);
             let is_only_moved = changes.clone().all(|planned| matches!(planned.change, Change::Rekey { .. }));
             let is_folded = changes.any(|planned| planned.change == Change::Fold);
-            table.is_served =
-                self.mode == Mode::Crowd && is_only_moved && !self.has_rollbacks && dice.chance(500);
-            let may_be_fresh = self.mode == Mode::Crowd && is_only_moved && dice.chance(500);
+            // A rollback writes old keys: what was written under them elsewhere, a moment ago, it cannot see.
+            let is_shared = !self.is_chained && is_only_moved && !self.has_rollbacks;
+            table.is_served = is_shared && dice.chance(500);
+            let may_be_fresh = is_shared && dice.chance(500);
             table.entries = (0..number)
                 .map(|number| Seeded {
                     name: format!("{number}{}", dice.pick(["", "x", "ü", " y"])),
@@ -212,7 +224,7 @@ impl Plan {
     /// Whether data can be counted on to be right in the end: not if several callers roll back, for what one of them
     /// undid another may still see as applied.
     pub fn is_exact(&self) -> bool {
-        self.mode == Mode::Pipeline || !self.has_rollbacks
+        !self.has_rollbacks || self.mode != Mode::Crowd && self.places == 1
     }
 }
 

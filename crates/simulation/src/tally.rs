@@ -3,12 +3,14 @@
 use std::fmt;
 use std::ops::AddAssign;
 
+use crate::plan::Mode;
+
 /// What happened in one world.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a figure of its own")]
 pub struct Tally {
-    /// Whether callers at several places ran at once.
-    pub is_crowd: bool,
+    /// Who ran the migrations.
+    pub mode: Mode,
     /// An `up` that had finished, but was not marked, ran again.
     pub repeated_unmarked: bool,
     /// An `up` ran again although it was marked: the marker was not seen yet.
@@ -34,6 +36,7 @@ pub struct Tally {
 pub struct Figures {
     pipeline: Column,
     crowd: Column,
+    object: Column,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -53,7 +56,11 @@ struct Column {
 impl Figures {
     /// Adds a world.
     pub fn add(&mut self, tally: Tally) {
-        let column = if tally.is_crowd { &mut self.crowd } else { &mut self.pipeline };
+        let column = match tally.mode {
+            Mode::Pipeline => &mut self.pipeline,
+            Mode::Crowd => &mut self.crowd,
+            Mode::Object => &mut self.object,
+        };
         *column += Column {
             worlds: 1,
             runs: tally.runs,
@@ -70,7 +77,7 @@ impl Figures {
 
     /// How many worlds there were.
     pub fn worlds(&self) -> u64 {
-        self.pipeline.worlds + self.crowd.worlds
+        self.pipeline.worlds + self.crowd.worlds + self.object.worlds
     }
 }
 
@@ -78,6 +85,7 @@ impl AddAssign for Figures {
     fn add_assign(&mut self, other: Self) {
         self.pipeline += other.pipeline;
         self.crowd += other.crowd;
+        self.object += other.object;
     }
 }
 
@@ -98,22 +106,23 @@ impl AddAssign for Column {
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (one, many) = (&self.pipeline, &self.crowd);
-        let lines = [
-            ("worlds", one.worlds, many.worlds),
-            ("runs and rollbacks", one.runs, many.runs),
-            ("worlds in which a run was cut off", one.cut_off, many.cut_off),
-            ("… a run was answered that another goes on", one.refused, many.refused),
-            ("… something was rolled back", one.rolled_back, many.rolled_back),
-            ("… an up that had finished ran again, unmarked", one.repeated_unmarked, many.repeated_unmarked),
-            ("… an up that was marked ran again", one.repeated_though_marked, many.repeated_though_marked),
-            ("… ups of two runs overlapped", one.overlapped, many.overlapped),
-            ("… a re-key asked for somebody to look", one.asked_for_help, many.asked_for_help),
-            ("… an older copy won over a newer entry", one.stale_copy_won, many.stale_copy_won),
+        let columns = [&self.pipeline, &self.crowd, &self.object];
+        let lines: [(&str, fn(&Column) -> u64); 10] = [
+            ("worlds", |column| column.worlds),
+            ("runs and rollbacks", |column| column.runs),
+            ("worlds in which a run was cut off", |column| column.cut_off),
+            ("… a run was answered that another goes on", |column| column.refused),
+            ("… something was rolled back", |column| column.rolled_back),
+            ("… an up that had finished ran again, unmarked", |column| column.repeated_unmarked),
+            ("… an up that was marked ran again", |column| column.repeated_though_marked),
+            ("… ups of two runs overlapped", |column| column.overlapped),
+            ("… a re-key asked for somebody to look", |column| column.asked_for_help),
+            ("… an older copy won over a newer entry", |column| column.stale_copy_won),
         ];
-        writeln!(f, "{:<50}{:>14}{:>14}", "", "one pipeline", "many callers")?;
-        for (text, one, many) in lines {
-            writeln!(f, "{text:<50}{one:>14}{many:>14}")?;
+        writeln!(f, "{:<50}{:>14}{:>14}{:>14}", "", "one pipeline", "many callers", "an object")?;
+        for (text, figure) in lines {
+            let [one, many, object] = columns.map(figure);
+            writeln!(f, "{text:<50}{one:>14}{many:>14}{object:>14}")?;
         }
         Ok(())
     }

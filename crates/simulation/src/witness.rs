@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use kv_migrations::Event;
 use kv_migrations::kv::MemoryStore;
 
+use crate::dice::Dice;
 use crate::invariants::{self, Verdict, Violation};
 use crate::network::Written;
-use crate::plan::Plan;
+use crate::plan::{Mode, Plan, Planned};
 use crate::tally::Tally;
 use crate::time::Time;
 use crate::trace::Trace;
@@ -68,11 +69,16 @@ pub struct Isolate {
 
 /// What is really known of a migration.
 #[derive(Debug, Default, Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "each is something else")]
 pub struct Marked {
     /// Whether it is marked as applied.
     pub is_marked: bool,
     /// When it was last no more marked as applied.
     pub unmarked_at: Option<i64>,
+    /// Whether it was ever begun: also if it was cancelled, some of it is done then.
+    pub is_begun: bool,
+    /// Whether it is rolled back in one piece, of which not all is done.
+    pub is_half_undone: bool,
     /// Whether its `up` has finished since it was undone last, as far as it tells.
     pub is_finished: bool,
 }
@@ -138,7 +144,11 @@ impl Witness {
             finished,
         };
         seen.runs.push(run);
-        seen.runs.len() - 1
+        let run = seen.runs.len() - 1;
+        if self.plan.mode == Mode::Object {
+            seen.isolates[isolate].holder = Some(run);
+        }
+        run
     }
 
     /// A run is not resumed any more, or is again.
@@ -154,8 +164,16 @@ impl Witness {
     }
 
     /// A run sends an operation.
-    pub fn operation(&self, run: usize) {
+    pub fn operation(&self, run: usize, is_write: bool) {
         let mut seen = self.seen();
+        if self.plan.mode == Mode::Object {
+            // Anybody may read.
+            if is_write {
+                let verdict = invariants::one_step_at_a_time(&seen, run);
+                self.keep(&mut seen, verdict);
+            }
+            return;
+        }
         let verdict = invariants::one_run_at_a_time_in_an_isolate(&seen, run, self.time.now());
         self.keep(&mut seen, verdict);
         let Seen { runs, isolates, tally, .. } = &mut *seen;
@@ -193,6 +211,62 @@ impl Witness {
         }
     }
 
+    /// The `up` of a migration is at work, for the first time in this run or again.
+    pub fn at_work(&self, run: usize, number: usize) {
+        if self.plan.mode != Mode::Object {
+            return;
+        }
+        let mut seen = self.seen();
+        if seen.runs[run].inside == Some(number) {
+            return;
+        }
+        self.trace.note(|| format!("step {run} is at {}", self.plan.migrations[number].id));
+        let once = invariants::what_is_applied_does_not_run_again(&seen, &self.plan, run, number);
+        let verdict =
+            once.and_then(|()| invariants::in_the_order_of_registration(&seen, &self.plan, run, number));
+        self.keep(&mut seen, verdict);
+        seen.runs[run].inside = Some(number);
+        seen.migrations[number].is_begun = true;
+        let Seen { migrations, tally, .. } = &mut *seen;
+        tally.repeated_unmarked |= migrations[number].is_finished && !migrations[number].is_marked;
+    }
+
+    /// A rollback that runs in one piece is about to undo something, or has undone all.
+    pub fn undoes(&self, number: usize, is_done: bool) {
+        let mut seen = self.seen();
+        seen.migrations[number].is_half_undone = !is_done;
+        seen.tally.rolled_back = true;
+    }
+
+    /// Something that is rolled back in part, and cannot be left so.
+    pub fn half_undone(&self) -> Option<usize> {
+        self.seen().migrations.iter().position(|marked| marked.is_half_undone && marked.is_marked)
+    }
+
+    /// What can be rolled back: the last that was begun, where migrations build on those before.
+    pub fn undoable(&self, is_last: bool, dice: &Dice) -> Option<usize> {
+        let seen = self.seen();
+        if is_last {
+            return seen.migrations.iter().rposition(|marked| marked.is_begun);
+        }
+        Some(dice.below(seen.migrations.len()))
+    }
+
+    /// An object has recorded a marker.
+    pub fn recorded(&self, run: Option<usize>, key: &str, is_applied: bool, truth: &MemoryStore) {
+        let Some(planned) = self.plan.migrations.iter().find(|planned| planned.marker() == key) else {
+            return;
+        };
+        self.trace.note(|| format!("    object: {key} is {}applied", if is_applied { "" } else { "not " }));
+        let mut seen = self.seen();
+        seen.migrations[planned.number].is_begun = true;
+        if let Some(run) = run {
+            let verdict = invariants::one_step_at_a_time(&seen, run);
+            self.keep(&mut seen, verdict);
+        }
+        self.mark(&mut seen, planned, run, is_applied, truth);
+    }
+
     /// The `up` of a migration is about to return `Ok`.
     pub fn finished(&self, run: usize, number: usize) {
         let mut seen = self.seen();
@@ -209,6 +283,10 @@ impl Witness {
             format!("    KV: {key} is {}", value.as_deref().unwrap_or("deleted"))
         });
         let mut seen = self.seen();
+        if let (Mode::Object, Some(run)) = (self.plan.mode, written.run) {
+            let verdict = invariants::one_step_at_a_time(&seen, run);
+            self.keep(&mut seen, verdict);
+        }
         let Some(planned) = self.plan.migrations.iter().find(|planned| planned.marker() == key) else {
             let (plan, versions, tally) = (&self.plan, &self.versions, &mut seen.tally);
             let verdict = invariants::an_entry_is_deleted_only_if_it_is_elsewhere(
@@ -216,15 +294,29 @@ impl Witness {
             );
             return self.keep(&mut seen, verdict);
         };
-        let is_marked = value == Some(b"true");
-        if is_marked {
-            let of_run = invariants::marked_by_whom_it_was_finished(&seen, planned, written.run);
+        if self.plan.mode != Mode::Object {
+            self.mark(&mut seen, planned, written.run, value == Some(b"true"), truth);
+        }
+    }
+
+    /// A migration is marked as applied, or is not any more.
+    fn mark(
+        &self,
+        seen: &mut Seen,
+        planned: &Planned,
+        run: Option<usize>,
+        is_marked: bool,
+        truth: &MemoryStore,
+    ) {
+        if is_marked && !seen.migrations[planned.number].is_marked {
+            let of_run = invariants::marked_by_whom_it_was_finished(seen, planned, run);
             let verdict = of_run.and_then(|()| invariants::marked_is_done(&self.plan, planned, truth));
-            self.keep(&mut seen, verdict);
+            self.keep(seen, verdict);
         }
         let marked = &mut seen.migrations[planned.number];
         if marked.is_marked && !is_marked {
             marked.unmarked_at = Some(self.time.now());
+            marked.is_half_undone = false;
             marked.is_finished = false;
         }
         marked.is_marked = is_marked;

@@ -5,14 +5,17 @@ use std::time::Duration;
 
 use kv_migrations::Migration;
 
-use crate::actors::{Caller, Isolate, call_until_finished, call_while_it_is_bad, serve};
+use crate::actors::{
+    Caller, Isolate, Object, ask_until_finished, ask_while_it_is_bad, call_until_finished,
+    call_while_it_is_bad, ring_alarms, serve,
+};
 use crate::dice::Dice;
 use crate::executor::{Executor, Stopped};
 use crate::fate::{Doom, Limbo};
 use crate::faultless;
 use crate::invariants::{self, Violation, violated};
 use crate::migrations::{self, Context};
-use crate::network::{Namespace, Session, Weather};
+use crate::network::{Current, Namespace, Session, Weather};
 use crate::plan::{Mode, Plan};
 use crate::tally::Tally;
 use crate::time::Time;
@@ -22,7 +25,7 @@ use crate::versions::Versions;
 use crate::witness::Witness;
 
 /// Longer than KV's delay, a lease, and any operation that is on its way.
-const CALM_AFTER: Duration = Duration::from_mins(5);
+pub const CALM_AFTER: Duration = Duration::from_mins(5);
 
 /// What there is in a world. Clones are the same.
 #[derive(Clone)]
@@ -81,10 +84,18 @@ impl World {
 
     /// First all goes wrong that can; then nothing does any more, and all must come right.
     fn happen(&self) {
-        let weather = Weather::draw(&self.dice, self.plan.mode);
+        let weather = Weather::draw(&self.dice, &self.plan);
         self.witness.trace.note(|| format!("{weather:?}"));
         self.namespace.set_weather(weather);
         self.fill();
+        let mode = self.plan.mode;
+        self.witness.count(|tally| tally.mode = mode);
+        if mode == Mode::Object {
+            if self.run_to_end(|executor| self.spawn_object(executor)) {
+                self.check_end();
+            }
+            return;
+        }
         if !self.run_to_end(|executor| self.spawn_all(executor)) {
             return;
         }
@@ -119,8 +130,6 @@ impl World {
     }
 
     fn spawn_all(&self, executor: &mut Executor) {
-        let is_crowd = self.plan.mode == Mode::Crowd;
-        self.witness.count(|tally| tally.is_crowd = is_crowd);
         let isolates: Vec<Isolate> =
             (0..self.plan.places).map(|location| Isolate::start(self, location)).collect();
         for _ in 0..self.plan.callers {
@@ -131,6 +140,20 @@ impl World {
             };
             executor.spawn(call_while_it_is_bad(Caller { world: self.clone(), isolates }));
         }
+        self.spawn_services(executor);
+    }
+
+    fn spawn_object(&self, executor: &mut Executor) {
+        let object = Object::new(self, executor.spawner());
+        executor.spawn(ring_alarms(object.clone()));
+        for _ in 0..self.plan.callers {
+            executor.spawn(ask_while_it_is_bad(object.clone()));
+        }
+        executor.spawn(ask_until_finished(object));
+        self.spawn_services(executor);
+    }
+
+    fn spawn_services(&self, executor: &mut Executor) {
         for (number, _) in self.plan.tables.iter().enumerate().filter(|(_, table)| table.is_served) {
             for location in 0..self.plan.locations {
                 executor.spawn(serve(self.clone(), number, location));
@@ -183,7 +206,7 @@ impl World {
             witness: self.witness.clone(),
             location,
             name,
-            run: None,
+            run: Current::default(),
             doom: Doom::none(),
         }
     }

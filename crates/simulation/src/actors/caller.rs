@@ -2,18 +2,14 @@
 
 use std::time::Duration;
 
-use super::{Answered, Isolate};
+use super::{ASKS_FOR_HELP, Answered, Isolate, MOST_REQUESTS};
 use crate::fate::Doom;
 use crate::invariants::violated;
 use crate::plan::Mode;
 use crate::world::World;
 
-/// After so many requests a calm world must be finished.
-const MOST_REQUESTS: usize = 400;
 /// How many more it makes to finish a rollback.
 const MOST_MORE: usize = 60;
-/// What a re-key says that has found two forms of an entry.
-const ASKS_FOR_HELP: &str = "there is something else";
 
 /// Who calls, and which isolates there are for it.
 pub struct Caller {
@@ -58,7 +54,7 @@ impl Caller {
             self.world.namespace.truth().value(&marker).is_some()
         };
         let number = match plan.mode {
-            Mode::Pipeline => (0..plan.migrations.len()).rev().find(has_marker)?,
+            Mode::Pipeline | Mode::Object => (0..plan.migrations.len()).rev().find(has_marker)?,
             Mode::Crowd => self.world.dice.below(plan.migrations.len()),
         };
         Some(plan.migrations[number].id.clone())

@@ -10,7 +10,7 @@ use kv_migrations::{Budget, Error, RunLock, Runner};
 use crate::dice::Dice;
 use crate::fate::{Doom, End, Fate, Mortal};
 use crate::migrations::Context;
-use crate::network::Session;
+use crate::network::{Current, Session};
 use crate::plan::SERVICE;
 use crate::world::World;
 
@@ -96,7 +96,8 @@ impl Isolate {
         let run = world.witness.begin(self.number);
         let Self { location, number, .. } = self;
         world.witness.trace.note(|| format!("run {run} in isolate {number} at location {location}"));
-        let session = Session { run: Some(run), doom, ..world.session(*location, format!("run {run}")) };
+        let session =
+            Session { run: Current::of(run), doom, ..world.session(*location, format!("run {run}")) };
         let runner = Runner::new(session, SERVICE, world.migrations.clone());
         #[allow(clippy::expect_used, reason = "the plan gives each its own id")]
         let runner = runner.expect("they can be registered");
@@ -139,7 +140,7 @@ impl Isolate {
 }
 
 /// The trace has it all.
-struct Nowhere;
+pub(super) struct Nowhere;
 
 impl Log for Nowhere {
     fn info(&self, _: &str) {}

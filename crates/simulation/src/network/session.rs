@@ -1,5 +1,7 @@
 //! The KV binding of one request: a store with latency and faults, at one location.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use futures::future::LocalBoxFuture;
 use kv_migrations::kv::{Answer, KvError, PutOptions, Request, Store};
 
@@ -25,10 +27,33 @@ pub struct Session {
     pub location: usize,
     /// Who it is, in the trace.
     pub name: String,
-    /// Its number, if it is a run.
-    pub run: Option<usize>,
+    /// Which run it is, if it is one.
+    pub run: Current,
     /// What comes over it.
     pub doom: Doom,
+}
+
+/// The run that goes on at the moment, by its number. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct Current(Arc<Mutex<Option<usize>>>);
+
+impl Current {
+    /// This one.
+    pub fn of(run: usize) -> Self {
+        let current = Self::default();
+        current.set(run);
+        current
+    }
+
+    /// Which.
+    pub fn get(&self) -> Option<usize> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on this one.
+    pub fn set(&self, run: usize) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(run);
+    }
 }
 
 /// What happens to an operation.
@@ -102,7 +127,7 @@ impl Session {
         at: i64,
     ) -> Result<Answer, KvError> {
         let (key, value) = (key.to_owned(), value.map(<[u8]>::to_vec));
-        let write = Write { key, value, options, location: self.location, run: self.run };
+        let write = Write { key, value, options, location: self.location, run: self.run.get() };
         let ticket = self.namespace.send(write, at);
         let on_its_way = OnItsWay { namespace: &self.namespace, ticket, at };
         self.time.sleep_until(at).await;
@@ -127,8 +152,9 @@ impl Drop for OnItsWay<'_> {
 impl Store for Session {
     fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
         self.doom.count();
-        if let Some(run) = self.run {
-            self.witness.operation(run);
+        if let Some(run) = self.run.get() {
+            let is_write = matches!(request, Request::Put { .. } | Request::Delete { .. });
+            self.witness.operation(run, is_write);
         }
         Box::pin(async move {
             let result = self.answer(request).await;

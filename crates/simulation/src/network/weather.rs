@@ -1,7 +1,7 @@
 //! How bad things are.
 
 use crate::dice::Dice;
-use crate::plan::Mode;
+use crate::plan::{Mode, Plan};
 
 /// How often KV refuses, forgets to answer, is slow or late. Chances are in a thousand.
 #[derive(Debug, Clone, Copy, Default)]
@@ -31,7 +31,7 @@ impl Weather {
     }
 
     /// Some. A pipeline sees its own writes at once, as KV usually shows them.
-    pub fn draw(dice: &Dice, mode: Mode) -> Self {
+    pub fn draw(dice: &Dice, plan: &Plan) -> Self {
         let fault = || dice.pick([0, 0, 5, 20, 80]);
         Self {
             refused: fault(),
@@ -40,7 +40,7 @@ impl Weather {
             slow: dice.pick([0, 5, 30]),
             short_pages: dice.pick([0, 100, 500]),
             delay: dice.pick([1_000, 20_000, 60_000, 60_000]),
-            own_late: if mode == Mode::Crowd { dice.pick([0, 0, 50]) } else { 0 },
+            own_late: if plan.mode == Mode::Crowd { dice.pick([0, 0, 50]) } else { 0 },
             own_unlisted: dice.pick([0, 0, 100, 1000]),
         }
     }
