@@ -165,7 +165,10 @@ impl World {
     fn run_to_end(&self, spawn: impl FnOnce(&mut Executor)) -> bool {
         let mut executor = Executor::new(self.time.clone(), self.dice.clone());
         spawn(&mut executor);
-        let stopped = executor.run(|| self.witness.has_violation());
+        let stopped = executor.run(|| {
+            self.namespace.settle();
+            self.witness.has_violation()
+        });
         if matches!(stopped, Stopped::Stuck | Stopped::Endless) {
             self.witness.check(violated("every_request_ends", format!("the world is {stopped:?}")));
         }

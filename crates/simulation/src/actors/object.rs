@@ -145,6 +145,8 @@ pub async fn ring_alarms(object: Rc<Object>) {
         if !object.is_calm.get() && dice.chance(100) {
             time.sleep(i64::try_from(dice.between(0..=30_000)).unwrap_or(0)).await;
         }
+        // By an instance whose clock is behind it is set again at once.
+        time.sleep(i64::try_from(dice.between(5..=50)).unwrap_or(0)).await;
         object.storage.take_alarm();
         if !object.is_calm.get() && dice.chance(20) {
             object.world.witness.trace.note(|| "an alarm is lost".to_owned());
