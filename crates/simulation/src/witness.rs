@@ -283,7 +283,9 @@ impl Witness {
             format!("    KV: {key} is {}", value.as_deref().unwrap_or("deleted"))
         });
         let mut seen = self.seen();
-        if let (Mode::Object, Some(run)) = (self.plan.mode, written.run) {
+        // What a step had sent that ended by itself may be on its way still.
+        let step = written.run.filter(|run| self.plan.mode == Mode::Object && !seen.runs[*run].is_over);
+        if let Some(run) = step {
             let verdict = invariants::one_step_at_a_time(&seen, run);
             self.keep(&mut seen, verdict);
         }

@@ -128,7 +128,6 @@ pub async fn ask_until_finished(object: Rc<Object>) {
 
 async fn finish(object: &Rc<Object>) {
     let world = &object.world;
-    let mut failures = 0;
     for _ in 0..MOST_REQUESTS {
         let request = match world.witness.half_undone() {
             Some(number) => Request::Rollback(world.plan.migrations[number].id.clone()),
@@ -136,6 +135,9 @@ async fn finish(object: &Rc<Object>) {
         };
         let answer = ask(object.current(), request.clone()).await;
         world.witness.trace.note(|| format!("{request:?}: {answer:?}"));
+        if world.plan.has_two_forms() && asks_for_help(object) {
+            return world.witness.count(|tally| tally.asked_for_help = true);
+        }
         let is_migration = matches!(request, Request::Migrate { .. });
         match answer {
             Ok(Answer::Finished) if is_migration => return,
@@ -150,10 +152,6 @@ async fn finish(object: &Rc<Object>) {
                 }
             }
             Err(error) if error.to_string().contains(ASKS_FOR_HELP) && world.plan.has_two_forms() => {
-                failures += 1;
-                if failures > 3 {
-                    return world.witness.count(|tally| tally.asked_for_help = true);
-                }
                 wait(world, Duration::from_mins(2)).await;
             }
             Err(error) => {
@@ -164,6 +162,13 @@ async fn finish(object: &Rc<Object>) {
     }
     let text = format!("it is not finished after {MOST_REQUESTS} requests");
     world.witness.check(violated("a_calm_run_succeeds", text));
+}
+
+/// Whether the attempts of an alarm failed so, which nobody is answered.
+fn asks_for_help(object: &Object) -> bool {
+    let history = object.current().coordinator.history().unwrap_or_default();
+    let failures = history.iter().take(2).flat_map(|entry| &entry.failures);
+    failures.filter(|failure| failure.error.contains(ASKS_FOR_HELP)).count() > 3
 }
 
 async fn wait(world: &World, duration: Duration) {

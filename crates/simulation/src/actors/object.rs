@@ -21,7 +21,7 @@ pub struct Object {
     alarm: AlarmSet,
     spawner: Spawner,
     current: RefCell<Rc<Instance>>,
-    instances: Cell<usize>,
+    instances: RefCell<Vec<Rc<Instance>>>,
     is_calm: Cell<bool>,
     is_over: Cell<bool>,
     /// How many callers there still are.
@@ -39,8 +39,8 @@ impl Object {
             storage,
             alarm,
             spawner,
-            current: RefCell::new(first),
-            instances: Cell::new(1),
+            current: RefCell::new(first.clone()),
+            instances: RefCell::new(vec![first]),
             is_calm: Cell::new(false),
             is_over: Cell::new(false),
             callers: Cell::new(world.plan.callers),
@@ -57,10 +57,11 @@ impl Object {
         if instance.number != self.current().number {
             return;
         }
-        let number = self.instances.replace(self.instances.get() + 1);
+        let number = self.instances.borrow().len();
         let doomed = if self.is_calm.get() { 0 } else { self.world.plan.doomed };
         let kept = (&self.storage, &self.alarm);
         let next = Instance::start(&self.world, self.number, number, kept, doomed);
+        self.instances.borrow_mut().push(next.clone());
         self.current.replace(next);
     }
 
@@ -72,7 +73,7 @@ impl Object {
         match fate {
             Fate::Crash => {
                 instance.die();
-                step.into_iter().for_each(|step| self.world.witness.end(step));
+                step.into_iter().for_each(|step| self.world.witness.freeze(step, true));
             }
             Fate::Hang => {
                 instance.freeze();
@@ -102,6 +103,8 @@ impl Object {
     pub(super) fn end(&self) {
         self.is_over.set(true);
         self.alarm.tell();
+        let instances = self.instances.take();
+        instances.iter().for_each(|instance| instance.die());
     }
 
     /// Calls `alarm` in an instance.
