@@ -100,7 +100,9 @@ impl Executor {
                 return Stopped::Told;
             }
             let spawned = std::mem::take(&mut *self.spawned.0.borrow_mut());
-            spawned.into_iter().for_each(|work| self.add(work));
+            for work in spawned {
+                self.add(work);
+            }
             if let Some(number) = self.next() {
                 self.step(number);
             } else if self.tasks.iter().all(|task| task.work.is_none()) {

@@ -7,10 +7,10 @@ use kv_migrations::kv::{Key, MemoryStore};
 use crate::migrations::{index_group, index_prefix, step_key};
 use crate::network::Written;
 use crate::plan::{Change, Plan, Planned, Seeded, Table};
+use crate::seen::Seen;
 use crate::tally::Tally;
 use crate::value::{marked, version};
 use crate::versions::Versions;
-use crate::witness::Seen;
 
 /// What does not hold, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -39,6 +39,8 @@ pub struct Figures {
     object: Column,
 }
 
+type Figure = fn(&Column) -> u64;
+
 #[derive(Debug, Default, Clone, Copy)]
 struct Column {
     worlds: u64,
@@ -107,7 +109,7 @@ impl AddAssign for Column {
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let columns = [&self.pipeline, &self.crowd, &self.object];
-        let lines: [(&str, fn(&Column) -> u64); 10] = [
+        let lines: [(&str, Figure); 10] = [
             ("worlds", |column| column.worlds),
             ("runs and rollbacks", |column| column.runs),
             ("worlds in which a run was cut off", |column| column.cut_off),

@@ -6,7 +6,7 @@ use kv_migrations::sabotage::Defect;
 use simulation::campaign::{Campaign, replay};
 
 /// Of these many worlds one shows each defect.
-const SEEDS: u64 = 1_000;
+const SEEDS: u64 = 2_000;
 
 #[test]
 fn the_same_seed_gives_the_same_world() {
@@ -48,4 +48,16 @@ fn to_mark_before_the_end_is_found() {
 fn to_delete_before_the_copy_is_verified_is_found() {
     let broken = broken_by(Defect::DeleteBeforeVerify);
     assert!(broken.contains("an_entry_is_deleted_only_if_it_is_elsewhere"), "{broken:?}");
+}
+
+#[test]
+fn an_instance_that_is_not_fenced_off_is_found() {
+    let broken = broken_by(Defect::NoFencing);
+    assert!(broken.contains("one_step_at_a_time"), "{broken:?}");
+}
+
+#[test]
+fn to_believe_the_markers_in_kv_is_found() {
+    let broken = broken_by(Defect::StaleLedger);
+    assert!(broken.contains("what_is_applied_does_not_run_again"), "{broken:?}");
 }

@@ -167,7 +167,7 @@ async fn finish(object: &Rc<Object>) {
 /// Whether the attempts of an alarm failed so, which nobody is answered.
 fn asks_for_help(object: &Object) -> bool {
     let history = object.current().coordinator.history().unwrap_or_default();
-    let failures = history.iter().take(2).flat_map(|entry| &entry.failures);
+    let failures = history.iter().take(8).flat_map(|entry| &entry.failures);
     failures.filter(|failure| failure.error.contains(ASKS_FOR_HELP)).count() > 3
 }
 

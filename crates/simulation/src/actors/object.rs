@@ -3,8 +3,9 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use chrono::{DateTime, Utc};
 use futures::future::{Either, select};
-use kv_migrations::coordinator::MemoryStorage;
+use kv_migrations::coordinator::{Change, MemoryStorage, Storage};
 
 use super::instance::Instance;
 use super::rows::AlarmSet;
@@ -73,11 +74,11 @@ impl Object {
         match fate {
             Fate::Crash => {
                 instance.die();
-                step.into_iter().for_each(|step| self.world.witness.freeze(step, true));
+                self.freeze(step);
             }
             Fate::Hang => {
                 instance.freeze();
-                step.into_iter().for_each(|step| self.world.witness.freeze(step, true));
+                self.freeze(step);
             }
             Fate::Stall(milliseconds) => {
                 instance.freeze();
@@ -92,6 +93,12 @@ impl Object {
         self.replace(instance);
     }
 
+    fn freeze(&self, step: Option<usize>) {
+        if let Some(step) = step {
+            self.world.witness.freeze(step, true);
+        }
+    }
+
     /// From now on nothing comes over it, and no alarm is lost.
     pub(super) fn calm_down(&self) {
         self.is_calm.set(true);
@@ -103,8 +110,9 @@ impl Object {
     pub(super) fn end(&self) {
         self.is_over.set(true);
         self.alarm.tell();
-        let instances = self.instances.take();
-        instances.iter().for_each(|instance| instance.die());
+        for instance in self.instances.take() {
+            instance.die();
+        }
     }
 
     /// Calls `alarm` in an instance.
@@ -115,16 +123,17 @@ impl Object {
         let work = async move { inside.coordinator.alarm().await };
         let ended = instance.within(work, move |fate| object.strike(&struck, fate)).await;
         if ended.is_some() {
-            instance.step.get().into_iter().for_each(|step| self.world.witness.end(step));
+            if let Some(step) = instance.step.get() {
+                self.world.witness.end(step);
+            }
         } else if self.storage.alarm().is_none() {
             // The runtime calls an alarm again that did not return.
             let again = self.world.time.clock(2_000).now();
-            self.storage_alarm(again);
+            self.set_alarm(again);
         }
     }
 
-    fn storage_alarm(&self, at: chrono::DateTime<chrono::Utc>) {
-        use kv_migrations::coordinator::{Change, Storage};
+    fn set_alarm(&self, at: DateTime<Utc>) {
         // Memory takes it.
         let _ = self.storage.write(&[Change::Alarm(Some(at))]);
         self.alarm.tell();
