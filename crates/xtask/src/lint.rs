@@ -37,6 +37,7 @@ fn clippy_native(shell: &Shell) -> Result<()> {
     for features in CORE_NATIVE {
         clippy(shell, &[&["--package", "kv-migrations", "--all-targets"], features].concat())?;
     }
+    clippy(shell, &["--package", "simulation", "--all-targets"])?;
     clippy(shell, &["--package", "kv-migrations-routes", "--all-targets"])
 }
 

@@ -6,6 +6,7 @@ mod dev;
 mod lint;
 mod lockfile;
 mod package;
+mod simulate;
 mod size;
 mod test;
 mod tools;
@@ -52,6 +53,8 @@ enum Command {
     },
     /// Run every test: of the crates, of their packages, and end to end in workerd
     Test,
+    /// Run migrations in simulated worlds, each drawn from a seed: `--seeds 100000`, or one again with `--seed 42`
+    Simulate(simulate::Scope),
     /// Check formatting, lints and documentation of every crate, natively and for WebAssembly
     Lint,
     /// Measure what mounting the routes adds to a Worker
@@ -82,6 +85,7 @@ fn run(command: &Command) -> Result<()> {
         Command::Dev { example, port } => dev::run(&workspace, example, *port),
         Command::Build { example, dev } => build(&workspace, example, *dev),
         Command::Test => test::run(&workspace),
+        Command::Simulate(scope) => simulate::run(&workspace, scope),
         Command::Lint => lint::run(&workspace),
         Command::Size => size::run(&workspace),
     }

@@ -9,16 +9,21 @@ use xshell::{Shell, cmd};
 use crate::console::heading;
 use crate::demo::gazetteer::{self, Scope};
 use crate::package;
+use crate::simulate;
 use crate::tools::WorkerToolchain;
 use crate::workers::{Profile, examples, test_workers};
 use crate::workspace::Workspace;
 
 /// Enough for migrations that take several requests, in which the server can be killed.
 const PLACES: usize = 1_500;
+/// Some seconds of simulated worlds.
+const SEEDS: u64 = 5_000;
 
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let toolchain = WorkerToolchain::ensure(workspace)?;
     test_crates(&workspace.shell()?)?;
+    heading("simulation");
+    simulate::run_some(workspace, SEEDS)?;
     package::check(workspace)?;
     build_workers(workspace, &toolchain)?;
     test_end_to_end(workspace)?;
@@ -30,6 +35,8 @@ fn test_crates(shell: &Shell) -> Result<()> {
     cmd!(shell, "cargo test --package kv-migrations --features testing").quiet().run()?;
     heading("tests of kv-migrations-routes");
     cmd!(shell, "cargo test --package kv-migrations-routes").quiet().run()?;
+    heading("tests of the simulation");
+    cmd!(shell, "cargo test --profile bench --package simulation").quiet().run()?;
     heading("tests of xtask");
     cmd!(shell, "cargo test --package xtask").quiet().run()?;
     Ok(())
