@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use futures_util::future::{Either, select};
 
 use super::lease::{self, Lease, Lost};
@@ -17,6 +18,7 @@ use crate::clock::milliseconds_between;
 
 /// How often a step shows that it goes on, while it sends nothing.
 const HEARTBEAT: Duration = Duration::from_secs(5);
+const A_MOMENT: Duration = Duration::from_millis(100);
 
 impl<C> Coordinator<C> {
     /// Takes the next step of what was asked for, if it is due: for the object's alarm to call. An alarm too many does
@@ -27,15 +29,13 @@ impl<C> Coordinator<C> {
     pub async fn alarm(&self) -> Result<(), CoordinatorError> {
         let now = self.now();
         if let Some(until) = lease::held_until(&*self.storage, now)? {
-            self.storage.write(&[Change::Alarm(Some(until))])?;
-            return Ok(());
+            return self.sleep_until(Some(until)).map_err(Into::into);
         }
         let mut task = self.task()?;
         let due = task.as_ref().and_then(Task::due);
         let is_due = due.is_some_and(|due| due <= now);
         if !is_due && self.journal(None).unmirrored()?.is_empty() {
-            self.storage.write(&[Change::Alarm(due)])?;
-            return Ok(());
+            return self.sleep_until(due).map_err(Into::into);
         }
         let lease = Arc::new(Lease::take(&self.storage, self.runner.clock())?);
         if let Some(task) = &mut task
@@ -53,6 +53,13 @@ impl<C> Coordinator<C> {
         }
         self.bell.ring();
         Ok(())
+    }
+
+    /// Sets the alarm again, which came too early. If it did so because the runtime's clock is ahead, it would come at
+    /// once, again and again.
+    fn sleep_until(&self, time: Option<DateTime<Utc>>) -> Result<(), StorageError> {
+        let soonest = self.now() + A_MOMENT;
+        self.storage.write(&[Change::Alarm(time.map(|time| time.max(soonest)))])
     }
 
     /// Until the lease is lost.

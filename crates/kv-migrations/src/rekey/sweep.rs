@@ -40,7 +40,7 @@ enum Swept {
     },
 }
 
-/// How often something else is seen at a new key, each time later by KV's delay, before it is taken for that.
+/// How often something else is seen at a new key, each time later by KV's delay, before it is taken for what is there.
 const TIMES: u32 = 3;
 
 impl Moving {
@@ -164,8 +164,11 @@ impl Moving {
             });
             let is_ours = of_copy.is_some_and(|of_copy| state.borrow().copied.contains(&of_copy));
             match (is_unchanged, is_ours) {
-                // An earlier copy, as KV still shows it.
-                (true, true) => return Ok(Swept::Unproven { fingerprint: None }),
+                // An earlier copy, as KV still shows it; but not for ever.
+                (true, true) if state.borrow().sweeps < TIMES => {
+                    return Ok(Swept::Unproven { fingerprint: None });
+                }
+                (true, true) => {}
                 // Something newer, which the service wrote.
                 (true, false) => {
                     kv.delete(&key.name).await?;
