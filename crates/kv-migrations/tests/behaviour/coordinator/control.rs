@@ -28,7 +28,7 @@ fn what_is_paused_stays_where_it_is_until_it_is_resumed() {
         });
         assert_eq!(status.expect("it is under way").state, State::Paused, "after {milliseconds} ms");
         let paused_at = object.marked();
-        object.pass(&coordinator, Duration::from_hours(1));
+        object.pass(&coordinator, Duration::from_mins(1));
         assert_eq!(object.marked(), paused_at);
         let refusal = object.migrate(&coordinator).expect_err("it is paused");
         assert!(matches!(refusal, CoordinatorError::Paused(_)), "{refusal:?}");
@@ -51,7 +51,7 @@ fn what_is_cancelled_is_pending_again_and_begins_anew() {
             coordinator.cancel("001", &Caller::default()).await
         });
         assert_eq!(status.expect("it is under way").state, State::Pending, "after {milliseconds} ms");
-        object.pass(&coordinator, Duration::from_hours(1));
+        object.pass(&coordinator, Duration::from_mins(1));
         let cancelled_at = object.marked();
         assert!(cancelled_at < 100, "what it changed stays, and it goes no further");
         assert_eq!(object.marker("001"), None, "KV is told");
