@@ -61,6 +61,12 @@ pub(super) fn held_until(
     Ok((!is_up).then(|| renewed + TERM))
 }
 
+/// The change that takes it from a step whose time is up, should that wake after all, and gives it to nobody.
+pub(super) fn revoke(storage: &dyn Storage) -> Result<Option<Change>, StorageError> {
+    let row = rows::read::<Row>(storage, ROW)?;
+    Ok(row.map(|row| rows::put(ROW, &Row { epoch: row.epoch + 1, is_held: false, ..row })))
+}
+
 impl Lease {
     /// Takes it, whoever had it before: for when it is not held any more.
     pub(super) fn take(storage: &Arc<dyn Storage>, clock: &Arc<dyn Clock>) -> Result<Self, StorageError> {

@@ -125,6 +125,7 @@ impl<C> Coordinator<C> {
             // It failed, and waits to be tried again: whoever asks now has mended it, or wants to know. Or it waits to be
             // resumed at a migration that this release does not have.
             changes = self.give_up(&task)?;
+            changes.extend(lease::revoke(&*self.storage)?);
         }
         let number = rows::read(&*self.storage, NUMBER)?.unwrap_or(0) + 1;
         changes.push(rows::put(NUMBER, &number));

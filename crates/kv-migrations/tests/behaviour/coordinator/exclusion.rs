@@ -1,13 +1,14 @@
 //! One run at a time.
 
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future::{join_all, select};
 use kv_migrations::clock::Clock;
-use kv_migrations::coordinator::{Caller, CoordinatorError};
+use kv_migrations::coordinator::{Caller, CoordinatorError, Outcome};
 use kv_migrations::kv::Kv;
-use kv_migrations::{BoxError, Migration};
+use kv_migrations::{Backfill, BoxError, Budget, Migration, State};
 
 use crate::object::{Object, marking};
 use crate::service::{good, ids};
@@ -154,4 +155,41 @@ fn wherever_a_run_is_cut_off_it_is_carried_on_and_nothing_that_finished_runs_aga
         }
         cut_off += Duration::from_millis(10);
     }
+}
+
+/// A step says nothing for so long that its lease is up, and wakes just when another task has taken the place of its
+/// own.
+#[test]
+fn a_step_that_wakes_too_late_does_not_end_the_task_that_took_the_place_of_its_own() {
+    let budget = Budget::default().with_operations(60);
+    let object = Object { budget, ..Object::new().with_users(100) };
+    let has_stumbled = AtomicBool::new(false);
+    let mark = Backfill::new("user_", async move |_, record, ()| {
+        if record.name() == "user_070" && !has_stumbled.swap(true, Ordering::Relaxed) {
+            return Err("the upstream service is down".into());
+        }
+        Ok(record.put("x+").await?)
+    });
+    let unmark = Backfill::new("user_", async |_, record, ()| Ok(record.put("x").await?));
+    let migration = Migration::backfill("001", "Marks every user", mark).with_down_backfill(unmark);
+    let coordinator = object.instance(vec![migration]);
+    let mut rings = Box::pin(object.ring_forever(&coordinator));
+    let ten_milliseconds = || object.time.sleep(Duration::from_millis(10));
+
+    object.time.time(select(&mut rings, pin!(coordinator.run_pending(&Caller::default()))));
+    while object.marked() < 90 {
+        object.time.time(select(&mut rings, ten_milliseconds()));
+    }
+    // Its second step failed, and the third one is under way.
+    object.time.time(object.time.sleep(Duration::from_secs(20)));
+    let caller = Caller::default().labelled("rollback").staying();
+    object.time.time(select(
+        pin!(coordinator.rollback("001", &caller)),
+        select(&mut rings, object.time.sleep(Duration::from_mins(5))),
+    ));
+
+    let history = coordinator.history().expect("it can be read");
+    let ends: Vec<_> = history.iter().map(|entry| (entry.action.as_str(), entry.outcome)).collect();
+    assert_eq!(ends, [("rollback", Outcome::Finished), ("migrate", Outcome::Failed)]);
+    assert_eq!((object.marked(), object.state(&coordinator, "001")), (0, State::Pending));
 }
