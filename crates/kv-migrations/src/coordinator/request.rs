@@ -59,9 +59,8 @@ impl<C> Coordinator<C> {
     pub async fn run_pending(&self, caller: &Caller) -> Result<RunReport, CoordinatorError> {
         self.adopt_once().await?;
         let number = self.begin(Action::Migrate, caller).await?;
-        match self.outcome(number, caller).await {
-            Some(Ok(Report::Run(report))) => Ok(report),
-            Some(Err(error)) => Err(error),
+        match self.outcome(number, caller).await? {
+            Some(Report::Run(report)) => Ok(report),
             _ => self.accepted().await,
         }
     }
@@ -88,9 +87,8 @@ impl<C> Coordinator<C> {
     pub async fn rollback(&self, id: &str, caller: &Caller) -> Result<RollbackReport, CoordinatorError> {
         self.adopt_once().await?;
         let number = self.begin(Action::Rollback { id: id.to_owned() }, caller).await?;
-        match self.outcome(number, caller).await {
-            Some(Ok(Report::Rollback(report))) => Ok(report),
-            Some(Err(error)) => Err(error),
+        match self.outcome(number, caller).await? {
+            Some(Report::Rollback(report)) => Ok(report),
             _ => Ok(RollbackReport { retry_after: Some(NEXT_REQUEST), ..RollbackReport::default() }),
         }
     }
@@ -148,26 +146,29 @@ impl<C> Coordinator<C> {
         self.remember(task, Outcome::Failed)
     }
 
-    /// What came of a task; nothing if it takes longer than a step may.
-    async fn outcome(&self, number: u64, caller: &Caller) -> Option<Result<Report, CoordinatorError>> {
-        let answer = pin!(async {
-            loop {
-                let rung = self.bell.times();
-                if let Some(answer) = self.take_answer(number, caller) {
-                    return answer;
-                }
-                if let Err(error) = self.rings_or_is_late(rung).await {
-                    return Err(error.into());
-                }
-            }
-        });
+    /// What came of a task; nothing if it takes longer than a step may, or if another instance has ended it.
+    async fn outcome(&self, number: u64, caller: &Caller) -> Result<Option<Report>, CoordinatorError> {
+        let ended = pin!(self.ended(number, caller));
         if caller.stays {
-            return Some(answer.await);
+            return ended.await;
         }
         let time = self.runner.budget().time() + GRACE;
-        match select(answer, self.runner.clock().sleep(time)).await {
-            Either::Left((answer, _)) => Some(answer),
-            Either::Right(_) => None,
+        match select(ended, self.runner.clock().sleep(time)).await {
+            Either::Left((ended, _)) => ended,
+            Either::Right(_) => Ok(None),
+        }
+    }
+
+    async fn ended(&self, number: u64, caller: &Caller) -> Result<Option<Report>, CoordinatorError> {
+        loop {
+            let rung = self.bell.times();
+            if let Some(answer) = self.take_answer(number, caller) {
+                return answer.map(Some);
+            }
+            if self.task()?.is_none_or(|task| task.number != number) {
+                return Ok(None);
+            }
+            self.rings_or_is_late(rung).await?;
         }
     }
 

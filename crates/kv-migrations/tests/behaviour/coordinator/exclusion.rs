@@ -193,3 +193,14 @@ fn a_step_that_wakes_too_late_does_not_end_the_task_that_took_the_place_of_its_o
     assert_eq!(ends, [("rollback", Outcome::Finished), ("migrate", Outcome::Failed)]);
     assert_eq!((object.marked(), object.state(&coordinator, "001")), (0, State::Pending));
 }
+
+/// It ends in another instance: nothing comes of it here.
+#[test]
+fn who_stays_for_a_run_that_another_instance_ends_does_not_wait_for_ever() {
+    let object = Object::new();
+    let (old, new) = (object.instance(vec![good("001")]), object.instance(vec![good("001")]));
+    let caller = Caller::default().staying();
+    let report = object.serve_for(Duration::from_mins(2), &new, old.run_pending(&caller));
+    let report = report.expect("it does not wait for ever").expect("nothing failed");
+    assert!(report.is_finished());
+}
