@@ -141,11 +141,12 @@ impl<C> Coordinator<C> {
     fn statuses(&self, ledger: &Entries) -> Result<Vec<Status>, CoordinatorError> {
         let task = self.task()?;
         let at = task.as_ref().and_then(|task| task.migration.as_deref());
-        let running = if self.is_stepping()? { at } else { None };
+        let is_running = task.as_ref().map_or(Ok(false), |task| self.is_running(task))?;
+        let running = at.filter(|_| is_running);
         let mut statuses = self.runner.statuses(ledger, running);
         let current = statuses.iter_mut().find(|status| Some(status.id.as_str()) == at);
         if let (Some(status), Some(task)) = (current, &task) {
-            if task.is_paused() && running.is_none() {
+            if task.is_paused() {
                 status.state = State::Paused;
             }
             if task.is_retrying() {
@@ -206,6 +207,11 @@ impl<C> Coordinator<C> {
     /// Whether a step is being taken, here or by another instance.
     fn is_stepping(&self) -> Result<bool, StorageError> {
         Ok(lease::held_until(&*self.storage, self.now())?.is_some())
+    }
+
+    /// Whether that is a step of this task, and not one that only copies markers.
+    fn is_running(&self, task: &Task) -> Result<bool, StorageError> {
+        Ok(task.due().is_some_and(|due| due <= self.now()) && self.is_stepping()?)
     }
 
     /// Sets the alarm of a step that is due: if one got lost, whoever asks next sets it again.

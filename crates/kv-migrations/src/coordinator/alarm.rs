@@ -94,8 +94,12 @@ impl<C> Coordinator<C> {
         };
         let noted = lease.write(vec![rows::put(mirror::FAILURES, &failures)]);
         // What was asked of it meanwhile is in the row.
-        let (Some(taken), Some(mut task), Ok(())) = (taken, self.task()?, noted) else {
-            return self.rest(lease);
+        let (Some(mut task), Ok(())) = (self.task()?, noted) else { return self.rest(lease) };
+        let Some(taken) = taken else {
+            return match task.stop() {
+                Some(turn) => self.settle_stopped(lease, &task, turn),
+                None => self.rest(lease),
+            };
         };
         task.duration_ms += milliseconds_between(start, self.now());
         task.operations += taken.operations;

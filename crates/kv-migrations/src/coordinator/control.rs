@@ -68,7 +68,7 @@ impl<C> Coordinator<C> {
     /// piece, [`CoordinatorError::UnknownMigration`].
     pub async fn cancel(&self, id: &str, caller: &Caller) -> Result<Status, CoordinatorError> {
         let mut task = self.task_at(id)?;
-        if self.is_stepping()? && !self.is_resumable(id, &task) {
+        if self.is_running(&task)? && !self.is_resumable(id, &task) {
             return Err(CoordinatorError::NotResumable { id: id.to_owned() });
         }
         task.note("cancel", caller, self.now());

@@ -112,13 +112,12 @@ impl<C> Coordinator<C> {
         let now = self.now();
         let mut changes = Vec::new();
         if let Some(task) = self.task()? {
-            let is_stepping = lease::held_until(&*self.storage, now)?.is_some();
-            if is_stepping || !task.is_paused() && !task.is_retrying() {
-                self.wake_if_due()?;
-                return Ok(Enlisted::Busy(Box::new(task.activity())));
-            }
             if task.is_paused() && self.can_be_resumed(&task) {
                 return Err(CoordinatorError::Paused(Box::new(task.activity())));
+            }
+            if self.is_stepping()? || !task.is_paused() && !task.is_retrying() {
+                self.wake_if_due()?;
+                return Ok(Enlisted::Busy(Box::new(task.activity())));
             }
             // It failed, and waits to be tried again: whoever asks now has mended it, or wants to know. Or it waits to be
             // resumed at a migration that this release does not have.
