@@ -214,10 +214,10 @@ impl<C> Coordinator<C> {
         Ok(task.due().is_some_and(|due| due <= self.now()) && self.is_stepping()?)
     }
 
-    /// Sets the alarm of a step that is due: if one got lost, whoever asks next sets it again.
+    /// Sets the alarm of what is due: if one got lost, whoever asks next sets it again.
     fn wake_if_due(&self) -> Result<(), StorageError> {
         let now = self.now();
-        let due = self.task()?.and_then(|task| task.due());
+        let due = self.wake_at(self.task()?.and_then(|task| task.due()))?;
         if due.is_some_and(|due| due <= now) && !self.is_stepping()? {
             self.storage.write(&[Change::Alarm(Some(now))])?;
         }

@@ -13,7 +13,7 @@ use super::request::Report;
 use super::step::Step;
 use super::taken::whole;
 use super::task::{Task, Turn};
-use super::{Change, Coordinator, CoordinatorError, Outcome, StorageError, rows};
+use super::{Change, Coordinator, CoordinatorError, Outcome, StorageError};
 use crate::clock::milliseconds_between;
 
 /// How often a step shows that it goes on, while it sends nothing.
@@ -81,18 +81,18 @@ impl<C> Coordinator<C> {
         if lease.is_lost() {
             return Ok(());
         }
-        let failures = match mirror(&step.journal, lease, step.kv().store()).await {
-            Ok(()) => 0,
+        let copied = match mirror(&step.journal, lease, step.kv().store()).await {
+            Ok(()) => mirror::done(),
             Err(Unmirrored::Lost(Lost::Superseded)) => return Ok(()),
             Err(Unmirrored::Lost(Lost::Storage(error))) => return Err(error),
             Err(Unmirrored::Refused(error)) => {
                 let line =
                     format!("[Migration] A marker could not be copied to KV, which is tried again: {error}");
                 self.runner.log().error(&line);
-                mirror::failures(&*self.storage)?.saturating_add(1)
+                mirror::refused(&*self.storage, self.now())?
             }
         };
-        let noted = lease.write(vec![rows::put(mirror::FAILURES, &failures)]);
+        let noted = lease.write(vec![copied]);
         // What was asked of it meanwhile is in the row.
         let (Some(mut task), Ok(())) = (self.task()?, noted) else { return self.rest(lease) };
         let Some(taken) = taken else {

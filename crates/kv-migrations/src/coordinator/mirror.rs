@@ -2,19 +2,29 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use futures_util::stream::{self, TryStreamExt};
+use serde::{Deserialize, Serialize};
 
 use super::journal::Journal;
 use super::lease::{Lease, Lost};
-use super::{Storage, StorageError, rows};
+use super::{Change, Storage, StorageError, rows};
 use crate::kv::limits::MAX_CONNECTIONS;
 use crate::kv::{KvError, PutOptions, Store, StoreExt};
 
-/// The row of how often copying has failed since it last succeeded.
-pub(super) const FAILURES: &str = "mirror";
+const ROW: &str = "mirror";
 /// How long to wait before it is tried again: twice as long each time, up to an hour.
 const AGAIN: Duration = Duration::from_secs(30);
 const AGAIN_AT_MOST: Duration = Duration::from_hours(1);
+
+/// What is kept of the last time that KV refused a copy.
+#[derive(Default, Serialize, Deserialize)]
+struct Trouble {
+    /// How often it has since it last took all.
+    failures: u32,
+    /// When it is tried again: milliseconds since 1970.
+    again: i64,
+}
 
 /// Why markers are still to be copied.
 pub(super) enum Unmirrored {
@@ -54,12 +64,24 @@ fn storage_failed(error: StorageError) -> Unmirrored {
     Unmirrored::Lost(Lost::Storage(error))
 }
 
-pub(super) fn failures(storage: &dyn Storage) -> Result<u32, StorageError> {
-    Ok(rows::read(storage, FAILURES)?.unwrap_or(0))
+/// The change that notes that KV has refused a copy, and when it is tried again.
+pub(super) fn refused(storage: &dyn Storage, now: DateTime<Utc>) -> Result<Change, StorageError> {
+    let failures = trouble(storage)?.failures;
+    let wait = AGAIN.saturating_mul(1 << failures.min(16)).min(AGAIN_AT_MOST);
+    let again = (now + wait).timestamp_millis();
+    Ok(rows::put(ROW, &Trouble { failures: failures.saturating_add(1), again }))
 }
 
-/// How long to wait before what failed is tried again.
-pub(super) fn wait(storage: &dyn Storage) -> Result<Duration, StorageError> {
-    let failures = failures(storage)?.saturating_sub(1).min(16);
-    Ok(AGAIN.saturating_mul(1 << failures).min(AGAIN_AT_MOST))
+/// The change that notes that it has taken all.
+pub(super) fn done() -> Change {
+    rows::delete(ROW)
+}
+
+/// When what is still to be copied is to be.
+pub(super) fn due(storage: &dyn Storage) -> Result<DateTime<Utc>, StorageError> {
+    Ok(DateTime::from_timestamp_millis(trouble(storage)?.again).unwrap_or_default())
+}
+
+fn trouble(storage: &dyn Storage) -> Result<Trouble, StorageError> {
+    Ok(rows::read(storage, ROW)?.unwrap_or_default())
 }

@@ -86,11 +86,11 @@ impl<C> Coordinator<C> {
     }
 
     /// When the next alarm is needed: for the task, or for markers that are still to be copied.
-    fn wake_at(&self, due: Option<DateTime<Utc>>) -> Result<Option<DateTime<Utc>>, StorageError> {
+    pub(super) fn wake_at(&self, due: Option<DateTime<Utc>>) -> Result<Option<DateTime<Utc>>, StorageError> {
         if self.journal(None).unmirrored()?.is_empty() {
             return Ok(due);
         }
-        let again = self.now() + mirror::wait(&*self.storage)?;
+        let again = mirror::due(&*self.storage)?;
         Ok(Some(due.map_or(again, |due| due.min(again))))
     }
 }

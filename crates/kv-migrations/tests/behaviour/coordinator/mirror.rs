@@ -50,3 +50,29 @@ fn a_copy_that_fails_is_made_later_and_fails_no_run() {
     assert_eq!(object.marker("001").as_deref(), Some("true"));
     assert_eq!(object.storage.alarm(), None);
 }
+
+#[test]
+fn a_lost_alarm_of_a_copy_is_set_again_by_whoever_asks() {
+    let (object, is_down) = (Object::new(), Arc::new(AtomicBool::new(true)));
+    let refuses = {
+        let is_down = is_down.clone();
+        move |request: Request<'_>| {
+            matches!(request, Request::Put { .. })
+                && request.key().starts_with("migration_")
+                && is_down.load(Ordering::Relaxed)
+        }
+    };
+    let coordinator = object.instance_on(Refusing { store: object.kv.clone(), refuses }, vec![good("001")]);
+    object.migrate(&coordinator).expect("the object knows that it is applied");
+    is_down.store(false, Ordering::Relaxed);
+    object.storage.take_alarm();
+    object.pass(&coordinator, Duration::from_mins(2));
+    assert_eq!(object.marker("001"), None, "nobody asked");
+
+    // Often, and that puts nothing off.
+    for _ in 0..10 {
+        object.state(&coordinator, "001");
+        object.pass(&coordinator, Duration::from_secs(5));
+    }
+    assert_eq!(object.marker("001").as_deref(), Some("true"));
+}
