@@ -41,6 +41,18 @@ pub(super) struct Kept {
     version: u64,
 }
 
+impl Kept {
+    fn holds_checkpoint(&self) -> bool {
+        let metadata = self.metadata.as_ref().filter(|_| self.exists);
+        metadata.is_some_and(|metadata| holds_checkpoint(&Metadata::from_json(metadata)))
+    }
+
+    /// Whether it says that there is something to be rolled back.
+    pub(super) fn can_be_undone(&self) -> bool {
+        self.is_applied || self.holds_checkpoint()
+    }
+}
+
 impl Journal {
     pub(super) fn new(storage: Arc<dyn Storage>, lease: Option<Arc<Lease>>) -> Self {
         Self { storage, lease }
@@ -58,10 +70,8 @@ impl Journal {
 
     /// Deletes a marker whose value is a checkpoint.
     pub(super) fn forget_checkpoint(&self, key: &str) -> Result<Vec<Change>, StorageError> {
-        let metadata = self.kept(key)?.filter(|kept| kept.exists).and_then(|kept| kept.metadata);
-        let is_checkpoint =
-            metadata.map(Metadata::from_json).is_some_and(|metadata| holds_checkpoint(&metadata));
-        if is_checkpoint { self.own_changes(key, None) } else { Ok(Vec::new()) }
+        let holds_checkpoint = self.kept(key)?.is_some_and(|kept| kept.holds_checkpoint());
+        if holds_checkpoint { self.own_changes(key, None) } else { Ok(Vec::new()) }
     }
 
     /// The markers that changed, and that KV does not have yet: their keys, and which version.

@@ -80,7 +80,7 @@ impl<'a, C> Step<'a, C> {
     /// for a mistake that nothing is there any more.
     fn note_begun(&self, id: &str) -> Result<(), StorageError> {
         let key = self.coordinator.ledger().key(id);
-        let is_there = self.journal.kept(&key)?.is_some_and(|kept| kept.exists);
+        let is_there = self.journal.kept(&key)?.is_some_and(|kept| kept.can_be_undone());
         if let (true, Some(task)) = (is_there, self.coordinator.task()?) {
             // That it was superseded is seen by the next operation.
             self.lease.write(vec![rows::put(TASK, &Task { is_begun: true, ..task })]).ok();

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use kv_migrations::coordinator::{Caller, CoordinatorError};
+use kv_migrations::kv::Request;
 use kv_migrations::{Error, State};
 
 use crate::object::{Object, marking};
-use crate::service::{good, ids};
+use crate::service::{failing, good, ids};
+use crate::stores::Refusing;
 
 #[test]
 fn what_fits_in_one_step_is_answered_as_done() {
@@ -118,4 +120,26 @@ fn an_alarm_too_many_does_nothing() {
     object.time.time(coordinator.alarm()).0.expect("it does no harm");
     assert_eq!(object.kv.operations(), before);
     assert_eq!(object.storage.alarm(), None);
+}
+
+/// A marker that says that it failed is none of something to be rolled back.
+#[test]
+fn what_failed_is_not_called_rolled_back_because_the_first_try_was_cut_off() {
+    let object = Object::new();
+    let refuses = |request: Request<'_>| {
+        matches!(request, Request::Put { .. }) && request.key().starts_with("migration_")
+    };
+    let store = Refusing { store: object.kv.clone(), refuses };
+    let coordinator = object.instance_on(store, vec![failing("001")]);
+    object.migrate(&coordinator).expect_err("it fails");
+    // KV does not take the copy of its marker, so that the step lasts.
+    let caller = Caller::default();
+    let rollback = coordinator.rollback("001", &caller);
+    let answer = object.serve_for(Duration::from_secs(5), &coordinator, rollback);
+    assert!(answer.is_none(), "{answer:?}");
+
+    let next = object.instance(vec![failing("001")]);
+    object.pass(&next, Duration::from_mins(1));
+    let history = next.history().expect("it can be read");
+    assert!(history.iter().all(|entry| entry.action == "migrate"), "{history:?}");
 }
