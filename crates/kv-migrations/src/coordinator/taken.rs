@@ -72,8 +72,12 @@ impl Taken {
             error,
             Error::UnknownMigration { .. } | Error::NotRun { .. } | Error::Irreversible { .. }
         );
-        let ended =
-            if is_refused { Ended::Refused } else { Ended::Failed { error: error.to_string(), migration } };
+        let reason = error.to_string();
+        let ended = if is_refused {
+            Ended::Refused { error: reason }
+        } else {
+            Ended::Failed { error: reason, migration }
+        };
         Self { ended, operations, result: Err(error.into()) }
     }
 }

@@ -101,8 +101,8 @@ pub(super) enum Ended {
     Finished,
     /// More is, after this time, at this migration.
     Partly { after: Duration, migration: Option<String> },
-    /// It was asked for something that cannot be done; nothing was.
-    Refused,
+    /// It was asked for something that cannot be done, or not any more.
+    Refused { error: String },
     /// It failed, at this migration.
     Failed { error: String, migration: Option<String> },
 }
@@ -187,7 +187,12 @@ impl Task {
         self.steps += 1;
         let wait = match ended {
             Ended::Finished => return Turn::Over(Outcome::Finished),
-            Ended::Refused => return Turn::Over(Outcome::Failed),
+            Ended::Refused { error } => {
+                if !is_first {
+                    self.note_failure(error, now);
+                }
+                return Turn::Over(Outcome::Failed);
+            }
             Ended::Partly { after, migration } => {
                 self.migration = migration;
                 self.attempts = 0;

@@ -1,5 +1,7 @@
 //! Who ran what, and when.
 
+use std::time::Duration;
+
 use kv_migrations::coordinator::{Caller, Outcome};
 
 use crate::object::{Object, marking};
@@ -64,4 +66,18 @@ fn a_label_is_cut() {
     object.serve(&coordinator, coordinator.run_pending(&caller)).expect("it succeeds");
     let by = coordinator.history().expect("it can be read")[0].by.clone().expect("it was labelled");
     assert_eq!(by.len(), 200);
+}
+
+/// Its migration was taken out, with the next deploy.
+#[test]
+fn a_rollback_that_cannot_be_carried_on_is_remembered() {
+    let object = Object::new().with_users(100);
+    let coordinator = object.instance(vec![marking("001")]);
+    object.serve(&coordinator, coordinator.run_pending(&Caller::default().staying())).expect("it succeeds");
+    object.serve(&coordinator, coordinator.rollback("001", &Caller::default())).expect("it begins");
+    let next = object.instance(vec![good("002")]);
+    object.pass(&next, Duration::from_mins(1));
+    let history = next.history().expect("it can be read");
+    assert_eq!((history[0].action.as_str(), history[0].outcome), ("rollback", Outcome::Failed));
+    assert!(history[0].failures[0].error.contains("not registered"), "{history:?}");
 }
