@@ -13,7 +13,7 @@ use super::request::Report;
 use super::step::Step;
 use super::taken::whole;
 use super::task::{Task, Turn};
-use super::{Change, Coordinator, CoordinatorError, Outcome, StorageError};
+use super::{Change, Coordinator, CoordinatorError, Outcome, StorageError, TASK, rows};
 use crate::clock::milliseconds_between;
 
 /// How often a step shows that it goes on, while it sends nothing.
@@ -44,7 +44,17 @@ impl<C> Coordinator<C> {
             // The step that was to heed it was cut off.
             return self.settle_stopped(&lease, task, turn).map_err(Into::into);
         }
-        let work = pin!(self.work(&lease, task.filter(|_| is_due)));
+        let mut task = task.filter(|_| is_due);
+        if let Some(task) = &mut task {
+            if let Err(error) = task.begin(now) {
+                let turn = Turn::Over(Outcome::Failed);
+                return self.settle(&lease, task, turn, Err(error)).map_err(Into::into);
+            }
+            if lease.write(vec![rows::put(TASK, task)]).is_err() {
+                return Ok(());
+            }
+        }
+        let work = pin!(self.work(&lease, task));
         let heartbeat = pin!(self.beat(&lease));
         match select(work, heartbeat).await {
             Either::Left((result, _)) => result?,

@@ -24,6 +24,13 @@ pub enum CoordinatorError {
         /// The migration that it was at, if it was at one.
         id: Option<String>,
     },
+    /// A step of the run was cut off five times in a row: by a panic, or because it takes more memory or CPU time than
+    /// there is. What had been recorded before stays.
+    #[non_exhaustive]
+    CutOff {
+        /// The migration that it was at, if it was at one.
+        id: Option<String>,
+    },
     /// No run is at this migration, so that it cannot be paused or cancelled. Nothing was changed.
     #[non_exhaustive]
     NotRunning {
@@ -97,6 +104,14 @@ impl fmt::Display for CoordinatorError {
             }
             Self::Cancelled { id: Some(id) } => write!(f, "The run was cancelled at migration {id}"),
             Self::Cancelled { id: None } => f.write_str("The run was cancelled"),
+            Self::CutOff { id } => {
+                let at = id.as_ref().map_or_else(String::new, |id| format!(" at migration {id}"));
+                write!(
+                    f,
+                    "The run was cut off{at} five times in a row, and is not tried again: it may panic, or take more \
+                     memory or CPU time than there is. Fix it, deploy, and migrate again"
+                )
+            }
             Self::NotRunning { id } => {
                 write!(f, "No run is at migration {id}: there is nothing to pause or to cancel")
             }

@@ -51,7 +51,8 @@ impl<C> Coordinator<C> {
     /// If the report is not [finished](RunReport::is_finished), alarms carry on with what is remaining: nothing has to
     /// be asked for again. A step of theirs that fails is tried again, with growing pauses, up to four times; then the
     /// run is over, and the next one carries on where it failed. A first step that fails is not tried again, since its
-    /// caller is told.
+    /// caller is told; unless it was cut off before, and its caller with it. A step that is cut off five times in a row
+    /// is given up too.
     ///
     /// # Errors
     /// [`CoordinatorError::Runner`] if it failed; [`CoordinatorError::InProgress`] and [`CoordinatorError::Paused`] if

@@ -5,12 +5,15 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Activity, Caller};
+use super::{Activity, Caller, CoordinatorError};
 use crate::clock::iso8601;
 
 /// How long to wait before a step that failed is tried again. When it has failed once more than that, the run has.
 const WAITS: [Duration; 4] =
     [Duration::from_secs(5), Duration::from_secs(30), Duration::from_mins(2), Duration::from_mins(10)];
+/// When a step was cut off so often in a row, the run has failed: a crash, an eviction or a deploy is no reason to, but it
+/// seems that the step itself is what ends its instance.
+pub(super) const MOST_CUT_OFF: u32 = 5;
 /// So many failed attempts are told in full.
 const MOST_FAILURES: usize = 10;
 /// So many requests to pause, resume or cancel are.
@@ -29,6 +32,8 @@ pub(super) struct Task {
     pub(super) wanted: Option<Wanted>,
     /// Those that have ended.
     pub(super) steps: u64,
+    /// How often the step that is next was begun: whenever it did not end, it was cut off.
+    pub(super) begun: u32,
     /// How often the step that is next has failed.
     pub(super) attempts: u32,
     /// Whether there was something to be rolled back.
@@ -149,6 +154,7 @@ impl Task {
             next: Next::At(now.timestamp_millis()),
             wanted: None,
             steps: 0,
+            begun: 0,
             is_begun: false,
             attempts: 0,
             ran: 0,
@@ -181,10 +187,11 @@ impl Task {
     /// How it goes on after a step.
     ///
     /// The first step has a caller who waits for it, and gets its failure for an answer. Nobody waits for the others:
-    /// those are tried again.
+    /// those are tried again. So is the first, if it was cut off, and its caller with it.
     pub(super) fn turn(&mut self, ended: Ended, now: DateTime<Utc>) -> Turn {
-        let is_first = self.steps == 0;
+        let is_first = self.steps == 0 && self.begun == 1;
         self.steps += 1;
+        self.begun = 0;
         let wait = match ended {
             Ended::Finished => return Turn::Over(Outcome::Finished),
             Ended::Refused { error } => {
@@ -215,6 +222,17 @@ impl Task {
         self.stop().unwrap_or(Turn::Alarm(at))
     }
 
+    /// Begins the next step; not if that was cut off too often, which is a failure too.
+    pub(super) fn begin(&mut self, now: DateTime<Utc>) -> Result<(), CoordinatorError> {
+        if self.begun < MOST_CUT_OFF {
+            self.begun += 1;
+            return Ok(());
+        }
+        let error = CoordinatorError::CutOff { id: self.migration.clone() };
+        self.note_failure(error.to_string(), now);
+        Err(error)
+    }
+
     /// What is asked of it now is done now, if no step is being taken; else when that has ended.
     pub(super) fn stop(&mut self) -> Option<Turn> {
         match self.wanted.take()? {
@@ -230,7 +248,7 @@ impl Task {
     /// It goes on at once, and what failed before does not count any more.
     pub(super) fn resume(&mut self, now: DateTime<Utc>) {
         self.wanted = None;
-        self.attempts = 0;
+        (self.begun, self.attempts) = (0, 0);
         self.next = Next::At(now.timestamp_millis());
     }
 

@@ -1,11 +1,13 @@
 //! Steps that fail.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use futures::future::pending;
+use kv_migrations::clock::Clock;
 use kv_migrations::coordinator::{Caller, CoordinatorError, Outcome};
-use kv_migrations::{Backfill, Error, Migration, State};
+use kv_migrations::{Backfill, Budget, Error, Migration, State};
 
 use crate::object::Object;
 use crate::service::{failing, good, ids};
@@ -97,4 +99,47 @@ fn who_waits_for_a_run_that_is_given_up_is_told_why() {
     let result = object.serve(&coordinator, coordinator.run_pending(&Caller::default().waiting()));
     let Err(CoordinatorError::Runner(Error::Failed(failure))) = result else { panic!("{result:?}") };
     assert_eq!(failure.id, "001");
+}
+
+/// It panics, or takes more memory than there is: nobody hears of it, and the next step would go the same way.
+#[test]
+fn what_ends_its_instance_each_time_is_given_up() {
+    let (object, times) = (Object::new(), Arc::new(AtomicU32::new(0)));
+    let migrations = || {
+        let (times, time) = (times.clone(), object.time.clone());
+        vec![Migration::new("001", "Never returns", async move |_, ()| {
+            times.fetch_add(1, Ordering::Relaxed);
+            time.sleep(Duration::from_hours(1)).await;
+            Ok(())
+        })]
+    };
+    let first = object.instance(migrations());
+    object.serve_for(Duration::from_secs(1), &first, first.run_pending(&Caller::default()));
+    for begun in 1..20 {
+        let next = object.instance(migrations());
+        while times.load(Ordering::Relaxed) == begun && object.storage.alarm().is_some() {
+            object.serve_for(Duration::from_secs(1), &next, pending::<()>());
+        }
+    }
+    assert_eq!(times.load(Ordering::Relaxed), 5);
+    assert_eq!(object.storage.alarm(), None);
+    let history = object.instance(migrations()).history().expect("it can be read");
+    assert_eq!(history[0].outcome, Outcome::Failed);
+    assert!(history[0].failures[0].error.contains("was cut off"), "{history:?}");
+}
+
+/// Whoever asked for it was cut off with it.
+#[test]
+fn a_first_step_that_was_cut_off_is_tried_again_when_it_fails() {
+    let (object, is_broken) = (Object::new().with_users(100), Arc::new(AtomicBool::new(true)));
+    let object = Object { budget: Budget::default(), ..object };
+    let cut_off = object.instance(vec![stumbling(&is_broken)]);
+    object.serve_for(Duration::from_millis(270), &cut_off, cut_off.run_pending(&Caller::default()));
+
+    let next = object.instance(vec![stumbling(&is_broken)]);
+    object.pass(&next, Duration::from_secs(17));
+    assert_eq!(object.state(&next, "001"), State::Failed);
+    is_broken.store(false, Ordering::Relaxed);
+    object.pass(&next, Duration::from_mins(1));
+    assert_eq!(object.state(&next, "001"), State::Applied, "nobody had to ask");
 }
