@@ -1,18 +1,21 @@
 //! One run at a time.
 
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use futures::future::{join_all, select};
+use futures::future::{Either, join_all, select};
 use kv_migrations::clock::Clock;
-use kv_migrations::coordinator::{Caller, CoordinatorError, Outcome};
+use kv_migrations::coordinator::{
+    Caller, Change, Coordinator, CoordinatorError, MemoryStorage, Outcome, Storage, StorageError,
+};
 use kv_migrations::kv::Kv;
 use kv_migrations::{Backfill, BoxError, Budget, Migration, State};
 
 use crate::object::{Object, marking};
 use crate::service::{good, ids};
-use crate::virtual_time::VirtualTime;
+use crate::virtual_time::{Slow, VirtualTime};
 
 /// Counts how often it ran, and takes a second.
 fn counting(id: &'static str, time: &VirtualTime) -> Migration {
@@ -203,4 +206,83 @@ fn who_stays_for_a_run_that_another_instance_ends_does_not_wait_for_ever() {
     let report = object.serve_for(Duration::from_mins(2), &new, old.run_pending(&caller));
     let report = report.expect("it does not wait for ever").expect("nothing failed");
     assert!(report.is_finished());
+}
+
+/// Fails once, at the call that is counted down to.
+struct Failing {
+    storage: MemoryStorage,
+    left: AtomicI64,
+}
+
+impl Failing {
+    fn count(&self) -> Result<(), StorageError> {
+        let is_it = self.left.fetch_sub(1, Ordering::Relaxed) == 0;
+        if is_it { Err(StorageError::new("it is overloaded")) } else { Ok(()) }
+    }
+}
+
+impl Storage for Failing {
+    fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StorageError> {
+        self.count()?;
+        self.storage.get(name)
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StorageError> {
+        self.count()?;
+        self.storage.list(prefix)
+    }
+
+    fn write(&self, changes: &[Change]) -> Result<(), StorageError> {
+        self.count()?;
+        self.storage.write(changes)
+    }
+}
+
+/// As the runtime does, which calls an alarm again that failed.
+async fn ring_again(object: &Object, coordinator: &Coordinator) {
+    loop {
+        let now = object.time.now();
+        if object.storage.alarm().is_some_and(|at| at <= now) {
+            let at = object.storage.take_alarm();
+            if coordinator.alarm().await.is_err() && object.storage.alarm().is_none() {
+                object.time.sleep(Duration::from_secs(2)).await;
+                object.storage.write(&[Change::Alarm(at)]).expect("memory does not fail");
+            }
+        }
+        object.time.sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[test]
+fn wherever_the_storage_fails_the_run_is_carried_on() {
+    for failing_call in 0.. {
+        let object = Object::new().with_users(30);
+        let migrations = vec![counting("001", &object.time), marking("002"), counting("003", &object.time)];
+        let storage =
+            Arc::new(Failing { storage: object.storage.clone(), left: AtomicI64::new(failing_call) });
+        let store =
+            Slow { store: object.kv.clone(), time: object.time.clone(), latency: Duration::from_millis(10) };
+        let coordinator = Coordinator::new(object.runner_on(store, migrations), storage.clone(), || Ok(()));
+        let context = format!("failed at call {failing_call}");
+        let caller = Caller::default().waiting();
+        let work = async {
+            let first = coordinator.run_pending(&caller).await;
+            if first.is_err() {
+                coordinator.run_pending(&caller).await.expect(&context);
+            }
+        };
+        let rings = pin!(ring_again(&object, &coordinator));
+        let time = object.time.sleep(Duration::from_mins(10));
+        let (work, others) = (pin!(work), select(rings, time));
+        let is_answered = matches!(object.time.time(select(work, others)).0, Either::Left(_));
+        assert!(is_answered, "{context}: it waits for ever");
+        assert_eq!(object.marked(), 30, "{context}");
+        for id in ["001", "002", "003"] {
+            assert_eq!(object.marker(id).as_deref(), Some("true"), "{context}");
+        }
+        if storage.left.load(Ordering::Relaxed) >= 0 {
+            assert!(failing_call > 100);
+            break;
+        }
+    }
 }
