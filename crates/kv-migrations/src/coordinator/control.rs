@@ -72,7 +72,7 @@ impl<C> Coordinator<C> {
             return Err(CoordinatorError::NotResumable { id: id.to_owned() });
         }
         task.note("cancel", caller, self.now());
-        task.wanted = Some(Wanted::Cancel);
+        task.wanted = Some(Wanted::Cancel { at: id.to_owned() });
         self.stop(task).await?;
         self.status_of(id).await
     }

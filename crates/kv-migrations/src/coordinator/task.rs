@@ -70,10 +70,9 @@ pub(super) enum Next {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Wanted {
     /// If it is still at this migration then.
-    Pause {
-        at: String,
-    },
-    Cancel,
+    Pause { at: String },
+    /// Also if it has got further then, but what is forgotten is the checkpoint of this migration.
+    Cancel { at: String },
 }
 
 /// A step that failed.
@@ -241,7 +240,10 @@ impl Task {
                 Some(Turn::Paused)
             }
             Wanted::Pause { .. } => None,
-            Wanted::Cancel => Some(Turn::Over(Outcome::Cancelled)),
+            Wanted::Cancel { at } => {
+                self.migration = Some(at);
+                Some(Turn::Over(Outcome::Cancelled))
+            }
         }
     }
 

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future::join;
-use kv_migrations::State;
 use kv_migrations::clock::Clock;
 use kv_migrations::coordinator::{Caller, Coordinator, CoordinatorError, Outcome};
+use kv_migrations::{Budget, State};
 
 use kv_migrations::kv::{Request, Store};
 
@@ -201,4 +201,35 @@ fn what_is_paused_is_paused_and_can_be_cancelled_while_its_marker_is_copied() {
         assert_eq!(history[0].outcome, Outcome::Cancelled, "{context}");
         assert_eq!(object.state(&coordinator, "001"), State::Pending, "{context}");
     }
+}
+
+/// The run can have finished the one that it is cancelled at, and be at the next.
+#[test]
+fn cancelling_forgets_the_checkpoint_of_no_other_migration() {
+    let mut was_applied = false;
+    for milliseconds in (0..500).step_by(10) {
+        let object = Object::new().with_users(100);
+        let stopped = object.instance(vec![marking("002")]);
+        let caller = Caller::default();
+        object.migrate(&stopped).expect("nothing fails");
+        object.serve(&stopped, stopped.pause("002", &caller)).expect("it is under way");
+        // Taken out for a while, so that another run can begin, and put back behind another.
+        object.migrate(&object.instance(vec![])).expect("there is nothing to do");
+
+        let object = Object { budget: Budget::default(), ..object };
+        let coordinator = object.instance(vec![marking("001"), marking("002")]);
+        let cancel = async {
+            object.time.sleep(Duration::from_millis(milliseconds)).await;
+            coordinator.cancel("001", &caller).await
+        };
+        let (_, cancelled) = object.serve(&coordinator, join(coordinator.run_pending(&caller), cancel));
+        if cancelled.is_ok_and(|status| status.state == State::Applied)
+            && coordinator.history().expect("it can be read")[0].outcome == Outcome::Cancelled
+        {
+            was_applied = true;
+            let status = object.status(&coordinator, "002");
+            assert!(status.progress.is_some(), "after {milliseconds} ms: {status:?}");
+        }
+    }
+    assert!(was_applied, "it never was at the next");
 }
