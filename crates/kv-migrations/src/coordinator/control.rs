@@ -28,7 +28,7 @@ impl<C> Coordinator<C> {
         if !self.is_resumable(id, &task) {
             return Err(CoordinatorError::NotResumable { id: id.to_owned() });
         }
-        if !task.is_paused() {
+        if !task.is_paused() && task.wanted.is_none() {
             task.note("pause", caller, self.now());
             task.wanted = Some(Wanted::Pause { at: id.to_owned() });
             self.stop(task).await?;
@@ -46,7 +46,7 @@ impl<C> Coordinator<C> {
             CoordinatorError::NotRunning { .. } => not_paused(),
             error => error,
         })?;
-        if !task.is_paused() && task.wanted.is_none() {
+        if !task.is_paused() && !matches!(task.wanted, Some(Wanted::Pause { .. })) {
             return Err(not_paused());
         }
         let now = self.now();

@@ -233,3 +233,32 @@ fn cancelling_forgets_the_checkpoint_of_no_other_migration() {
     }
     assert!(was_applied, "it never was at the next");
 }
+
+/// Neither is undone by who comes later, and does not know.
+#[test]
+fn what_is_about_to_be_cancelled_is_neither_paused_nor_resumed() {
+    for is_pause in [true, false] {
+        let object = Object::new().with_users(100);
+        let coordinator = under_way(&object);
+        let caller = Caller::default();
+        let cancel = coordinator.cancel("001", &caller);
+        let meddle = async {
+            if is_pause {
+                coordinator.pause("001", &caller).await.ok();
+            } else {
+                coordinator.resume("001", &caller).await.expect_err("it is not paused");
+            }
+        };
+        object.serve(&coordinator, async {
+            // Until its next step is under way.
+            let before = object.marked();
+            while object.marked() == before {
+                object.time.sleep(Duration::from_millis(10)).await;
+            }
+            join(cancel, meddle).await.0.expect("it is under way");
+        });
+        object.pass(&coordinator, Duration::from_hours(1));
+        let history = coordinator.history().expect("it can be read");
+        assert_eq!(history[0].outcome, Outcome::Cancelled, "is_pause: {is_pause}");
+    }
+}
