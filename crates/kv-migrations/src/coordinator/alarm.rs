@@ -9,7 +9,6 @@ use futures_util::future::{Either, select};
 
 use super::lease::{self, Lease, Lost};
 use super::mirror::{self, Unmirrored, mirror};
-use super::request::Report;
 use super::step::Step;
 use super::taken::whole;
 use super::task::{Task, Turn};
@@ -113,14 +112,12 @@ impl<C> Coordinator<C> {
         };
         task.duration_ms += milliseconds_between(start, self.now());
         task.operations += taken.operations;
-        if let Ok(Report::Run(report)) = &taken.result {
-            task.out_of_order.extend(report.out_of_order.iter().cloned());
-        }
         let turn = task.turn(taken.ended, self.now());
         match turn {
             Turn::Paused | Turn::Over(Outcome::Cancelled) => self.settle_stopped(lease, &task, turn),
             _ => {
-                let result = whole(&*self.storage, taken.result, &task)?;
+                let registered = self.runner.registered().ids();
+                let result = whole(&*self.storage, registered, taken.result, &task)?;
                 self.settle(lease, &task, turn, result)
             }
         }

@@ -28,7 +28,7 @@ impl<C> Coordinator<C> {
         if !self.is_resumable(id, &task) {
             return Err(CoordinatorError::NotResumable { id: id.to_owned() });
         }
-        if !task.is_paused() && task.wanted.is_none() {
+        if !task.is_paused() && !matches!(task.wanted, Some(Wanted::Cancel { .. })) {
             task.note("pause", caller, self.now());
             task.wanted = Some(Wanted::Pause { at: id.to_owned() });
             self.stop(task).await?;

@@ -83,19 +83,20 @@ impl Taken {
 }
 
 /// What came of a step, together with what came of those before.
-pub(super) fn whole(
+pub(super) fn whole<'a>(
     storage: &dyn Storage,
+    registered: impl Iterator<Item = &'a str>,
     result: Result<Report, CoordinatorError>,
     task: &Task,
 ) -> Result<Result<Report, CoordinatorError>, StorageError> {
     Ok(match result {
-        Ok(Report::Run(last)) => Ok(Report::Run(run(storage, last, task)?)),
+        Ok(Report::Run(last)) => Ok(Report::Run(run(storage, registered, last, task)?)),
         Ok(Report::Rollback(last)) => {
             Ok(Report::Rollback(RollbackReport { operations: task.operations, ..last }))
         }
         Err(CoordinatorError::Runner(Error::Failed(mut failure))) => {
             if task.action == Action::Migrate {
-                failure.report = run(storage, std::mem::take(&mut failure.report), task)?;
+                failure.report = run(storage, registered, std::mem::take(&mut failure.report), task)?;
             }
             Err(CoordinatorError::Runner(Error::Failed(failure)))
         }
@@ -104,11 +105,18 @@ pub(super) fn whole(
 }
 
 /// The report of all steps of a run, where `last` is that of the last one.
-fn run(storage: &dyn Storage, last: RunReport, task: &Task) -> Result<RunReport, StorageError> {
+fn run<'a>(
+    storage: &dyn Storage,
+    registered: impl Iterator<Item = &'a str>,
+    last: RunReport,
+    task: &Task,
+) -> Result<RunReport, StorageError> {
     let details = ran::read(storage)?;
     let ran: Vec<String> = details.iter().map(|detail| detail.id.clone()).collect();
     let known = id::set(ran.iter().map(String::as_str));
-    let skipped = last.skipped.into_iter().filter(|id| !known.contains(id.as_str())).collect();
-    let (out_of_order, operations) = (task.out_of_order.clone(), task.operations);
-    Ok(RunReport { ran, skipped, details, out_of_order, operations, ..last })
+    let skipped: Vec<String> = last.skipped.into_iter().filter(|id| !known.contains(id.as_str())).collect();
+    let last_skipped = skipped.last().map(String::as_str);
+    let before = registered.take_while(|id| last_skipped.is_some_and(|last| last != *id));
+    let out_of_order = before.filter(|id| known.contains(*id)).map(str::to_owned).collect();
+    Ok(RunReport { ran, skipped, details, out_of_order, operations: task.operations, ..last })
 }

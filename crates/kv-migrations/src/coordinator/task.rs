@@ -42,7 +42,6 @@ pub(super) struct Task {
     pub(super) migration: Option<String>,
     /// How many it has applied so far.
     pub(super) ran: u64,
-    pub(super) out_of_order: Vec<String>,
     pub(super) duration_ms: u64,
     pub(super) operations: u64,
     pub(super) failed_attempts: u64,
@@ -157,7 +156,6 @@ impl Task {
             is_begun: false,
             attempts: 0,
             ran: 0,
-            out_of_order: Vec::new(),
             duration_ms: 0,
             operations: 0,
             failed_attempts: 0,

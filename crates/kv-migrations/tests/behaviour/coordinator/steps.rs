@@ -143,3 +143,14 @@ fn what_failed_is_not_called_rolled_back_because_the_first_try_was_cut_off() {
     let history = next.history().expect("it can be read");
     assert!(history.iter().all(|entry| entry.outcome == Outcome::Failed), "{history:?}");
 }
+
+#[test]
+fn what_ran_out_of_order_is_told_of_all_steps() {
+    let object = Object::new().with_users(100);
+    object.migrate(&object.instance(vec![good("003")])).expect("it succeeds");
+    let coordinator = object.instance(vec![good("001"), marking("002"), good("003"), good("004")]);
+    let report = object.serve(&coordinator, coordinator.run_pending(&Caller::default().staying()));
+    let report = report.expect("nothing fails");
+    assert_eq!((report.ran, report.skipped), (ids(&["001", "002", "004"]), ids(&["003"])));
+    assert_eq!(report.out_of_order, ids(&["001", "002"]));
+}
