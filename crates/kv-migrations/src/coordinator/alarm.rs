@@ -10,7 +10,7 @@ use futures_util::future::{Either, select};
 use super::lease::{self, Lease, Lost};
 use super::mirror::{self, Unmirrored, mirror};
 use super::step::Step;
-use super::taken::whole;
+use super::taken::{Taken, whole};
 use super::task::{Task, Turn};
 use super::{Change, Coordinator, CoordinatorError, Outcome, StorageError, TASK, rows};
 use crate::clock::milliseconds_between;
@@ -90,7 +90,8 @@ impl<C> Coordinator<C> {
         if lease.is_lost() {
             return Ok(());
         }
-        let copied = match mirror(&step.journal, lease, step.kv().store()).await {
+        let most = self.copies_after(taken.as_ref());
+        let copied = match mirror(&step.journal, lease, step.kv().store(), most).await {
             Ok(()) => mirror::done(),
             Err(Unmirrored::Lost(Lost::Superseded)) => return Ok(()),
             Err(Unmirrored::Lost(Lost::Storage(error))) => return Err(error),
@@ -121,5 +122,12 @@ impl<C> Coordinator<C> {
                 self.settle(lease, &task, turn, result)
             }
         }
+    }
+    /// How many markers are copied after a step: what is left of the budget, and a little more, since each alarm has an
+    /// invocation's limits for itself. The next one copies the others.
+    fn copies_after(&self, taken: Option<&Taken>) -> usize {
+        let operations = self.runner.budget().operations();
+        let left = operations.saturating_sub(taken.map_or(0, |taken| taken.operations));
+        usize::try_from(left.max(operations / 10).max(1)).unwrap_or(usize::MAX)
     }
 }

@@ -33,10 +33,15 @@ pub(super) enum Unmirrored {
     Lost(Lost),
 }
 
-/// Copies all that are still to be copied. Each is noted as soon as KV has it.
-pub(super) async fn mirror(journal: &Journal, lease: &Lease, kv: &dyn Store) -> Result<(), Unmirrored> {
+/// Copies so many of those that are still to be copied. Each is noted as soon as KV has it.
+pub(super) async fn mirror(
+    journal: &Journal,
+    lease: &Lease,
+    kv: &dyn Store,
+    most: usize,
+) -> Result<(), Unmirrored> {
     let unmirrored = journal.unmirrored().map_err(storage_failed)?;
-    let copies = stream::iter(unmirrored.into_iter().map(Ok));
+    let copies = stream::iter(unmirrored.into_iter().take(most).map(Ok));
     let copy = async |(key, version): (String, u64)| copy(journal, lease, kv, &key, version).await;
     copies.try_for_each_concurrent(MAX_CONNECTIONS, copy).await
 }
@@ -72,7 +77,7 @@ pub(super) fn refused(storage: &dyn Storage, now: DateTime<Utc>) -> Result<Chang
     Ok(rows::put(ROW, &Trouble { failures: failures.saturating_add(1), again }))
 }
 
-/// The change that notes that it has taken all.
+/// The change that notes that it has taken what it was sent: if there are more, the next alarm copies those.
 pub(super) fn done() -> Change {
     rows::delete(ROW)
 }

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kv_migrations::State;
+use kv_migrations::coordinator::Caller;
 use kv_migrations::kv::Request;
 
 use crate::object::Object;
-use crate::service::good;
+use crate::service::{good, quiet};
 use crate::stores::Refusing;
 
 #[test]
@@ -75,4 +76,32 @@ fn a_lost_alarm_of_a_copy_is_set_again_by_whoever_asks() {
         object.pass(&coordinator, Duration::from_secs(5));
     }
     assert_eq!(object.marker("001").as_deref(), Some("true"));
+}
+
+/// As of 1,000 that an invocation may make at Cloudflare.
+#[test]
+fn so_many_copies_are_made_in_one_alarm_as_the_budget_allows() {
+    let (object, is_down) = (Object::new(), Arc::new(AtomicBool::new(true)));
+    let refuses = {
+        let is_down = is_down.clone();
+        move |request: Request<'_>| {
+            matches!(request, Request::Put { .. })
+                && request.key().starts_with("migration_")
+                && is_down.load(Ordering::Relaxed)
+        }
+    };
+    let store = Refusing { store: object.kv.clone(), refuses };
+    let migrations = (0..100).map(|number| quiet(format!("{number:03}"))).collect();
+    let coordinator = object.instance_on(store, migrations);
+    let caller = Caller::default().staying();
+    object.serve(&coordinator, coordinator.run_pending(&caller)).expect("the object knows them");
+    is_down.store(false, Ordering::Relaxed);
+
+    let before = object.kv.operations();
+    object.storage.take_alarm();
+    object.time.time(coordinator.alarm()).0.expect("memory does not fail");
+    assert_eq!(object.kv.operations() - before, 20);
+    object.pass(&coordinator, Duration::from_secs(10));
+    assert_eq!(object.kv.operations() - before, 100, "the others follow at once");
+    assert_eq!(object.storage.alarm(), None);
 }
