@@ -237,7 +237,6 @@ impl<C> Coordinator<C> {
         for observer in observers.iter().filter_map(Weak::upgrade) {
             observer(event.clone());
         }
-        self.bell.ring();
     }
 }
 
