@@ -63,9 +63,11 @@ impl Journal {
         rows::read(&*self.storage, &format!("{MARKER}{key}"))
     }
 
-    /// Takes over a marker that stands in KV.
+    /// Takes over a marker that stands in KV: there is nothing to be copied to it any more.
     pub(super) fn adopt(&self, key: &str, entry: &Entry) -> Result<Vec<Change>, StorageError> {
-        Ok(changes(key, self.kept(key)?.unwrap_or_default(), Some(entry)))
+        let mirrored = rows::delete(format!("{UNMIRRORED}{key}"));
+        let taken_over = changes(key, self.kept(key)?.unwrap_or_default(), Some(entry));
+        Ok(taken_over.into_iter().chain([mirrored]).collect())
     }
 
     /// Deletes a marker whose value is a checkpoint.

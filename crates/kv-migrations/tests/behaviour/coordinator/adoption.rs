@@ -1,12 +1,17 @@
 //! Taking over what ran without a coordinator, and giving it back.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use futures::executor::block_on;
 use kv_migrations::State;
 use kv_migrations::coordinator::{Caller, Coordinator};
-use kv_migrations::kv::{Metadata, PutOptions, StoreExt};
+use kv_migrations::kv::{Metadata, PutOptions, Request, StoreExt};
 
 use crate::object::{Object, marking};
-use crate::service::{good, ids};
+use crate::service::{failing, good, ids};
+use crate::stores::Refusing;
 use crate::virtual_time::Slow;
 
 const RUN_AT: &str = r#"{"runAt":"2025-01-01T00:00:00.000Z"}"#;
@@ -72,11 +77,8 @@ fn what_is_applied_meanwhile_without_the_coordinator_does_not_run_again() {
     let object = Object::new();
     let coordinator = object.instance(vec![good("001"), good("002")]);
     migrate(&object, &object.instance(vec![good("001")]));
-    let slow = Slow {
-        store: object.kv.clone(),
-        time: object.time.clone(),
-        latency: std::time::Duration::from_millis(10),
-    };
+    let slow =
+        Slow { store: object.kv.clone(), time: object.time.clone(), latency: Duration::from_millis(10) };
     let runner = object.runner_on(slow, vec![good("001"), good("002")]);
     object.time.time(runner.run_pending(&())).0.expect("it succeeds");
     assert_eq!(migrate(&object, &coordinator), ids(&[]));
@@ -99,4 +101,28 @@ fn what_was_rolled_back_is_not_taken_over_again() {
     let metadata = stale.0.metadata.expect("it tells when");
     put_marker(&object, "001", "true", Some(metadata.as_json()));
     assert_eq!(migrate(&object, &coordinator), ids(&["001"]));
+}
+
+/// What was to be copied before is no more to be copied then: KV has something newer.
+#[test]
+fn what_is_taken_over_is_not_copied_back_for_ever() {
+    let (object, is_down) = (Object::new(), Arc::new(AtomicBool::new(true)));
+    let refuses = {
+        let is_down = is_down.clone();
+        move |request: Request<'_>| {
+            matches!(request, Request::Put { .. })
+                && request.key().starts_with("migration_")
+                && is_down.load(Ordering::Relaxed)
+        }
+    };
+    let coordinator =
+        object.instance_on(Refusing { store: object.kv.clone(), refuses }, vec![failing("001")]);
+    object.migrate(&coordinator).expect_err("it fails, and KV does not hear of it");
+    put_marker(&object, "001", "true", Some(RUN_AT));
+    is_down.store(false, Ordering::Relaxed);
+
+    let next = object.instance(vec![good("001")]);
+    assert_eq!(migrate(&object, &next), ids(&[]), "it was applied without the coordinator");
+    object.pass(&next, Duration::from_mins(2));
+    assert_eq!(object.storage.alarm(), None, "nothing is left to be copied");
 }
