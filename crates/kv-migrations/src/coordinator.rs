@@ -133,7 +133,7 @@ impl<C> Coordinator<C> {
     /// [`CoordinatorError::Storage`]; and [`CoordinatorError::Runner`] if those markers cannot be read.
     pub async fn status(&self) -> Result<Vec<Status>, CoordinatorError> {
         self.adopt_once().await?;
-        let ledger = self.ledger().read(self.runner.registered().ids()).await?;
+        let ledger = self.ledger(None).read(self.runner.registered().ids()).await?;
         self.wake_if_due()?;
         self.statuses(&ledger)
     }
@@ -181,12 +181,12 @@ impl<C> Coordinator<C> {
 
     /// The markers, as the object has them; to be written only with a lease.
     fn journal(&self, lease: Option<Arc<Lease>>) -> Journal {
-        Journal::new(self.storage.clone(), lease)
+        Journal::new(self.storage.clone(), self.runner.clock().clone(), lease)
     }
 
-    /// The same, for looking only.
-    fn ledger(&self) -> Ledger {
-        let kv = Kv::on_terms(Arc::new(self.journal(None)), Terms::new(self.runner.clock().clone()));
+    /// The same, as a ledger.
+    fn ledger(&self, lease: Option<Arc<Lease>>) -> Ledger {
+        let kv = Kv::on_terms(Arc::new(self.journal(lease)), Terms::new(self.runner.clock().clone()));
         Ledger::of_journal(kv, self.runner.registered().prefix())
     }
 

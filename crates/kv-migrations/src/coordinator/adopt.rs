@@ -3,7 +3,6 @@
 use super::journal::Journal;
 use super::{Change, CoordinatorError, Storage, StorageError, rows};
 use crate::error::Error;
-use crate::kv::Entry;
 use crate::ledger::{Ledger, Marker};
 
 const ROW: &str = "adopted";
@@ -16,7 +15,7 @@ pub(super) fn is_done(storage: &dyn Storage) -> Result<bool, StorageError> {
 /// The changes that take over what the object does not know.
 ///
 /// Of a migration that it never heard of, whatever KV says. Of one that it knows as not applied, that KV says it is
-/// applied, unless that is what the object itself has undone, and KV does not show yet: then it was applied without the
+/// applied, unless the object itself has undone that, and KV does not show it yet: then it was applied without the
 /// object, and an `up` that finished must not run again.
 pub(super) async fn adopt(
     kv: &Ledger,
@@ -26,24 +25,18 @@ pub(super) async fn adopt(
     let mut changes = vec![rows::put(ROW, &true)];
     for (id, marker) in kv.read(registered).await?.iter() {
         let key = kv.key(id);
-        let entry = match marker {
-            Marker::Applied(applied) => kv.applied(applied),
-            _ if journal.kept(&key)?.is_some() => continue,
+        let entry = match (marker, journal.kept(&key)?) {
+            (Marker::Applied(applied), kept) => {
+                let is_news = kept.is_none_or(|kept| kept.is_news(applied.run_at.as_deref()));
+                is_news.then(|| kv.applied(applied))
+            }
+            (_, Some(_)) => None,
             // It may have been deleted since it was listed.
-            _ => match kv.get(id).await.map_err(Error::Ledger)? {
-                Some(entry) => entry,
-                None => continue,
-            },
+            (_, None) => kv.get(id).await.map_err(Error::Ledger)?,
         };
-        if is_new(journal, &key, &entry)? {
+        if let Some(entry) = entry {
             changes.extend(journal.adopt(&key, &entry)?);
         }
     }
     Ok(changes)
-}
-
-fn is_new(journal: &Journal, key: &str, entry: &Entry) -> Result<bool, StorageError> {
-    let Some(kept) = journal.kept(key)? else { return Ok(true) };
-    let metadata = entry.metadata.as_ref().map(|metadata| metadata.as_json().to_owned());
-    Ok(!kept.is_applied && !kept.undone.contains(&metadata))
 }

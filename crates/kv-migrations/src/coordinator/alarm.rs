@@ -46,6 +46,7 @@ impl<C> Coordinator<C> {
         let mut task = task.filter(|_| is_due);
         if let Some(task) = &mut task {
             if let Err(error) = task.begin(now) {
+                Step::new(self, &lease).mark_failed(task, &error).await;
                 let turn = Turn::Over(Outcome::Failed);
                 return self.settle(&lease, task, turn, Err(error)).map_err(Into::into);
             }
@@ -90,19 +91,10 @@ impl<C> Coordinator<C> {
         if lease.is_lost() {
             return Ok(());
         }
-        let most = self.copies_after(taken.as_ref());
-        let copied = match mirror(&step.journal, lease, step.kv().store(), most).await {
-            Ok(()) => mirror::done(),
-            Err(Unmirrored::Lost(Lost::Superseded)) => return Ok(()),
-            Err(Unmirrored::Lost(Lost::Storage(error))) => return Err(error),
-            Err(Unmirrored::Refused(error)) => {
-                let line =
-                    format!("[Migration] A marker could not be copied to KV, which is tried again: {error}");
-                self.runner.log().error(&line);
-                mirror::refused(&*self.storage, self.now())?
-            }
+        let noted = match self.copy_markers(&step, lease, taken.as_ref()).await? {
+            Some(change) => lease.write(vec![change]),
+            None => lease.write(Vec::new()),
         };
-        let noted = lease.write(vec![copied]);
         // What was asked of it meanwhile is in the row.
         let (Some(mut task), Ok(())) = (self.task()?, noted) else { return self.rest(lease) };
         let Some(taken) = taken else {
@@ -123,6 +115,30 @@ impl<C> Coordinator<C> {
             }
         }
     }
+
+    /// Copies markers to KV, and tells what is to be noted of that.
+    async fn copy_markers(
+        &self,
+        step: &Step<'_, C>,
+        lease: &Lease,
+        taken: Option<&Taken>,
+    ) -> Result<Option<Change>, StorageError> {
+        if mirror::due(&*self.storage)? > self.now() {
+            return Ok(None);
+        }
+        match mirror(&step.journal, lease, step.kv().store(), self.copies_after(taken)).await {
+            Ok(()) => Ok(Some(mirror::done())),
+            Err(Unmirrored::Lost(Lost::Superseded)) => Ok(None),
+            Err(Unmirrored::Lost(Lost::Storage(error))) => Err(error),
+            Err(Unmirrored::Refused(error)) => {
+                let line =
+                    format!("[Migration] A marker could not be copied to KV, which is tried again: {error}");
+                self.runner.log().error(&line);
+                mirror::refused(&*self.storage, self.now()).map(Some)
+            }
+        }
+    }
+
     /// How many markers are copied after a step: what is left of the budget, and a little more, since each alarm has an
     /// invocation's limits for itself. The next one copies the others.
     fn copies_after(&self, taken: Option<&Taken>) -> usize {

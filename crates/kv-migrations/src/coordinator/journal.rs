@@ -5,25 +5,26 @@
 use std::future::ready;
 use std::sync::Arc;
 
+use chrono::DateTime;
 use futures_util::future::LocalBoxFuture;
 use serde::{Deserialize, Serialize};
 
 use super::fenced::superseded;
 use super::lease::{Lease, Lost};
 use super::{Change, Storage, StorageError, rows};
+use crate::clock::Clock;
 use crate::kv::{Answer, BulkValue, Entry, Key, KvError, Metadata, Page, Request, Store};
 use crate::ledger::{APPLIED, holds_checkpoint};
 
 const MARKER: &str = "marker/";
 const VALUE: &str = "value/";
 const UNMIRRORED: &str = "unmirrored/";
-/// Of so many rollbacks it is known what they undid. KV forgets sooner.
-const MOST_UNDONE: usize = 16;
 
 /// The markers of one object. Without a lease they can only be read.
 #[derive(Clone)]
 pub(super) struct Journal {
     storage: Arc<dyn Storage>,
+    clock: Arc<dyn Clock>,
     lease: Option<Arc<Lease>>,
 }
 
@@ -35,8 +36,8 @@ pub(super) struct Kept {
     pub(super) metadata: Option<String>,
     /// Whether the value says that the migration is applied.
     pub(super) is_applied: bool,
-    /// The metadata of the marker of each time that it was applied and is not any more: KV may show them for a while.
-    pub(super) undone: Vec<Option<String>>,
+    /// When it was last applied and then not any more, in milliseconds since 1970: KV may show it as applied for a while.
+    undone: Option<i64>,
     /// One more for each time that it was written.
     version: u64,
 }
@@ -47,6 +48,13 @@ impl Kept {
         metadata.is_some_and(|metadata| holds_checkpoint(&Metadata::from_json(metadata)))
     }
 
+    /// Whether it is news that KV shows the migration as applied at this time: not if that was undone since.
+    pub(super) fn is_news(&self, run_at: Option<&str>) -> bool {
+        let applied = run_at.and_then(|at| DateTime::parse_from_rfc3339(at).ok());
+        let is_later = |undone| applied.is_some_and(|applied| applied.timestamp_millis() > undone);
+        !self.is_applied && self.undone.is_none_or(is_later)
+    }
+
     /// Whether it says that there is something to be rolled back.
     pub(super) fn can_be_undone(&self) -> bool {
         self.is_applied || self.holds_checkpoint()
@@ -54,8 +62,8 @@ impl Kept {
 }
 
 impl Journal {
-    pub(super) fn new(storage: Arc<dyn Storage>, lease: Option<Arc<Lease>>) -> Self {
-        Self { storage, lease }
+    pub(super) fn new(storage: Arc<dyn Storage>, clock: Arc<dyn Clock>, lease: Option<Arc<Lease>>) -> Self {
+        Self { storage, clock, lease }
     }
 
     /// What is known of a marker; nothing if there never was one.
@@ -66,7 +74,7 @@ impl Journal {
     /// Takes over a marker that stands in KV: there is nothing to be copied to it any more.
     pub(super) fn adopt(&self, key: &str, entry: &Entry) -> Result<Vec<Change>, StorageError> {
         let mirrored = rows::delete(format!("{UNMIRRORED}{key}"));
-        let taken_over = changes(key, self.kept(key)?.unwrap_or_default(), Some(entry));
+        let taken_over = self.changes(key, &self.kept(key)?.unwrap_or_default(), Some(entry));
         Ok(taken_over.into_iter().chain([mirrored]).collect())
     }
 
@@ -132,7 +140,27 @@ impl Journal {
     fn own_changes(&self, key: &str, entry: Option<&Entry>) -> Result<Vec<Change>, StorageError> {
         let before = self.kept(key)?.unwrap_or_default();
         let unmirrored = rows::put(format!("{UNMIRRORED}{key}"), &(before.version + 1));
-        Ok(changes(key, before, entry).into_iter().chain([unmirrored]).collect())
+        Ok(self.changes(key, &before, entry).into_iter().chain([unmirrored]).collect())
+    }
+
+    /// What makes a marker so, or deletes it.
+    fn changes(&self, key: &str, before: &Kept, entry: Option<&Entry>) -> Vec<Change> {
+        let is_applied = entry.is_some_and(|entry| entry.value == APPLIED);
+        let is_undone = before.is_applied && !is_applied;
+        let metadata = entry.and_then(|entry| entry.metadata.as_ref());
+        let kept = Kept {
+            exists: entry.is_some(),
+            metadata: metadata.map(|metadata| metadata.as_json().to_owned()),
+            is_applied,
+            undone: if is_undone { Some(self.clock.now().timestamp_millis()) } else { before.undone },
+            version: before.version + 1,
+        };
+        let (marker, value) = (format!("{MARKER}{key}"), format!("{VALUE}{key}"));
+        let value = match entry {
+            Some(entry) => Change::Put { name: value, bytes: entry.value.clone() },
+            None => rows::delete(value),
+        };
+        vec![rows::put(marker, &kept), value]
     }
 
     fn answer(&self, request: Request<'_>) -> Result<Answer, KvError> {
@@ -159,28 +187,4 @@ impl Store for Journal {
     fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
         Box::pin(ready(self.answer(request)))
     }
-}
-
-/// What makes a marker so, or deletes it.
-fn changes(key: &str, before: Kept, entry: Option<&Entry>) -> Vec<Change> {
-    let is_applied = entry.is_some_and(|entry| entry.value == APPLIED);
-    let mut undone = before.undone;
-    if before.is_applied && !is_applied && !undone.contains(&before.metadata) {
-        undone.push(before.metadata);
-        undone.drain(..undone.len().saturating_sub(MOST_UNDONE));
-    }
-    let metadata = entry.and_then(|entry| entry.metadata.as_ref());
-    let kept = Kept {
-        exists: entry.is_some(),
-        metadata: metadata.map(|metadata| metadata.as_json().to_owned()),
-        is_applied,
-        undone,
-        version: before.version + 1,
-    };
-    let (marker, value) = (format!("{MARKER}{key}"), format!("{VALUE}{key}"));
-    let value = match entry {
-        Some(entry) => Change::Put { name: value, bytes: entry.value.clone() },
-        None => rows::delete(value),
-    };
-    vec![rows::put(marker, &kept), value]
 }

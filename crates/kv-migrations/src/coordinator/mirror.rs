@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use futures_util::stream::{self, TryStreamExt};
+use futures_util::stream::{self, StreamExt};
 use serde::{Deserialize, Serialize};
 
 use super::journal::Journal;
@@ -33,7 +33,8 @@ pub(super) enum Unmirrored {
     Lost(Lost),
 }
 
-/// Copies so many of those that are still to be copied. Each is noted as soon as KV has it.
+/// Copies so many of those that are still to be copied. Each is noted as soon as KV has it; one that KV refuses does not
+/// stop the others.
 pub(super) async fn mirror(
     journal: &Journal,
     lease: &Lease,
@@ -41,9 +42,9 @@ pub(super) async fn mirror(
     most: usize,
 ) -> Result<(), Unmirrored> {
     let unmirrored = journal.unmirrored().map_err(storage_failed)?;
-    let copies = stream::iter(unmirrored.into_iter().take(most).map(Ok));
     let copy = async |(key, version): (String, u64)| copy(journal, lease, kv, &key, version).await;
-    copies.try_for_each_concurrent(MAX_CONNECTIONS, copy).await
+    let copies = stream::iter(unmirrored.into_iter().take(most)).map(copy).buffer_unordered(MAX_CONNECTIONS);
+    copies.fold(Ok(()), async |all, one| all.and(one)).await
 }
 
 async fn copy(
@@ -82,7 +83,7 @@ pub(super) fn done() -> Change {
     rows::delete(ROW)
 }
 
-/// When what is still to be copied is to be.
+/// When what is still to be copied is to be: not before, for what KV refuses takes a step's time.
 pub(super) fn due(storage: &dyn Storage) -> Result<DateTime<Utc>, StorageError> {
     Ok(DateTime::from_timestamp_millis(trouble(storage)?.again).unwrap_or_default())
 }

@@ -204,7 +204,7 @@ impl<C> Coordinator<C> {
     }
 
     async fn progress(&self, id: Option<&str>) -> Option<crate::progress::Progress> {
-        let ledger = self.ledger().read(id.into_iter()).await.ok()?;
+        let ledger = self.ledger(None).read(id.into_iter()).await.ok()?;
         ledger.get(id?).and_then(Marker::progress).cloned()
     }
 }

@@ -1,4 +1,5 @@
-//! Rows that hold JSON.
+//! Rows that hold JSON. They outlive a release: a field that is added later needs a default, so that a run under way goes
+//! on.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -73,7 +73,7 @@ impl<C> Coordinator<C> {
     /// What makes a migration that was under way pending again.
     fn forget_checkpoint(&self, task: &Task) -> Result<Vec<Change>, StorageError> {
         let Some(id) = &task.migration else { return Ok(Vec::new()) };
-        self.journal(None).forget_checkpoint(&self.ledger().key(id))
+        self.journal(None).forget_checkpoint(&self.ledger(None).key(id))
     }
 
     /// Gives back the lease, with nothing to be written down.

@@ -9,9 +9,11 @@ use super::taken::Taken;
 use super::task::{Action, Task};
 use super::{Coordinator, CoordinatorError, StorageError, TASK, adopt, ran, rows};
 use crate::budget::Interrupt;
+use crate::clock::iso8601;
+use crate::error::reason;
 use crate::event::Event;
 use crate::kv::{Kv, Store, Terms};
-use crate::ledger::Ledger;
+use crate::ledger::{FailedAt, Found, Ledger};
 use crate::sabotage::{self, Defect};
 
 /// What a step works with, all of which serves it only as long as it has the lease.
@@ -42,13 +44,13 @@ impl<'a, C> Step<'a, C> {
     }
 
     async fn try_to_take(&self, task: &Task) -> Result<Taken, CoordinatorError> {
+        let Coordinator { runner, context, interrupt, .. } = self.coordinator;
+        let end = Interrupt::default();
+        interrupt.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&end);
         if task.steps == 0 {
             self.adopt().await?;
         }
-        let Coordinator { runner, context, interrupt, .. } = self.coordinator;
-        let context = context().map_err(|error| CoordinatorError::Context(error.to_string()))?;
-        let end = Interrupt::default();
-        interrupt.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&end);
+        let context = context().map_err(|error| CoordinatorError::Context(reason(&*error)))?;
         let is_stale = sabotage::is_on(Defect::StaleLedger);
         let markers = (!is_stale).then(|| Arc::new(self.journal.clone()) as Arc<dyn Store>);
         let runner = runner.for_step(self.store.clone(), markers, end);
@@ -62,6 +64,21 @@ impl<'a, C> Step<'a, C> {
                 Taken::of_rollback(id, runner.rollback(id, &context).await, task.is_begun)
             }
         })
+    }
+
+    /// Has the status say that a migration failed that could not say so itself; where it had got is kept.
+    pub(super) async fn mark_failed(&self, task: &Task, error: &CoordinatorError) {
+        let Some(id) = &task.migration else { return };
+        let ledger = self.coordinator.ledger(Some(self.lease.clone()));
+        let (at, reason) = (iso8601(self.coordinator.now()), error.to_string());
+        let failed = FailedAt { at: &at, reason: &reason };
+        let found = ledger.look(id).await;
+        let checkpoint = match &found {
+            Ok(Found::Checkpoint(value, progress)) => Some((value.as_slice(), progress)),
+            _ => None,
+        };
+        // The history says it in any case.
+        ledger.record_failed(id, &failed, checkpoint).await.ok();
     }
 
     /// What was applied without the object is not applied again.
@@ -79,7 +96,7 @@ impl<'a, C> Step<'a, C> {
     /// Notes that there is something to roll back: if a step is cut off when that is done, the next one must not take it
     /// for a mistake that nothing is there any more.
     fn note_begun(&self, id: &str) -> Result<(), StorageError> {
-        let key = self.coordinator.ledger().key(id);
+        let key = self.coordinator.ledger(None).key(id);
         let is_there = self.journal.kept(&key)?.is_some_and(|kept| kept.can_be_undone());
         if let (true, Some(task)) = (is_there, self.coordinator.task()?) {
             // That it was superseded is seen by the next operation.

@@ -168,14 +168,13 @@ impl Moving {
                 (true, true) if state.borrow().sweeps < TIMES => {
                     return Ok(Swept::Unproven { fingerprint: None });
                 }
-                (true, true) => {}
                 // Something newer, which the service wrote.
                 (true, false) => {
                     kv.delete(&key.name).await?;
                     return Ok(Swept::Deleted);
                 }
                 (false, false) if copy != entry => return Ok(Swept::Suspect { old: key.name.clone(), new }),
-                (false, _) => {}
+                (true, true) | (false, _) => {}
             }
         }
         if Self::expires_soon(job, key) {

@@ -126,3 +126,26 @@ fn what_is_taken_over_is_not_copied_back_for_ever() {
     object.pass(&next, Duration::from_mins(2));
     assert_eq!(object.storage.alarm(), None, "nothing is left to be copied");
 }
+
+/// The release before ran it in the same minute, and wrote a marker of its own.
+#[test]
+fn what_was_rolled_back_is_not_taken_over_again_by_another_marker_of_before() {
+    let object = Object::new();
+    let coordinator = object.instance(vec![good("001")]);
+    migrate(&object, &coordinator);
+    let other = r#"{"runAt":"2026-11-22T10:48:28.000Z"}"#;
+    object.serve(&coordinator, coordinator.rollback("001", &Caller::default())).expect("it has a way back");
+    put_marker(&object, "001", "true", Some(other));
+    assert_eq!(migrate(&object, &coordinator), ids(&["001"]));
+}
+
+#[test]
+fn what_was_rolled_back_and_then_applied_without_the_coordinator_does_not_run_again() {
+    let object = Object::new();
+    let coordinator = object.instance(vec![good("001")]);
+    migrate(&object, &coordinator);
+    object.serve(&coordinator, coordinator.rollback("001", &Caller::default())).expect("it has a way back");
+    object.pass(&coordinator, Duration::from_mins(2));
+    put_marker(&object, "001", "true", Some(r#"{"runAt":"2026-11-22T10:49:59.000Z"}"#));
+    assert_eq!(migrate(&object, &coordinator), ids(&[]));
+}

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kv_migrations::State;
+use kv_migrations::clock::Clock;
 use kv_migrations::coordinator::Caller;
 use kv_migrations::kv::Request;
 
-use crate::object::Object;
+use crate::object::{Object, marking};
 use crate::service::{good, quiet};
 use crate::stores::Refusing;
 
@@ -97,6 +98,8 @@ fn so_many_copies_are_made_in_one_alarm_as_the_budget_allows() {
     object.serve(&coordinator, coordinator.run_pending(&caller)).expect("the object knows them");
     is_down.store(false, Ordering::Relaxed);
 
+    // When they are tried again.
+    object.time.time(object.time.sleep(Duration::from_hours(1)));
     let before = object.kv.operations();
     object.storage.take_alarm();
     object.time.time(coordinator.alarm()).0.expect("memory does not fail");
@@ -104,4 +107,18 @@ fn so_many_copies_are_made_in_one_alarm_as_the_budget_allows() {
     object.pass(&coordinator, Duration::from_secs(10));
     assert_eq!(object.kv.operations() - before, 100, "the others follow at once");
     assert_eq!(object.storage.alarm(), None);
+}
+
+/// While KV refuses writes, each try takes a quarter of a minute.
+#[test]
+fn a_run_does_not_wait_for_copies_that_kv_refuses() {
+    let object = Object::new().with_users(100);
+    let refuses = |request: Request<'_>| {
+        matches!(request, Request::Put { .. }) && request.key().starts_with("migration_")
+    };
+    let coordinator =
+        object.instance_on(Refusing { store: object.kv.clone(), refuses }, vec![marking("001")]);
+    object.migrate(&coordinator).expect("the object knows how far it is");
+    object.pass(&coordinator, Duration::from_secs(20));
+    assert_eq!(object.state(&coordinator, "001"), State::Applied, "of all steps only the first tried");
 }

@@ -123,9 +123,11 @@ fn what_ends_its_instance_each_time_is_given_up() {
     }
     assert_eq!(times.load(Ordering::Relaxed), 5);
     assert_eq!(object.storage.alarm(), None);
-    let history = object.instance(migrations()).history().expect("it can be read");
+    let next = object.instance(migrations());
+    let history = next.history().expect("it can be read");
     assert_eq!(history[0].outcome, Outcome::Failed);
     assert!(history[0].failures[0].error.contains("was cut off"), "{history:?}");
+    assert_eq!(object.state(&next, "001"), State::Failed, "visibly");
 }
 
 /// Whoever asked for it was cut off with it.
