@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
@@ -57,16 +58,34 @@ impl Wake for Reader {
 
 /// Lines that are written, and not read yet. Clones are the same.
 #[derive(Clone, Default)]
-pub(crate) struct Queue(Arc<Mutex<VecDeque<Bytes>>>);
+pub(crate) struct Queue(Arc<Mutex<Queued>>);
+
+#[derive(Default)]
+struct Queued {
+    pending: VecDeque<Bytes>,
+    has_begun: bool,
+}
 
 impl Queue {
     /// Adds a line, and ends it.
     pub(crate) fn push(&self, mut line: Vec<u8>) {
         line.push(b'\n');
-        self.lines().push_back(line.into());
+        self.push_lines(line);
     }
 
-    fn lines(&self) -> MutexGuard<'_, VecDeque<Bytes>> {
+    /// Adds what somebody else has written: lines, or parts of them.
+    pub(crate) fn push_lines(&self, lines: Vec<u8>) {
+        let mut queued = self.queued();
+        queued.has_begun = true;
+        queued.pending.push_back(lines.into());
+    }
+
+    /// Whether anything was ever written.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.queued().has_begun
+    }
+
+    fn queued(&self) -> MutexGuard<'_, Queued> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -81,6 +100,15 @@ impl Body {
         Self(Content::Lines(Lines { queue, writer: Some(Box::pin(writer)), reader: Arc::default() }))
     }
 
+    /// Waits until there is a first line, or the end.
+    pub(crate) async fn begun(&mut self) {
+        poll_fn(|context| match &mut self.0 {
+            Content::Whole(_) => Poll::Ready(()),
+            Content::Lines(lines) => lines.poll_more(context),
+        })
+        .await;
+    }
+
     /// Whether all of it is there already.
     pub(crate) fn is_whole(&self) -> bool {
         matches!(self.0, Content::Whole(_))
@@ -89,19 +117,22 @@ impl Body {
 
 impl Lines {
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        self.poll_more(context).map(|()| self.queue.queued().pending.pop_front())
+    }
+
+    /// Until there is something to be read, or nothing more to come.
+    fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.reader.set(context.waker());
         let waker = Waker::from(self.reader.clone());
-        loop {
-            if let Some(line) = self.queue.lines().pop_front() {
-                return Poll::Ready(Some(line));
-            }
-            let Some(writer) = &mut self.writer else { return Poll::Ready(None) };
+        while self.queue.queued().pending.is_empty() {
+            let Some(writer) = &mut self.writer else { break };
             match writer.as_mut().poll(&mut Context::from_waker(&waker)) {
                 Poll::Ready(()) => self.writer = None,
-                Poll::Pending if self.queue.lines().is_empty() => return Poll::Pending,
+                Poll::Pending if self.queue.queued().pending.is_empty() => return Poll::Pending,
                 Poll::Pending => {}
             }
         }
+        Poll::Ready(())
     }
 }
 
@@ -142,7 +173,6 @@ impl fmt::Debug for Lines {
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;

@@ -1,7 +1,9 @@
 //! A run, told event by event as it happens: one JSON value a line, and a verdict on the last.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use http::Response;
-use kv_migrations::{Error, RunReport, Runner};
+use kv_migrations::RunReport;
 use serde::Serialize;
 use worker::send::SendFuture;
 
@@ -21,22 +23,56 @@ struct LastLine {
     retry_after: Option<u64>,
 }
 
-/// The answer, which runs the migrations while it is read.
-pub(crate) fn events<C: 'static>(runner: Runner<C>, context: C, query: Query) -> Response<Body> {
+/// What a run came to.
+type Outcome = Result<RunReport, Box<Problem>>;
+
+/// The answer, which runs the migrations while it is read. What `run` tells, it pushes into the queue.
+pub(crate) fn events<F>(run: impl FnOnce(Queue) -> F, query: Query) -> Response<Body>
+where
+    F: Future<Output = Outcome> + 'static,
+{
     let queue = Queue::default();
+    let run = run(queue.clone());
     let writer = {
         let queue = queue.clone();
-        async move {
-            let result = runner.run_pending_observed(&context, |event| queue.push(to_json(&event))).await;
-            queue.push(last_line(result, query));
-        }
+        async move { queue.push(last_line(run.await, &query)) }
     };
     lines(Body::lines(queue, SendFuture::new(writer)))
 }
 
+/// The same, but what is refused before it has told anything is an error like any other.
+pub(crate) async fn events_unless_refused<F>(
+    run: impl FnOnce(Queue) -> F,
+    query: Query,
+) -> Result<Response<Body>, Box<Problem>>
+where
+    F: Future<Output = Outcome> + 'static,
+{
+    let queue = Queue::default();
+    let run = run(queue.clone());
+    let refusal = Arc::<Mutex<Option<Box<Problem>>>>::default();
+    let writer = {
+        let (queue, refusal) = (queue.clone(), refusal.clone());
+        async move {
+            match run.await {
+                Err(problem) if !queue.has_begun() => *locked(&refusal) = Some(problem),
+                outcome => queue.push(last_line(outcome, &query)),
+            }
+        }
+    };
+    let mut body = Body::lines(queue, SendFuture::new(writer));
+    body.begun().await;
+    let refusal = locked(&refusal).take();
+    refusal.map_or_else(|| Ok(lines(body)), Err)
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The verdict, and beside it the body that a plain answer would have had.
-fn last_line(result: Result<RunReport, Error>, query: Query) -> Vec<u8> {
-    let (verdict, name, body) = match result {
+fn last_line(outcome: Outcome, query: &Query) -> Vec<u8> {
+    let (verdict, name, body) = match outcome {
         Ok(report) if report.is_finished() => {
             (LastLine { verdict: "finished", status: 200, retry_after: None }, "report", to_json(&report))
         }
@@ -45,8 +81,7 @@ fn last_line(result: Result<RunReport, Error>, query: Query) -> Vec<u8> {
             let retry_after = Some(whole_seconds(report.retry_after.unwrap_or_default()));
             (LastLine { verdict: "unfinished", status, retry_after }, "report", to_json(&report))
         }
-        Err(error) => {
-            let problem: Box<Problem> = error.into();
+        Err(problem) => {
             let status = problem.kind.status;
             (LastLine { verdict: "failed", status, retry_after: None }, "problem", problem.to_json())
         }

@@ -4,6 +4,7 @@ use futures_util::TryStreamExt;
 use http_body_util::{BodyDataStream, BodyExt};
 use worker::{Request, Response, Result};
 
+use crate::body::Body;
 use crate::head::Head;
 use crate::routes::MigrationRoutes;
 
@@ -32,20 +33,23 @@ impl<C: 'static> MigrationRoutes<C> {
     /// ```
     pub async fn fetch(&self, request: &Request) -> Result<Option<Response>> {
         let Some(route) = self.route(&request.path()) else { return Ok(None) };
-        let (head, body) = self.respond(route, &Head::of_worker(request)?).await.into_parts();
-        let headers = worker::Headers::new();
-        for (name, value) in &head.headers {
-            headers.append(name.as_str(), value.to_str().unwrap_or_default())?;
-        }
-        let response = Response::builder().with_status(head.status.as_u16()).with_headers(headers);
-        if !body.is_whole() {
-            let bytes = BodyDataStream::new(body).map_ok(|bytes| bytes.to_vec());
-            return response
-                .from_stream(bytes.map_err(|never| -> worker::Error { match never {} }))
-                .map(Some);
-        }
-        // Our bodies cannot fail.
-        let content = body.collect().await.map(|body| body.to_bytes().to_vec()).unwrap_or_default();
-        Ok(Some(response.fixed(content)))
+        to_worker(self.respond(route, &Head::of_worker(request)?).await).await.map(Some)
     }
+}
+
+/// An answer of ours as `worker` has it.
+pub(crate) async fn to_worker(response: http::Response<Body>) -> Result<Response> {
+    let (head, body) = response.into_parts();
+    let headers = worker::Headers::new();
+    for (name, value) in &head.headers {
+        headers.append(name.as_str(), value.to_str().unwrap_or_default())?;
+    }
+    let response = Response::builder().with_status(head.status.as_u16()).with_headers(headers);
+    if !body.is_whole() {
+        let bytes = BodyDataStream::new(body).map_ok(|bytes| bytes.to_vec());
+        return response.from_stream(bytes.map_err(|never| -> worker::Error { match never {} }));
+    }
+    // Our bodies cannot fail.
+    let content = body.collect().await.map(|body| body.to_bytes().to_vec()).unwrap_or_default();
+    Ok(response.fixed(content))
 }

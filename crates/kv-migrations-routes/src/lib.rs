@@ -3,25 +3,35 @@
 #![warn(missing_debug_implementations, unreachable_pub)]
 
 mod access;
+mod answer;
 mod binding;
 mod body;
+mod coordinated;
 mod environment;
 mod events;
 mod fetch;
+mod forward;
 mod head;
 mod layer;
 mod locks;
 mod namespace;
+mod object;
+mod object_storage;
 mod problem;
 mod query;
 mod response;
 mod route;
 mod routes;
 mod service;
+mod thrown;
 
 pub use body::Body;
 pub use layer::WithMigrationRoutes;
 pub use namespace::Namespace;
+#[doc(hidden)]
+pub use object::CoordinatorObject;
+#[doc(hidden)]
+pub use object_storage::ObjectStorage;
 pub use routes::{MigrationRoutes, migration_routes, migration_routes_with_context};
 pub use service::ResponseFuture;
 

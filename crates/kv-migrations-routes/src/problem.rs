@@ -2,10 +2,13 @@
 
 #![allow(clippy::unnecessary_box_returns, reason = "a result is as large as its error")]
 
+mod coordinator;
+
 use std::borrow::Cow;
 use std::time::Duration;
 
 use http::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use kv_migrations::coordinator::Activity;
 use kv_migrations::kv::{KvError, KvErrorKind};
 use kv_migrations::{Error, Failure, RunReport, Stage};
 
@@ -33,6 +36,8 @@ pub(crate) struct Problem {
     pub(crate) migration: Option<String>,
     /// How far a run got: what ran, and what was skipped.
     pub(crate) progress: Option<(Vec<String>, Vec<String>)>,
+    /// What a coordinator is doing instead.
+    pub(crate) activity: Option<Box<Activity>>,
     pub(crate) header: Option<(HeaderName, HeaderValue)>,
 }
 
@@ -44,6 +49,7 @@ impl Problem {
             help: kind.help.into(),
             migration: None,
             progress: None,
+            activity: None,
             header: None,
         })
     }
@@ -181,14 +187,18 @@ const RUN_IN_PROGRESS: Kind = Kind {
     help: "Try again when it has ended. A run that hangs is given up after 60 seconds.",
 };
 
+const UNKNOWN_MIGRATION: Kind = Kind {
+    name: "unknown-migration",
+    title: "Unknown migration",
+    status: 404,
+    help: "GET /migrations/status lists those that are registered.",
+};
+
+/// What has no kind of its own.
+const OTHER: Kind = Kind { name: "failed", title: "Failed", status: 500, help: "" };
+
 impl From<Error> for Box<Problem> {
     fn from(error: Error) -> Self {
-        const UNKNOWN: Kind = Kind {
-            name: "unknown-migration",
-            title: "Unknown migration",
-            status: 404,
-            help: "GET /migrations/status lists those that are registered.",
-        };
         const NOT_RUN: Kind = Kind {
             name: "not-run",
             title: "Not run",
@@ -210,12 +220,11 @@ impl From<Error> for Box<Problem> {
             status: 500,
             help: "Nothing was read or changed. Fix the list of migrations, and deploy.",
         };
-        const OTHER: Kind = Kind { name: "failed", title: "Failed", status: 500, help: "" };
 
         let detail = error.to_string();
         match error {
             Error::Failed(failure) => Problem::failed(*failure),
-            Error::UnknownMigration { id, .. } => Problem::new(&UNKNOWN, detail).about(id),
+            Error::UnknownMigration { id, .. } => Problem::new(&UNKNOWN_MIGRATION, detail).about(id),
             Error::NotRun { id, .. } => Problem::new(&NOT_RUN, detail).about(id),
             Error::Irreversible { id, .. } => Problem::new(&IRREVERSIBLE, detail).about(id),
             Error::ForeignMarker { id, .. } => Problem::new(&FOREIGN, detail).about(id),

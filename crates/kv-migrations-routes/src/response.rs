@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
+use kv_migrations::Progress;
 use serde::Serialize;
 
 use crate::body::Body;
@@ -62,6 +63,12 @@ struct Members<'a> {
     ran: Option<&'a [String]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     skipped: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    progress: Option<&'a Progress>,
 }
 
 impl From<Box<Problem>> for Response<Body> {
@@ -80,6 +87,7 @@ impl Problem {
     /// The members as JSON.
     pub(crate) fn to_json(&self) -> Vec<u8> {
         let Self { kind, progress, .. } = self;
+        let activity = self.activity.as_deref();
         to_json(&Members {
             r#type: format!("urn:kv-migrations:problem:{}", kind.name),
             title: kind.title,
@@ -89,6 +97,9 @@ impl Problem {
             migration: self.migration.as_deref(),
             ran: progress.as_ref().map(|(ran, _)| ran.as_slice()),
             skipped: progress.as_ref().map(|(_, skipped)| skipped.as_slice()),
+            by: activity.and_then(|activity| activity.by.as_deref()),
+            since: activity.map(|activity| activity.since.as_str()),
+            progress: activity.and_then(|activity| activity.progress.as_ref()),
         })
     }
 }

@@ -1,14 +1,24 @@
 //! Which route a path is, if it is one of ours: pure.
 
 use http::Method;
-use percent_encoding::percent_decode_str;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// What a path names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Route {
     Status,
+    History,
     Migrate,
-    Rollback { id: String },
+    Of { id: String, action: Action },
+}
+
+/// What can be done to one migration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    Rollback,
+    Pause,
+    Resume,
+    Cancel,
 }
 
 impl Route {
@@ -17,31 +27,71 @@ impl Route {
         let path = path.strip_prefix(base)?;
         match path {
             "/migrations/status" => Some(Self::Status),
+            "/migrations/history" => Some(Self::History),
             "/migrate" => Some(Self::Migrate),
             _ => {
-                let id = path.strip_prefix("/migrations/")?.strip_suffix("/rollback")?;
-                if id.is_empty() || id.contains('/') {
+                let (id, action) = path.strip_prefix("/migrations/")?.split_once('/')?;
+                let action = Action::of(action)?;
+                if id.is_empty() {
                     return None;
                 }
                 // Bytes that are no text are no migration's id.
                 let id = percent_decode_str(id).decode_utf8().ok()?.into_owned();
-                Some(Self::Rollback { id })
+                Some(Self::Of { id, action })
             }
+        }
+    }
+
+    /// Its path, below nothing.
+    pub(crate) fn path(&self) -> String {
+        match self {
+            Self::Status => "/migrations/status".to_owned(),
+            Self::History => "/migrations/history".to_owned(),
+            Self::Migrate => "/migrate".to_owned(),
+            Self::Of { id, action } => {
+                format!("/migrations/{}/{}", utf8_percent_encode(id, NON_ALPHANUMERIC), action.name())
+            }
+        }
+    }
+
+    /// Whether it is one only where a coordinator is.
+    pub(crate) fn needs_coordinator(&self) -> bool {
+        match self {
+            Self::Status | Self::Migrate => false,
+            Self::History => true,
+            Self::Of { action, .. } => *action != Action::Rollback,
         }
     }
 
     pub(crate) fn takes(&self, method: &Method) -> bool {
         match self {
-            Self::Status => method == Method::GET || method == Method::HEAD,
-            Self::Migrate | Self::Rollback { .. } => method == Method::POST,
+            Self::Status | Self::History => method == Method::GET || method == Method::HEAD,
+            Self::Migrate | Self::Of { .. } => method == Method::POST,
         }
     }
 
     /// What the `Allow` header of a refusal says.
     pub(crate) fn allow(&self) -> &'static str {
         match self {
-            Self::Status => "GET, HEAD",
-            Self::Migrate | Self::Rollback { .. } => "POST",
+            Self::Status | Self::History => "GET, HEAD",
+            Self::Migrate | Self::Of { .. } => "POST",
+        }
+    }
+}
+
+impl Action {
+    const ALL: [Self; 4] = [Self::Rollback, Self::Pause, Self::Resume, Self::Cancel];
+
+    fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|action| action.name() == name)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Rollback => "rollback",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Cancel => "cancel",
         }
     }
 }
@@ -57,14 +107,30 @@ mod tests {
     use super::*;
 
     fn rollback(id: &str) -> Route {
-        Route::Rollback { id: id.to_owned() }
+        Route::Of { id: id.to_owned(), action: Action::Rollback }
     }
 
     #[test]
-    fn the_three_routes() {
+    fn the_routes() {
         assert_eq!(Route::of("/migrations/status", ""), Some(Route::Status));
+        assert_eq!(Route::of("/migrations/history", ""), Some(Route::History));
         assert_eq!(Route::of("/migrate", ""), Some(Route::Migrate));
         assert_eq!(Route::of("/migrations/001_a/rollback", ""), Some(rollback("001_a")));
+        for (name, action) in
+            [("pause", Action::Pause), ("resume", Action::Resume), ("cancel", Action::Cancel)]
+        {
+            let route = Route::Of { id: "001_a".to_owned(), action };
+            assert_eq!(Route::of(&format!("/migrations/001_a/{name}"), ""), Some(route));
+        }
+    }
+
+    #[test]
+    fn a_path_names_the_route_that_it_was_made_of() {
+        let of = |id: &str| Action::ALL.map(|action| Route::Of { id: id.to_owned(), action });
+        let ids = ["001_a", "a/b ü%", "?#&+", "\u{10FFFF}", "status"].into_iter().flat_map(of);
+        for route in [Route::Status, Route::History, Route::Migrate].into_iter().chain(ids) {
+            assert_eq!(Route::of(&route.path(), ""), Some(route));
+        }
     }
 
     #[test]
@@ -88,6 +154,9 @@ mod tests {
             "/migrations/rollback",
             "/migrations/%FF/rollback",
             "/migrations/a/b/rollback",
+            "/migrations/a/delete",
+            "/migrations/history/",
+            "/migrations//pause",
             "/Migrate",
             "//migrate",
             "/admin/migrate",

@@ -3,21 +3,24 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::{Method, Response, StatusCode};
-use kv_migrations::{BoxError, Error, Migration, Runner, State};
+use http::{Method, Response};
+use kv_migrations::coordinator::{Coordinator, Storage};
+use kv_migrations::{BoxError, Error, Migration, RegistrationError, Runner};
 use worker::Env;
 
 use crate::access::Access;
-use crate::body::Body;
+use crate::answer;
+use crate::body::{Body, Queue};
 use crate::environment::{environment, secret};
 use crate::events::events;
+use crate::forward::{Binding, Forward};
 use crate::head::Head;
 use crate::locks::run_lock;
 use crate::namespace::Namespace;
 use crate::problem::Problem;
 use crate::query::Query;
-use crate::response::{accepted, json};
-use crate::route::{Route, base};
+use crate::response::to_json;
+use crate::route::{Action, Route, base};
 
 /// The routes of a service whose migrations get the Worker's `Env` as context.
 ///
@@ -92,6 +95,7 @@ pub fn migration_routes_with_context<C>(
         set_up: Arc::new(|runner| runner),
         access: Access::default(),
         base: String::new(),
+        coordinator: None,
     }
 }
 
@@ -107,6 +111,8 @@ pub struct MigrationRoutes<C = Env> {
     set_up: Arc<dyn Fn(Runner<C>) -> Runner<C> + Send + Sync>,
     access: Access,
     base: String,
+    /// Where runs are coordinated, if they are.
+    coordinator: Option<Arc<dyn Forward>>,
 }
 
 impl<C: 'static> MigrationRoutes<C> {
@@ -148,9 +154,43 @@ impl<C: 'static> MigrationRoutes<C> {
         self
     }
 
+    /// The same with one run at a time in the world, carried on without further requests: coordinated by a Durable
+    /// Object, whose class [`coordinator!`](crate::coordinator) makes of these routes. `binding` is the name that it has
+    /// in `wrangler.toml`:
+    ///
+    /// ```toml
+    /// [[durable_objects.bindings]]
+    /// name = "MIGRATIONS"
+    /// class_name = "Migrations"
+    ///
+    /// [[migrations]]
+    /// tag = "v1"
+    /// new_sqlite_classes = ["Migrations"]
+    /// ```
+    ///
+    /// The object of a service has the name `{kv_binding}/{prefix}`.
+    ///
+    /// # Example
+    /// ```
+    /// use kv_migrations_routes::{MigrationRoutes, coordinator, migration_routes};
+    /// # fn migrations() -> Vec<kv_migrations::Migration<worker::Env>> { Vec::new() }
+    ///
+    /// fn routes() -> MigrationRoutes {
+    ///     migration_routes("MY_SERVICE_KV", "my-service", migrations()).coordinated_by("MIGRATIONS")
+    /// }
+    ///
+    /// coordinator!(Migrations = routes());
+    /// # fn main() {}
+    /// ```
+    #[must_use]
+    pub fn coordinated_by(mut self, binding: impl Into<String>) -> Self {
+        self.coordinator = Some(Arc::new(Binding(binding.into())));
+        self
+    }
+
     /// The route that a path names; none if it is not one of these.
     pub(crate) fn route(&self, path: &str) -> Option<Route> {
-        Route::of(path, &self.base)
+        Route::of(path, &self.base).filter(|route| self.is_coordinated() || !route.needs_coordinator())
     }
 
     /// The answer to a request for a route.
@@ -163,47 +203,56 @@ impl<C: 'static> MigrationRoutes<C> {
     }
 
     async fn result(&self, route: Route, head: &Head) -> Result<Response<Body>, Box<Problem>> {
-        self.access.check(&head.authorization, secret)?;
-        if !route.takes(&head.method) {
-            return Err(Problem::method_not_allowed(&route));
+        let query = self.admit(&route, head)?;
+        if let Some(coordinator) = &self.coordinator {
+            return coordinator.forward(&self.object(), &route, head).await;
         }
-        let query = Query::of(&route, head.query.as_deref())?;
-        let runner = self.runner()?;
+        let runner = self.runner().map_err(Error::from)?;
         match route {
-            Route::Status => {
-                let status = runner.status().await?;
-                let up_to_date = status.iter().all(|migration| migration.state == State::Applied);
-                let conflict = query.require_up_to_date && !up_to_date;
-                Ok(json(if conflict { StatusCode::CONFLICT } else { StatusCode::OK }, &status))
+            Route::Status => Ok(answer::status(&runner.status().await?, &query)),
+            Route::Migrate if head.accepts_events => {
+                let context = self.make_context()?;
+                let run = async move |queue: Queue| {
+                    Ok(runner.run_pending_observed(&context, |event| queue.push(to_json(&event))).await?)
+                };
+                Ok(events(run, query))
             }
-            Route::Migrate if head.accepts_events => Ok(events(runner, self.make_context()?, query)),
-            Route::Migrate => {
-                let report = runner.run_pending(&self.make_context()?).await?;
-                if report.is_finished() {
-                    Ok(json(StatusCode::OK, &report))
-                } else if query.require_up_to_date {
-                    Err(Problem::unfinished(report))
-                } else {
-                    Ok(accepted(&report, report.retry_after))
-                }
+            Route::Migrate => answer::run(runner.run_pending(&self.make_context()?).await?, &query),
+            Route::Of { id, action: Action::Rollback } => {
+                Ok(answer::rollback(&runner.rollback(&id, &self.make_context()?).await?))
             }
-            Route::Rollback { id } => {
-                let report = runner.rollback(&id, &self.make_context()?).await?;
-                let is_finished = report.is_finished();
-                Ok(if is_finished {
-                    json(StatusCode::OK, &report)
-                } else {
-                    accepted(&report, report.retry_after)
-                })
-            }
+            Route::History | Route::Of { .. } => Err(Problem::not_found()),
         }
     }
 
+    /// What is asked for beside the route, if it may be.
+    pub(crate) fn admit(&self, route: &Route, head: &Head) -> Result<Query, Box<Problem>> {
+        self.access.check(&head.authorization, secret)?;
+        if !route.takes(&head.method) {
+            return Err(Problem::method_not_allowed(route));
+        }
+        Query::of(route, head.query.as_deref(), self.is_coordinated())
+    }
+
+    pub(crate) fn is_coordinated(&self) -> bool {
+        self.coordinator.is_some()
+    }
+
+    /// The name of the object that coordinates these. No binding's name has a slash.
+    pub(crate) fn object(&self) -> String {
+        format!("{}/{}", self.namespace.name, self.prefix)
+    }
+
+    /// What coordinates these, in the object that keeps this.
+    pub(crate) fn coordinator(&self, storage: Arc<dyn Storage>) -> Result<Coordinator<C>, RegistrationError> {
+        let context = self.context.clone();
+        Ok(Coordinator::new(self.runner()?, storage, move || context()))
+    }
+
     /// Made for the request that needs it: for all others, mounting costs no check of the migrations.
-    fn runner(&self) -> Result<Runner<C>, Box<Problem>> {
+    fn runner(&self) -> Result<Runner<C>, RegistrationError> {
         let migrations = self.migrations.clone();
-        let runner =
-            Runner::new(self.namespace.store(), self.prefix.clone(), migrations).map_err(Error::from)?;
+        let runner = Runner::new(self.namespace.store(), self.prefix.clone(), migrations)?;
         Ok((self.set_up)(runner.with_lock(run_lock(&self.namespace.name, &self.prefix))))
     }
 
@@ -222,6 +271,7 @@ impl<C> Clone for MigrationRoutes<C> {
             set_up: self.set_up.clone(),
             access: self.access.clone(),
             base: self.base.clone(),
+            coordinator: self.coordinator.clone(),
         }
     }
 }
@@ -234,6 +284,7 @@ impl<C> fmt::Debug for MigrationRoutes<C> {
             .field("migrations", &self.migrations)
             .field("access", &self.access)
             .field("base", &self.base)
+            .field("is_coordinated", &self.coordinator.is_some())
             .finish_non_exhaustive()
     }
 }

@@ -37,6 +37,8 @@ const LOADER = {
  * @param {Record<string, string>} [options.bindings] variables and secrets
  * @param {string[]} [options.kvNamespaces] the names of the KV bindings
  * @param {string} [options.kvPersist] a directory that keeps the namespaces; without it they live in memory
+ * @param {Record<string, string>} [options.objects] the classes of Durable Objects, by the names of their bindings
+ * @param {string} [options.objectsPersist] a directory that keeps what they store, and their alarms
  * @param {number} [options.port] 0: any that is free
  * @param {(stdout: Readable, stderr: Readable) => void} [options.handleRuntimeStdio] what becomes of the Worker's
  *   output; without it, it goes to the standard error, since the standard output belongs to the one who started it
@@ -48,6 +50,8 @@ export async function startWorker(
     bindings = {},
     kvNamespaces = [KV_BINDING],
     kvPersist,
+    objects = {},
+    objectsPersist,
     port = 0,
     handleRuntimeStdio = forwardToStderr,
     ...workerOptions
@@ -56,10 +60,11 @@ export async function startWorker(
   const shared = { compatibilityDate: COMPATIBILITY_DATE, kvNamespaces };
   const miniflare = new Miniflare({
     workers: [
-      { ...shared, ...modules(path.resolve(directory, "build")), bindings, ...workerOptions },
+      { ...shared, ...modules(path.resolve(directory, "build")), bindings, durableObjects: withSqlite(objects), ...workerOptions },
       { ...shared, ...LOADER },
     ],
     kvPersist,
+    durableObjectsPersist: objectsPersist,
     host: "127.0.0.1",
     port,
     // A made-up `Request.cf`: the real one would be fetched from the network.
@@ -141,6 +146,10 @@ class RunningWorker {
 function freeMegabytes(directory) {
   const { bavail, bsize } = statfsSync(directory);
   return (bavail * bsize) / 2 ** 20;
+}
+
+function withSqlite(objects) {
+  return Object.fromEntries(Object.entries(objects).map(([name, className]) => [name, { className, useSQLite: true }]));
 }
 
 function modules(modulesRoot) {

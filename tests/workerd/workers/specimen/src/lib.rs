@@ -3,7 +3,7 @@
 //!
 //! | header | meaning | without it |
 //! | --- | --- | --- |
-//! | `Mount` | `layer PATH`, `nest PATH`, `bare PATH`, or `fetch PATH` as beside `worker::Router` | `bare /` |
+//! | `Mount` | `layer PATH`, `nest PATH`, `bare PATH`, or `fetch PATH` as beside `worker::Router`; `coordinated PATH` | `bare /` |
 //! | `Migrations` | the name of a scenario | `good` |
 //! | `Prefix` | the service's prefix | `my-service` |
 //! | `Access` | `open`, or the names of secrets | `MIGRATIONS_TOKEN` |
@@ -12,16 +12,24 @@
 //! | `Budget` | how many KV operations a run may make, within ten minutes | the runner's default |
 //! | `Latency` | how many milliseconds a KV operation takes | no more than it takes |
 //! | `Hang` | `OPERATION NUMBER PREFIX`: which KV operation is never answered | none |
+//! | `Refuse` | a prefix: KV refuses every put to a key that begins so, while it has the key `refuse` | none |
 //!
-//! `POST /conformance` puts the KV binding to the conformance suite, and `POST /usual` changes customers as services do
-//! it today.
+//! Routes with a coordinator are what the variable `COORDINATED` says: see `settings`.
+//!
+//! `POST /conformance` puts the KV binding to the conformance suite, `POST /rows` the storage of an object to its
+//! contract, and `POST /usual` changes customers as services do it today. `/stub/…` asks the coordinator's object, past
+//! the routes.
 
 mod ahead;
 mod conformance;
+mod coordinated;
 mod hung;
 mod long;
 mod mount;
+mod refused;
+mod rows;
 mod scenarios;
+mod settings;
 mod slow;
 mod stores;
 mod usual;
@@ -34,6 +42,8 @@ use kv_migrations::Budget;
 use kv_migrations_routes::{MigrationRoutes, migration_routes};
 use worker::{Context, Env, HttpRequest, Result, event};
 
+use settings::Settings;
+
 const BINDING: &str = "MY_SERVICE_KV";
 
 const TEN_MINUTES: Duration = Duration::from_mins(10);
@@ -42,27 +52,27 @@ const TEN_MINUTES: Duration = Duration::from_mins(10);
 async fn fetch(request: HttpRequest, env: Env, _context: Context) -> Result<Response<Body>> {
     match request.uri().path() {
         "/conformance" => conformance::report(&env).await,
+        "/rows" => rows::report(&env).await,
+        path if path.starts_with("/stub/") => {
+            let response = coordinated::stub(request.try_into()?, &env).await?;
+            worker::HttpResponse::try_from(response).map(|response| response.map(Body::new))
+        }
         "/usual" => usual::run(&request, &env).await,
         _ => mount::call(request, &env).await,
     }
 }
 
-/// What a header says; empty without it.
-fn header<'a>(request: &'a HttpRequest, name: &str) -> &'a str {
-    request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
-}
-
-/// The routes that the headers ask for.
-fn routes(request: &HttpRequest, env: &Env) -> Result<MigrationRoutes> {
-    let prefix = match header(request, "prefix") {
+/// The routes that are asked for.
+fn routes(settings: &dyn Settings, env: &Env) -> MigrationRoutes {
+    let prefix = match settings.get("prefix") {
         "" => "my-service",
         prefix => prefix,
     };
-    let scenario = header(request, "migrations");
+    let scenario = settings.get("migrations");
     let migrations = long::migrations(scenario).unwrap_or_else(|| scenarios::migrations(scenario));
-    let routes = migration_routes(stores::namespace(request, env)?, prefix, migrations);
-    let ahead = header(request, "clock-ahead").parse().unwrap_or(0);
-    let budget = header(request, "budget").parse().ok();
+    let routes = migration_routes(stores::namespace(settings, env), prefix, migrations);
+    let ahead = settings.get("clock-ahead").parse().unwrap_or(0);
+    let budget = settings.get("budget").parse().ok();
     let routes = routes.with_runner(move |runner| {
         let runner = runner.with_clock(ahead::clock(ahead));
         match budget {
@@ -72,9 +82,9 @@ fn routes(request: &HttpRequest, env: &Env) -> Result<MigrationRoutes> {
             None => runner,
         }
     });
-    Ok(match header(request, "access") {
+    match settings.get("access") {
         "" => routes,
         "open" => routes.without_auth(),
         secrets => routes.with_secrets(secrets.split_whitespace()),
-    })
+    }
 }

@@ -20,6 +20,8 @@ pub fn migrations(scenario: &str) -> Option<Vec<Migration<Env>>> {
             assert_ne!(key, about, "on purpose");
             Ok(())
         }))],
+        "seen-failing" => vec![seen(breaking(about, || Err("boom".into())))],
+        "seen-breaking" => vec![seen(breaking(about, || unreachable!("on purpose")))],
         "marked" => about.split_whitespace().map(marked).collect(),
         "indexed" => vec![Migration::fold("001_index", "Indexes mods by customer", index())],
         "rekeyed" => vec![rekeyed(Rekey::prefix("user_", "user:"))],
@@ -41,6 +43,16 @@ fn seen(up: Backfill<Env>) -> Migration<Env> {
 fn backfill(look: impl Fn(&str) -> Result + Send + Sync + 'static) -> Backfill<Env> {
     Backfill::new("customer_", async move |_, customer, _: &Env| {
         look(customer.name())?;
+        count(customer, 1).await
+    })
+}
+
+/// The same, breaking at a key until there is a key `mended`.
+fn breaking(key: String, how: fn() -> Result) -> Backfill<Env> {
+    Backfill::new("customer_", async move |kv, customer, _: &Env| {
+        if customer.name() == key && kv.bytes("mended").await?.is_none() {
+            how()?;
+        }
         count(customer, 1).await
     })
 }

@@ -9,13 +9,14 @@ use tower_layer::Layer;
 use tower_service::Service;
 use worker::{Env, HttpRequest, Result};
 
-use crate::{header, routes};
+use crate::settings::Settings;
+use crate::{coordinated, routes};
 
 /// The answer of the routes, or of what they are mounted beside.
 pub async fn call(request: HttpRequest, env: &Env) -> Result<Response<Body>> {
-    let mount = header(&request, "mount").to_owned();
+    let mount = request.get("mount").to_owned();
     let (how, path) = mount.split_once(' ').unwrap_or(("bare", "/"));
-    let mut routes = routes(&request, env)?;
+    let mut routes = if how == "coordinated" { coordinated::mounted(env) } else { routes(&request, env) };
     match how {
         "nest" => Ok(own().nest_service(path, routes).call(request).await?),
         "layer" => Ok(own().layer(routes.at(path)).call(request).await?),

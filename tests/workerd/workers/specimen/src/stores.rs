@@ -1,28 +1,33 @@
-//! The store that the headers of a request ask for.
+//! The store that is asked for.
 
 use std::sync::Arc;
 
 use kv_migrations::kv::Store;
 use kv_migrations_routes::Namespace;
-use worker::{Env, HttpRequest, Result};
+use worker::Env;
 
+use crate::BINDING;
 use crate::hung::Hung;
+use crate::refused::Refused;
+use crate::settings::Settings;
 use crate::slow::Slow;
-use crate::{BINDING, header};
 
 /// By the binding's name, handed over, or with something put around it.
-pub fn namespace(request: &HttpRequest, env: &Env) -> Result<Namespace> {
-    let namespace = match header(request, "store") {
-        "handed-over" => Namespace::from(env.kv(BINDING)?),
+pub fn namespace(settings: &dyn Settings, env: &Env) -> Namespace {
+    let namespace = match (settings.get("store"), env.kv(BINDING)) {
+        ("handed-over", Ok(store)) => Namespace::from(store),
         _ => Namespace::from(BINDING),
     };
-    if let Ok(milliseconds) = header(request, "latency").parse() {
-        return Ok(handed_over(Slow::new(milliseconds, namespace.store())));
+    if let Ok(milliseconds) = settings.get("latency").parse() {
+        return handed_over(Slow::new(milliseconds, namespace.store()));
     }
-    if let Some(hung) = Hung::parse(header(request, "hang"), namespace.store()) {
-        return Ok(handed_over(hung));
+    if let Some(hung) = Hung::parse(settings.get("hang"), namespace.store()) {
+        return handed_over(hung);
     }
-    Ok(namespace)
+    if let Some(refused) = Refused::parse(settings.get("refuse"), namespace.store()) {
+        return handed_over(refused);
+    }
+    namespace
 }
 
 fn handed_over(store: impl Store + 'static) -> Namespace {

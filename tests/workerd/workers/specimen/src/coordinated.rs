@@ -1,0 +1,53 @@
+//! Routes with a coordinator, and the classes of Durable Objects that are bound to it, rightly or wrongly.
+
+use kv_migrations_routes::{MigrationRoutes, coordinator, migration_routes};
+use worker::durable::State;
+#[allow(unused_imports, reason = "what `durable_object` makes looks for it by this name")]
+use worker::wasm_bindgen;
+use worker::{DurableObject, Env, Request, RequestInit, Response, Result, durable_object};
+
+use crate::settings::{Settings, of_environment};
+use crate::{BINDING, routes};
+
+/// The name of the coordinator's binding.
+const OBJECT: &str = "MIGRATIONS";
+
+coordinator!(Migrations(env) = mounted(&env));
+
+// Of another service.
+coordinator!(Others = migration_routes(BINDING, "others", Vec::new()).coordinated_by(OBJECT));
+
+/// What the Worker mounts: without the coordinator if `coordinated` is `no`.
+pub fn mounted(env: &Env) -> MigrationRoutes {
+    let settings = of_environment(env);
+    let routes = routes(&settings, env);
+    match Settings::get(&settings, "coordinated") {
+        "no" => routes,
+        _ => routes.coordinated_by(OBJECT),
+    }
+}
+
+/// The answer of an object itself, which other code of a Worker can ask too. The header `object` names it, and the path
+/// begins with `/stub`.
+pub async fn stub(request: Request, env: &Env) -> Result<Response> {
+    let name = request.headers().get("object")?.unwrap_or_default();
+    let path = request.path().replacen("/stub", "", 1);
+    let mut init = RequestInit::new();
+    init.with_method(request.method()).with_headers(request.headers().clone());
+    let request = Request::new_with_init(&format!("https://object{path}"), &init)?;
+    env.durable_object(OBJECT)?.get_by_name(&name)?.fetch_with_request(request).await
+}
+
+/// A class that is no coordinator at all.
+#[durable_object(fetch)]
+pub struct Stranger;
+
+impl DurableObject for Stranger {
+    fn new(_: State, _: Env) -> Self {
+        Self
+    }
+
+    async fn fetch(&self, _: Request) -> Result<Response> {
+        Response::ok("hello")
+    }
+}
