@@ -1,51 +1,10 @@
 // A server that is killed in the middle of a migration, and started again on what it had stored.
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import path from "node:path";
 import { test } from "node:test";
-import { fileURLToPath } from "node:url";
 
-import { Client, TOKEN, assertAnswer, serveSpecimen } from "./harness/client.mjs";
+import { assertAnswer } from "./harness/client.mjs";
 import { TOMORROW, assertEntries, customers, timesSeen, withoutMarkers } from "./harness/entries.mjs";
-import { startProcess } from "./harness/process.mjs";
-
-const SPECIMEN = fileURLToPath(new URL("workers/specimen", import.meta.url));
-
-/** A namespace that is kept in a directory, whichever process serves it. */
-class Storage {
-  #test;
-  #directory;
-  #options;
-
-  constructor(test, entries) {
-    this.#test = test;
-    this.#directory = mkdtempSync(path.join(tmpdir(), "kill-"));
-    test.after(() => rmSync(this.#directory, { recursive: true }));
-    const file = path.join(this.#directory, "entries.json");
-    writeFileSync(file, JSON.stringify(entries));
-    this.#options = ["--namespace", file];
-  }
-
-  get #kv() {
-    return path.join(this.#directory, "kv");
-  }
-
-  /** Serves it from a process that is killed when `work` is done, which gets a client and the process. */
-  async untilKilled(work) {
-    const common = ["--persist", this.#kv, "--binding", `MIGRATIONS_TOKEN=${TOKEN}`];
-    const worker = await startProcess(SPECIMEN, [...common, ...this.#options.splice(0)], this.#directory);
-    try {
-      await work(new Client(worker), worker);
-    } finally {
-      await worker.kill();
-    }
-  }
-
-  serve() {
-    return serveSpecimen(this.#test, { kvPersist: this.#kv });
-  }
-}
+import { Storage } from "./harness/storage.mjs";
 
 /** Waits until a run has sent this operation, which is never answered. */
 async function hangs(client, worker, operation, headers) {

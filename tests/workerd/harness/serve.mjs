@@ -1,17 +1,19 @@
 /**
  * Serves a built Worker until its standard input closes, or until SIGINT or SIGTERM:
  *
- *     node harness/serve.mjs DIRECTORY [--namespace FILE] [--persist DIRECTORY] [--binding NAME=VALUE]... [--port N]
+ *     node harness/serve.mjs DIRECTORY [--namespace FILE] [--persist DIRECTORY] [--binding NAME=VALUE]...
+ *       [--object NAME=CLASS]... [--persist-objects DIRECTORY] [--port N]
  *
- * Once it listens, it prints `ready http://127.0.0.1:PORT`. With `--persist` its KV is kept in a directory.
+ * Once it listens, it prints `ready http://127.0.0.1:PORT`. With `--persist` its KV is kept in a directory, with
+ * `--persist-objects` what its Durable Objects store.
  */
 import { readFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 
 import { startWorker } from "./worker.mjs";
 
-const USAGE =
-  "usage: node harness/serve.mjs DIRECTORY [--namespace FILE] [--persist DIRECTORY] [--binding NAME=VALUE]... [--port N]";
+const USAGE = `usage: node harness/serve.mjs DIRECTORY [--namespace FILE] [--persist DIRECTORY] [--binding NAME=VALUE]...
+  [--object NAME=CLASS]... [--persist-objects DIRECTORY] [--port N]`;
 
 function readArguments() {
   const { values, positionals } = parseArgs({
@@ -20,6 +22,8 @@ function readArguments() {
       namespace: { type: "string" },
       persist: { type: "string" },
       binding: { type: "string", multiple: true, default: [] },
+      object: { type: "string", multiple: true, default: [] },
+      "persist-objects": { type: "string" },
       port: { type: "string", default: "0" },
     },
   });
@@ -29,13 +33,15 @@ function readArguments() {
     namespaceFile: values.namespace,
     kvPersist: values.persist,
     bindings: Object.fromEntries(values.binding.map(parseBinding)),
+    objects: Object.fromEntries(values.object.map(parseBinding)),
+    objectsPersist: values["persist-objects"],
     port: Number(values.port),
   };
 }
 
 function parseBinding(binding) {
   const separator = binding.indexOf("=");
-  if (separator < 1) throw new Error(`--binding ${binding} is not NAME=VALUE`);
+  if (separator < 1) throw new Error(`${binding} is not NAME=VALUE`);
   return [binding.slice(0, separator), binding.slice(separator + 1)];
 }
 

@@ -3,7 +3,7 @@
 //!
 //! | header | meaning | without it |
 //! | --- | --- | --- |
-//! | `Mount` | `layer PATH`, `nest PATH`, `bare PATH`, or `fetch PATH` as beside `worker::Router`; `coordinated PATH` | `bare /` |
+//! | `Mount` | `layer PATH`, `nest PATH`, `bare PATH`, or `fetch PATH` as beside `worker::Router` | `bare /` |
 //! | `Migrations` | the name of a scenario | `good` |
 //! | `Prefix` | the service's prefix | `my-service` |
 //! | `Access` | `open`, or the names of secrets | `MIGRATIONS_TOKEN` |
@@ -13,8 +13,7 @@
 //! | `Latency` | how many milliseconds a KV operation takes | no more than it takes |
 //! | `Hang` | `OPERATION NUMBER PREFIX`: which KV operation is never answered | none |
 //! | `Refuse` | a prefix: KV refuses every put to a key that begins so, while it has the key `refuse` | none |
-//!
-//! Routes with a coordinator are what the variable `COORDINATED` says: see `settings`.
+//! | `Coordinator` | anything: the routes are those that the variable `COORDINATED` asks for, see `settings` | those that the headers ask for |
 //!
 //! `POST /conformance` puts the KV binding to the conformance suite, `POST /rows` the storage of an object to its
 //! contract, and `POST /usual` changes customers as services do it today. `/stub/…` asks the coordinator's object, past

@@ -16,7 +16,10 @@ use crate::{coordinated, routes};
 pub async fn call(request: HttpRequest, env: &Env) -> Result<Response<Body>> {
     let mount = request.get("mount").to_owned();
     let (how, path) = mount.split_once(' ').unwrap_or(("bare", "/"));
-    let mut routes = if how == "coordinated" { coordinated::mounted(env) } else { routes(&request, env) };
+    let mut routes = match request.get("coordinator") {
+        "" => routes(&request, env),
+        _ => coordinated::mounted(env),
+    };
     match how {
         "nest" => Ok(own().nest_service(path, routes).call(request).await?),
         "layer" => Ok(own().layer(routes.at(path)).call(request).await?),

@@ -1,0 +1,62 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+
+import { Client, TOKEN, serveSpecimen } from "./client.mjs";
+import { startProcess } from "./process.mjs";
+
+const SPECIMEN = fileURLToPath(new URL("../workers/specimen", import.meta.url));
+
+/** What the specimen has stored, kept in a directory, whichever process serves it. */
+export class Storage {
+  #test;
+  #directory;
+  #objects;
+  #once;
+
+  /**
+   * @param {import("node:test").TestContext} test
+   * @param {import("./namespace.mjs").Entry[]} entries what the namespace holds at first
+   * @param {Record<string, string>} [objects] the classes of Durable Objects, by the names of their bindings
+   */
+  constructor(test, entries, objects = {}) {
+    this.#test = test;
+    this.#objects = objects;
+    this.#directory = mkdtempSync(path.join(tmpdir(), "storage-"));
+    test.after(() => rmSync(this.#directory, { recursive: true }));
+    const file = this.#path("entries.json");
+    writeFileSync(file, JSON.stringify(entries));
+    this.#once = ["--namespace", file];
+  }
+
+  #path(name) {
+    return path.join(this.#directory, name);
+  }
+
+  /** Serves it from a process that is killed when `work` is done, which gets a client and the process. */
+  async untilKilled(work, bindings = {}) {
+    const worker = await startProcess(SPECIMEN, this.#options(bindings), this.#directory);
+    try {
+      await work(new Client(worker), worker);
+    } finally {
+      await worker.kill();
+    }
+  }
+
+  #options(bindings) {
+    const named = (flag, values) => Object.entries(values).flatMap(([name, value]) => [flag, `${name}=${value}`]);
+    return [
+      ...["--persist", this.#path("kv"), "--persist-objects", this.#path("objects")],
+      ...named("--binding", { MIGRATIONS_TOKEN: TOKEN, ...bindings }),
+      ...named("--object", this.#objects),
+      ...this.#once.splice(0),
+    ];
+  }
+
+  /** Serves it until the test ends. */
+  serve(bindings) {
+    const persist = { kvPersist: this.#path("kv"), objectsPersist: this.#path("objects") };
+    return serveSpecimen(this.#test, { ...persist, objects: this.#objects, bindings });
+  }
+}
