@@ -23,6 +23,7 @@ mod response;
 mod route;
 mod routes;
 mod service;
+mod survivor;
 mod thrown;
 
 pub use body::Body;

@@ -1,18 +1,22 @@
 //! The coordinator as a Durable Object: the other side of the routes.
 
 use std::fmt;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
-use http::{HeaderValue, Response};
+use http::HeaderValue;
 use kv_migrations::clock::{Clock, SystemClock};
 use kv_migrations::coordinator::{Change, Coordinator, Storage, StorageError};
 use kv_migrations::log::{ConsoleLog, Log};
 use kv_migrations::{Error, RegistrationError};
-use worker::Request;
+use wasm_bindgen::JsValue;
 use worker::durable::State;
+use worker::js_sys::Promise;
+use worker::worker_sys::web_sys;
+use worker::{Request, Response};
 
 use crate::body::Body;
 use crate::coordinated;
@@ -23,6 +27,7 @@ use crate::object_storage::ObjectStorage;
 use crate::problem::Problem;
 use crate::route::Route;
 use crate::routes::MigrationRoutes;
+use crate::survivor::surviving;
 
 /// The row of the object's name. An alarm that wakes it tells it nothing.
 const NAME: &str = "name";
@@ -55,25 +60,28 @@ macro_rules! coordinator {
     };
     ($class:ident($env:pat) = $routes:expr $(;)?) => {
         const _: () = {
-            // What `durable_object` makes looks for it by this name.
-            #[allow(unused_imports)]
+            // What the attribute makes looks for it by this name.
             use ::worker::wasm_bindgen;
 
-            #[::worker::durable_object(alarm)]
-            struct $class($crate::CoordinatorObject);
+            #[wasm_bindgen::prelude::wasm_bindgen(wasm_bindgen = ::worker::wasm_bindgen)]
+            pub struct $class($crate::CoordinatorObject);
 
-            impl ::worker::DurableObject for $class {
-                fn new(state: ::worker::durable::State, $env: ::worker::Env) -> Self {
-                    Self($crate::CoordinatorObject::new(&state, $routes))
+            #[wasm_bindgen::prelude::wasm_bindgen(wasm_bindgen = ::worker::wasm_bindgen)]
+            impl $class {
+                #[wasm_bindgen(constructor, wasm_bindgen = ::worker::wasm_bindgen)]
+                pub fn new(state: ::worker::worker_sys::DurableObjectState, $env: ::worker::Env) -> Self {
+                    Self($crate::CoordinatorObject::new(&state.into(), $routes))
                 }
 
-                async fn fetch(&self, request: ::worker::Request) -> ::worker::Result<::worker::Response> {
-                    self.0.fetch(&request).await
+                pub fn fetch(
+                    &self,
+                    request: ::worker::worker_sys::web_sys::Request,
+                ) -> ::worker::js_sys::Promise {
+                    self.0.fetch(request.into())
                 }
 
-                async fn alarm(&self) -> ::worker::Result<::worker::Response> {
-                    self.0.alarm().await?;
-                    ::worker::Response::empty()
+                pub fn alarm(&self) -> ::worker::js_sys::Promise {
+                    self.0.alarm()
                 }
             }
         };
@@ -82,41 +90,55 @@ macro_rules! coordinator {
 
 /// One instance of the object: what [`coordinator!`] makes a class of.
 #[doc(hidden)]
-pub struct CoordinatorObject(Box<dyn Instance>);
+pub struct CoordinatorObject(Rc<dyn Instance>);
 
 impl CoordinatorObject {
     /// With what the object kept.
     pub fn new<C: 'static>(state: &State, routes: MigrationRoutes<C>) -> Self {
         let storage: Arc<dyn Storage> = Arc::new(ObjectStorage::new(state));
         let coordinator = routes.coordinator(storage.clone()).map(Arc::new);
-        Self(Box::new(Service { routes, storage, coordinator }))
+        Self(Rc::new(Service { routes, storage, coordinator }))
     }
 
     /// The answer to the Worker, or to whoever else has the object's stub.
-    pub async fn fetch(&self, request: &Request) -> worker::Result<worker::Response> {
-        let mut response = match Route::of(&request.path(), "") {
-            Some(route) => {
-                let asked = request.headers().get(COORDINATOR)?;
-                self.0.respond(route, asked, Head::of_worker(request)?).await
-            }
-            None => Problem::not_found().into(),
-        };
-        if let Ok(name) = HeaderValue::try_from(encoded(&self.0.name())) {
-            response.headers_mut().append(COORDINATOR, name);
-        }
-        to_worker(response).await
+    pub fn fetch(&self, request: Request) -> Promise {
+        let instance = self.0.clone();
+        surviving(async move { Ok(answer(&*instance, &request).await.map(web_sys::Response::from)?.into()) })
     }
 
     /// Goes on with what was begun.
-    pub async fn alarm(&self) -> worker::Result<()> {
-        self.0.alarm().await.map_err(worker::Error::RustError)
+    pub fn alarm(&self) -> Promise {
+        let instance = self.0.clone();
+        surviving(async move {
+            instance.alarm().await?;
+            Ok(JsValue::UNDEFINED)
+        })
     }
+}
+
+async fn answer(instance: &dyn Instance, request: &Request) -> worker::Result<Response> {
+    let mut response = match Route::of(&request.path(), "") {
+        Some(route) => {
+            let asked = request.headers().get(COORDINATOR)?;
+            instance.respond(route, asked, Head::of_worker(request)?).await
+        }
+        None => Problem::not_found().into(),
+    };
+    if let Ok(name) = HeaderValue::try_from(encoded(&instance.name())) {
+        response.headers_mut().append(COORDINATOR, name);
+    }
+    to_worker(response).await
 }
 
 /// An instance for one kind of context, which the class need not name.
 trait Instance {
     fn name(&self) -> String;
-    fn respond(&self, route: Route, asked: Option<String>, head: Head) -> LocalBoxFuture<'_, Response<Body>>;
+    fn respond(
+        &self,
+        route: Route,
+        asked: Option<String>,
+        head: Head,
+    ) -> LocalBoxFuture<'_, http::Response<Body>>;
     fn alarm(&self) -> LocalBoxFuture<'_, Result<(), String>>;
 }
 
@@ -131,8 +153,14 @@ impl<C: 'static> Instance for Service<C> {
         self.routes.object()
     }
 
-    fn respond(&self, route: Route, asked: Option<String>, head: Head) -> LocalBoxFuture<'_, Response<Body>> {
-        async move { self.result(route, asked, &head).await.unwrap_or_else(Response::from) }.boxed_local()
+    fn respond(
+        &self,
+        route: Route,
+        asked: Option<String>,
+        head: Head,
+    ) -> LocalBoxFuture<'_, http::Response<Body>> {
+        async move { self.result(route, asked, &head).await.unwrap_or_else(http::Response::from) }
+            .boxed_local()
     }
 
     fn alarm(&self) -> LocalBoxFuture<'_, Result<(), String>> {
@@ -157,7 +185,7 @@ impl<C: 'static> Service<C> {
         route: Route,
         asked: Option<String>,
         head: &Head,
-    ) -> Result<Response<Body>, Box<Problem>> {
+    ) -> Result<http::Response<Body>, Box<Problem>> {
         let query = self.routes.admit(&route, head)?;
         let name = self.name();
         if !self.routes.is_coordinated() || asked != Some(encoded(&name)) {

@@ -1,0 +1,120 @@
+// Who reaches a coordinator, and what is said where none can be reached.
+import assert from "node:assert/strict";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { test } from "node:test";
+
+import { assertAnswer, assertProblem } from "./harness/client.mjs";
+import { serveCoordinated } from "./harness/coordinated.mjs";
+
+const ROUTES = [
+  ["GET", "/migrations/status"],
+  ["GET", "/migrations/history"],
+  ["POST", "/migrate"],
+  ...["rollback", "pause", "resume", "cancel"].map((action) => ["POST", `/migrations/001_first/${action}`]),
+];
+
+/** What the specimen's object is called. */
+const OBJECT = "MY_SERVICE_KV/my-service";
+
+test("without access the object is not even woken", async (t) => {
+  const objectsPersist = mkdtempSync(path.join(tmpdir(), "objects-"));
+  t.after(() => rmSync(objectsPersist, { recursive: true }));
+  const stored = () => readdirSync(objectsPersist, { recursive: true }).filter((name) => name.endsWith(".sqlite"));
+  const client = await serveCoordinated(t, {}, { objectsPersist });
+  for (const [method, route] of ROUTES) {
+    for (const authorization of [null, "Bearer wrong"]) {
+      assertProblem(await client.send(method, route, { authorization }), 401, "unauthorized");
+    }
+    assertProblem(await client.send(method, `${route}?x`), 400, "invalid-query");
+  }
+  assertProblem(await client.send("GET", "/migrate"), 405, "method-not-allowed");
+  assert.deepEqual(stored(), []);
+  assertAnswer(await client.run());
+  assert.ok(stored().length > 0, "with access it is");
+});
+
+test("without a secret nobody has access", async (t) => {
+  const client = await serveCoordinated(t, {}, { bindings: { MIGRATIONS_TOKEN: undefined } });
+  for (const [method, route] of ROUTES) {
+    assertProblem(await client.send(method, route), 403, "access-not-configured");
+  }
+});
+
+test("whoever has the object's stub needs the token too", async (t) => {
+  const client = await serveCoordinated(t);
+  const named = { object: OBJECT, "kv-migrations-coordinator": "MY%5FSERVICE%5FKV%2Fmy%2Dservice" };
+  for (const [method, route] of ROUTES) {
+    for (const authorization of [null, "Bearer wrong"]) {
+      assertProblem(await client.send(method, `/stub${route}`, { ...named, authorization }), 401, "unauthorized");
+    }
+  }
+  assert.deepEqual(await client.worker.dump(), []);
+  assert.deepEqual(assertAnswer(await client.send("POST", "/stub/migrate", named)).ran, ["001_first"]);
+});
+
+test("an object of another name runs nothing, whoever asks it", async (t) => {
+  const client = await serveCoordinated(t);
+  assertProblem(await client.send("POST", "/stub/migrate", { object: OBJECT }), 500, "wrong-coordinator");
+  const other = { object: "other", "kv-migrations-coordinator": "other" };
+  assertProblem(await client.send("POST", "/stub/migrate", other), 500, "wrong-coordinator");
+  assert.deepEqual(await client.worker.dump(), []);
+});
+
+test("open access is open here and there", async (t) => {
+  const client = await serveCoordinated(t, { access: "open" });
+  assertAnswer(await client.migrate({ authorization: null }));
+});
+
+test("any of several secrets", async (t) => {
+  const client = await serveCoordinated(t, { access: "OLD NEW" }, { bindings: { OLD: "old", NEW: "new" } });
+  for (const token of ["old", "new"]) assertAnswer(await client.migrate({ authorization: `Bearer ${token}` }));
+  assertProblem(await client.run(), 401, "unauthorized");
+});
+
+for (const [name, bindings, objects] of [
+  ["missing", {}, {}],
+  ["a variable", { MIGRATIONS: "on" }, {}],
+]) {
+  test(`a binding that is ${name}`, async (t) => {
+    const client = await serveCoordinated(t, {}, { objects, bindings });
+    const problem = assertProblem(await client.run(), 500, "no-coordinator");
+    assert.match(problem.detail, /Durable Object binding `MIGRATIONS`/);
+    for (const name of ["[[durable_objects.bindings]]", "new_sqlite_classes"]) assert.ok(problem.help.includes(name));
+    assert.deepEqual(await client.worker.dump(), []);
+  });
+}
+
+test("a binding that is a KV namespace", async (t) => {
+  const kvNamespaces = ["MY_SERVICE_KV", "MIGRATIONS"];
+  const client = await serveCoordinated(t, {}, { objects: {}, kvNamespaces });
+  assertProblem(await client.run(), 500, "no-coordinator");
+});
+
+for (const [name, MIGRATIONS] of [["the coordinator of another service", "Others"], ["no coordinator", "Stranger"]]) {
+  test(`a class that is ${name}`, async (t) => {
+    const client = await serveCoordinated(t, {}, { objects: { MIGRATIONS } });
+    for (const [method, route] of ROUTES) {
+      const problem = assertProblem(await client.send(method, route), 500, "wrong-coordinator");
+      assert.match(problem.detail, /`MIGRATIONS`.*`MY_SERVICE_KV\/my-service`/);
+    }
+    assert.deepEqual(await client.worker.dump(), []);
+  });
+}
+
+test("a class without SQLite", async (t) => {
+  const durableObjects = { MIGRATIONS: { className: "Migrations", useSQLite: false } };
+  const client = await serveCoordinated(t, {}, { durableObjects });
+  const answer = await client.run();
+  const problem = assertProblem(answer, 503, "coordinator-unavailable");
+  assert.match(problem.detail, /SQL/);
+  assert.ok(Number(answer.headers.get("retry-after")) > 0);
+});
+
+test("an object that breaks is an answer that says what goes on", async (t) => {
+  const client = await serveCoordinated(t, { migrations: "panicking" });
+  const answer = await client.run();
+  const problem = assertProblem(answer, 503, "coordinator-unavailable");
+  assert.match(problem.help, /goes on by itself/);
+});
