@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { assertAnswer, assertProblem } from "./harness/client.mjs";
-import { serveCoordinated, until } from "./harness/coordinated.mjs";
+import { assertAnswer, assertProblem, recordedFields, serve } from "./harness/client.mjs";
+import { OBJECTS, serveCoordinated, until } from "./harness/coordinated.mjs";
 import { assertEntries, customers, seen, withoutMarkers } from "./harness/entries.mjs";
 import { namespace, responses } from "./harness/fixtures.mjs";
 
@@ -232,4 +232,17 @@ test("a service beside others in one namespace", async (t) => {
   assertAnswer(await client.migrate({ coordinator: null, prefix: "auth_v2", migrations: "mended" }));
   assert.deepEqual(assertAnswer(await client.status()).map(({ state }) => state), ["pending", "pending", "pending"]);
   assert.equal(assertAnswer(await client.run()).ran.length, 3);
+});
+
+test("the example takes over the namespace of a TypeScript runner, and not a byte of it is changed", async (t) => {
+  const client = await serve(t, "examples/coordinated", { namespace, objects: OBJECTS });
+  const status = assertAnswer(await client.status());
+  assert.deepEqual(recordedFields(status), responses["GET /my-service/status"].body);
+  const report = assertAnswer(await client.migrate());
+  assert.deepEqual([report.ran, report.skipped], [[], ["001_add_feature", "002_with_args"]]);
+  assert.deepEqual(await client.worker.dump(), namespace);
+
+  const anew = await serve(t, "examples/coordinated", { objects: OBJECTS });
+  assert.deepEqual(assertAnswer(await anew.migrate()).ran, ["001_add_feature", "002_with_args"]);
+  for (const id of ["001_add_feature", "002_with_args"]) assert.ok(await anew.isRunForTypeScript(id), id);
 });
