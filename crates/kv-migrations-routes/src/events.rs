@@ -10,7 +10,7 @@ use worker::send::SendFuture;
 use crate::body::{Body, Queue};
 use crate::problem::Problem;
 use crate::query::Query;
-use crate::response::{lines, to_json, whole_seconds};
+use crate::response::{joined, lines, to_json, whole_seconds};
 
 /// The last line. A stream that ends without it was cut off, and says nothing of how the run went.
 #[derive(Serialize)]
@@ -86,11 +86,5 @@ fn last_line(outcome: Outcome, query: &Query) -> Vec<u8> {
             (LastLine { verdict: "failed", status, retry_after: None }, "problem", problem.to_json())
         }
     };
-    let mut line = to_json(&verdict);
-    // Two objects of JSON made one.
-    line.pop();
-    line.extend_from_slice(format!(",\"{name}\":").as_bytes());
-    line.extend_from_slice(&body);
-    line.push(b'}');
-    line
+    joined(to_json(&verdict), &[b"{\"", name.as_bytes(), b"\":", &body, b"}"].concat())
 }

@@ -12,6 +12,7 @@ use crate::body::{Body, Queue};
 use crate::environment::binding;
 use crate::head::{Head, NDJSON};
 use crate::problem::Problem;
+use crate::query::Query;
 use crate::route::Route;
 use crate::thrown::message;
 
@@ -22,6 +23,9 @@ pub(crate) const COORDINATOR: &str = "kv-migrations-coordinator";
 /// Asks the object of a service. It is made by `coordinated_by` and called through this trait alone, so that a Worker
 /// without a coordinator carries none of it.
 pub(crate) trait Forward: Send + Sync {
+    /// What a query asks for.
+    fn query(&self, route: &Route, query: Option<&str>) -> Result<Query, Box<Problem>>;
+
     /// The answer of the object with this name to a request for a route, which it may make.
     fn forward<'a>(
         &'a self,
@@ -35,6 +39,10 @@ pub(crate) trait Forward: Send + Sync {
 pub(crate) struct Binding(pub(crate) String);
 
 impl Forward for Binding {
+    fn query(&self, route: &Route, query: Option<&str>) -> Result<Query, Box<Problem>> {
+        Query::of_coordinated(route, query)
+    }
+
     fn forward<'a>(
         &'a self,
         object: &'a str,

@@ -8,7 +8,6 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use http::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
-use kv_migrations::coordinator::Activity;
 use kv_migrations::kv::{KvError, KvErrorKind};
 use kv_migrations::{Error, Failure, RunReport, Stage};
 
@@ -36,8 +35,8 @@ pub(crate) struct Problem {
     pub(crate) migration: Option<String>,
     /// How far a run got: what ran, and what was skipped.
     pub(crate) progress: Option<(Vec<String>, Vec<String>)>,
-    /// What a coordinator is doing instead.
-    pub(crate) activity: Option<Box<Activity>>,
+    /// Further members, as an object of JSON.
+    pub(crate) more: Option<Vec<u8>>,
     pub(crate) header: Option<(HeaderName, HeaderValue)>,
 }
 
@@ -49,7 +48,7 @@ impl Problem {
             help: kind.help.into(),
             migration: None,
             progress: None,
-            activity: None,
+            more: None,
             header: None,
         })
     }

@@ -1,5 +1,7 @@
 //! The query of a request. What is not known is refused: a parameter that is misspelt must not pass for obeyed.
 
+use std::mem::replace;
+
 use percent_encoding::percent_decode_str;
 
 use crate::problem::Problem;
@@ -23,33 +25,41 @@ pub(crate) struct Query {
 }
 
 impl Query {
-    /// As it was sent. Who asks, and whether they wait, only a coordinator can heed.
-    pub(crate) fn of(route: &Route, query: Option<&str>, is_coordinated: bool) -> Result<Self, Box<Problem>> {
+    /// Where nobody coordinates.
+    pub(crate) fn of(route: &Route, query: Option<&str>) -> Result<Self, Box<Problem>> {
+        let is_taken = parameters(route).contains(&REQUIRE);
+        Err(Problem::invalid_query(match query.unwrap_or_default() {
+            "" => return Ok(Self::default()),
+            REQUIRE if is_taken => return Ok(Self { require_up_to_date: true, ..Self::default() }),
+            query if query.contains("by=") || query.contains(WAIT) => "`by` and `wait` need a coordinator.",
+            _ if is_taken => "This route takes `require=up-to-date`, and nothing else.",
+            _ => "This route takes no query.",
+        }))
+    }
+
+    /// Where there is a coordinator, which can heed who asks, and whether they wait.
+    pub(crate) fn of_coordinated(route: &Route, query: Option<&str>) -> Result<Self, Box<Problem>> {
         let mut known = Self::default();
         let Some(query) = query.filter(|query| !query.is_empty()) else { return Ok(known) };
         for parameter in query.split('&') {
             let label = parameter.strip_prefix("by=");
             let usage = if label.is_some() { BY } else { parameter };
-            if !parameters(route).contains(&usage) {
-                return Err(Problem::invalid_query(&taken(route, is_coordinated)));
-            }
-            if usage != REQUIRE && !is_coordinated {
-                return Err(Problem::invalid_query("`by` and `wait` need a coordinator."));
-            }
-            let is_repeated = match label {
+            let is_refused = match label {
+                _ if !parameters(route).contains(&usage) => true,
+                // Or is there already.
                 Some(label) => known.by.replace(decoded(label)?).is_some(),
-                None if usage == WAIT => std::mem::replace(&mut known.waits, true),
-                None => std::mem::replace(&mut known.require_up_to_date, true),
+                None if usage == WAIT => replace(&mut known.waits, true),
+                None => replace(&mut known.require_up_to_date, true),
             };
-            if is_repeated {
-                return Err(Problem::invalid_query(&taken(route, is_coordinated)));
+            if is_refused {
+                return Err(Problem::invalid_query(&taken(route)));
             }
         }
         Ok(known)
     }
 }
 
-/// What a route takes where a coordinator is.
+/// What a route takes where there is a coordinator.
 fn parameters(route: &Route) -> &'static [&'static str] {
     match route {
         Route::Status => &[REQUIRE],
@@ -61,13 +71,13 @@ fn parameters(route: &Route) -> &'static [&'static str] {
 }
 
 /// What a refusal says that a route takes.
-fn taken(route: &Route, is_coordinated: bool) -> String {
-    let parameters = parameters(route).iter().copied();
-    let taken: Vec<&str> = parameters.filter(|usage| is_coordinated || *usage == REQUIRE).collect();
-    if taken.is_empty() {
-        return "This route takes no query.".to_owned();
+fn taken(route: &Route) -> String {
+    match parameters(route) {
+        [] => "This route takes no query.".to_owned(),
+        parameters => {
+            format!("This route takes `{}`, each once, and nothing else.", parameters.join("`, `"))
+        }
     }
-    format!("This route takes `{}`, each once, and nothing else.", taken.join("`, `"))
 }
 
 /// A label as it was before it was percent-encoded.
@@ -88,11 +98,11 @@ mod tests {
     use super::*;
 
     fn query(route: &Route, query: &str) -> Result<Query, String> {
-        Query::of(route, Some(query), true).map_err(|problem| problem.detail)
+        Query::of_coordinated(route, Some(query)).map_err(|problem| problem.detail)
     }
 
     fn plain(route: &Route, query: &str) -> Result<Query, String> {
-        Query::of(route, Some(query), false).map_err(|problem| problem.detail)
+        Query::of(route, Some(query)).map_err(|problem| problem.detail)
     }
 
     fn of(action: Action) -> Route {
@@ -163,7 +173,6 @@ mod tests {
             assert_eq!(detail, "`by` and `wait` need a coordinator.");
         }
         assert_eq!(plain(&of(Action::Rollback), "x"), Err("This route takes no query.".to_owned()));
-        assert!(plain(&Route::Status, "wait=true").unwrap_err().starts_with("This route takes `require"));
     }
 
     #[test]

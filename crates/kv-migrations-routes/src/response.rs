@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
-use kv_migrations::Progress;
 use serde::Serialize;
 
 use crate::body::Body;
@@ -39,6 +38,14 @@ pub(crate) fn to_json(body: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(body).unwrap_or_default()
 }
 
+/// Two objects of JSON made one.
+pub(crate) fn joined(mut first: Vec<u8>, second: &[u8]) -> Vec<u8> {
+    first.pop();
+    first.push(b',');
+    first.extend_from_slice(second.strip_prefix(b"{").unwrap_or_default());
+    first
+}
+
 fn respond(status: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -63,12 +70,6 @@ struct Members<'a> {
     ran: Option<&'a [String]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     skipped: Option<&'a [String]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    by: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    since: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    progress: Option<&'a Progress>,
 }
 
 impl From<Box<Problem>> for Response<Body> {
@@ -87,8 +88,7 @@ impl Problem {
     /// The members as JSON.
     pub(crate) fn to_json(&self) -> Vec<u8> {
         let Self { kind, progress, .. } = self;
-        let activity = self.activity.as_deref();
-        to_json(&Members {
+        let members = to_json(&Members {
             r#type: format!("urn:kv-migrations:problem:{}", kind.name),
             title: kind.title,
             status: kind.status,
@@ -97,9 +97,10 @@ impl Problem {
             migration: self.migration.as_deref(),
             ran: progress.as_ref().map(|(ran, _)| ran.as_slice()),
             skipped: progress.as_ref().map(|(_, skipped)| skipped.as_slice()),
-            by: activity.and_then(|activity| activity.by.as_deref()),
-            since: activity.map(|activity| activity.since.as_str()),
-            progress: activity.and_then(|activity| activity.progress.as_ref()),
-        })
+        });
+        match &self.more {
+            Some(more) => joined(members, more),
+            None => members,
+        }
     }
 }

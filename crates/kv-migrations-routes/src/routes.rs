@@ -231,7 +231,10 @@ impl<C: 'static> MigrationRoutes<C> {
         if !route.takes(&head.method) {
             return Err(Problem::method_not_allowed(route));
         }
-        Query::of(route, head.query.as_deref(), self.is_coordinated())
+        match &self.coordinator {
+            Some(coordinator) => coordinator.query(route, head.query.as_deref()),
+            None => Query::of(route, head.query.as_deref()),
+        }
     }
 
     pub(crate) fn is_coordinated(&self) -> bool {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use kv_migrations::coordinator::{Activity, CoordinatorError};
 
 use super::{Kind, Problem};
+use crate::response::to_json;
 
 /// What is busy, or was reset, is asked again after so long.
 const A_MOMENT: Duration = Duration::from_secs(5);
@@ -54,10 +55,10 @@ impl Problem {
         self
     }
 
-    fn busy(kind: &'static Kind, detail: String, mut activity: Box<Activity>) -> Box<Self> {
+    /// With what is done instead: its members are the problem's too.
+    fn busy(kind: &'static Kind, detail: String, activity: &Activity) -> Box<Self> {
         let mut problem = Self::new(kind, detail);
-        problem.migration = activity.migration.take();
-        problem.activity = Some(activity);
+        problem.more = Some(to_json(activity));
         problem
     }
 }
@@ -101,9 +102,9 @@ impl From<CoordinatorError> for Box<Problem> {
         match error {
             CoordinatorError::Runner(error) => error.into(),
             CoordinatorError::InProgress(activity) => {
-                Problem::busy(&IN_PROGRESS, detail, activity).retry_after(A_MOMENT)
+                Problem::busy(&IN_PROGRESS, detail, &activity).retry_after(A_MOMENT)
             }
-            CoordinatorError::Paused(activity) => Problem::busy(&PAUSED, detail, activity),
+            CoordinatorError::Paused(activity) => Problem::busy(&PAUSED, detail, &activity),
             CoordinatorError::Cancelled { id, .. } => {
                 let mut problem = Problem::new(&CANCELLED, detail);
                 problem.migration = id;
