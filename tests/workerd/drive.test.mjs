@@ -1,17 +1,12 @@
 // What docs/guide.md has for pipelines, to the letter, run by `sh`.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import path from "node:path";
 import { describe, test } from "node:test";
 
-import { TOKEN, serveSpecimen } from "./harness/client.mjs";
+import { serveSpecimen } from "./harness/client.mjs";
 import { assertEntries, customers, seen, withoutMarkers } from "./harness/entries.mjs";
+import { run, scriptsOf } from "./harness/scripts.mjs";
 
-const guide = readFileSync(new URL("../../docs/guide.md", import.meta.url), "utf8");
-const section = guide.split("\n## ").find((text) => text.startsWith("In a pipeline\n"));
-const [pipeline, events, curl, ...more] = [...section.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, script]) => script);
+const [pipeline, events, curl, ...more] = scriptsOf("In a pipeline");
 const SCRIPTS = { "the pipeline": pipeline, "the loop over events": events, "a single curl": curl };
 
 const ENTRIES = customers(60);
@@ -21,40 +16,6 @@ const SEEN = { migrations: "seen", budget: "40" };
 test("the guide has these scripts", () => {
   assert.deepEqual([SCRIPTS["a single curl"] === undefined, more.length], [false, 0]);
 });
-
-/**
- * Runs a script of the guide against a Worker whose URL is given, with headers for `curl` to send. Nobody waits and
- * nothing is deployed: `sleep` and `npx` only write down what they were to do, and are given back as `calls`.
- */
-async function run(t, script, url, headers = {}, { token = TOKEN, replace = [] } = {}) {
-  const directory = mkdtempSync(path.join(tmpdir(), "drive-"));
-  t.after(() => rmSync(directory, { recursive: true }));
-  const calls = path.join(directory, "calls");
-  writeFileSync(calls, "");
-  for (const name of ["sleep", "npx"]) {
-    const program = path.join(directory, name);
-    writeFileSync(program, `#!/bin/sh\nprintf '%s\\n' "${name} $*" >> '${calls}'\n`);
-    chmodSync(program, 0o755);
-  }
-  const lines = Object.entries(headers).map(([name, value]) => `header = "${name}: ${value}"\n`);
-  writeFileSync(path.join(directory, ".curlrc"), lines.join(""));
-
-  const set = [["url=https://my-service.workers.dev", `url=${url.origin}`], ...replace];
-  const PATH = `${directory}:${process.env.PATH}`;
-  const shell = spawn("sh", ["-c", set.reduce(replaceOnce, script)], {
-    env: { PATH, CURL_HOME: directory, MIGRATIONS_TOKEN: token },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  const output = [];
-  for (const stream of [shell.stdout, shell.stderr]) stream.on("data", (chunk) => output.push(chunk));
-  const code = await new Promise((resolve) => shell.on("close", resolve));
-  return { code, output: Buffer.concat(output).toString(), calls: readFileSync(calls, "utf8").split("\n").slice(0, -1) };
-}
-
-function replaceOnce(script, [old, replacement]) {
-  assert.equal(script.split(old).length, 2, `the script has one \`${old}\``);
-  return script.replace(old, replacement);
-}
 
 for (const [name, script] of Object.entries(SCRIPTS)) {
   const ofPipeline = name === "the pipeline" ? [["last=002_with_args", "last=001_seen"]] : [];

@@ -31,7 +31,7 @@ impl Query {
         Err(Problem::invalid_query(match query.unwrap_or_default() {
             "" => return Ok(Self::default()),
             REQUIRE if is_taken => return Ok(Self { require_up_to_date: true, ..Self::default() }),
-            query if query.contains("by=") || query.contains(WAIT) => "`by` and `wait` need a coordinator.",
+            query if query.split('&').any(needs_coordinator) => "`by` and `wait` need a coordinator.",
             _ if is_taken => "This route takes `require=up-to-date`, and nothing else.",
             _ => "This route takes no query.",
         }))
@@ -57,6 +57,10 @@ impl Query {
         }
         Ok(known)
     }
+}
+
+fn needs_coordinator(parameter: &str) -> bool {
+    parameter == WAIT || parameter.starts_with("by=")
 }
 
 /// What a route takes where there is a coordinator.

@@ -1,0 +1,49 @@
+// What docs/guide.md has for pipelines with a coordinator, to the letter, run by `sh`.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { assertAnswer } from "./harness/client.mjs";
+import { serveCoordinated } from "./harness/coordinated.mjs";
+import { assertEntries, customers, seen, withoutMarkers } from "./harness/entries.mjs";
+import { run, scriptsOf } from "./harness/scripts.mjs";
+
+const [pipeline] = scriptsOf("One run at a time: the coordinator");
+const ENTRIES = customers(150);
+const SEEN = { migrations: "seen", budget: "60" };
+const COORDINATED = { coordinator: "yes" };
+
+test("carries a long migration to its end", async (t) => {
+  const client = await serveCoordinated(t, SEEN, { namespace: ENTRIES });
+  const { code, output, calls } = await run(t, pipeline, client.worker.url, COORDINATED);
+  assert.equal(code, 0, output);
+  assertEntries(withoutMarkers(await client.worker.dump()), seen(ENTRIES), "all is applied");
+  assert.deepEqual(calls, ["git rev-parse --short HEAD"], "in one request");
+  assert.equal((await client.history())[0].by, "deploy ");
+});
+
+test("waits behind a run in progress, and has nothing to do then", async (t) => {
+  const client = await serveCoordinated(t, SEEN, { namespace: ENTRIES });
+  assertAnswer(await client.run(), 202);
+  const { code, output } = await run(t, pipeline, client.worker.url, COORDINATED);
+  assert.equal(code, 0, output);
+  assertEntries(withoutMarkers(await client.worker.dump()), seen(ENTRIES), "all is applied");
+});
+
+for (const [name, settings, headers, token] of [
+  ["a migration that fails", { migrations: "failing" }, COORDINATED],
+  ["a wrong token", SEEN, COORDINATED, "wrong"],
+  ["an answer of something else", SEEN, { mount: "layer /elsewhere" }],
+]) {
+  test(`fails with ${name}`, async (t) => {
+    const client = await serveCoordinated(t, settings);
+    const { code, output, calls } = await run(t, pipeline, client.worker.url, headers, { token });
+    assert.notEqual(code, 0, output);
+    assert.deepEqual(calls, ["git rev-parse --short HEAD"], "it is not tried again");
+  });
+}
+
+test("gives up where nobody answers", async (t) => {
+  const { code, calls } = await run(t, pipeline, new URL("http://127.0.0.1:1"));
+  assert.notEqual(code, 0);
+  assert.equal(calls.filter((call) => call === "sleep 5").length, 10);
+});
