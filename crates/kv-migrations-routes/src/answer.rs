@@ -5,21 +5,20 @@ use kv_migrations::{RollbackReport, RunReport, State, Status};
 
 use crate::body::Body;
 use crate::problem::Problem;
-use crate::query::Query;
 use crate::response::{accepted, json};
 
 /// The state of all migrations.
-pub(crate) fn status(status: &[Status], query: &Query) -> Response<Body> {
+pub(crate) fn status(status: &[Status], requires_up_to_date: bool) -> Response<Body> {
     let up_to_date = status.iter().all(|migration| migration.state == State::Applied);
-    let conflict = query.require_up_to_date && !up_to_date;
+    let conflict = requires_up_to_date && !up_to_date;
     json(if conflict { StatusCode::CONFLICT } else { StatusCode::OK }, &status)
 }
 
 /// What a run did.
-pub(crate) fn run(report: RunReport, query: &Query) -> Result<Response<Body>, Box<Problem>> {
+pub(crate) fn run(report: RunReport, requires_up_to_date: bool) -> Result<Response<Body>, Box<Problem>> {
     if report.is_finished() {
         Ok(json(StatusCode::OK, &report))
-    } else if query.require_up_to_date {
+    } else if requires_up_to_date {
         Err(Problem::unfinished(report))
     } else {
         Ok(accepted(&report, report.retry_after))

@@ -21,12 +21,12 @@ const A_MOMENT: Duration = Duration::from_secs(1);
 pub(crate) async fn answer<C: 'static>(
     coordinator: &Arc<Coordinator<C>>,
     route: Route,
-    query: Query,
+    query: &Query,
     accepts_events: bool,
 ) -> Result<Response<Body>, Box<Problem>> {
-    let caller = caller(&query);
+    let caller = caller(query);
     Ok(match route {
-        Route::Status => answer::status(&coordinator.status().await?, &query),
+        Route::Status => answer::status(&coordinator.status().await?, query.requires_up_to_date),
         Route::History => json(StatusCode::OK, &coordinator.history()?),
         Route::Migrate if accepts_events => {
             let coordinator = coordinator.clone();
@@ -34,11 +34,11 @@ pub(crate) async fn answer<C: 'static>(
                 let observer = move |event: Event<'_>| queue.push(to_json(&event));
                 Ok(coordinator.run_pending_observed(&caller.staying(), observer).await?)
             };
-            events_unless_refused(run, query).await?
+            events_unless_refused(run, query.requires_up_to_date).await?
         }
         Route::Migrate => {
             let report = coordinator.run_pending(&caller).await?;
-            answer::run(report, &query).map_err(Problem::while_alarms_carry_on)?
+            answer::run(report, query.requires_up_to_date).map_err(Problem::while_alarms_carry_on)?
         }
         Route::Of { id, action: Action::Rollback } => {
             answer::rollback(&coordinator.rollback(&id, &caller).await?)

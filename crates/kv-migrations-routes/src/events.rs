@@ -9,7 +9,6 @@ use worker::send::SendFuture;
 
 use crate::body::{Body, Queue};
 use crate::problem::Problem;
-use crate::query::Query;
 use crate::response::{joined, lines, to_json, whole_seconds};
 
 /// The last line. A stream that ends without it was cut off, and says nothing of how the run went.
@@ -27,7 +26,7 @@ struct LastLine {
 type Outcome = Result<RunReport, Box<Problem>>;
 
 /// The answer, which runs the migrations while it is read. What `run` tells, it pushes into the queue.
-pub(crate) fn events<F>(run: impl FnOnce(Queue) -> F, query: Query) -> Response<Body>
+pub(crate) fn events<F>(run: impl FnOnce(Queue) -> F, requires_up_to_date: bool) -> Response<Body>
 where
     F: Future<Output = Outcome> + 'static,
 {
@@ -35,7 +34,7 @@ where
     let run = run(queue.clone());
     let writer = {
         let queue = queue.clone();
-        async move { queue.push(last_line(run.await, &query)) }
+        async move { queue.push(last_line(run.await, requires_up_to_date)) }
     };
     lines(Body::lines(queue, SendFuture::new(writer)))
 }
@@ -43,7 +42,7 @@ where
 /// The same, but what is refused before it has told anything is an error like any other.
 pub(crate) async fn events_unless_refused<F>(
     run: impl FnOnce(Queue) -> F,
-    query: Query,
+    requires_up_to_date: bool,
 ) -> Result<Response<Body>, Box<Problem>>
 where
     F: Future<Output = Outcome> + 'static,
@@ -56,7 +55,7 @@ where
         async move {
             match run.await {
                 Err(problem) if !queue.has_begun() => *locked(&refusal) = Some(problem),
-                outcome => queue.push(last_line(outcome, &query)),
+                outcome => queue.push(last_line(outcome, requires_up_to_date)),
             }
         }
     };
@@ -71,13 +70,13 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// The verdict, and beside it the body that a plain answer would have had.
-fn last_line(outcome: Outcome, query: &Query) -> Vec<u8> {
+fn last_line(outcome: Outcome, requires_up_to_date: bool) -> Vec<u8> {
     let (verdict, name, body) = match outcome {
         Ok(report) if report.is_finished() => {
             (LastLine { verdict: "finished", status: 200, retry_after: None }, "report", to_json(&report))
         }
         Ok(report) => {
-            let status = if query.require_up_to_date { 503 } else { 202 };
+            let status = if requires_up_to_date { 503 } else { 202 };
             let retry_after = Some(whole_seconds(report.retry_after.unwrap_or_default()));
             (LastLine { verdict: "unfinished", status, retry_after }, "report", to_json(&report))
         }

@@ -23,41 +23,40 @@ pub(crate) const COORDINATOR: &str = "kv-migrations-coordinator";
 /// Asks the object of a service. It is made by `coordinated_by` and called through this trait alone, so that a Worker
 /// without a coordinator carries none of it.
 pub(crate) trait Forward: Send + Sync {
-    /// What a query asks for.
-    fn query(&self, route: &Route, query: Option<&str>) -> Result<Query, Box<Problem>>;
-
-    /// The answer of the object with this name to a request for a route, which it may make.
+    /// The answer of the object to a request for a route, which it may make.
     fn forward<'a>(
         &'a self,
-        object: &'a str,
         route: &'a Route,
         head: &'a Head,
     ) -> LocalBoxFuture<'a, Result<Response<Body>, Box<Problem>>>;
 }
 
-/// The name of a Durable Object binding.
-pub(crate) struct Binding(pub(crate) String);
+/// An object, by its own name and that of the Durable Object binding.
+pub(crate) struct Remote {
+    pub(crate) binding: String,
+    pub(crate) object: String,
+}
 
-impl Forward for Binding {
-    fn query(&self, route: &Route, query: Option<&str>) -> Result<Query, Box<Problem>> {
-        Query::of_coordinated(route, query)
-    }
-
+impl Forward for Remote {
     fn forward<'a>(
         &'a self,
-        object: &'a str,
         route: &'a Route,
         head: &'a Head,
     ) -> LocalBoxFuture<'a, Result<Response<Body>, Box<Problem>>> {
         async move {
+            // What is refused need not wake it.
+            Query::of(route, head.query.as_deref())?;
             let namespace = self.namespace()?;
             let unavailable =
                 |error: worker::Error| Problem::coordinator_unavailable(&message(&error.into()));
-            let name = encoded(object);
+            let name = encoded(&self.object);
             let request = request(&name, route, head).map_err(unavailable)?;
-            let mut answer = ask(&namespace, object, request).await.map_err(unavailable)?;
+            let mut answer = ask(&namespace, &self.object, request).await.map_err(unavailable)?;
             if answer.headers().get(COORDINATOR).ok().flatten().as_ref() != Some(&name) {
-                let detail = format!("What is bound to `{}` is not the coordinator of `{object}`.", self.0);
+                let detail = format!(
+                    "What is bound to `{}` is not the coordinator of `{}`.",
+                    self.binding, self.object
+                );
                 return Err(Problem::wrong_coordinator(detail));
             }
             response(&mut answer).await.map_err(unavailable)
@@ -66,11 +65,11 @@ impl Forward for Binding {
     }
 }
 
-impl Binding {
+impl Remote {
     fn namespace(&self) -> Result<ObjectNamespace, Box<Problem>> {
-        let namespace = binding(&self.0).and_then(|binding| ObjectNamespace::get(binding).ok());
+        let namespace = binding(&self.binding).and_then(|binding| ObjectNamespace::get(binding).ok());
         namespace.ok_or_else(|| {
-            Problem::no_coordinator(format!("The Worker has no Durable Object binding `{}`.", self.0))
+            Problem::no_coordinator(format!("The Worker has no Durable Object binding `{}`.", self.binding))
         })
     }
 }

@@ -25,6 +25,7 @@ use crate::forward::{COORDINATOR, encoded};
 use crate::head::Head;
 use crate::object_storage::ObjectStorage;
 use crate::problem::Problem;
+use crate::query::Query;
 use crate::route::Route;
 use crate::routes::MigrationRoutes;
 use crate::survivor::surviving;
@@ -186,7 +187,8 @@ impl<C: 'static> Service<C> {
         asked: Option<String>,
         head: &Head,
     ) -> Result<http::Response<Body>, Box<Problem>> {
-        let query = self.routes.admit(&route, head)?;
+        self.routes.admit(&route, head)?;
+        let query = Query::of(&route, head.query.as_deref())?;
         let name = self.name();
         if !self.routes.is_coordinated() || asked != Some(encoded(&name)) {
             let detail = format!("This object coordinates `{name}`, and was asked for something else.");
@@ -194,7 +196,7 @@ impl<C: 'static> Service<C> {
         }
         self.note(name).map_err(|error| Problem::coordinator_unavailable(&error.to_string()))?;
         let coordinator = self.coordinator.as_ref().map_err(|error| Error::from(error.clone()))?;
-        coordinated::answer(coordinator, route, query, head.accepts_events).await
+        coordinated::answer(coordinator, route, &query, head.accepts_events).await
     }
 
     fn note(&self, name: String) -> Result<(), StorageError> {

@@ -13,11 +13,28 @@ const BY: &str = "by=LABEL";
 /// The most bytes of a label.
 const LABEL_BYTES: usize = 200;
 
-/// What the caller asks for beside the route.
+/// Whether anything but that every migration is applied is to be an error: all that can be asked for where nobody
+/// coordinates.
+pub(crate) fn requires_up_to_date(route: &Route, query: Option<&str>) -> Result<bool, Box<Problem>> {
+    let query = query.unwrap_or_default();
+    let is_required = query == REQUIRE && parameters(route).contains(&REQUIRE);
+    if query.is_empty() || is_required {
+        return Ok(is_required);
+    }
+    Err(Problem::invalid_query(match route {
+        Route::Status => "This route takes `require=up-to-date`, and nothing else.",
+        Route::Migrate => {
+            "This route takes `require=up-to-date`, and nothing else: `by` and `wait` need a coordinator."
+        }
+        _ => "This route takes no query: `by` and `wait` need a coordinator.",
+    }))
+}
+
+/// What can be asked of a coordinator beside the route.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Query {
     /// Whether anything but that every migration is applied is to be an error.
-    pub(crate) require_up_to_date: bool,
+    pub(crate) requires_up_to_date: bool,
     /// Whether to wait for a run in progress, and for the end of one's own.
     pub(crate) waits: bool,
     /// Who asks.
@@ -25,20 +42,7 @@ pub(crate) struct Query {
 }
 
 impl Query {
-    /// Where nobody coordinates.
     pub(crate) fn of(route: &Route, query: Option<&str>) -> Result<Self, Box<Problem>> {
-        let is_taken = parameters(route).contains(&REQUIRE);
-        Err(Problem::invalid_query(match query.unwrap_or_default() {
-            "" => return Ok(Self::default()),
-            REQUIRE if is_taken => return Ok(Self { require_up_to_date: true, ..Self::default() }),
-            query if query.split('&').any(needs_coordinator) => "`by` and `wait` need a coordinator.",
-            _ if is_taken => "This route takes `require=up-to-date`, and nothing else.",
-            _ => "This route takes no query.",
-        }))
-    }
-
-    /// Where there is a coordinator, which can heed who asks, and whether they wait.
-    pub(crate) fn of_coordinated(route: &Route, query: Option<&str>) -> Result<Self, Box<Problem>> {
         let mut known = Self::default();
         let Some(query) = query.filter(|query| !query.is_empty()) else { return Ok(known) };
         for parameter in query.split('&') {
@@ -49,7 +53,7 @@ impl Query {
                 // Or is there already.
                 Some(label) => known.by.replace(decoded(label)?).is_some(),
                 None if usage == WAIT => replace(&mut known.waits, true),
-                None => replace(&mut known.require_up_to_date, true),
+                None => replace(&mut known.requires_up_to_date, true),
             };
             if is_refused {
                 return Err(Problem::invalid_query(&taken(route)));
@@ -57,10 +61,6 @@ impl Query {
         }
         Ok(known)
     }
-}
-
-fn needs_coordinator(parameter: &str) -> bool {
-    parameter == WAIT || parameter.starts_with("by=")
 }
 
 /// What a route takes where there is a coordinator.
@@ -102,11 +102,11 @@ mod tests {
     use super::*;
 
     fn query(route: &Route, query: &str) -> Result<Query, String> {
-        Query::of_coordinated(route, Some(query)).map_err(|problem| problem.detail)
+        Query::of(route, Some(query)).map_err(|problem| problem.detail)
     }
 
-    fn plain(route: &Route, query: &str) -> Result<Query, String> {
-        Query::of(route, Some(query)).map_err(|problem| problem.detail)
+    fn plain(route: &Route, query: &str) -> Result<bool, String> {
+        requires_up_to_date(route, Some(query)).map_err(|problem| problem.detail)
     }
 
     fn of(action: Action) -> Route {
@@ -115,11 +115,11 @@ mod tests {
 
     #[test]
     fn a_status_can_be_required_to_be_up_to_date() {
-        let required = Query { require_up_to_date: true, ..Query::default() };
-        for ask in [query, plain] {
-            assert_eq!(ask(&Route::Status, ""), Ok(Query::default()));
-            assert_eq!(ask(&Route::Status, "require=up-to-date"), Ok(required.clone()));
-        }
+        assert_eq!(plain(&Route::Status, ""), Ok(false));
+        assert_eq!(plain(&Route::Status, "require=up-to-date"), Ok(true));
+        let required = Query { requires_up_to_date: true, ..Query::default() };
+        assert_eq!(query(&Route::Status, ""), Ok(Query::default()));
+        assert_eq!(query(&Route::Status, "require=up-to-date"), Ok(required));
     }
 
     #[test]
@@ -134,9 +134,9 @@ mod tests {
             "require=up-to-date&",
             "require=up-to-date&require=up-to-date",
         ] {
-            for ask in [query, plain] {
-                assert!(ask(&Route::Status, misspelt).is_err(), "{misspelt}");
-                assert!(ask(&Route::Migrate, misspelt).is_err(), "{misspelt}");
+            for route in [Route::Status, Route::Migrate] {
+                assert!(plain(&route, misspelt).is_err(), "{misspelt}");
+                assert!(query(&route, misspelt).is_err(), "{misspelt}");
             }
         }
         assert!(plain(&Route::Migrate, "dry-run").is_err(), "a run must not start");
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn who_asks_and_waits_is_known_to_a_coordinator_in_any_order() {
-        let all = Query { require_up_to_date: true, waits: true, by: Some("deploy 1&2=ü".to_owned()) };
+        let all = Query { requires_up_to_date: true, waits: true, by: Some("deploy 1&2=ü".to_owned()) };
         for sent in [
             "by=deploy%201%262=%C3%BC&wait=true&require=up-to-date",
             "require=up-to-date&wait=true&by=deploy%201%262=%c3%bc",
@@ -172,11 +172,13 @@ mod tests {
 
     #[test]
     fn without_a_coordinator_there_is_nobody_to_wait_for() {
-        for sent in ["by=me", "wait=true", "require=up-to-date&wait=true"] {
-            let detail = plain(&Route::Migrate, sent).unwrap_err();
-            assert_eq!(detail, "`by` and `wait` need a coordinator.");
+        for route in [Route::Migrate, of(Action::Rollback)] {
+            for sent in ["by=me", "wait=true", "require=up-to-date&wait=true"] {
+                let detail = plain(&route, sent).unwrap_err();
+                assert!(detail.ends_with("`by` and `wait` need a coordinator."), "{detail}");
+            }
         }
-        assert_eq!(plain(&of(Action::Rollback), "x"), Err("This route takes no query.".to_owned()));
+        assert!(plain(&of(Action::Rollback), "require=up-to-date").is_err());
     }
 
     #[test]

@@ -13,12 +13,12 @@ use crate::answer;
 use crate::body::{Body, Queue};
 use crate::environment::{environment, secret};
 use crate::events::events;
-use crate::forward::{Binding, Forward};
+use crate::forward::{Forward, Remote};
 use crate::head::Head;
 use crate::locks::run_lock;
 use crate::namespace::Namespace;
 use crate::problem::Problem;
-use crate::query::Query;
+use crate::query::requires_up_to_date;
 use crate::response::to_json;
 use crate::route::{Action, Route, base};
 
@@ -184,7 +184,7 @@ impl<C: 'static> MigrationRoutes<C> {
     /// ```
     #[must_use]
     pub fn coordinated_by(mut self, binding: impl Into<String>) -> Self {
-        self.coordinator = Some(Arc::new(Binding(binding.into())));
+        self.coordinator = Some(Arc::new(Remote { binding: binding.into(), object: self.object() }));
         self
     }
 
@@ -203,21 +203,24 @@ impl<C: 'static> MigrationRoutes<C> {
     }
 
     async fn result(&self, route: Route, head: &Head) -> Result<Response<Body>, Box<Problem>> {
-        let query = self.admit(&route, head)?;
+        self.admit(&route, head)?;
         if let Some(coordinator) = &self.coordinator {
-            return coordinator.forward(&self.object(), &route, head).await;
+            return coordinator.forward(&route, head).await;
         }
+        let requires_up_to_date = requires_up_to_date(&route, head.query.as_deref())?;
         let runner = self.runner().map_err(Error::from)?;
         match route {
-            Route::Status => Ok(answer::status(&runner.status().await?, &query)),
+            Route::Status => Ok(answer::status(&runner.status().await?, requires_up_to_date)),
             Route::Migrate if head.accepts_events => {
                 let context = self.make_context()?;
                 let run = async move |queue: Queue| {
                     Ok(runner.run_pending_observed(&context, |event| queue.push(to_json(&event))).await?)
                 };
-                Ok(events(run, query))
+                Ok(events(run, requires_up_to_date))
             }
-            Route::Migrate => answer::run(runner.run_pending(&self.make_context()?).await?, &query),
+            Route::Migrate => {
+                answer::run(runner.run_pending(&self.make_context()?).await?, requires_up_to_date)
+            }
             Route::Of { id, action: Action::Rollback } => {
                 Ok(answer::rollback(&runner.rollback(&id, &self.make_context()?).await?))
             }
@@ -225,16 +228,13 @@ impl<C: 'static> MigrationRoutes<C> {
         }
     }
 
-    /// What is asked for beside the route, if it may be.
-    pub(crate) fn admit(&self, route: &Route, head: &Head) -> Result<Query, Box<Problem>> {
+    /// Whether the request may be made.
+    pub(crate) fn admit(&self, route: &Route, head: &Head) -> Result<(), Box<Problem>> {
         self.access.check(&head.authorization, secret)?;
         if !route.takes(&head.method) {
             return Err(Problem::method_not_allowed(route));
         }
-        match &self.coordinator {
-            Some(coordinator) => coordinator.query(route, head.query.as_deref()),
-            None => Query::of(route, head.query.as_deref()),
-        }
+        Ok(())
     }
 
     pub(crate) fn is_coordinated(&self) -> bool {
