@@ -23,6 +23,9 @@ pub(crate) const COORDINATOR: &str = "kv-migrations-coordinator";
 /// Asks the object of a service. It is made by `coordinated_by` and called through this trait alone, so that a Worker
 /// without a coordinator carries none of it.
 pub(crate) trait Forward: Send + Sync {
+    /// The route that a path is below the `base`.
+    fn route(&self, path: &str, base: &str) -> Option<Route>;
+
     /// The answer of the object to a request for a route, which it may make.
     fn forward<'a>(
         &'a self,
@@ -38,6 +41,10 @@ pub(crate) struct Remote {
 }
 
 impl Forward for Remote {
+    fn route(&self, path: &str, base: &str) -> Option<Route> {
+        Route::of_coordinated(path, base)
+    }
+
     fn forward<'a>(
         &'a self,
         route: &'a Route,

@@ -118,7 +118,7 @@ impl CoordinatorObject {
 }
 
 async fn answer(instance: &dyn Instance, request: &Request) -> worker::Result<Response> {
-    let mut response = match Route::of(&request.path(), "") {
+    let mut response = match Route::of_coordinated(&request.path(), "") {
         Some(route) => {
             let asked = request.headers().get(COORDINATOR)?;
             instance.respond(route, asked, Head::of_worker(request)?).await

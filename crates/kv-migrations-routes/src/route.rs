@@ -24,22 +24,22 @@ pub(crate) enum Action {
 impl Route {
     /// The route that a path is below the `base` it is mounted at; none if the path is not ours.
     pub(crate) fn of(path: &str, base: &str) -> Option<Self> {
-        let path = path.strip_prefix(base)?;
-        match path {
+        match path.strip_prefix(base)? {
             "/migrations/status" => Some(Self::Status),
-            "/migrations/history" => Some(Self::History),
             "/migrate" => Some(Self::Migrate),
-            _ => {
-                let (id, action) = path.strip_prefix("/migrations/")?.split_once('/')?;
-                let action = Action::of(action)?;
-                if id.is_empty() {
-                    return None;
-                }
-                // Bytes that are no text are no migration's id.
-                let id = percent_decode_str(id).decode_utf8().ok()?.into_owned();
-                Some(Self::Of { id, action })
-            }
+            path => Action::Rollback.of(path),
         }
+    }
+
+    /// The same where there is a coordinator.
+    pub(crate) fn of_coordinated(path: &str, base: &str) -> Option<Self> {
+        let more = |path| match path {
+            "/migrations/history" => Some(Self::History),
+            path => {
+                [Action::Pause, Action::Resume, Action::Cancel].into_iter().find_map(|action| action.of(path))
+            }
+        };
+        Self::of(path, base).or_else(|| more(path.strip_prefix(base)?))
     }
 
     /// Its path, below nothing.
@@ -51,15 +51,6 @@ impl Route {
             Self::Of { id, action } => {
                 format!("/migrations/{}/{}", utf8_percent_encode(id, NON_ALPHANUMERIC), action.name())
             }
-        }
-    }
-
-    /// Whether it is one only where a coordinator is.
-    pub(crate) fn needs_coordinator(&self) -> bool {
-        match self {
-            Self::Status | Self::Migrate => false,
-            Self::History => true,
-            Self::Of { action, .. } => *action != Action::Rollback,
         }
     }
 
@@ -80,10 +71,15 @@ impl Route {
 }
 
 impl Action {
-    const ALL: [Self; 4] = [Self::Rollback, Self::Pause, Self::Resume, Self::Cancel];
-
-    fn of(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|action| action.name() == name)
+    /// The route that a path is, if it is this for some migration.
+    fn of(self, path: &str) -> Option<Route> {
+        let id = path.strip_prefix("/migrations/")?.strip_suffix(self.name())?.strip_suffix('/')?;
+        if id.is_empty() || id.contains('/') {
+            return None;
+        }
+        // Bytes that are no text are no migration's id.
+        let id = percent_decode_str(id).decode_utf8().ok()?.into_owned();
+        Some(Route::Of { id, action: self })
     }
 
     fn name(self) -> &'static str {
@@ -111,25 +107,34 @@ mod tests {
     }
 
     #[test]
-    fn the_routes() {
+    fn the_three_routes() {
         assert_eq!(Route::of("/migrations/status", ""), Some(Route::Status));
-        assert_eq!(Route::of("/migrations/history", ""), Some(Route::History));
         assert_eq!(Route::of("/migrate", ""), Some(Route::Migrate));
         assert_eq!(Route::of("/migrations/001_a/rollback", ""), Some(rollback("001_a")));
-        for (name, action) in
-            [("pause", Action::Pause), ("resume", Action::Resume), ("cancel", Action::Cancel)]
-        {
-            let route = Route::Of { id: "001_a".to_owned(), action };
-            assert_eq!(Route::of(&format!("/migrations/001_a/{name}"), ""), Some(route));
+    }
+
+    #[test]
+    fn those_that_need_a_coordinator() {
+        let of = |action| Some(Route::Of { id: "001_a".to_owned(), action });
+        for (path, route) in [
+            ("/migrations/history", Some(Route::History)),
+            ("/migrations/001_a/pause", of(Action::Pause)),
+            ("/migrations/001_a/resume", of(Action::Resume)),
+            ("/migrations/001_a/cancel", of(Action::Cancel)),
+        ] {
+            assert_eq!(Route::of(path, ""), None, "{path}");
+            assert_eq!(Route::of_coordinated(path, ""), route);
+            assert_eq!(Route::of_coordinated(&format!("/a{path}"), "/a"), route);
         }
     }
 
     #[test]
     fn a_path_names_the_route_that_it_was_made_of() {
-        let of = |id: &str| Action::ALL.map(|action| Route::Of { id: id.to_owned(), action });
+        let actions = [Action::Rollback, Action::Pause, Action::Resume, Action::Cancel];
+        let of = |id: &str| actions.map(|action| Route::Of { id: id.to_owned(), action });
         let ids = ["001_a", "a/b ü%", "?#&+", "\u{10FFFF}", "status"].into_iter().flat_map(of);
         for route in [Route::Status, Route::History, Route::Migrate].into_iter().chain(ids) {
-            assert_eq!(Route::of(&route.path(), ""), Some(route));
+            assert_eq!(Route::of_coordinated(&route.path(), ""), Some(route));
         }
     }
 
@@ -162,6 +167,7 @@ mod tests {
             "/admin/migrate",
         ] {
             assert_eq!(Route::of(path, ""), None, "{path}");
+            assert_eq!(Route::of_coordinated(path, ""), None, "{path}");
         }
     }
 

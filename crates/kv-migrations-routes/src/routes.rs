@@ -190,7 +190,10 @@ impl<C: 'static> MigrationRoutes<C> {
 
     /// The route that a path names; none if it is not one of these.
     pub(crate) fn route(&self, path: &str) -> Option<Route> {
-        Route::of(path, &self.base).filter(|route| self.is_coordinated() || !route.needs_coordinator())
+        match &self.coordinator {
+            Some(coordinator) => coordinator.route(path, &self.base),
+            None => Route::of(path, &self.base),
+        }
     }
 
     /// The answer to a request for a route.
