@@ -261,3 +261,16 @@ test("a deploy without the coordinator stops what it began, and one with it goes
   const times = timesSeen(withoutMarkers(await client.worker.dump()));
   assert.ok(times.every((number) => number === 1 || number === 2));
 });
+
+test("what is applied while the coordinator is gone is not applied again", async (t) => {
+  const storage = new Storage(t, ENTRIES, OBJECTS);
+  await storage.untilKilled(async (served) => {
+    assertAnswer(await coordinatedClient(served).run(), 202);
+  }, coordinated(SEEN));
+  await storage.untilKilled(async (client) => {
+    assertAnswer((await client.migrateToEnd(SEEN, 2)).at(-1));
+  }, coordinated({ ...SEEN, coordinated: "no" }));
+  const client = coordinatedClient(await storage.serve(coordinated(SEEN)));
+  await until(() => client.only(), ({ state }) => state === "applied");
+  await assertEachOnce(client);
+});

@@ -47,9 +47,7 @@ impl<'a, C> Step<'a, C> {
         let Coordinator { runner, context, interrupt, .. } = self.coordinator;
         let end = Interrupt::default();
         interrupt.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&end);
-        if task.steps == 0 {
-            self.adopt().await?;
-        }
+        self.adopt().await?;
         let context = context().map_err(|error| CoordinatorError::Context(reason(&*error)))?;
         let is_stale = sabotage::is_on(Defect::StaleLedger);
         let markers = (!is_stale).then(|| Arc::new(self.journal.clone()) as Arc<dyn Store>);
