@@ -33,11 +33,11 @@ struct Lines {
     queue: Queue,
     /// What writes them; none when it has ended.
     writer: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    reader: Arc<Reader>,
 }
 
-/// Whoever reads the body now. The writer has this one waker for all its life: a future that keeps the first that it
-/// gets, as `worker::Delay` does, would else wake one who read a line long ago.
+/// Whoever reads the body now: woken by every line, also by those that others than the writer write. The writer has this
+/// one waker for all its life: a future that keeps the first that it gets, as `worker::Delay` does, would else wake one
+/// who read a line long ago.
 #[derive(Default)]
 struct Reader(Mutex<Option<Waker>>);
 
@@ -58,7 +58,10 @@ impl Wake for Reader {
 
 /// Lines that are written, and not read yet. Clones are the same.
 #[derive(Clone, Default)]
-pub(crate) struct Queue(Arc<Mutex<Queued>>);
+pub(crate) struct Queue {
+    queued: Arc<Mutex<Queued>>,
+    reader: Arc<Reader>,
+}
 
 #[derive(Default)]
 struct Queued {
@@ -75,9 +78,12 @@ impl Queue {
 
     /// Adds what somebody else has written: lines, or parts of them.
     pub(crate) fn push_lines(&self, lines: Vec<u8>) {
-        let mut queued = self.queued();
-        queued.has_begun = true;
-        queued.pending.push_back(lines.into());
+        {
+            let mut queued = self.queued();
+            queued.has_begun = true;
+            queued.pending.push_back(lines.into());
+        }
+        self.reader.clone().wake();
     }
 
     /// Whether anything was ever written.
@@ -86,7 +92,7 @@ impl Queue {
     }
 
     fn queued(&self) -> MutexGuard<'_, Queued> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queued.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -97,7 +103,7 @@ impl Body {
 
     /// A body that is written by `writer`, into the queue, while it is read.
     pub(crate) fn lines(queue: Queue, writer: impl Future<Output = ()> + Send + 'static) -> Self {
-        Self(Content::Lines(Lines { queue, writer: Some(Box::pin(writer)), reader: Arc::default() }))
+        Self(Content::Lines(Lines { queue, writer: Some(Box::pin(writer)) }))
     }
 
     /// Waits until there is a first line, or the end.
@@ -122,8 +128,8 @@ impl Lines {
 
     /// Until there is something to be read, or nothing more to come.
     fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        self.reader.set(context.waker());
-        let waker = Waker::from(self.reader.clone());
+        self.queue.reader.set(context.waker());
+        let waker = Waker::from(self.queue.reader.clone());
         while self.queue.queued().pending.is_empty() {
             let Some(writer) = &mut self.writer else { break };
             match writer.as_mut().poll(&mut Context::from_waker(&waker)) {
@@ -215,6 +221,17 @@ mod tests {
         assert_eq!(poll(&mut body, &readers[2]), Poll::Pending);
         kept.lock().unwrap().take().expect("it was polled").wake();
         assert!(readers[2].0.load(Ordering::Relaxed), "the one who waits must be woken");
+    }
+
+    #[test]
+    fn a_line_that_others_write_wakes_the_reader() {
+        let queue = Queue::default();
+        let mut body = Body::lines(queue.clone(), std::future::pending());
+        let reader = Arc::<Woken>::default();
+        assert_eq!(poll(&mut body, &reader), Poll::Pending);
+        queue.push(b"applied".to_vec());
+        assert!(reader.0.load(Ordering::Relaxed), "there is something to be read");
+        assert_eq!(poll(&mut body, &reader), Poll::Ready(Some("applied\n".into())));
     }
 
     #[test]

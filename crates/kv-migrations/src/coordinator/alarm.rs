@@ -17,6 +17,9 @@ use crate::clock::milliseconds_between;
 
 /// How often a step shows that it goes on, while it sends nothing.
 const HEARTBEAT: Duration = Duration::from_secs(5);
+/// How long a step may take at most, whatever its budget. Cloudflare ends an alarm after 15 minutes, and all that it
+/// holds with it (<https://developers.cloudflare.com/durable-objects/platform/limits/>).
+const LONGEST: Duration = Duration::from_mins(14);
 const A_MOMENT: Duration = Duration::from_millis(100);
 
 impl<C> Coordinator<C> {
@@ -58,7 +61,7 @@ impl<C> Coordinator<C> {
         let heartbeat = pin!(self.beat(&lease));
         match select(work, heartbeat).await {
             Either::Left((result, _)) => result?,
-            // Another step has taken its place, and goes on.
+            // Another step has taken its place, or will.
             Either::Right(((), _)) => {}
         }
         self.bell.ring();
@@ -72,9 +75,11 @@ impl<C> Coordinator<C> {
         self.storage.write(&[Change::Alarm(time.map(|time| time.max(soonest)))])
     }
 
-    /// Until the lease is lost.
+    /// Until the lease is lost, or the step has taken too long: one that waits for what never comes must not keep the
+    /// lease for ever. It was cut off then, like one whose instance ended.
     async fn beat(&self, lease: &Lease) {
-        loop {
+        let end = self.now() + LONGEST;
+        while self.now() < end {
             self.runner.clock().sleep(HEARTBEAT).await;
             if lease.renew().is_err() {
                 return;

@@ -145,3 +145,18 @@ fn a_first_step_that_was_cut_off_is_tried_again_when_it_fails() {
     object.pass(&next, Duration::from_mins(1));
     assert_eq!(object.state(&next, "001"), State::Applied, "nobody had to ask");
 }
+
+/// It shows that it goes on, and it never gets anywhere.
+#[test]
+fn what_waits_for_what_never_comes_is_given_up() {
+    let object = Object::new();
+    let stuck = Migration::new("001", "Waits for ever", async |_, (): &()| {
+        pending::<()>().await;
+        Ok(())
+    });
+    let coordinator = object.instance(vec![stuck]);
+    object.migrate(&coordinator).expect("it goes on");
+    object.pass(&coordinator, Duration::from_hours(2));
+    assert_eq!(object.state(&coordinator, "001"), State::Failed);
+    assert_eq!(object.storage.alarm(), None);
+}
