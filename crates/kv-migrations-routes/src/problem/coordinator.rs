@@ -61,6 +61,11 @@ impl Problem {
         problem.more = Some(to_json(activity));
         problem
     }
+
+    fn at(mut self: Box<Self>, migration: Option<String>) -> Box<Self> {
+        self.migration = migration;
+        self
+    }
 }
 
 impl From<CoordinatorError> for Box<Problem> {
@@ -82,6 +87,12 @@ impl From<CoordinatorError> for Box<Problem> {
             title: "Run cancelled",
             status: 409,
             help: "What had been applied stays so. The next run begins with what is not.",
+        };
+        const CUT_OFF: Kind = Kind {
+            name: "run-cut-off",
+            title: "Run cut off",
+            status: 500,
+            help: "What had been recorded stays. The next run carries on where the last checkpoint is.",
         };
         const NOT_RUNNING: Kind = Kind {
             name: "not-running",
@@ -105,11 +116,8 @@ impl From<CoordinatorError> for Box<Problem> {
                 Problem::busy(&IN_PROGRESS, detail, &activity).retry_after(A_MOMENT)
             }
             CoordinatorError::Paused(activity) => Problem::busy(&PAUSED, detail, &activity),
-            CoordinatorError::Cancelled { id, .. } => {
-                let mut problem = Problem::new(&CANCELLED, detail);
-                problem.migration = id;
-                problem
-            }
+            CoordinatorError::Cancelled { id, .. } => Problem::new(&CANCELLED, detail).at(id),
+            CoordinatorError::CutOff { id, .. } => Problem::new(&CUT_OFF, detail).at(id),
             CoordinatorError::NotRunning { id, .. } => Problem::new(&NOT_RUNNING, detail).about(id),
             CoordinatorError::NotPaused { id, .. } => Problem::new(&NOT_PAUSED, detail).about(id),
             CoordinatorError::NotResumable { id, .. } => Problem::new(&NOT_RESUMABLE, detail).about(id),
