@@ -96,10 +96,14 @@ impl<C> Coordinator<C> {
         if lease.is_lost() {
             return Ok(());
         }
-        let noted = match self.copy_markers(&step, lease, taken.as_ref()).await? {
-            Some(change) => lease.write(vec![change]),
-            None => lease.write(Vec::new()),
+        // What KV refused is not tried in every step of a run, but whoever asks for one may have mended that.
+        let is_asked_for = task.is_some_and(|task| task.steps == 0);
+        let noted = if is_asked_for || mirror::due(&*self.storage)? <= self.now() {
+            self.copy_markers(&step, lease, taken.as_ref()).await?
+        } else {
+            None
         };
+        let noted = lease.write(noted.into_iter().collect());
         // What was asked of it meanwhile is in the row.
         let (Some(mut task), Ok(())) = (self.task()?, noted) else { return self.rest(lease) };
         let Some(taken) = taken else {
@@ -128,9 +132,6 @@ impl<C> Coordinator<C> {
         lease: &Lease,
         taken: Option<&Taken>,
     ) -> Result<Option<Change>, StorageError> {
-        if mirror::due(&*self.storage)? > self.now() {
-            return Ok(None);
-        }
         match mirror(&step.journal, lease, step.kv().store(), self.copies_after(taken)).await {
             Ok(()) => Ok(Some(mirror::done())),
             Err(Unmirrored::Lost(Lost::Superseded)) => Ok(None),
