@@ -5,8 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::future::LocalBoxFuture;
 use kv_migrations::kv::{Answer, KvError, PutOptions, Request, Store};
 
-use super::Namespace;
-use super::namespace::Write;
+use super::namespace::{Namespace, Write};
 use crate::dice::Dice;
 use crate::fate::Doom;
 use crate::time::Time;

@@ -1,0 +1,76 @@
+//! What is written: to KV, or to the rows of an object.
+
+use kv_migrations::kv::MemoryStore;
+
+use super::Witness;
+use crate::invariants;
+use crate::network::Written;
+use crate::plan::{Mode, Planned};
+use crate::seen::Seen;
+
+impl Witness {
+    /// An object has recorded a marker.
+    pub fn recorded(&self, run: Option<usize>, key: &str, is_applied: bool, truth: &MemoryStore) {
+        let Some(planned) = self.plan.migrations.iter().find(|planned| planned.marker() == key) else {
+            return;
+        };
+        self.trace.note(|| format!("    object: {key} is {}applied", if is_applied { "" } else { "not " }));
+        let mut seen = self.seen();
+        seen.migrations[planned.number].is_begun = true;
+        if let Some(run) = run {
+            let verdict = invariants::one_step_at_a_time(&seen, run);
+            self.keep(&mut seen, verdict);
+        }
+        self.mark(&mut seen, planned, run, is_applied, truth);
+    }
+
+    /// A write took effect.
+    pub fn written(&self, written: &Written<'_>, truth: &MemoryStore) {
+        let (key, value) = (written.key, written.value);
+        self.trace.note(|| {
+            let value =
+                value.map(|value| String::from_utf8_lossy(value).chars().take(60).collect::<String>());
+            format!("    KV: {key} is {}", value.as_deref().unwrap_or("deleted"))
+        });
+        let mut seen = self.seen();
+        // What a step had sent that ended by itself may be on its way still.
+        let step = written.run.filter(|run| self.plan.mode == Mode::Object && !seen.runs[*run].is_over);
+        if let Some(run) = step {
+            let verdict = invariants::one_step_at_a_time(&seen, run);
+            self.keep(&mut seen, verdict);
+        }
+        let Some(planned) = self.plan.migrations.iter().find(|planned| planned.marker() == key) else {
+            let (plan, versions, tally) = (&self.plan, &self.versions, &mut seen.tally);
+            let verdict = invariants::an_entry_is_deleted_only_if_it_is_elsewhere(
+                plan, versions, written, truth, tally,
+            );
+            return self.keep(&mut seen, verdict);
+        };
+        if self.plan.mode != Mode::Object {
+            self.mark(&mut seen, planned, written.run, value == Some(b"true"), truth);
+        }
+    }
+
+    /// A migration is marked as applied, or is not any more.
+    fn mark(
+        &self,
+        seen: &mut Seen,
+        planned: &Planned,
+        run: Option<usize>,
+        is_marked: bool,
+        truth: &MemoryStore,
+    ) {
+        if is_marked && !seen.migrations[planned.number].is_marked {
+            let of_run = invariants::marked_by_whom_it_was_finished(seen, planned, run);
+            let verdict = of_run.and_then(|()| invariants::marked_is_done(&self.plan, planned, truth));
+            self.keep(seen, verdict);
+        }
+        let marked = &mut seen.migrations[planned.number];
+        if marked.is_marked && !is_marked {
+            marked.unmarked_at = Some(self.time.now());
+            marked.is_half_undone = false;
+            marked.is_finished = false;
+        }
+        marked.is_marked = is_marked;
+    }
+}
