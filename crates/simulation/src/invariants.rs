@@ -1,6 +1,7 @@
 //! What must hold in every world.
 
 mod data;
+mod history;
 mod order;
 
 use std::fmt;
@@ -9,6 +10,7 @@ pub use data::{
     a_reader_of_both_keys_finds_it, all_is_as_without_faults, an_entry_is_deleted_only_if_it_is_elsewhere,
     everything_is_applied, marked_is_done, no_entry_is_lost,
 };
+pub use history::the_history_is_true;
 pub use order::{
     in_the_order_of_registration, marked_by_whom_it_was_finished, one_run_at_a_time_in_an_isolate,
     one_step_at_a_time, what_is_applied_does_not_run_again,

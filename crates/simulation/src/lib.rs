@@ -17,6 +17,7 @@ pub mod faultless;
 pub mod invariants;
 pub mod migrations;
 pub mod network;
+pub mod noted;
 pub mod plan;
 pub mod seen;
 pub mod tally;

@@ -129,6 +129,11 @@ impl Planned {
 }
 
 impl Plan {
+    /// Which migration has this id.
+    pub fn number(&self, id: &str) -> Option<usize> {
+        self.migrations.iter().position(|planned| planned.id == id)
+    }
+
     /// Draws one.
     pub fn draw(dice: &Dice) -> Self {
         let mode = dice.pick([Mode::Pipeline, Mode::Crowd, Mode::Object]);
@@ -210,8 +215,7 @@ impl Plan {
         }
     }
 
-    /// Whether there can be two forms of an entry that is re-keyed, so that a run which was cut off, or which others run
-    /// beside, may have to ask which one is right.
+    /// Whether somebody writes entries that are re-keyed meanwhile.
     pub fn has_two_forms(&self) -> bool {
         self.tables.iter().any(|table| table.is_served || table.entries.iter().any(|entry| entry.is_fresh))
     }

@@ -12,10 +12,29 @@ pub struct Seen {
     pub isolates: Vec<Isolate>,
     /// Every migration, in the order of registration.
     pub migrations: Vec<Marked>,
+    /// Whether an object coordinates the runs at the moment: then its rows say what is applied, and not KV.
+    pub is_coordinated: bool,
+    /// Which run of the object applied which migration.
+    pub applied: Vec<Applied>,
+    /// Whether a migration ever began before one was undone again that stands before it: KV still showed that one.
+    pub was_out_of_order: bool,
     /// What can happen, and did.
     pub tally: Tally,
     /// What went wrong, if anything did.
     pub violation: Option<Violation>,
+}
+
+/// A migration that a run of the object applied.
+#[derive(Debug, Clone, Copy)]
+pub struct Applied {
+    /// The number of the run.
+    pub run: u64,
+    /// Which.
+    pub migration: usize,
+    /// When.
+    pub at: i64,
+    /// Whether the object's storage failed just then, before the run could write that it had applied it.
+    pub may_be_untold: bool,
 }
 
 /// A run, or a rollback.
@@ -52,6 +71,8 @@ pub struct Isolate {
 pub struct Marked {
     /// Whether it is marked as applied.
     pub is_marked: bool,
+    /// Since when.
+    pub marked_at: i64,
     /// When it was last no more marked as applied.
     pub unmarked_at: Option<i64>,
     /// Whether it was ever begun: also if it was cancelled, some of it is done then.

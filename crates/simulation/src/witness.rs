@@ -5,8 +5,10 @@ mod runs;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use kv_migrations::coordinator::HistoryEntry;
+
 use crate::dice::Dice;
-use crate::invariants::{Verdict, Violation};
+use crate::invariants::{self, Verdict, Violation};
 use crate::plan::Plan;
 use crate::seen::{Marked, Seen};
 use crate::tally::Tally;
@@ -48,9 +50,22 @@ impl Witness {
         self.seen().tally
     }
 
-    /// Whether a migration is marked as applied, in truth.
-    pub fn is_marked(&self, number: usize) -> bool {
-        self.seen().migrations[number].is_marked
+    /// From now on an object coordinates the runs, or none does.
+    pub fn set_coordinated(&self, is_coordinated: bool) {
+        self.seen().is_coordinated = is_coordinated;
+    }
+
+    /// An object tells what its runs did.
+    pub fn told(&self, history: &[HistoryEntry]) {
+        let mut seen = self.seen();
+        let verdict = invariants::the_history_is_true(&seen, &self.plan, history);
+        self.keep(&mut seen, verdict);
+    }
+
+    /// Whether there can be two forms of an entry that is re-keyed, so that a run which was cut off, or which others ran
+    /// beside, may have to ask which one is right.
+    pub fn may_ask_for_help(&self) -> bool {
+        self.plan.has_two_forms() || self.seen().was_out_of_order
     }
 
     /// Takes down what a check says.

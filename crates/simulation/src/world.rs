@@ -90,6 +90,7 @@ impl World {
         self.fill();
         let mode = self.plan.mode;
         self.witness.count(|tally| tally.mode = mode);
+        self.witness.set_coordinated(mode == Mode::Object);
         if mode == Mode::Object {
             if self.run_to_end(|executor| self.spawn_object(executor)) {
                 self.check_end();

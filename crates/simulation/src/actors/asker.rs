@@ -123,6 +123,10 @@ pub async fn ask_until_finished(object: Rc<Object>) {
         }
         wait(&world, Duration::from_mins(1)).await;
     }
+    if let Ok(history) = object.current().coordinator.history() {
+        world.witness.trace.note(|| format!("{history:#?}"));
+        world.witness.told(&history);
+    }
     object.end();
 }
 
@@ -135,7 +139,7 @@ async fn finish(object: &Rc<Object>) {
         };
         let answer = ask(object.current(), request.clone()).await;
         world.witness.trace.note(|| format!("{request:?}: {answer:?}"));
-        if world.plan.has_two_forms() && asks_for_help(object) {
+        if world.witness.may_ask_for_help() && asks_for_help(object) {
             return world.witness.count(|tally| tally.asked_for_help = true);
         }
         let is_migration = matches!(request, Request::Migrate { .. });
@@ -151,7 +155,7 @@ async fn finish(object: &Rc<Object>) {
                     return world.witness.check(violated("a_calm_run_succeeds", text));
                 }
             }
-            Err(error) if error.to_string().contains(ASKS_FOR_HELP) && world.plan.has_two_forms() => {
+            Err(error) if error.to_string().contains(ASKS_FOR_HELP) && world.witness.may_ask_for_help() => {
                 wait(world, Duration::from_mins(2)).await;
             }
             Err(error) => {

@@ -109,7 +109,7 @@ pub async fn call_until_finished(world: World) {
             Answered::Unfinished(time) => {
                 wait(&world, time).await;
             }
-            Answered::Failed(error) if error.contains(ASKS_FOR_HELP) && world.plan.has_two_forms() => {
+            Answered::Failed(error) if error.contains(ASKS_FOR_HELP) && world.witness.may_ask_for_help() => {
                 failures += 1;
                 if failures > 3 {
                     return world.witness.count(|tally| tally.asked_for_help = true);

@@ -13,6 +13,9 @@ use crate::executor::Spawner;
 use crate::fate::Fate;
 use crate::world::World;
 
+/// So often the runtime calls an alarm again that failed.
+const MOST_RETRIES: u32 = 6;
+
 /// The one object of a world.
 pub struct Object {
     pub(super) world: World,
@@ -24,6 +27,8 @@ pub struct Object {
     current: RefCell<Rc<Instance>>,
     instances: RefCell<Vec<Rc<Instance>>>,
     is_calm: Cell<bool>,
+    /// How often in a row an alarm has failed.
+    failures: Cell<u32>,
     is_over: Cell<bool>,
     /// How many callers there still are.
     pub(super) callers: Cell<usize>,
@@ -43,6 +48,7 @@ impl Object {
             current: RefCell::new(first.clone()),
             instances: RefCell::new(vec![first]),
             is_calm: Cell::new(false),
+            failures: Cell::new(0),
             is_over: Cell::new(false),
             callers: Cell::new(world.plan.callers),
         })
@@ -118,19 +124,35 @@ impl Object {
     /// Calls `alarm` in an instance.
     async fn ring(self: Rc<Self>) {
         let instance = self.current();
+        let before = instance.step.get();
         let (object, struck) = (self.clone(), instance.clone());
         let inside = instance.clone();
         let work = async move { inside.coordinator.alarm().await };
         let ended = instance.within(work, move |fate| object.strike(&struck, fate)).await;
-        if ended.is_some() {
-            if let Some(step) = instance.step.get() {
-                self.world.witness.end(step);
-            }
-        } else if self.storage.alarm().is_none() {
-            // The runtime calls an alarm again that did not return.
-            let again = self.world.time.clock(2_000).now();
-            self.set_alarm(again);
+        // A second alarm finds a step going on that is not its own.
+        if let Some(step) = instance.step.get().filter(|_| ended.is_some() && instance.step.get() != before) {
+            self.world.witness.end(step);
         }
+        match ended {
+            Some(Ok(())) => self.failures.set(0),
+            Some(Err(error)) => {
+                self.world.witness.trace.note(|| format!("an alarm failed: {error}"));
+                self.ring_again();
+            }
+            None => self.ring_again(),
+        }
+    }
+
+    /// The runtime calls an alarm again that failed or did not return, with growing pauses, and gives up some time.
+    fn ring_again(&self) {
+        let failures = self.failures.get();
+        if failures == MOST_RETRIES {
+            self.world.witness.trace.note(|| "an alarm is given up".to_owned());
+            return self.failures.set(0);
+        }
+        self.failures.set(failures + 1);
+        let again = self.world.time.clock(2_000 << failures).now();
+        self.set_alarm(self.storage.alarm().map_or(again, |at| at.min(again)));
     }
 
     fn set_alarm(&self, at: DateTime<Utc>) {

@@ -1,4 +1,4 @@
-//! The storage of an object, as one of its instances sees it: strongly consistent, and watched.
+//! The storage of an object, as one of its instances sees it: strongly consistent, but it can fail; and watched.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
@@ -6,45 +6,49 @@ use std::task::{Poll, Waker};
 use futures::future::poll_fn;
 use kv_migrations::coordinator::{Change, MemoryStorage, Storage, StorageError};
 
+use crate::dice::Dice;
 use crate::network::{Current, Namespace};
+use crate::noted::Noted;
 use crate::witness::Witness;
-
-/// What the rows are called in which markers are kept.
-const MARKER: &str = "marker/";
-/// What such a row says of a migration that is applied.
-const IS_APPLIED: &str = "\"is_applied\":true";
 
 /// The rows, and who sees what is written.
 pub(super) struct Rows {
     pub(super) storage: MemoryStorage,
     pub(super) alarm: AlarmSet,
+    pub(super) dice: Dice,
     pub(super) witness: Witness,
     pub(super) namespace: Namespace,
     pub(super) step: Current,
 }
 
+impl Rows {
+    fn may_fail(&self) -> Result<(), StorageError> {
+        if !self.dice.chance(self.namespace.weather().broken_rows) {
+            return Ok(());
+        }
+        self.witness.rows_failed();
+        Err(StorageError::new("it was reset"))
+    }
+}
+
 impl Storage for Rows {
     fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StorageError> {
+        self.may_fail()?;
         self.storage.get(name)
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StorageError> {
+        self.may_fail()?;
         self.storage.list(prefix)
     }
 
     fn write(&self, changes: &[Change]) -> Result<(), StorageError> {
+        self.may_fail()?;
         self.storage.write(changes)?;
-        for change in changes {
-            match change {
-                Change::Put { name, bytes } => {
-                    if let Some(key) = name.strip_prefix(MARKER) {
-                        let is_applied = String::from_utf8_lossy(bytes).contains(IS_APPLIED);
-                        self.witness.recorded(self.step.get(), key, is_applied, self.namespace.truth());
-                    }
-                }
-                Change::Delete { .. } => {}
-                Change::Alarm(_) => self.alarm.tell(),
-            }
+        let noted = Noted::read(changes, &self.storage);
+        self.witness.noted(self.step.get(), &noted, self.namespace.truth());
+        if changes.iter().any(|change| matches!(change, Change::Alarm(_))) {
+            self.alarm.tell();
         }
         Ok(())
     }

@@ -42,21 +42,28 @@ pub fn one_step_at_a_time(seen: &Seen, step: usize) -> Verdict {
     }
 }
 
-/// With a coordinator, an `up` that is applied does not run again.
-pub fn what_is_applied_does_not_run_again(seen: &Seen, plan: &Plan, step: usize, number: usize) -> Verdict {
-    if !seen.migrations[number].is_marked {
+/// An `up` that is applied does not run again. With a coordinator, never; without, if it was marked a minute before the
+/// run began, when KV shows the marker everywhere.
+pub fn what_is_applied_does_not_run_again(seen: &Seen, plan: &Plan, run: usize, number: usize) -> Verdict {
+    let marked = &seen.migrations[number];
+    let is_seen = seen.is_coordinated || marked.marked_at <= seen.runs[run].began - MINUTE;
+    if !marked.is_marked || !is_seen {
         return Ok(());
     }
-    let text = format!("step {step} runs {}, which is applied", plan.migrations[number].id);
+    let text = format!("run {run} runs {}, which is applied", plan.migrations[number].id);
     violated("what_is_applied_does_not_run_again", text)
 }
 
-/// A migration begins only if all before it were marked as applied when its run read the ledger, as far as KV could
-/// show that then.
-pub fn in_the_order_of_registration(seen: &Seen, plan: &Plan, run: usize, number: usize) -> Verdict {
+/// A migration begins only if all before it are marked as applied. Without a coordinator, if they were when its run read
+/// the ledger, as far as KV could show that then.
+pub fn in_the_order_of_registration(seen: &mut Seen, plan: &Plan, run: usize, number: usize) -> Verdict {
     for (before, marked) in seen.migrations.iter().enumerate().take(number) {
-        let was_seen = marked.unmarked_at.is_some_and(|at| at >= seen.runs[run].began - MINUTE);
-        if !marked.is_marked && !was_seen {
+        let is_recent = |at| !seen.is_coordinated && at >= seen.runs[run].began - MINUTE;
+        if marked.is_marked {
+            continue;
+        }
+        seen.was_out_of_order = true;
+        if !marked.unmarked_at.is_some_and(is_recent) {
             let (id, before) = (&plan.migrations[number].id, &plan.migrations[before].id);
             return violated(
                 "in_the_order_of_registration",

@@ -22,6 +22,8 @@ pub struct Weather {
     pub own_late: u64,
     /// A list tells a write late even where it was made.
     pub own_unlisted: u64,
+    /// The storage of an object fails.
+    pub broken_rows: u64,
 }
 
 impl Weather {
@@ -42,6 +44,7 @@ impl Weather {
             delay: dice.pick([1_000, 20_000, 60_000, 60_000]),
             own_late: if plan.mode == Mode::Crowd { dice.pick([0, 0, 50]) } else { 0 },
             own_unlisted: dice.pick([0, 0, 100, 1000]),
+            broken_rows: dice.pick([0, 0, 0, 1, 4]),
         }
     }
 }

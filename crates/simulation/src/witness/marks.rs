@@ -5,18 +5,44 @@ use kv_migrations::kv::MemoryStore;
 use super::Witness;
 use crate::invariants;
 use crate::network::Written;
-use crate::plan::{Mode, Planned};
-use crate::seen::Seen;
+use crate::noted::{Marker, Noted};
+use crate::plan::Planned;
+use crate::seen::{Applied, Seen};
 
 impl Witness {
-    /// An object has recorded a marker.
-    pub fn recorded(&self, run: Option<usize>, key: &str, is_applied: bool, truth: &MemoryStore) {
+    /// An object has written rows.
+    pub fn noted(&self, step: Option<usize>, noted: &Noted, truth: &MemoryStore) {
+        if let (Some(step), Some(number)) = (step, noted.begun.as_deref().and_then(|id| self.plan.number(id)))
+        {
+            self.begins(step, number);
+        }
+        for marker in &noted.markers {
+            self.recorded(step, marker, truth);
+        }
+    }
+
+    /// The storage of an object has failed.
+    pub fn rows_failed(&self) {
+        self.trace.note(|| "    the object's storage fails".to_owned());
+        let now = self.time.now();
+        if let Some(applied) = self.seen().applied.last_mut() {
+            applied.may_be_untold |= applied.at == now;
+        }
+    }
+
+    fn recorded(&self, run: Option<usize>, marker: &Marker, truth: &MemoryStore) {
+        let Marker { key, is_applied, run: applied_by } = marker;
+        let (key, is_applied) = (key.as_str(), *is_applied);
         let Some(planned) = self.plan.migrations.iter().find(|planned| planned.marker() == key) else {
             return;
         };
         self.trace.note(|| format!("    object: {key} is {}applied", if is_applied { "" } else { "not " }));
         let mut seen = self.seen();
         seen.migrations[planned.number].is_begun = true;
+        if let (true, Some(applied_by)) = (is_applied, *applied_by) {
+            let (migration, at) = (planned.number, self.time.now());
+            seen.applied.push(Applied { run: applied_by, migration, at, may_be_untold: false });
+        }
         if let Some(run) = run {
             let verdict = invariants::one_step_at_a_time(&seen, run);
             self.keep(&mut seen, verdict);
@@ -34,7 +60,7 @@ impl Witness {
         });
         let mut seen = self.seen();
         // What a step had sent that ended by itself may be on its way still.
-        let step = written.run.filter(|run| self.plan.mode == Mode::Object && !seen.runs[*run].is_over);
+        let step = written.run.filter(|run| seen.is_coordinated && !seen.runs[*run].is_over);
         if let Some(run) = step {
             let verdict = invariants::one_step_at_a_time(&seen, run);
             self.keep(&mut seen, verdict);
@@ -46,7 +72,7 @@ impl Witness {
             );
             return self.keep(&mut seen, verdict);
         };
-        if self.plan.mode != Mode::Object {
+        if !seen.is_coordinated {
             self.mark(&mut seen, planned, written.run, value == Some(b"true"), truth);
         }
     }
@@ -70,6 +96,9 @@ impl Witness {
             marked.unmarked_at = Some(self.time.now());
             marked.is_half_undone = false;
             marked.is_finished = false;
+        }
+        if is_marked && !marked.is_marked {
+            marked.marked_at = self.time.now();
         }
         marked.is_marked = is_marked;
     }

@@ -4,7 +4,6 @@ use kv_migrations::Event;
 
 use super::Witness;
 use crate::invariants;
-use crate::plan::Mode;
 use crate::seen::{Isolate, Run, Seen};
 
 impl Witness {
@@ -30,7 +29,7 @@ impl Witness {
         };
         seen.runs.push(run);
         let run = seen.runs.len() - 1;
-        if self.plan.mode == Mode::Object {
+        if seen.is_coordinated {
             seen.isolates[isolate].holder = Some(run);
         }
         run
@@ -51,13 +50,11 @@ impl Witness {
     /// A run sends an operation.
     pub fn operation(&self, run: usize, is_write: bool) {
         let mut seen = self.seen();
-        if self.plan.mode == Mode::Object {
+        if seen.is_coordinated {
             // Anybody may read.
-            if is_write {
-                let verdict = invariants::one_step_at_a_time(&seen, run);
-                self.keep(&mut seen, verdict);
-            }
-            return;
+            let verdict = if is_write { invariants::one_step_at_a_time(&seen, run) } else { Ok(()) };
+            seen.tally.overlapped |= verdict.is_err();
+            return self.keep(&mut seen, verdict);
         }
         let verdict = invariants::one_run_at_a_time_in_an_isolate(&seen, run, self.time.now());
         self.keep(&mut seen, verdict);
@@ -71,49 +68,47 @@ impl Witness {
             && recent.into_iter().any(|(number, other)| number != run && is_other(other));
     }
 
-    /// A run tells what happens.
+    /// A run without a coordinator tells what happens.
     pub fn event(&self, run: usize, event: &Event<'_>) {
         let id = match event {
             Event::Started { id, .. } | Event::Paused { id, .. } | Event::Failed { id, .. } => *id,
             Event::Applied(detail) => detail.id.as_str(),
             _ => return,
         };
-        let Some(number) = self.plan.migrations.iter().position(|planned| planned.id == id) else { return };
-        let mut seen = self.seen();
+        let Some(number) = self.plan.number(id) else { return };
         if matches!(event, Event::Started { .. }) {
-            self.trace.note(|| format!("run {run} begins {id}"));
-            let verdict = invariants::in_the_order_of_registration(&seen, &self.plan, run, number);
-            self.keep(&mut seen, verdict);
-            let Seen { runs, migrations, tally, .. } = &mut *seen;
-            runs[run].inside = Some(number);
-            tally.repeated_unmarked |= migrations[number].is_finished && !migrations[number].is_marked;
-            runs[run].was_marked = migrations[number].is_marked;
-        } else {
-            seen.tally.repeated_though_marked |=
-                matches!(event, Event::Applied(_)) && seen.runs[run].was_marked;
-            self.trace.note(|| format!("run {run}: {event:?}"));
-            seen.runs[run].inside = None;
+            return self.begins(run, number);
         }
+        self.trace.note(|| format!("run {run}: {event:?}"));
+        let mut seen = self.seen();
+        seen.tally.repeated_though_marked |= matches!(event, Event::Applied(_)) && seen.runs[run].was_marked;
+        seen.runs[run].inside = None;
     }
 
     /// The `up` of a migration is at work, for the first time in this run or again.
     pub fn at_work(&self, run: usize, number: usize) {
-        if self.plan.mode != Mode::Object {
-            return;
+        let is_known = {
+            let seen = self.seen();
+            !seen.is_coordinated || seen.runs[run].inside == Some(number)
+        };
+        if !is_known {
+            self.begins(run, number);
         }
+    }
+
+    /// A migration begins, or is carried on.
+    pub(super) fn begins(&self, run: usize, number: usize) {
+        self.trace.note(|| format!("run {run} begins {}", self.plan.migrations[number].id));
         let mut seen = self.seen();
-        if seen.runs[run].inside == Some(number) {
-            return;
-        }
-        self.trace.note(|| format!("step {run} is at {}", self.plan.migrations[number].id));
         let once = invariants::what_is_applied_does_not_run_again(&seen, &self.plan, run, number);
         let verdict =
-            once.and_then(|()| invariants::in_the_order_of_registration(&seen, &self.plan, run, number));
+            once.and_then(|()| invariants::in_the_order_of_registration(&mut seen, &self.plan, run, number));
         self.keep(&mut seen, verdict);
-        seen.runs[run].inside = Some(number);
-        seen.migrations[number].is_begun = true;
-        let Seen { migrations, tally, .. } = &mut *seen;
-        tally.repeated_unmarked |= migrations[number].is_finished && !migrations[number].is_marked;
+        let Seen { runs, migrations, tally, .. } = &mut *seen;
+        let migration = &mut migrations[number];
+        migration.is_begun = true;
+        tally.repeated_unmarked |= migration.is_finished && !migration.is_marked;
+        (runs[run].inside, runs[run].was_marked) = (Some(number), migration.is_marked);
     }
 
     /// The `up` of a migration is about to return `Ok`.
