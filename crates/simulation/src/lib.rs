@@ -18,6 +18,7 @@ pub mod invariants;
 pub mod migrations;
 pub mod network;
 pub mod noted;
+pub mod phase;
 pub mod plan;
 pub mod seen;
 pub mod tally;

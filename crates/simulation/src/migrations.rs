@@ -23,14 +23,14 @@ impl Context {
         self.witness.iter().for_each(|witness| witness.at_work(self.run, number));
     }
 
-    fn undoes(&self, number: usize, is_done: bool) {
-        self.witness.iter().for_each(|witness| witness.undoes(number, is_done));
+    fn undoes(&self, number: usize) {
+        self.witness.iter().for_each(|witness| witness.undoes(number));
     }
 }
 
-/// Those of a plan.
-pub fn all(plan: &Plan) -> Arc<[Migration<Context>]> {
-    plan.migrations.iter().map(migration).collect()
+/// The first so many of a plan.
+pub fn first(plan: &Plan, number: usize) -> Arc<[Migration<Context>]> {
+    plan.migrations.iter().take(number).map(migration).collect()
 }
 
 fn migration(planned: &Planned) -> Migration<Context> {
@@ -91,11 +91,10 @@ async fn up(kv: &Kv, context: &Context, number: usize, steps: usize) -> Result {
 }
 
 async fn down(kv: &Kv, context: &Context, number: usize, steps: usize) -> Result {
-    context.undoes(number, false);
+    context.undoes(number);
     for step in 0..steps {
         kv.delete(&step_key(number, step)).await?;
     }
-    context.undoes(number, true);
     Ok(())
 }
 
@@ -130,10 +129,9 @@ fn index(number: usize, prefix: String) -> Fold<Context, Index> {
 }
 
 async fn unindex(kv: &Kv, context: &Context, number: usize) -> Result {
-    context.undoes(number, false);
+    context.undoes(number);
     for group in 0..3 {
         kv.delete(&format!("{}{group}", index_prefix(number))).await?;
     }
-    context.undoes(number, true);
     Ok(())
 }

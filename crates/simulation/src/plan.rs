@@ -2,6 +2,7 @@
 
 use crate::dice::Dice;
 use crate::network::LOCATIONS;
+use crate::phase::Phase;
 
 /// The prefix of the markers' service.
 pub const SERVICE: &str = "sim";
@@ -20,6 +21,9 @@ pub enum Mode {
     Crowd,
     /// Several callers, whose runs one object coordinates.
     Object,
+    /// Now an object, now a pipeline without one: a service begins to use a coordinator, or stops to. Migrations build on
+    /// each other.
+    Both,
 }
 
 /// A world.
@@ -33,10 +37,6 @@ pub struct Plan {
     pub locations: usize,
     /// From how many of these runs are started.
     pub places: usize,
-    /// How many callers, each of whom runs and runs again.
-    pub callers: usize,
-    /// How many requests each of them makes while things are bad.
-    pub requests: usize,
     /// How many requests of a thousand are cut off.
     pub doomed: u64,
     /// Whether callers roll back, too.
@@ -47,6 +47,8 @@ pub struct Plan {
     pub tables: Vec<Table>,
     /// The migrations, in the order of registration.
     pub migrations: Vec<Planned>,
+    /// By whom they are run, one after the other.
+    pub phases: Vec<Phase>,
 }
 
 /// The entries whose keys begin alike.
@@ -136,33 +138,34 @@ impl Plan {
 
     /// Draws one.
     pub fn draw(dice: &Dice) -> Self {
-        let mode = dice.pick([Mode::Pipeline, Mode::Crowd, Mode::Object]);
+        let mode = dice.pick([Mode::Pipeline, Mode::Crowd, Mode::Object, Mode::Both]);
         let has_rollbacks = dice.chance(250);
         let places = match mode {
-            Mode::Pipeline => 1,
+            Mode::Pipeline | Mode::Both => 1,
             Mode::Crowd => dice.pick([1, 2, 3]),
             // An object hardly ever moves.
             Mode::Object => dice.pick([1, 1, 1, 2]),
         };
-        let is_chained = mode == Mode::Pipeline || mode == Mode::Object && places == 1 && dice.chance(700);
+        let is_chained = matches!(mode, Mode::Pipeline | Mode::Both)
+            || mode == Mode::Object && places == 1 && dice.chance(700);
         let mut plan = Self {
             mode,
             is_chained,
             locations: LOCATIONS,
             places,
-            callers: if mode == Mode::Pipeline { 1 } else { dice.pick([1, 2, 3]) },
-            requests: dice.pick([3, 8, 20]),
             doomed: dice.pick([0, 150, 500]),
             has_rollbacks,
             budget: dice.pick([70, 150, 900]),
             tables: Vec::new(),
             migrations: Vec::new(),
+            phases: Vec::new(),
         };
         let number = dice.pick([1, 2, 3, 4, 5]);
         for number in 0..number {
             plan.add(dice, number);
         }
         plan.complete(dice);
+        plan.phases = Phase::draw_all(dice, mode, number, has_rollbacks);
         plan
     }
 

@@ -77,7 +77,7 @@ pub struct Marked {
     pub unmarked_at: Option<i64>,
     /// Whether it was ever begun: also if it was cancelled, some of it is done then.
     pub is_begun: bool,
-    /// Whether it is rolled back in one piece, of which not all is done.
+    /// Whether it was begun to be rolled back in one piece, and neither that nor a new `up` has come to its end.
     pub is_half_undone: bool,
     /// Whether its `up` has finished since it was undone last, as far as it tells.
     pub is_finished: bool,

@@ -37,6 +37,7 @@ pub struct Figures {
     pipeline: Column,
     crowd: Column,
     object: Column,
+    both: Column,
 }
 
 type Figure = fn(&Column) -> u64;
@@ -62,6 +63,7 @@ impl Figures {
             Mode::Pipeline => &mut self.pipeline,
             Mode::Crowd => &mut self.crowd,
             Mode::Object => &mut self.object,
+            Mode::Both => &mut self.both,
         };
         *column += Column {
             worlds: 1,
@@ -79,7 +81,7 @@ impl Figures {
 
     /// How many worlds there were.
     pub fn worlds(&self) -> u64 {
-        self.pipeline.worlds + self.crowd.worlds + self.object.worlds
+        self.pipeline.worlds + self.crowd.worlds + self.object.worlds + self.both.worlds
     }
 }
 
@@ -88,6 +90,7 @@ impl AddAssign for Figures {
         self.pipeline += other.pipeline;
         self.crowd += other.crowd;
         self.object += other.object;
+        self.both += other.both;
     }
 }
 
@@ -108,7 +111,7 @@ impl AddAssign for Column {
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let columns = [&self.pipeline, &self.crowd, &self.object];
+        let columns = [&self.pipeline, &self.crowd, &self.object, &self.both];
         let lines: [(&str, Figure); 10] = [
             ("worlds", |column| column.worlds),
             ("runs and rollbacks", |column| column.runs),
@@ -121,10 +124,14 @@ impl fmt::Display for Figures {
             ("… a re-key asked for somebody to look", |column| column.asked_for_help),
             ("… an older copy won over a newer entry", |column| column.stale_copy_won),
         ];
-        writeln!(f, "{:<50}{:>14}{:>14}{:>14}", "", "one pipeline", "many callers", "an object")?;
+        writeln!(
+            f,
+            "{:<46}{:>14}{:>14}{:>14}{:>14}",
+            "", "one pipeline", "many callers", "an object", "now and then"
+        )?;
         for (text, figure) in lines {
-            let [one, many, object] = columns.map(figure);
-            writeln!(f, "{text:<50}{one:>14}{many:>14}{object:>14}")?;
+            let [one, many, object, both] = columns.map(figure);
+            writeln!(f, "{text:<46}{one:>14}{many:>14}{object:>14}{both:>14}")?;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ mod runs;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kv_migrations::coordinator::HistoryEntry;
+use kv_migrations::kv::MemoryStore;
 
 use crate::dice::Dice;
 use crate::invariants::{self, Verdict, Violation};
@@ -50,16 +51,21 @@ impl Witness {
         self.seen().tally
     }
 
-    /// From now on an object coordinates the runs, or none does.
+    /// From now on an object coordinates the runs, or none does; what ran before has ended.
     pub fn set_coordinated(&self, is_coordinated: bool) {
-        self.seen().is_coordinated = is_coordinated;
+        let mut seen = self.seen();
+        seen.is_coordinated = is_coordinated;
+        for run in &mut seen.runs {
+            (run.is_over, run.inside) = (true, None);
+        }
     }
 
-    /// An object tells what its runs did.
-    pub fn told(&self, history: &[HistoryEntry]) {
+    /// An object is idle, and tells what its runs did.
+    pub fn is_idle(&self, history: &[HistoryEntry], truth: &MemoryStore) {
         let mut seen = self.seen();
         let verdict = invariants::the_history_is_true(&seen, &self.plan, history);
-        self.keep(&mut seen, verdict);
+        let same = invariants::the_markers_in_kv_are_those_of_the_object(&seen, &self.plan, truth);
+        self.keep(&mut seen, verdict.and(same));
     }
 
     /// Whether there can be two forms of an entry that is re-keyed, so that a run which was cut off, or which others ran

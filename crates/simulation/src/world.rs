@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kv_migrations::Migration;
+use kv_migrations::coordinator::MemoryStorage;
 
 use crate::actors::{
     Caller, Isolate, Object, ask_until_finished, ask_while_it_is_bad, call_until_finished,
@@ -16,7 +17,8 @@ use crate::faultless;
 use crate::invariants::{self, Violation, violated};
 use crate::migrations::{self, Context};
 use crate::network::{Current, Namespace, Session, Weather};
-use crate::plan::{Mode, Plan};
+use crate::phase::Phase;
+use crate::plan::Plan;
 use crate::tally::Tally;
 use crate::time::Time;
 use crate::trace::Trace;
@@ -42,7 +44,11 @@ pub struct World {
     pub witness: Witness,
     /// Where hung requests are.
     pub limbo: Limbo,
-    /// Its migrations.
+    /// What its object keeps.
+    pub storage: MemoryStorage,
+    /// Who runs migrations at the moment.
+    pub phase: Phase,
+    /// Those of the release that runs at the moment.
     pub migrations: Arc<[Migration<Context>]>,
     /// In which version each entry is.
     pub versions: Versions,
@@ -78,8 +84,19 @@ impl World {
         let sees = witness.clone();
         let namespace =
             Namespace::new(&time, dice.clone(), move |written, truth| sees.written(written, truth));
-        let migrations = migrations::all(&plan);
-        Self { plan, time, dice, namespace, witness, limbo: Limbo::default(), migrations, versions }
+        let phase = plan.phases[0];
+        Self {
+            time,
+            dice,
+            namespace,
+            witness,
+            limbo: Limbo::default(),
+            storage: MemoryStorage::new(),
+            phase,
+            migrations: migrations::first(&plan, phase.release),
+            versions,
+            plan,
+        }
     }
 
     /// First all goes wrong that can; then nothing does any more, and all must come right.
@@ -88,25 +105,46 @@ impl World {
         self.witness.trace.note(|| format!("{weather:?}"));
         self.namespace.set_weather(weather);
         self.fill();
-        let mode = self.plan.mode;
-        self.witness.count(|tally| tally.mode = mode);
-        self.witness.set_coordinated(mode == Mode::Object);
-        if mode == Mode::Object {
-            if self.run_to_end(|executor| self.spawn_object(executor)) {
-                self.check_end();
+        self.witness.count(|tally| tally.mode = self.plan.mode);
+        for (number, &phase) in self.plan.phases.iter().enumerate() {
+            let is_last = number + 1 == self.plan.phases.len();
+            self.witness.trace.note(|| format!("{phase:?}"));
+            self.witness.set_coordinated(phase.is_coordinated);
+            self.namespace.set_weather(weather);
+            if !self.in_phase(phase).passes(is_last) {
+                return;
             }
-            return;
+        }
+        self.check_end();
+    }
+
+    fn in_phase(&self, phase: Phase) -> Self {
+        Self { phase, migrations: migrations::first(&self.plan, phase.release), ..self.clone() }
+    }
+
+    /// Whether all went well. Without an object, what is begun may be left as it is, but for the last time.
+    fn passes(&self, is_last: bool) -> bool {
+        if self.phase.is_coordinated {
+            return self.run_to_end(|executor| self.spawn_object(executor))
+                && self.wait_for_kv(Duration::from_secs(self.dice.between(61..=300)));
         }
         if !self.run_to_end(|executor| self.spawn_all(executor)) {
-            return;
+            return false;
+        }
+        if !is_last {
+            return self.wait_for_kv(Duration::from_secs(self.dice.between(61..=300)));
         }
         self.namespace.set_weather(Weather::calm());
-        self.time.pass(CALM_AFTER);
-        self.namespace.settle();
+        self.wait_for_kv(CALM_AFTER);
         self.witness.trace.note(|| "from here on nothing goes wrong".to_owned());
-        if self.run_to_end(|executor| executor.spawn(call_until_finished(self.clone()))) {
-            self.check_end();
-        }
+        self.run_to_end(|executor| executor.spawn(call_until_finished(self.clone())))
+    }
+
+    /// Until it shows everywhere what was written.
+    fn wait_for_kv(&self, duration: Duration) -> bool {
+        self.time.pass(duration);
+        self.namespace.settle();
+        !self.witness.has_violation()
     }
 
     /// What is there from the start; some of it written a moment ago, elsewhere.
@@ -132,8 +170,8 @@ impl World {
 
     fn spawn_all(&self, executor: &mut Executor) {
         let isolates: Vec<Isolate> =
-            (0..self.plan.places).map(|location| Isolate::start(self, location)).collect();
-        for _ in 0..self.plan.callers {
+            (0..self.plan.places).map(|number| Isolate::start(self, self.phase.place + number)).collect();
+        for _ in 0..self.phase.callers {
             // Some of them always reach the same place.
             let isolates = match self.dice.below(isolates.len() + 1) {
                 0 => isolates.clone(),
@@ -147,7 +185,7 @@ impl World {
     fn spawn_object(&self, executor: &mut Executor) {
         let object = Object::new(self, executor.spawner());
         executor.spawn(ring_alarms(object.clone()));
-        for _ in 0..self.plan.callers {
+        for _ in 0..self.phase.callers {
             executor.spawn(ask_while_it_is_bad(object.clone()));
         }
         executor.spawn(ask_until_finished(object));
@@ -188,10 +226,11 @@ impl World {
         if !plan.is_exact() {
             return;
         }
-        let expected = match faultless::outcome(plan, self.migrations.clone(), &self.versions) {
-            Ok(expected) => expected,
-            Err(error) => return self.witness.check(violated("without_faults_it_succeeds", error)),
-        };
+        let expected =
+            match faultless::outcome(plan, migrations::first(plan, plan.migrations.len()), &self.versions) {
+                Ok(expected) => expected,
+                Err(error) => return self.witness.check(violated("without_faults_it_succeeds", error)),
+            };
         self.time.pass(faultless::AFTER);
         let mut found = faultless::data(truth);
         // The service wrote both keys until the end.

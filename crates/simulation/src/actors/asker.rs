@@ -36,7 +36,7 @@ enum Answer {
 pub async fn ask_while_it_is_bad(object: Rc<Object>) {
     let world = object.world.clone();
     let dice = &world.dice;
-    for _ in 0..world.plan.requests {
+    for _ in 0..world.phase.requests {
         let request = draw(&world);
         let instance = object.current();
         if dice.chance(20) {
@@ -77,7 +77,7 @@ fn draw(world: &World) -> Request {
         10..=14 => Request::Pause(id()),
         15..=19 => Request::Resume(id()),
         20..=22 => Request::Cancel(id()),
-        23..=39 if plan.has_rollbacks => match world.witness.undoable(plan.is_chained, dice) {
+        23..=39 if world.phase.has_rollbacks => match world.witness.undoable(plan.is_chained, dice) {
             Some(number) => Request::Rollback(plan.migrations[number].id.clone()),
             None => Request::Status,
         },
@@ -125,7 +125,7 @@ pub async fn ask_until_finished(object: Rc<Object>) {
     }
     if let Ok(history) = object.current().coordinator.history() {
         world.witness.trace.note(|| format!("{history:#?}"));
-        world.witness.told(&history);
+        world.witness.is_idle(&history, world.namespace.truth());
     }
     object.end();
 }

@@ -54,7 +54,9 @@ impl Caller {
             self.world.namespace.truth().value(&marker).is_some()
         };
         let number = match plan.mode {
-            Mode::Pipeline | Mode::Object => (0..plan.migrations.len()).rev().find(has_marker)?,
+            Mode::Pipeline | Mode::Object | Mode::Both => {
+                (0..self.world.phase.release).rev().find(has_marker)?
+            }
             Mode::Crowd => self.world.dice.below(plan.migrations.len()),
         };
         Some(plan.migrations[number].id.clone())
@@ -66,11 +68,11 @@ pub async fn call_while_it_is_bad(mut caller: Caller) {
     let (plan, dice) = (caller.world.plan.clone(), caller.world.dice.clone());
     // What a pipeline has begun to roll back, and must roll back until that is finished.
     let mut undoing: Option<String> = None;
-    let mut made = 0;
-    while made < plan.requests || undoing.is_some() && made < plan.requests + MOST_MORE {
-        let doom = if made < plan.requests { Doom::draw(&dice, plan.doomed) } else { Doom::none() };
+    let (mut made, requests) = (0, caller.world.phase.requests);
+    while made < requests || undoing.is_some() && made < requests + MOST_MORE {
+        let doom = if made < requests { Doom::draw(&dice, plan.doomed) } else { Doom::none() };
         made += 1;
-        if undoing.is_none() && plan.has_rollbacks && dice.chance(300) {
+        if undoing.is_none() && caller.world.phase.has_rollbacks && dice.chance(300) {
             undoing = caller.choice();
         }
         let is_migrating = undoing.is_none();
@@ -81,7 +83,7 @@ pub async fn call_while_it_is_bad(mut caller: Caller) {
         if answered.is_of_isolate(&dice) {
             caller.replace(&isolate);
         }
-        let is_patient = plan.mode == Mode::Pipeline || dice.chance(500);
+        let is_patient = plan.mode != Mode::Crowd || dice.chance(500);
         match answered {
             Answered::Finished if is_migrating && dice.chance(200) => break,
             Answered::Unfinished(time) | Answered::Busy(time) if is_patient => {
@@ -101,7 +103,7 @@ async fn wait(world: &World, duration: Duration) {
 
 /// Calls until all is finished, when nothing goes wrong any more.
 pub async fn call_until_finished(world: World) {
-    let isolate = Isolate::start(&world, 0);
+    let isolate = Isolate::start(&world, world.phase.place);
     let mut failures = 0;
     for _ in 0..MOST_REQUESTS {
         match isolate.migrate(&world, Doom::none()).await {

@@ -56,7 +56,7 @@ impl Instance {
         let (witness, namespace) = (world.witness.clone(), world.namespace.clone());
         let dice = world.dice.clone();
         let rows = Rows { storage, alarm, dice, witness, namespace, step: step.clone() };
-        let location = world.dice.below(world.plan.places);
+        let location = world.phase.place + world.dice.below(world.plan.places);
         let skew = i64::try_from(world.dice.between(0..=4_000)).unwrap_or(0) - 2_000;
         world.witness.trace.note(|| format!("instance {number} at location {location}, {skew} ms off"));
         let name = format!("instance {number}");

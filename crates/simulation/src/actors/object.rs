@@ -35,9 +35,9 @@ pub struct Object {
 }
 
 impl Object {
-    /// One that was never used.
+    /// The one whose rows there are.
     pub fn new(world: &World, spawner: Spawner) -> Rc<Self> {
-        let (storage, alarm, number) = (MemoryStorage::new(), AlarmSet::default(), world.witness.isolate());
+        let (storage, alarm, number) = (world.storage.clone(), AlarmSet::default(), world.witness.isolate());
         let first = Instance::start(world, number, 0, (&storage, &alarm), world.plan.doomed);
         Rc::new(Self {
             world: world.clone(),
@@ -50,7 +50,7 @@ impl Object {
             is_calm: Cell::new(false),
             failures: Cell::new(0),
             is_over: Cell::new(false),
-            callers: Cell::new(world.plan.callers),
+            callers: Cell::new(world.phase.callers),
         })
     }
 

@@ -1,5 +1,7 @@
 //! Who runs what, beside whom, and after what.
 
+use kv_migrations::kv::MemoryStore;
+
 use super::{Verdict, violated};
 use crate::plan::{Change, Plan, Planned};
 use crate::seen::Seen;
@@ -83,4 +85,19 @@ pub fn marked_by_whom_it_was_finished(seen: &Seen, planned: &Planned, run: Optio
     let text =
         format!("{} is marked as applied by run {run:?}, in which its `up` did not finish", planned.id);
     violated("marked_by_whom_it_was_finished", text)
+}
+
+/// When an object is idle, KV says of every marker what the object says.
+pub fn the_markers_in_kv_are_those_of_the_object(seen: &Seen, plan: &Plan, truth: &MemoryStore) -> Verdict {
+    for (planned, marked) in plan.migrations.iter().zip(&seen.migrations) {
+        let is_applied = truth.value(&planned.marker()).as_deref() == Some(b"true");
+        if is_applied != marked.is_marked {
+            let not = if is_applied { "" } else { "not " };
+            return violated(
+                "the_markers_in_kv_are_those_of_the_object",
+                format!("in KV {} is {not}applied", planned.id),
+            );
+        }
+    }
+    Ok(())
 }

@@ -94,11 +94,13 @@ impl Witness {
         let marked = &mut seen.migrations[planned.number];
         if marked.is_marked && !is_marked {
             marked.unmarked_at = Some(self.time.now());
-            marked.is_half_undone = false;
             marked.is_finished = false;
         }
         if is_marked && !marked.is_marked {
             marked.marked_at = self.time.now();
+        }
+        if marked.is_marked != is_marked {
+            marked.is_half_undone = false;
         }
         marked.is_marked = is_marked;
     }

@@ -118,10 +118,10 @@ impl Witness {
         seen.migrations[number].is_finished = true;
     }
 
-    /// A rollback that runs in one piece is about to undo something, or has undone all.
-    pub fn undoes(&self, number: usize, is_done: bool) {
+    /// A rollback that runs in one piece is about to undo something.
+    pub fn undoes(&self, number: usize) {
         let mut seen = self.seen();
-        seen.migrations[number].is_half_undone = !is_done;
+        seen.migrations[number].is_half_undone = true;
         seen.tally.rolled_back = true;
     }
 }
