@@ -12,7 +12,6 @@ use kv_migrations::{Error, Migration, Runner};
 use crate::migrations::Context;
 use crate::plan::{Plan, SERVICE};
 use crate::time::Time;
-use crate::value::value;
 use crate::versions::Versions;
 
 /// How long after everything what expires soon has expired.
@@ -32,11 +31,9 @@ pub fn outcome(
     for (number, table) in plan.tables.iter().enumerate() {
         for (index, entry) in table.entries.iter().enumerate() {
             let options = options(entry.metadata, entry.ttl, clock.now().timestamp());
-            let (key, value) = (
-                format!("{}{}", table.prefix(0), entry.name),
-                value(&entry.name, versions.written(number, index)),
-            );
-            store.put(&key, value.as_bytes(), &options).now_or_never();
+            let key = format!("{}{}", table.prefix(0), entry.name);
+            let value = entry.value(versions.written(number, index));
+            store.put(&key, &value, &options).now_or_never();
         }
     }
     let runner = Runner::new(store.clone(), SERVICE, migrations).map_err(|error| error.to_string())?;

@@ -17,6 +17,8 @@ pub struct Phase {
     pub requests: usize,
     /// Where runs are started, if they are started from one place.
     pub place: usize,
+    /// Whether it may end before all is applied.
+    pub is_cut_short: bool,
     /// Whether migrations can be rolled back.
     pub has_rollbacks: bool,
 }
@@ -37,10 +39,9 @@ impl Phase {
         let (mut release, mut was_coordinated) = (0, false);
         let mut phases: Vec<Self> = Vec::new();
         for &is_coordinated in coordinated {
-            release = match phases.len() + 1 == coordinated.len() {
-                true => migrations,
-                false => release + dice.below(migrations - release + 1),
-            };
+            let is_last = phases.len() + 1 == coordinated.len();
+            release = if is_last { migrations } else { release + dice.below(migrations - release + 1) };
+            let is_cut_short = !is_last && (!is_coordinated || dice.chance(500));
             let is_alone = mode == Mode::Pipeline || mode == Mode::Both && !is_coordinated;
             let callers = if is_alone { 1 } else { dice.pick([1, 2, 3]) };
             let requests = if mode == Mode::Both { dice.pick([1, 3, 8]) } else { dice.pick([3, 8, 20]) };
@@ -48,7 +49,15 @@ impl Phase {
             // What is rolled back without an object, that the object knows as applied, stays applied for it.
             let has_rollbacks = has_rollbacks && (is_coordinated || !was_coordinated);
             was_coordinated |= is_coordinated;
-            phases.push(Self { is_coordinated, release, callers, requests, place, has_rollbacks });
+            phases.push(Self {
+                is_coordinated,
+                release,
+                callers,
+                requests,
+                place,
+                is_cut_short,
+                has_rollbacks,
+            });
         }
         phases
     }

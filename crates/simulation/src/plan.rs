@@ -3,6 +3,7 @@
 use crate::dice::Dice;
 use crate::network::LOCATIONS;
 use crate::phase::Phase;
+use crate::value::value;
 
 /// The prefix of the markers' service.
 pub const SERVICE: &str = "sim";
@@ -68,6 +69,8 @@ pub struct Table {
 pub struct Seeded {
     /// Its key, without the table's prefix.
     pub name: String,
+    /// Whether its value is UTF-8.
+    pub is_text: bool,
     /// Its metadata.
     pub metadata: Option<&'static str>,
     /// In how many seconds it expires.
@@ -198,6 +201,7 @@ impl Plan {
         for (index, table) in self.tables.iter_mut().enumerate() {
             let mut changes = self.migrations.iter().filter(|planned| planned.table == index);
             let is_only_moved = changes.clone().all(|planned| matches!(planned.change, Change::Rekey { .. }));
+            let is_changed = changes.clone().any(|planned| planned.change == Change::Backfill);
             let is_folded = changes.any(|planned| planned.change == Change::Fold);
             // A rollback writes old keys: what was written under them elsewhere, a moment ago, it cannot see.
             let is_shared = !self.is_chained && is_only_moved && !self.has_rollbacks;
@@ -205,7 +209,8 @@ impl Plan {
             let may_be_fresh = is_shared && dice.chance(500);
             table.entries = (0..number)
                 .map(|number| Seeded {
-                    name: format!("{number}{}", dice.pick(["", "x", "ü", " y"])),
+                    name: name(dice, number),
+                    is_text: is_changed || dice.chance(800),
                     metadata: dice.pick([None, None, Some("{\"a\":[1,2]}"), Some("null")]),
                     ttl: match dice.between(0..=9) {
                         0 if !is_folded => Some(dice.between(61..=400)),
@@ -232,6 +237,23 @@ impl Plan {
     /// undid another may still see as applied.
     pub fn is_exact(&self) -> bool {
         !self.has_rollbacks || self.mode != Mode::Crowd && self.places == 1
+    }
+}
+
+impl Seeded {
+    /// What it holds as it was first, or as the service wrote it last.
+    pub fn value(&self, version: u64) -> Vec<u8> {
+        let value = value(&self.name, version).into_bytes();
+        if self.is_text { value } else { [&[0xff][..], &value].concat() }
+    }
+}
+
+/// A name that no other entry has; some are such as one forgets to think of.
+fn name(dice: &Dice, number: usize) -> String {
+    match (number, dice.between(0..=29)) {
+        (1, 0..=9) => "__proto__".to_owned(),
+        (_, 0) => format!("{number}{}", "long".repeat(100)),
+        _ => format!("{number}{}", dice.pick(["", "x", "ü", " y", "/z", "日本", "🦀"])),
     }
 }
 

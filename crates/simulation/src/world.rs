@@ -22,7 +22,6 @@ use crate::plan::Plan;
 use crate::tally::Tally;
 use crate::time::Time;
 use crate::trace::Trace;
-use crate::value::value;
 use crate::versions::Versions;
 use crate::witness::Witness;
 
@@ -106,12 +105,11 @@ impl World {
         self.namespace.set_weather(weather);
         self.fill();
         self.witness.count(|tally| tally.mode = self.plan.mode);
-        for (number, &phase) in self.plan.phases.iter().enumerate() {
-            let is_last = number + 1 == self.plan.phases.len();
+        for &phase in &self.plan.phases {
             self.witness.trace.note(|| format!("{phase:?}"));
             self.witness.set_coordinated(phase.is_coordinated);
             self.namespace.set_weather(weather);
-            if !self.in_phase(phase).passes(is_last) {
+            if !self.in_phase(phase).passes() {
                 return;
             }
         }
@@ -122,8 +120,8 @@ impl World {
         Self { phase, migrations: migrations::first(&self.plan, phase.release), ..self.clone() }
     }
 
-    /// Whether all went well. Without an object, what is begun may be left as it is, but for the last time.
-    fn passes(&self, is_last: bool) -> bool {
+    /// Whether all went well.
+    fn passes(&self) -> bool {
         if self.phase.is_coordinated {
             return self.run_to_end(|executor| self.spawn_object(executor))
                 && self.wait_for_kv(Duration::from_secs(self.dice.between(61..=300)));
@@ -131,7 +129,7 @@ impl World {
         if !self.run_to_end(|executor| self.spawn_all(executor)) {
             return false;
         }
-        if !is_last {
+        if self.phase.is_cut_short {
             return self.wait_for_kv(Duration::from_secs(self.dice.between(61..=300)));
         }
         self.namespace.set_weather(Weather::calm());
@@ -155,13 +153,13 @@ impl World {
                 let key = format!("{}{}", table.prefix(0), entry.name);
                 let is_fresh = entry.is_fresh && entry.ttl.is_none();
                 if !is_fresh || self.dice.chance(500) {
-                    self.namespace.write_before(0, &key, &value(&entry.name, 0), options.clone(), 600_000);
+                    self.namespace.write_before(0, &key, &entry.value(0), options.clone(), 600_000);
                 }
                 if is_fresh {
                     let version = self.versions.begin(number, index);
                     let location = index % self.plan.locations;
                     let ago = i64::try_from(self.dice.between(0..=60_000)).unwrap_or(0);
-                    self.namespace.write_before(location, &key, &value(&entry.name, version), options, ago);
+                    self.namespace.write_before(location, &key, &entry.value(version), options, ago);
                     self.versions.end(number, index);
                 }
             }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures::future::{Either, select};
-use kv_migrations::coordinator::{Caller, CoordinatorError};
+use kv_migrations::coordinator::{Caller, CoordinatorError, Outcome};
 
 use super::instance::Instance;
 use super::object::Object;
@@ -115,7 +115,12 @@ pub async fn ask_until_finished(object: Rc<Object>) {
     object.calm_down();
     wait(&world, CALM_AFTER).await;
     world.witness.trace.note(|| "from here on nothing goes wrong".to_owned());
-    finish(&object).await;
+    if world.phase.is_cut_short {
+        come_to_rest(&object).await;
+    }
+    if !world.phase.is_cut_short || world.witness.half_undone().is_some() {
+        finish(&object).await;
+    }
     // Until KV has all markers.
     for _ in 0..MOST_REQUESTS {
         if object.storage.alarm().is_none() {
@@ -128,6 +133,23 @@ pub async fn ask_until_finished(object: Rc<Object>) {
         world.witness.is_idle(&history, world.namespace.truth());
     }
     object.end();
+}
+
+/// Until nothing goes on. What is paused is cancelled.
+async fn come_to_rest(object: &Rc<Object>) {
+    let world = &object.world;
+    for _ in 0..MOST_REQUESTS {
+        let latest = object.current().coordinator.history().unwrap_or_default().into_iter().next();
+        match latest.map(|entry| (entry.outcome, entry.migration)) {
+            Some((Outcome::Running, _)) => wait(world, Duration::from_mins(1)).await,
+            Some((Outcome::Paused, id)) => {
+                let answer = ask(object.current(), Request::Cancel(id.unwrap_or_default())).await;
+                world.witness.trace.note(|| format!("what is paused is cancelled: {answer:?}"));
+            }
+            _ => return,
+        }
+    }
+    world.witness.check(violated("a_calm_run_succeeds", "it does not come to rest"));
 }
 
 async fn finish(object: &Rc<Object>) {

@@ -4,7 +4,6 @@ use kv_migrations::kv::{Entry, Metadata, PutOptions, StoreExt};
 
 use crate::invariants::a_reader_of_both_keys_finds_it;
 use crate::network::Session;
-use crate::value::value;
 use crate::world::World;
 
 /// After how many milliseconds a write is seen everywhere.
@@ -40,14 +39,14 @@ async fn write(world: &World, table: usize, index: usize, location: usize) {
         keys.reverse();
     }
     for key in keys {
-        put(world, &session, &key, &value(&entry.name, version), &options).await;
+        put(world, &session, &key, &entry.value(version), &options).await;
     }
     world.versions.end(table, index);
 }
 
 /// Until it is written.
-async fn put(world: &World, session: &Session, key: &str, value: &str, options: &PutOptions) {
-    while session.put(key, value.as_bytes(), options).await.is_err() {
+async fn put(world: &World, session: &Session, key: &str, value: &[u8], options: &PutOptions) {
+    while session.put(key, value, options).await.is_err() {
         world.time.sleep(1_100).await;
     }
 }

@@ -56,7 +56,7 @@ pub fn marked_is_done(plan: &Plan, planned: &Planned, truth: &MemoryStore) -> Ve
 /// The value of an entry, wherever it is by now.
 fn find(table: &Table, name: &str, truth: &MemoryStore) -> Option<String> {
     let values = table.prefixes().filter_map(|prefix| truth.value(&format!("{prefix}{name}")));
-    values.filter_map(|value| String::from_utf8(value).ok()).max_by_key(|value| version(value))
+    values.map(|value| String::from_utf8_lossy(&value).into_owned()).max_by_key(|value| version(value))
 }
 
 /// No entry is deleted unless it is, at least as new, under another of its keys.
@@ -81,7 +81,7 @@ pub fn an_entry_is_deleted_only_if_it_is_elsewhere(
         let entry = &table.entries[index];
         // What the service is about to write under the other key, too, is nobody else's concern.
         let written_everywhere = Some(versions.written(number, index));
-        let deleted = std::str::from_utf8(before).ok().and_then(version).min(written_everywhere);
+        let deleted = version(&String::from_utf8_lossy(before)).min(written_everywhere);
         let elsewhere = find(table, &entry.name, truth).and_then(|value| version(&value));
         if elsewhere < deleted && entry.ttl.is_none() {
             if plan.has_stale_copies() && elsewhere.is_some() {

@@ -33,8 +33,8 @@ pub struct Written<'a> {
 
 impl Namespace {
     /// Writes at once, as it was written there so many milliseconds ago.
-    pub fn write_before(&self, location: usize, key: &str, value: &str, options: PutOptions, ago: i64) {
-        let value = Some(value.as_bytes().to_vec());
+    pub fn write_before(&self, location: usize, key: &str, value: &[u8], options: PutOptions, ago: i64) {
+        let value = Some(value.to_vec());
         let write = Write { key: key.to_owned(), value, options, location, run: None };
         let at = self.time.now() - ago;
         // What KV refuses, was not there before.
