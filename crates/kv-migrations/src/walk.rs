@@ -88,46 +88,52 @@ async fn go<T, R>(
     let mut ahead = VecDeque::new();
     let mut working = FuturesOrdered::new();
     let mut is_read = false;
-    loop {
-        let mut is_spent = !pace.can_afford();
-        while !is_spent && pace.is_free(working.len()) {
-            let Some(step) = ahead.pop_front() else { break };
-            pace.begin();
-            working.push_back(finish(step, &work));
-            is_spent = !pace.can_afford();
-        }
-        // One chunk ahead, so that nobody waits for it. What is being read must be polled to its end: it has one of
-        // the connections.
-        let is_short = if pace.finished == 0 { ahead.is_empty() } else { ahead.len() < MAX_BULK_KEYS };
-        let reads = !is_read && !is_spent && is_short;
-        let next = match (reads, working.is_empty()) {
-            (false, true) if is_read && ahead.is_empty() => return Ok(Walked::All),
-            (false, true) => return Ok(Walked::Paused),
-            (true, true) => Either::Left(reading.next().await),
-            (false, false) => Either::Right(working.next().await),
-            (true, false) => match select(working.next(), reading.next()).await {
-                Either::Left((finished, _)) => Either::Right(finished),
-                Either::Right((steps, _)) => Either::Left(steps),
-            },
-        };
-        match next {
-            Either::Left(Some(steps)) => ahead.extend(steps?),
-            Either::Left(None) => is_read = true,
-            Either::Right(None) => {}
-            Either::Right(Some(finished)) => {
-                let (name, result, cursor) = finished?;
-                pace.finished += 1;
-                let position = Position { after: name.or_else(|| last.after.clone()), cursor };
-                if position != last {
-                    pace.job.note_step();
-                }
-                last = position.clone();
-                if done(result, position).await?.is_break() {
-                    return Ok(Walked::Stopped);
+    let result: Result<Walked> = async {
+        loop {
+            let mut is_spent = !pace.can_afford();
+            while !is_spent && pace.is_free(working.len()) {
+                let Some(step) = ahead.pop_front() else { break };
+                pace.begin();
+                working.push_back(finish(step, &work));
+                is_spent = !pace.can_afford();
+            }
+            // One chunk ahead, so that nobody waits for it. What is being read must be polled to its end: it has one of
+            // the connections.
+            let is_short = if pace.finished == 0 { ahead.is_empty() } else { ahead.len() < MAX_BULK_KEYS };
+            let reads = !is_read && !is_spent && is_short;
+            let next = match (reads, working.is_empty()) {
+                (false, true) if is_read && ahead.is_empty() => return Ok(Walked::All),
+                (false, true) => return Ok(Walked::Paused),
+                (true, true) => Either::Left(reading.next().await),
+                (false, false) => Either::Right(working.next().await),
+                (true, false) => match select(working.next(), reading.next()).await {
+                    Either::Left((finished, _)) => Either::Right(finished),
+                    Either::Right((steps, _)) => Either::Left(steps),
+                },
+            };
+            match next {
+                Either::Left(Some(steps)) => ahead.extend(steps?),
+                Either::Left(None) => is_read = true,
+                Either::Right(None) => {}
+                Either::Right(Some(finished)) => {
+                    let (name, result, cursor) = finished?;
+                    pace.finished += 1;
+                    let position = Position { after: name.or_else(|| last.after.clone()), cursor };
+                    if position != last {
+                        pace.job.note_step();
+                    }
+                    last = position.clone();
+                    if done(result, position).await?.is_break() {
+                        return Ok(Walked::Stopped);
+                    }
                 }
             }
         }
     }
+    .await;
+    // What is on its way still must not arrive when another run has begun.
+    while working.next().await.is_some() {}
+    result
 }
 
 /// The steps of each chunk of keys. An error ends them.

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use futures::executor::block_on;
+use futures::future::poll_fn;
 use kv_migrations::clock::{Clock, ManualClock};
 use kv_migrations::kv::{Expiration, Fault, KvErrorKind, Metadata, PutOptions, Request, StoreExt, faulty};
 use kv_migrations::{Backfill, Budget, Direction, Event, Migration, State};
@@ -175,6 +177,39 @@ fn a_failed_entry_fails_it_by_name_and_the_next_run_goes_on_there() {
     service.migrate(make());
     let seen = times.lock().unwrap().clone();
     assert_eq!(seen.len(), 7, "only those from the failed one on: {seen:?}");
+}
+
+#[test]
+fn a_run_that_fails_leaves_nothing_on_its_way() {
+    let service = filled(40);
+    let (begun, ended) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (begins, ends) = (begun.clone(), ended.clone());
+    let backfill = Backfill::new("user_", async move |_, record, ()| {
+        begins.fetch_add(1, Ordering::Relaxed);
+        // Those after it take longer.
+        if record.name() == "user_00013" {
+            ends.fetch_add(1, Ordering::Relaxed);
+            return Err("no such customer".into());
+        }
+        for _ in 0..50 {
+            yield_now().await;
+        }
+        ends.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    });
+    failure(block_on(service.runner(vec![Migration::backfill("001", "", backfill)]).run_pending(&())));
+    let begun = begun.load(Ordering::Relaxed);
+    assert!(begun > 14, "some after it were begun: {begun}");
+    assert_eq!(ended.load(Ordering::Relaxed), begun);
+}
+
+async fn yield_now() {
+    let mut has_yielded = false;
+    poll_fn(|context| {
+        context.waker().wake_by_ref();
+        if std::mem::replace(&mut has_yielded, true) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }
 
 #[test]
