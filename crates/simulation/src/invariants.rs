@@ -14,6 +14,7 @@ pub use history::the_history_is_true;
 pub use order::{
     in_the_order_of_registration, marked_by_whom_it_was_finished, one_run_at_a_time_in_an_isolate,
     one_step_at_a_time, the_markers_in_kv_are_those_of_the_object, what_is_applied_does_not_run_again,
+    what_is_applied_was_begun,
 };
 
 /// What does not hold, and why.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use kv_migrations::coordinator::{Change, MemoryStorage, Storage};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// The names, or their beginnings, of the rows that tell something.
 const TASK: &str = "task";
@@ -35,14 +35,21 @@ pub struct Marker {
 
 #[derive(Deserialize)]
 struct Task {
-    number: u64,
-    action: Value,
     migration: Option<String>,
+    #[serde(flatten)]
+    others: Map<String, Value>,
+}
+
+impl Task {
+    fn number(&self) -> Option<u64> {
+        self.others.get("number")?.as_u64()
+    }
 }
 
 impl Noted {
-    /// Reads it from the changes, which have been made.
+    /// Reads it from the changes, which are to be made to what is stored.
     pub fn read(changes: &[Change], storage: &MemoryStorage) -> Self {
+        let before = storage.get(TASK).ok().flatten().and_then(|row| run(&row));
         let puts = || {
             changes.iter().filter_map(|change| match change {
                 Change::Put { name, bytes } => Some((name.as_str(), bytes.as_slice())),
@@ -50,17 +57,17 @@ impl Noted {
             })
         };
         let put = |row: &str| puts().find(|(name, _)| *name == row).map(|(_, bytes)| bytes);
-        // At the end of a step the lease is given back; a request has none; and what is applied is a row beside it.
+        // At the end of a step the lease is given back; a request has none; what is applied is a row beside it; and
+        // whatever else is noted, that a step is taken for example, is a field beside the migration.
         let is_in_step = put(LEASE).is_some_and(|bytes| says(bytes, "is_held"));
         let is_applied = puts().any(|(name, _)| name.starts_with(RAN));
-        let begun =
-            put(TASK).filter(|_| is_in_step && !is_applied).and_then(run).and_then(|run| run.migration);
+        let after = put(TASK).filter(|_| is_in_step && !is_applied).and_then(run);
+        let is_same = |task: &Task| before.as_ref().is_some_and(|before| before.others == task.others);
+        let begun = after.filter(is_same).and_then(|task| task.migration);
         let own: BTreeSet<&str> = puts().filter_map(|(name, _)| name.strip_prefix(UNMIRRORED)).collect();
-        let by = (!own.is_empty()).then(|| storage.get(TASK).ok().flatten()).flatten();
-        let by = by.as_deref().and_then(run).map(|run| run.number);
         let markers = puts().filter_map(|(name, bytes)| {
             let key = name.strip_prefix(MARKER)?;
-            let run = by.filter(|_| own.contains(key));
+            let run = before.as_ref().filter(|_| own.contains(key)).and_then(Task::number);
             Some(Marker { key: key.to_owned(), is_applied: says(bytes, "is_applied"), run })
         });
         Self { begun, markers: markers.collect() }
@@ -75,5 +82,7 @@ fn says(row: &[u8], field: &str) -> bool {
 
 /// The task, if it is a run and no rollback.
 fn run(row: &[u8]) -> Option<Task> {
-    serde_json::from_slice(row).ok().filter(|task: &Task| task.action == "migrate")
+    serde_json::from_slice(row)
+        .ok()
+        .filter(|task: &Task| task.others.get("action").is_some_and(|action| action == "migrate"))
 }

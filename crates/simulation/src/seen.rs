@@ -52,6 +52,8 @@ pub struct Run {
     pub inside: Option<usize>,
     /// Whether that was marked as applied already when it began.
     pub was_marked: bool,
+    /// Whether the storage of its object failed meanwhile.
+    pub had_broken_rows: bool,
     /// The migrations whose `up` returned `Ok`, as far as they tell.
     pub finished: Vec<usize>,
 }

@@ -26,7 +26,7 @@ impl Rows {
         if !self.dice.chance(self.namespace.weather().broken_rows) {
             return Ok(());
         }
-        self.witness.rows_failed();
+        self.witness.rows_failed(self.step.get());
         Err(StorageError::new("it was reset"))
     }
 }
@@ -44,8 +44,8 @@ impl Storage for Rows {
 
     fn write(&self, changes: &[Change]) -> Result<(), StorageError> {
         self.may_fail()?;
-        self.storage.write(changes)?;
         let noted = Noted::read(changes, &self.storage);
+        self.storage.write(changes)?;
         self.witness.noted(self.step.get(), &noted, self.namespace.truth());
         if changes.iter().any(|change| matches!(change, Change::Alarm(_))) {
             self.alarm.tell();

@@ -56,6 +56,16 @@ pub fn what_is_applied_does_not_run_again(seen: &Seen, plan: &Plan, run: usize, 
     violated("what_is_applied_does_not_run_again", text)
 }
 
+/// A step of a coordinator records as applied only what it said that it began, unless the storage failed then.
+pub fn what_is_applied_was_begun(seen: &Seen, planned: &Planned, step: Option<usize>) -> Verdict {
+    let was_begun = |step: usize| seen.runs[step].inside == Some(planned.number);
+    if step.is_some_and(|step| was_begun(step) || seen.runs[step].had_broken_rows) {
+        return Ok(());
+    }
+    let text = format!("step {step:?} recorded {}, and never began it", planned.id);
+    violated("what_is_applied_was_begun", text)
+}
+
 /// A migration begins only if all before it are marked as applied. Without a coordinator, if they were when its run read
 /// the ledger, as far as KV could show that then.
 pub fn in_the_order_of_registration(seen: &mut Seen, plan: &Plan, run: usize, number: usize) -> Verdict {

@@ -22,10 +22,14 @@ impl Witness {
     }
 
     /// The storage of an object has failed.
-    pub fn rows_failed(&self) {
+    pub fn rows_failed(&self, step: Option<usize>) {
         self.trace.note(|| "    the object's storage fails".to_owned());
         let now = self.time.now();
-        if let Some(applied) = self.seen().applied.last_mut() {
+        let mut seen = self.seen();
+        if let Some(step) = step {
+            seen.runs[step].had_broken_rows = true;
+        }
+        if let Some(applied) = seen.applied.last_mut() {
             applied.may_be_untold |= applied.at == now;
         }
     }
@@ -40,6 +44,8 @@ impl Witness {
         let mut seen = self.seen();
         seen.migrations[planned.number].is_begun = true;
         if let (true, Some(applied_by)) = (is_applied, *applied_by) {
+            let begun = invariants::what_is_applied_was_begun(&seen, planned, run);
+            self.keep(&mut seen, begun);
             let (migration, at) = (planned.number, self.time.now());
             seen.applied.push(Applied { run: applied_by, migration, at, may_be_untold: false });
         }
@@ -59,9 +65,7 @@ impl Witness {
             format!("    KV: {key} is {}", value.as_deref().unwrap_or("deleted"))
         });
         let mut seen = self.seen();
-        // What a step had sent that ended by itself may be on its way still.
-        let step = written.run.filter(|run| seen.is_coordinated && !seen.runs[*run].is_over);
-        if let Some(run) = step {
+        if let (true, Some(run)) = (seen.is_coordinated, written.run) {
             let verdict = invariants::one_step_at_a_time(&seen, run);
             self.keep(&mut seen, verdict);
         }

@@ -25,6 +25,7 @@ impl Witness {
             is_over: false,
             inside: None,
             was_marked: false,
+            had_broken_rows: false,
             finished,
         };
         seen.runs.push(run);
