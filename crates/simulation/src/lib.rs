@@ -1,7 +1,7 @@
 //! The deterministic simulation of kv-migrations: whole worlds, each drawn from a seed, in which everything goes wrong
 //! that can, and in which what the documentation promises must hold all the same.
 //!
-//! A [`plan`] says what a world holds. Its [`actors`] run migrations on a [`network`], an eventually consistent KV, in
+//! A [`plan`] says what a world holds, and who runs its migrations in each [`phase`]. Its [`actors`] run migrations on a [`network`], an eventually consistent KV, in
 //! a [`time`] that is not real, as tasks of one [`executor`]; a [`fate`] may come over each request. A [`witness`]
 //! sees all that happens, and holds it against the [`invariants`]. The same seed gives the same world, byte for byte.
 
@@ -21,6 +21,7 @@ pub mod noted;
 pub mod phase;
 pub mod plan;
 pub mod seen;
+pub mod table;
 pub mod tally;
 pub mod time;
 pub mod trace;

@@ -3,12 +3,10 @@
 use crate::dice::Dice;
 use crate::network::LOCATIONS;
 use crate::phase::Phase;
-use crate::value::value;
+use crate::table::{Seeded, Table, name};
 
 /// The prefix of the markers' service.
 pub const SERVICE: &str = "sim";
-/// What ends a table's prefix, before any re-key and after each.
-const SEPARATORS: [&str; 4] = ["_", ":", "/", "~"];
 
 /// Who runs the migrations.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -52,33 +50,6 @@ pub struct Plan {
     pub phases: Vec<Phase>,
 }
 
-/// The entries whose keys begin alike.
-#[derive(Debug)]
-pub struct Table {
-    letter: char,
-    /// How often it is re-keyed.
-    pub moves: usize,
-    /// Whether a service reads and writes it meanwhile.
-    pub is_served: bool,
-    /// What is in it.
-    pub entries: Vec<Seeded>,
-}
-
-/// An entry that is there from the start.
-#[derive(Debug, Clone)]
-pub struct Seeded {
-    /// Its key, without the table's prefix.
-    pub name: String,
-    /// Whether its value is UTF-8.
-    pub is_text: bool,
-    /// Its metadata.
-    pub metadata: Option<&'static str>,
-    /// In how many seconds it expires.
-    pub ttl: Option<u64>,
-    /// Whether the release before wrote it at another location, within KV's delay of the beginning.
-    pub is_fresh: bool,
-}
-
 /// What a migration does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
@@ -112,18 +83,6 @@ pub struct Planned {
     pub from: String,
     /// Where a re-key moves it.
     pub to: String,
-}
-
-impl Table {
-    /// Its prefix after so many re-keys.
-    pub fn prefix(&self, moves: usize) -> String {
-        format!("{}{}", self.letter, SEPARATORS[moves % SEPARATORS.len()])
-    }
-
-    /// All prefixes that it ever has, the last first.
-    pub fn prefixes(&self) -> impl Iterator<Item = String> {
-        (0..=self.moves).rev().map(|moves| self.prefix(moves))
-    }
 }
 
 impl Planned {
@@ -183,7 +142,7 @@ impl Plan {
         };
         if self.tables.is_empty() || !self.is_chained {
             let letter = char::from(b'a' + u8::try_from(number).unwrap_or(0));
-            self.tables.push(Table { letter, moves: 0, is_served: false, entries: Vec::new() });
+            self.tables.push(Table::new(letter));
         }
         let index = self.tables.len() - 1;
         let table = &mut self.tables[index];
@@ -237,23 +196,6 @@ impl Plan {
     /// undid another may still see as applied.
     pub fn is_exact(&self) -> bool {
         !self.has_rollbacks || self.mode != Mode::Crowd && self.places == 1
-    }
-}
-
-impl Seeded {
-    /// What it holds as it was first, or as the service wrote it last.
-    pub fn value(&self, version: u64) -> Vec<u8> {
-        let value = value(&self.name, version).into_bytes();
-        if self.is_text { value } else { [&[0xff][..], &value].concat() }
-    }
-}
-
-/// A name that no other entry has; some are such as one forgets to think of.
-fn name(dice: &Dice, number: usize) -> String {
-    match (number, dice.between(0..=29)) {
-        (1, 0..=9) => "__proto__".to_owned(),
-        (_, 0) => format!("{number}{}", "long".repeat(100)),
-        _ => format!("{number}{}", dice.pick(["", "x", "ü", " y", "/z", "日本", "🦀"])),
     }
 }
 

@@ -39,6 +39,7 @@ pub struct Applied {
 
 /// A run, or a rollback.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is something else")]
 pub struct Run {
     /// Where.
     pub isolate: usize,

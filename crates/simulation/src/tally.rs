@@ -127,7 +127,7 @@ impl fmt::Display for Figures {
         writeln!(
             f,
             "{:<46}{:>14}{:>14}{:>14}{:>14}",
-            "", "one pipeline", "many callers", "an object", "now and then"
+            "", "one pipeline", "many callers", "an object", "both in turn"
         )?;
         for (text, figure) in lines {
             let [one, many, object, both] = columns.map(figure);
