@@ -2,16 +2,18 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use futures::future::{Either, select};
 use kv_migrations::clock::Clock;
 use kv_migrations::coordinator::{Caller, Coordinator, CoordinatorError, MemoryStorage};
-use kv_migrations::kv::{MemoryStore, Store};
+use kv_migrations::kv::{MemoryStore, Request, Store};
 use kv_migrations::log::MemoryLog;
 use kv_migrations::{Backfill, Budget, Migration, Runner, State, Status};
 
+use crate::stores::Refusing;
 use crate::virtual_time::{Slow, VirtualTime};
 
 /// What outlives an instance: KV, and the object's storage.
@@ -49,6 +51,16 @@ impl Object {
         let store = Slow { store, time: self.time.clone(), latency: Duration::from_millis(10) };
         let runner = self.runner_on(store, migrations);
         Coordinator::new(runner, Arc::new(self.storage.clone()), || Ok(()))
+    }
+
+    /// KV, which refuses markers for as long as the switch is on.
+    pub fn refusing_markers(&self, is_down: &Arc<AtomicBool>) -> impl Store + use<> {
+        let is_down = is_down.clone();
+        let refuses = move |request: Request<'_>| {
+            let is_marker = request.key().starts_with("migration_");
+            matches!(request, Request::Put { .. }) && is_marker && is_down.load(Ordering::Relaxed)
+        };
+        Refusing { store: self.kv.clone(), refuses }
     }
 
     pub fn runner_on(&self, store: impl Store + 'static, migrations: Vec<Migration>) -> Runner {

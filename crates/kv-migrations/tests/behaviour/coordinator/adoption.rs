@@ -7,11 +7,10 @@ use std::time::Duration;
 use futures::executor::block_on;
 use kv_migrations::State;
 use kv_migrations::coordinator::{Caller, Coordinator};
-use kv_migrations::kv::{Metadata, PutOptions, Request, StoreExt};
+use kv_migrations::kv::{Metadata, PutOptions, StoreExt};
 
 use crate::object::{Object, marking};
 use crate::service::{failing, good, ids};
-use crate::stores::Refusing;
 use crate::virtual_time::Slow;
 
 const RUN_AT: &str = r#"{"runAt":"2025-01-01T00:00:00.000Z"}"#;
@@ -107,16 +106,7 @@ fn what_was_rolled_back_is_not_taken_over_again() {
 #[test]
 fn what_is_taken_over_is_not_copied_back_for_ever() {
     let (object, is_down) = (Object::new(), Arc::new(AtomicBool::new(true)));
-    let refuses = {
-        let is_down = is_down.clone();
-        move |request: Request<'_>| {
-            matches!(request, Request::Put { .. })
-                && request.key().starts_with("migration_")
-                && is_down.load(Ordering::Relaxed)
-        }
-    };
-    let coordinator =
-        object.instance_on(Refusing { store: object.kv.clone(), refuses }, vec![failing("001")]);
+    let coordinator = object.instance_on(object.refusing_markers(&is_down), vec![failing("001")]);
     object.migrate(&coordinator).expect_err("it fails, and KV does not hear of it");
     put_marker(&object, "001", "true", Some(RUN_AT));
     is_down.store(false, Ordering::Relaxed);

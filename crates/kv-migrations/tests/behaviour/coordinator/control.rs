@@ -9,11 +9,8 @@ use kv_migrations::clock::Clock;
 use kv_migrations::coordinator::{Caller, Coordinator, CoordinatorError, Outcome};
 use kv_migrations::{Budget, State};
 
-use kv_migrations::kv::{Request, Store};
-
 use crate::object::{Object, marking};
 use crate::service::{good, quiet};
-use crate::stores::Refusing;
 
 /// A backfill that is in the middle of a step, or between two.
 fn under_way(object: &Object) -> Coordinator {
@@ -167,23 +164,12 @@ fn what_runs_in_one_piece_is_not_stopped_in_the_middle() {
     assert_eq!(report.expect("it is not disturbed").ran, ["001"]);
 }
 
-/// KV refuses markers, for as long as the switch is on.
-fn refusing(object: &Object, is_down: &Arc<AtomicBool>) -> impl Store + 'static {
-    let is_down = is_down.clone();
-    let refuses = move |request: Request<'_>| {
-        matches!(request, Request::Put { .. })
-            && request.key().starts_with("migration_")
-            && is_down.load(Ordering::Relaxed)
-    };
-    Refusing { store: object.kv.clone(), refuses }
-}
-
 /// While markers are copied, nothing runs.
 #[test]
 fn what_is_paused_is_paused_and_can_be_cancelled_while_its_marker_is_copied() {
     for seconds in (0..90).step_by(3) {
         let (object, is_down) = (Object::new().with_users(100), Arc::new(AtomicBool::new(true)));
-        let coordinator = object.instance_on(refusing(&object, &is_down), vec![marking("001")]);
+        let coordinator = object.instance_on(object.refusing_markers(&is_down), vec![marking("001")]);
         object.migrate(&coordinator).expect("nothing fails");
         object.serve(&coordinator, coordinator.pause("001", &Caller::default())).expect("it is under way");
         object.pass(&coordinator, Duration::from_mins(1));

@@ -7,11 +7,9 @@ use std::time::Duration;
 use kv_migrations::State;
 use kv_migrations::clock::Clock;
 use kv_migrations::coordinator::Caller;
-use kv_migrations::kv::Request;
 
 use crate::object::{Object, marking};
 use crate::service::{good, quiet};
-use crate::stores::Refusing;
 
 #[test]
 fn a_marker_is_as_the_typescript_runner_writes_it() {
@@ -28,15 +26,7 @@ fn a_marker_is_as_the_typescript_runner_writes_it() {
 #[test]
 fn a_copy_that_fails_is_made_later_and_fails_no_run() {
     let (object, is_down) = (Object::new(), Arc::new(AtomicBool::new(true)));
-    let refuses = {
-        let is_down = is_down.clone();
-        move |request: Request<'_>| {
-            matches!(request, Request::Put { .. })
-                && request.key().starts_with("migration_")
-                && is_down.load(Ordering::Relaxed)
-        }
-    };
-    let coordinator = object.instance_on(Refusing { store: object.kv.clone(), refuses }, vec![good("001")]);
+    let coordinator = object.instance_on(object.refusing_markers(&is_down), vec![good("001")]);
     let report = object.migrate(&coordinator).expect("the object knows that it is applied");
     assert_eq!(report.ran, ["001"]);
     assert_eq!(object.state(&coordinator, "001"), State::Applied);
@@ -56,15 +46,7 @@ fn a_copy_that_fails_is_made_later_and_fails_no_run() {
 #[test]
 fn a_lost_alarm_of_a_copy_is_set_again_by_whoever_asks() {
     let (object, is_down) = (Object::new(), Arc::new(AtomicBool::new(true)));
-    let refuses = {
-        let is_down = is_down.clone();
-        move |request: Request<'_>| {
-            matches!(request, Request::Put { .. })
-                && request.key().starts_with("migration_")
-                && is_down.load(Ordering::Relaxed)
-        }
-    };
-    let coordinator = object.instance_on(Refusing { store: object.kv.clone(), refuses }, vec![good("001")]);
+    let coordinator = object.instance_on(object.refusing_markers(&is_down), vec![good("001")]);
     object.migrate(&coordinator).expect("the object knows that it is applied");
     is_down.store(false, Ordering::Relaxed);
     object.storage.take_alarm();
@@ -83,15 +65,7 @@ fn a_lost_alarm_of_a_copy_is_set_again_by_whoever_asks() {
 #[test]
 fn so_many_copies_are_made_in_one_alarm_as_the_budget_allows() {
     let (object, is_down) = (Object::new(), Arc::new(AtomicBool::new(true)));
-    let refuses = {
-        let is_down = is_down.clone();
-        move |request: Request<'_>| {
-            matches!(request, Request::Put { .. })
-                && request.key().starts_with("migration_")
-                && is_down.load(Ordering::Relaxed)
-        }
-    };
-    let store = Refusing { store: object.kv.clone(), refuses };
+    let store = object.refusing_markers(&is_down);
     let migrations = (0..100).map(|number| quiet(format!("{number:03}"))).collect();
     let coordinator = object.instance_on(store, migrations);
     let caller = Caller::default().staying();
@@ -113,11 +87,8 @@ fn so_many_copies_are_made_in_one_alarm_as_the_budget_allows() {
 #[test]
 fn a_run_does_not_wait_for_copies_that_kv_refuses() {
     let object = Object::new().with_users(100);
-    let refuses = |request: Request<'_>| {
-        matches!(request, Request::Put { .. }) && request.key().starts_with("migration_")
-    };
-    let coordinator =
-        object.instance_on(Refusing { store: object.kv.clone(), refuses }, vec![marking("001")]);
+    let is_down = Arc::new(AtomicBool::new(true));
+    let coordinator = object.instance_on(object.refusing_markers(&is_down), vec![marking("001")]);
     object.migrate(&coordinator).expect("the object knows how far it is");
     object.pass(&coordinator, Duration::from_secs(20));
     assert_eq!(object.state(&coordinator, "001"), State::Applied, "of all steps only the first tried");

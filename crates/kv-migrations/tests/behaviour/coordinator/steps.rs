@@ -1,15 +1,15 @@
 //! A run is done step by step.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use kv_migrations::clock::Clock;
 use kv_migrations::coordinator::{Caller, CoordinatorError, Outcome};
-use kv_migrations::kv::Request;
 use kv_migrations::{Error, State};
 
 use crate::object::{Object, marking};
 use crate::service::{failing, good, ids};
-use crate::stores::Refusing;
 
 #[test]
 fn what_fits_in_one_step_is_answered_as_done() {
@@ -127,10 +127,8 @@ fn an_alarm_too_many_does_nothing() {
 #[test]
 fn what_failed_is_not_called_rolled_back_because_the_first_try_was_cut_off() {
     let object = Object::new();
-    let refuses = |request: Request<'_>| {
-        matches!(request, Request::Put { .. }) && request.key().starts_with("migration_")
-    };
-    let store = Refusing { store: object.kv.clone(), refuses };
+    let is_down = Arc::new(AtomicBool::new(true));
+    let store = object.refusing_markers(&is_down);
     let coordinator = object.instance_on(store, vec![failing("001")]);
     object.migrate(&coordinator).expect_err("it fails");
     // KV does not take the copy of its marker, which is tried again now, so that the step lasts.
