@@ -100,11 +100,16 @@ impl Lease {
     /// Writes rows, and gives the lease back with them.
     pub(super) fn release(&self, changes: Vec<Change>) -> Result<(), Lost> {
         self.check()?;
-        self.is_lost.store(true, Ordering::Relaxed);
+        self.abandon();
         self.put(false, changes).map_err(Lost::Storage)
     }
 
-    /// Whether it was found to be another's, or was given back.
+    /// Uses it no more. It is not given back: what was sent may still be on its way.
+    pub(super) fn abandon(&self) {
+        self.is_lost.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was found to be another's, or was given back or abandoned.
     pub(super) fn is_lost(&self) -> bool {
         self.is_lost.load(Ordering::Relaxed)
     }
@@ -122,7 +127,7 @@ impl Lease {
     }
 
     fn lose(&self, lost: Lost) -> Lost {
-        self.is_lost.store(true, Ordering::Relaxed);
+        self.abandon();
         lost
     }
 

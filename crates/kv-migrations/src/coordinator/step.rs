@@ -103,26 +103,26 @@ impl<'a, C> Step<'a, C> {
         Ok(())
     }
 
-    /// Notes what the step does, so that it is known even if the step is cut off.
+    /// Notes what the step does, so that it is known even if the step is cut off. A step that cannot is over.
     fn observe(&self, event: &Event<'_>) {
-        if let Ok(Some(mut task)) = self.coordinator.task() {
-            let mut changes = Vec::new();
-            match event {
-                Event::Started { id, .. } => {
-                    task.migration = Some((*id).to_owned());
-                    changes.push(rows::put(TASK, &task));
-                }
-                Event::Applied(detail) => {
-                    changes.push(ran::add(task.ran, detail));
-                    task.ran += 1;
-                    changes.push(rows::put(TASK, &task));
-                }
-                _ => {}
-            }
-            if !changes.is_empty() {
-                self.lease.write(changes).ok();
-            }
+        if self.note(event).is_err() {
+            self.lease.abandon();
         }
         self.coordinator.tell(event);
+    }
+
+    fn note(&self, event: &Event<'_>) -> Result<(), Lost> {
+        let mut changes = Vec::new();
+        let Some(mut task) = self.coordinator.task().map_err(Lost::Storage)? else { return Ok(()) };
+        match event {
+            Event::Started { id, .. } => task.migration = Some((*id).to_owned()),
+            Event::Applied(detail) => {
+                changes.push(ran::add(task.ran, detail));
+                task.ran += 1;
+            }
+            _ => return Ok(()),
+        }
+        changes.push(rows::put(TASK, &task));
+        self.lease.write(changes)
     }
 }
