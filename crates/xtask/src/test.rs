@@ -56,7 +56,7 @@ fn test_end_to_end(workspace: &Workspace) -> Result<()> {
     let files = test_files(&directory)?;
     ensure!(!files.is_empty(), "there is no *.test.mjs in {}", directory.display());
     let shell = workspace.shell_in(&directory)?;
-    cmd!(shell, "node --test --test-reporter=spec --test-timeout=120000 {files...}").quiet().run()?;
+    cmd!(shell, "node --test --test-reporter=spec --test-timeout=300000 {files...}").quiet().run()?;
     Ok(())
 }
 
