@@ -18,3 +18,5 @@ pub use service::serve;
 const MOST_REQUESTS: usize = 400;
 /// What a re-key says that has found two forms of an entry.
 const ASKS_FOR_HELP: &str = "there is something else";
+/// What a re-key says that found entries changed in every sweep.
+const WRITES_TOO_OFTEN: &str = "entries change faster than they can be moved";

@@ -1,6 +1,7 @@
 //! What is known of a world: its runs, its isolates, its markers.
 
 use crate::invariants::Violation;
+use crate::plan::Plan;
 use crate::tally::Tally;
 
 /// What was seen so far.
@@ -18,10 +19,26 @@ pub struct Seen {
     pub applied: Vec<Applied>,
     /// Whether a migration ever began before one was undone again that stands before it: KV still showed that one.
     pub was_out_of_order: bool,
+    /// Whether a migration ever began while one before it was undone in part: what it then finds is anybody's guess.
+    pub was_half_undone: bool,
     /// What can happen, and did.
     pub tally: Tally,
     /// What went wrong, if anything did.
     pub violation: Option<Violation>,
+}
+
+impl Seen {
+    /// Whether data can be counted on to be right.
+    pub fn is_exact(&self, plan: &Plan) -> bool {
+        plan.is_exact() && !self.was_half_undone && !self.tally.arrived_late
+    }
+
+    /// Whether this run ended a while ago, and another has begun since.
+    pub fn is_long_over(&self, run: usize, now: i64) -> bool {
+        const A_WHILE: i64 = 500;
+        let ended = &self.runs[run];
+        ended.is_over && now - ended.ended >= A_WHILE && run + 1 < self.runs.len()
+    }
 }
 
 /// A migration that a run of the object applied.
@@ -49,6 +66,8 @@ pub struct Run {
     pub is_frozen: bool,
     /// Whether it has ended, or was dropped.
     pub is_over: bool,
+    /// When it did.
+    pub ended: i64,
     /// The migration whose `up` it is in.
     pub inside: Option<usize>,
     /// Whether that was marked as applied already when it began.

@@ -21,6 +21,8 @@ pub struct Tally {
     pub asked_for_help: bool,
     /// Of two re-keys at once, the copy of the one that saw an entry as it was before won.
     pub stale_copy_won: bool,
+    /// Without a coordinator: what a run had sent arrived when the one after it had begun.
+    pub arrived_late: bool,
     /// A run was cut off.
     pub cut_off: bool,
     /// A run was answered that another goes on.
@@ -54,6 +56,7 @@ struct Column {
     overlapped: u64,
     asked_for_help: u64,
     stale_copy_won: u64,
+    arrived_late: u64,
 }
 
 impl Figures {
@@ -76,6 +79,7 @@ impl Figures {
             overlapped: tally.overlapped.into(),
             asked_for_help: tally.asked_for_help.into(),
             stale_copy_won: tally.stale_copy_won.into(),
+            arrived_late: tally.arrived_late.into(),
         };
     }
 
@@ -106,13 +110,14 @@ impl AddAssign for Column {
         self.overlapped += other.overlapped;
         self.asked_for_help += other.asked_for_help;
         self.stale_copy_won += other.stale_copy_won;
+        self.arrived_late += other.arrived_late;
     }
 }
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let columns = [&self.pipeline, &self.crowd, &self.object, &self.both];
-        let lines: [(&str, Figure); 10] = [
+        let lines: [(&str, Figure); 11] = [
             ("worlds", |column| column.worlds),
             ("runs and rollbacks", |column| column.runs),
             ("worlds in which a run was cut off", |column| column.cut_off),
@@ -123,6 +128,7 @@ impl fmt::Display for Figures {
             ("… ups of two runs overlapped", |column| column.overlapped),
             ("… a re-key asked for somebody to look", |column| column.asked_for_help),
             ("… an older copy won over a newer entry", |column| column.stale_copy_won),
+            ("… a write arrived during a later run", |column| column.arrived_late),
         ];
         writeln!(
             f,

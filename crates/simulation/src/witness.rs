@@ -55,8 +55,9 @@ impl Witness {
     pub fn set_coordinated(&self, is_coordinated: bool) {
         let mut seen = self.seen();
         seen.is_coordinated = is_coordinated;
-        for run in &mut seen.runs {
-            (run.is_over, run.inside) = (true, None);
+        let now = self.time.now();
+        for run in seen.runs.iter_mut().filter(|run| !run.is_over) {
+            (run.is_over, run.ended, run.inside) = (true, now, None);
         }
     }
 
@@ -72,6 +73,11 @@ impl Witness {
     /// beside, may have to ask which one is right.
     pub fn may_ask_for_help(&self) -> bool {
         self.plan.has_two_forms() || self.seen().was_out_of_order
+    }
+
+    /// Whether data can be counted on to be right.
+    pub fn is_exact(&self) -> bool {
+        self.seen().is_exact(&self.plan)
     }
 
     /// Takes down what a check says.

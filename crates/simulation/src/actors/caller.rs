@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ASKS_FOR_HELP, Answered, Isolate, MOST_REQUESTS};
+use super::{ASKS_FOR_HELP, Answered, Isolate, MOST_REQUESTS, WRITES_TOO_OFTEN};
 use crate::fate::Doom;
 use crate::invariants::violated;
 use crate::plan::Mode;
@@ -118,6 +118,8 @@ pub async fn call_until_finished(world: World) {
                 }
                 world.time.sleep(120_000).await;
             }
+            // The service wrote between any two sweeps, while it was bad: the error says to migrate again.
+            Answered::Failed(error) if error.contains(WRITES_TOO_OFTEN) && failures == 0 => failures += 1,
             other => {
                 return world
                     .witness

@@ -69,6 +69,9 @@ impl Witness {
             let verdict = invariants::one_step_at_a_time(&seen, run);
             self.keep(&mut seen, verdict);
         }
+        let now = self.time.now();
+        let is_late = written.run.is_some_and(|run| seen.is_long_over(run, now));
+        seen.tally.arrived_late |= is_late && !seen.is_coordinated;
         let Some(planned) = self.plan.migrations.iter().find(|planned| planned.marker() == key) else {
             let (plan, versions, tally) = (&self.plan, &self.versions, &mut seen.tally);
             let verdict = invariants::an_entry_is_deleted_only_if_it_is_elsewhere(
@@ -92,7 +95,12 @@ impl Witness {
     ) {
         if is_marked && !seen.migrations[planned.number].is_marked {
             let of_run = invariants::marked_by_whom_it_was_finished(seen, planned, run);
-            let verdict = of_run.and_then(|()| invariants::marked_is_done(&self.plan, planned, truth));
+            let is_done = if seen.is_exact(&self.plan) {
+                invariants::marked_is_done(&self.plan, planned, truth)
+            } else {
+                Ok(())
+            };
+            let verdict = of_run.and(is_done);
             self.keep(seen, verdict);
         }
         let marked = &mut seen.migrations[planned.number];

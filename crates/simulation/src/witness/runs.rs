@@ -23,6 +23,7 @@ impl Witness {
             began,
             is_frozen: false,
             is_over: false,
+            ended: 0,
             inside: None,
             was_marked: false,
             had_broken_rows: false,
@@ -45,7 +46,7 @@ impl Witness {
     /// A run has ended, or is dropped.
     pub fn end(&self, run: usize) {
         let run = &mut self.seen().runs[run];
-        (run.is_over, run.inside) = (true, None);
+        (run.is_over, run.ended, run.inside) = (true, self.time.now(), None);
     }
 
     /// A run sends an operation.
@@ -105,6 +106,7 @@ impl Witness {
         let verdict =
             once.and_then(|()| invariants::in_the_order_of_registration(&mut seen, &self.plan, run, number));
         self.keep(&mut seen, verdict);
+        seen.was_half_undone |= seen.migrations.iter().take(number).any(|before| before.is_half_undone);
         let Seen { runs, migrations, tally, .. } = &mut *seen;
         let migration = &mut migrations[number];
         migration.is_begun = true;
