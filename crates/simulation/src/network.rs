@@ -1,12 +1,12 @@
 //! An eventually consistent KV: one truth, and what each location sees of it.
 
+mod binding;
 mod history;
 mod namespace;
-mod session;
 mod weather;
 
+pub use binding::{Binding, Current};
 pub use namespace::{Namespace, Written};
-pub use session::{Current, Session};
 pub use weather::Weather;
 
 /// How many locations there can be.

@@ -16,7 +16,7 @@ use crate::fate::{Doom, Limbo};
 use crate::faultless;
 use crate::invariants::{self, Violation, violated};
 use crate::migrations::{self, Context};
-use crate::network::{Current, Namespace, Session, Weather};
+use crate::network::{Binding, Current, Namespace, Weather};
 use crate::phase::Phase;
 use crate::plan::Plan;
 use crate::tally::Tally;
@@ -239,8 +239,8 @@ impl World {
     }
 
     /// The KV binding of a request that nothing comes over.
-    pub fn session(&self, location: usize, name: String) -> Session {
-        Session {
+    pub fn binding(&self, location: usize, name: String) -> Binding {
+        Binding {
             namespace: self.namespace.clone(),
             time: self.time.clone(),
             dice: self.dice.clone(),

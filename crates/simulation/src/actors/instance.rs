@@ -14,7 +14,7 @@ use super::isolate::Nowhere;
 use super::rows::{AlarmSet, Rows};
 use crate::fate::{Doom, Fate};
 use crate::migrations::Context;
-use crate::network::{Current, Session};
+use crate::network::{Binding, Current};
 use crate::plan::SERVICE;
 use crate::world::World;
 
@@ -60,8 +60,8 @@ impl Instance {
         let skew = i64::try_from(world.dice.between(0..=4_000)).unwrap_or(0) - 2_000;
         world.witness.trace.note(|| format!("instance {number} at location {location}, {skew} ms off"));
         let name = format!("instance {number}");
-        let session = Session { run: step.clone(), doom: doom.clone(), ..world.session(location, name) };
-        let runner = Runner::new(session, SERVICE, world.migrations.clone());
+        let binding = Binding { run: step.clone(), doom: doom.clone(), ..world.binding(location, name) };
+        let runner = Runner::new(binding, SERVICE, world.migrations.clone());
         #[allow(clippy::expect_used, reason = "the plan gives each its own id")]
         let runner = runner.expect("they can be registered");
         let runner = runner

@@ -10,7 +10,7 @@ use kv_migrations::{Budget, Error, RunLock, Runner};
 use crate::dice::Dice;
 use crate::fate::{Doom, End, Fate, Mortal};
 use crate::migrations::Context;
-use crate::network::{Current, Session};
+use crate::network::{Binding, Current};
 use crate::plan::SERVICE;
 use crate::world::World;
 
@@ -96,9 +96,9 @@ impl Isolate {
         let run = world.witness.begin(self.number);
         let Self { location, number, .. } = self;
         world.witness.trace.note(|| format!("run {run} in isolate {number} at location {location}"));
-        let session =
-            Session { run: Current::of(run), doom, ..world.session(*location, format!("run {run}")) };
-        let runner = Runner::new(session, SERVICE, world.migrations.clone());
+        let binding =
+            Binding { run: Current::of(run), doom, ..world.binding(*location, format!("run {run}")) };
+        let runner = Runner::new(binding, SERVICE, world.migrations.clone());
         #[allow(clippy::expect_used, reason = "the plan gives each its own id")]
         let runner = runner.expect("they can be registered");
         let runner = runner

@@ -3,7 +3,7 @@
 use kv_migrations::kv::{Entry, Metadata, PutOptions, StoreExt};
 
 use crate::invariants::a_reader_of_both_keys_finds_it;
-use crate::network::Session;
+use crate::network::Binding;
 use crate::world::World;
 
 /// After how many milliseconds a write is seen everywhere.
@@ -30,7 +30,7 @@ pub async fn serve(world: World, table: usize, location: usize) {
 
 async fn write(world: &World, table: usize, index: usize, location: usize) {
     let entry = &world.plan.tables[table].entries[index];
-    let session = world.session(location, "the service".to_owned());
+    let binding = world.binding(location, "the service".to_owned());
     let version = world.versions.begin(table, index);
     let metadata = entry.metadata.map(Metadata::from_json);
     let options = PutOptions { metadata, expiration: None };
@@ -39,24 +39,24 @@ async fn write(world: &World, table: usize, index: usize, location: usize) {
         keys.reverse();
     }
     for key in keys {
-        put(world, &session, &key, &entry.value(version), &options).await;
+        put(world, &binding, &key, &entry.value(version), &options).await;
     }
     world.versions.end(table, index);
 }
 
 /// Until it is written.
-async fn put(world: &World, session: &Session, key: &str, value: &[u8], options: &PutOptions) {
-    while session.put(key, value, options).await.is_err() {
+async fn put(world: &World, binding: &Binding, key: &str, value: &[u8], options: &PutOptions) {
+    while binding.put(key, value, options).await.is_err() {
         world.time.sleep(1_100).await;
     }
 }
 
 async fn read(world: &World, table: usize, index: usize, location: usize) {
-    let session = world.session(location, "the service".to_owned());
+    let binding = world.binding(location, "the service".to_owned());
     let mut found: Option<Entry> = None;
     let began = world.time.elapsed();
     for key in keys(world, table, index) {
-        match session.get(&key).await {
+        match binding.get(&key).await {
             Ok(entry) => found = found.or(entry),
             // It would ask again.
             Err(_) => return,

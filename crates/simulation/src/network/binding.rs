@@ -13,7 +13,7 @@ use crate::witness::Witness;
 
 /// What a request sees of KV, and what it has to suffer.
 #[derive(Clone)]
-pub struct Session {
+pub struct Binding {
     /// The namespace.
     pub namespace: Namespace,
     /// The time.
@@ -64,7 +64,7 @@ enum Fault {
     Lost(&'static str),
 }
 
-impl Session {
+impl Binding {
     fn fault(&self) -> Option<Fault> {
         let (weather, dice) = (self.namespace.weather(), &self.dice);
         if dice.chance(weather.refused) {
@@ -148,7 +148,7 @@ impl Drop for OnItsWay<'_> {
     }
 }
 
-impl Store for Session {
+impl Store for Binding {
     fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
         self.doom.count();
         if let Some(run) = self.run.get() {
