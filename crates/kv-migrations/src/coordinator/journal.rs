@@ -13,7 +13,7 @@ use super::fenced::superseded;
 use super::lease::{Lease, Lost};
 use super::{Change, Storage, StorageError, rows};
 use crate::clock::Clock;
-use crate::kv::{Answer, BulkValue, Entry, Key, KvError, Metadata, Page, Request, Store};
+use crate::kv::{Answer, BulkValue, Entry, Fields, Key, KvError, Metadata, Page, Request, Store};
 use crate::ledger::{APPLIED, holds_checkpoint};
 
 const MARKER: &str = "marker/";
@@ -152,7 +152,7 @@ impl Journal {
             exists: entry.is_some(),
             metadata: metadata.map(|metadata| metadata.as_json().to_owned()),
             is_applied,
-            undone: if is_undone { Some(self.clock.now().timestamp_millis()) } else { before.undone },
+            undone: if is_undone { Some(self.undone_at(before)) } else { before.undone },
             version: before.version + 1,
         };
         let (marker, value) = (format!("{MARKER}{key}"), format!("{VALUE}{key}"));
@@ -161,6 +161,15 @@ impl Journal {
             None => rows::delete(value),
         };
         vec![rows::put(marker, &kept), value]
+    }
+
+    /// Now, but not before it was applied: that was another instance perhaps, with another clock.
+    fn undone_at(&self, before: &Kept) -> i64 {
+        let metadata = before.metadata.as_ref().map(Metadata::from_json);
+        let run_at = metadata.and_then(|metadata| Fields::of(&metadata).text("runAt"));
+        let applied = run_at.and_then(|at| DateTime::parse_from_rfc3339(&at).ok());
+        let now = self.clock.now().timestamp_millis();
+        applied.map_or(now, |applied| now.max(applied.timestamp_millis()))
     }
 
     fn answer(&self, request: Request<'_>) -> Result<Answer, KvError> {
@@ -186,5 +195,30 @@ impl Journal {
 impl Store for Journal {
     fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
         Box::pin(ready(self.answer(request)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::coordinator::MemoryStorage;
+
+    /// It was applied by an instance whose clock was ahead of that of the one that rolls it back.
+    #[test]
+    fn what_was_undone_is_no_news_whatever_the_clocks_say() {
+        let clock = ManualClock::at("2026-11-22T10:48:28.000Z".parse().expect("it is a time"));
+        let (storage, clock): (Arc<dyn Storage>, Arc<dyn Clock>) =
+            (Arc::new(MemoryStorage::new()), Arc::new(clock));
+        let lease = Lease::take(&storage, &clock).expect("memory does not fail");
+        let journal = Journal::new(storage, clock, Some(Arc::new(lease)));
+        let metadata = Metadata::from_json(r#"{"runAt":"2026-11-22T10:48:40.000Z"}"#);
+        let applied = Entry { value: APPLIED.to_vec(), metadata: Some(metadata) };
+        assert!(journal.write("marker", Some(&applied)).is_ok());
+        assert!(journal.write("marker", None).is_ok());
+
+        let kept = journal.kept("marker").expect("memory does not fail").expect("it was there");
+        assert!(!kept.is_news(Some("2026-11-22T10:48:40.000Z")), "KV may show it for a while");
+        assert!(kept.is_news(Some("2026-11-22T10:48:41.000Z")), "it was applied again since");
     }
 }

@@ -18,7 +18,7 @@ pub(super) struct Taken {
 impl Taken {
     /// One that could not be taken.
     pub(super) fn failed(error: CoordinatorError, migration: Option<String>) -> Self {
-        let ended = Ended::Failed { error: error.to_string(), migration };
+        let ended = Ended::Failed { error: error.to_string(), migration, done: 0 };
         Self { ended, operations: 0, result: Err(error) }
     }
 
@@ -64,9 +64,12 @@ impl Taken {
     }
 
     fn of_failure(error: Error, migration: Option<String>) -> Self {
-        let (operations, migration) = match &error {
-            Error::Failed(failure) => (failure.report.operations, Some(failure.id.clone())),
-            _ => (0, migration),
+        let (operations, migration, done) = match &error {
+            Error::Failed(failure) => {
+                let done = failure.report.progress.as_ref().map_or(0, |progress| progress.done);
+                (failure.report.operations, Some(failure.id.clone()), done)
+            }
+            _ => (0, migration, 0),
         };
         let is_refused = matches!(
             error,
@@ -76,7 +79,7 @@ impl Taken {
         let ended = if is_refused {
             Ended::Refused { error: reason }
         } else {
-            Ended::Failed { error: reason, migration }
+            Ended::Failed { error: reason, migration, done }
         };
         Self { ended, operations, result: Err(error.into()) }
     }

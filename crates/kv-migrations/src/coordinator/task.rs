@@ -34,8 +34,12 @@ pub(super) struct Task {
     pub(super) steps: u64,
     /// How often the step that is next was begun: whenever it did not end, it was cut off.
     pub(super) begun: u32,
-    /// How often the step that is next has failed.
+    /// Whether the last step failed.
+    pub(super) has_failed: bool,
+    /// How often it has failed since it last got further than before.
     pub(super) attempts: u32,
+    /// How many entries were done, at most, when it failed.
+    pub(super) failed_at: u64,
     /// Whether there was something to be rolled back.
     pub(super) is_begun: bool,
     /// The migration that it is at.
@@ -106,8 +110,8 @@ pub(super) enum Ended {
     Partly { after: Duration, migration: Option<String> },
     /// It was asked for something that cannot be done, or not any more.
     Refused { error: String },
-    /// It failed, at this migration.
-    Failed { error: String, migration: Option<String> },
+    /// It failed, at this migration, of which so many entries were done.
+    Failed { error: String, migration: Option<String>, done: u64 },
 }
 
 /// How a task goes on.
@@ -154,7 +158,9 @@ impl Task {
             steps: 0,
             begun: 0,
             is_begun: false,
+            has_failed: false,
             attempts: 0,
+            failed_at: 0,
             ran: 0,
             duration_ms: 0,
             operations: 0,
@@ -178,7 +184,7 @@ impl Task {
 
     /// Whether its last step failed, and is to be tried again.
     pub(super) fn is_retrying(&self) -> bool {
-        self.attempts > 0
+        self.has_failed
     }
 
     /// How it goes on after a step.
@@ -198,13 +204,17 @@ impl Task {
                 return Turn::Over(Outcome::Failed);
             }
             Ended::Partly { after, migration } => {
-                self.migration = migration;
-                self.attempts = 0;
+                self.at(migration);
+                self.has_failed = false;
                 after
             }
-            Ended::Failed { error, migration } => {
-                self.migration = migration;
+            Ended::Failed { error, migration, done } => {
+                self.at(migration);
+                if done > self.failed_at {
+                    (self.attempts, self.failed_at) = (0, done);
+                }
                 self.note_failure(error, now);
+                self.has_failed = true;
                 match WAITS.get(usize::try_from(self.attempts).unwrap_or(usize::MAX)) {
                     Some(wait) if !is_first => {
                         self.attempts += 1;
@@ -217,6 +227,15 @@ impl Task {
         let at = now + wait;
         self.next = Next::At(at.timestamp_millis());
         self.stop().unwrap_or(Turn::Alarm(at))
+    }
+
+    /// Attempts count for one migration. That a step of it succeeds is no reason to forget them: a re-key that fails
+    /// begins anew, and would do so for ever.
+    pub(super) fn at(&mut self, migration: Option<String>) {
+        if self.migration != migration {
+            (self.attempts, self.failed_at) = (0, 0);
+        }
+        self.migration = migration;
     }
 
     /// Begins the next step; not if that was cut off too often, which is a failure too.
@@ -248,7 +267,7 @@ impl Task {
     /// It goes on at once, and what failed before does not count any more.
     pub(super) fn resume(&mut self, now: DateTime<Utc>) {
         self.wanted = None;
-        (self.begun, self.attempts) = (0, 0);
+        (self.begun, self.attempts, self.has_failed) = (0, 0, false);
         self.next = Next::At(now.timestamp_millis());
     }
 

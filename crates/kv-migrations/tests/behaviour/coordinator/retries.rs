@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::future::pending;
 use kv_migrations::clock::Clock;
 use kv_migrations::coordinator::{Caller, CoordinatorError, Outcome};
-use kv_migrations::{Backfill, Budget, Error, Migration, State};
+use kv_migrations::{Backfill, Budget, Error, Migration, Rekey, State};
 
 use crate::object::Object;
 use crate::service::{failing, good, ids};
@@ -158,5 +158,19 @@ fn what_waits_for_what_never_comes_is_given_up() {
     object.migrate(&coordinator).expect("it goes on");
     object.pass(&coordinator, Duration::from_hours(2));
     assert_eq!(object.state(&coordinator, "001"), State::Failed);
+    assert_eq!(object.storage.alarm(), None);
+}
+
+/// Each time it begins anew, and some of its steps succeed.
+#[test]
+fn a_re_key_that_fails_at_the_same_entry_again_and_again_is_given_up() {
+    let object = Object::new().with_users(60);
+    object.kv.insert("user:007", "of somebody else");
+    let rekey = Migration::rekey("001", "user_… to user:…", Rekey::prefix("user_", "user:"));
+    let coordinator = object.instance(vec![rekey]);
+    object.migrate(&coordinator).expect("its first step is before the trouble");
+    object.pass(&coordinator, Duration::from_hours(3));
+    let status = object.status(&coordinator, "001");
+    assert_eq!((status.state, status.retry_at), (State::Failed, None));
     assert_eq!(object.storage.alarm(), None);
 }
