@@ -36,6 +36,11 @@ pub struct Marker {
 #[derive(Deserialize)]
 struct Task {
     migration: Option<String>,
+    /// Counted for one migration, like the next.
+    #[serde(rename = "attempts")]
+    _attempts: u64,
+    #[serde(rename = "failed_at")]
+    _failed_at: u64,
     #[serde(flatten)]
     others: Map<String, Value>,
 }
