@@ -5,7 +5,7 @@ use http_body_util::{BodyDataStream, BodyExt};
 use worker::{Request, Response, Result};
 
 use crate::body::Body;
-use crate::head::Head;
+use crate::head::{Head, uri};
 use crate::routes::MigrationRoutes;
 
 impl<C: 'static> MigrationRoutes<C> {
@@ -32,8 +32,9 @@ impl<C: 'static> MigrationRoutes<C> {
     /// # let _ = fetch;
     /// ```
     pub async fn fetch(&self, request: &Request) -> Result<Option<Response>> {
-        let Some(route) = self.route(&request.path()) else { return Ok(None) };
-        to_worker(self.respond(route, &Head::of_worker(request)?).await).await.map(Some)
+        let Some(uri) = uri(request) else { return Ok(None) };
+        let Some(route) = self.route(uri.path()) else { return Ok(None) };
+        to_worker(self.respond(route, &Head::of_worker(request, &uri)?).await).await.map(Some)
     }
 }
 

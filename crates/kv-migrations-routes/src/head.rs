@@ -1,7 +1,7 @@
 //! What the routes read of a request beside its path: never its body.
 
 use http::header::{ACCEPT, AUTHORIZATION};
-use http::{Method, Request};
+use http::{Method, Request, Uri};
 
 /// The head of a request, from whichever type of request the service has.
 pub(crate) struct Head {
@@ -31,12 +31,12 @@ impl Head {
         }
     }
 
-    pub(crate) fn of_worker(request: &worker::Request) -> worker::Result<Self> {
+    pub(crate) fn of_worker(request: &worker::Request, uri: &Uri) -> worker::Result<Self> {
         // `worker::Method` takes every method that it does not know for a GET.
         let method = Method::from_bytes(request.inner().method().as_bytes());
         Ok(Self {
             method: method.map_err(|error| worker::Error::RustError(error.to_string()))?,
-            query: request.url()?.query().map(str::to_owned),
+            query: uri.query().map(str::to_owned),
             authorization: request.headers().get("Authorization")?.into_iter().map(Into::into).collect(),
             accepts_events: request
                 .headers()
@@ -44,6 +44,14 @@ impl Head {
                 .is_some_and(|accept| is_ndjson_accepted(&accept)),
         })
     }
+}
+
+/// Where a request of `worker`'s own type goes; none if it is nowhere that a route can be.
+///
+/// `worker` reads it with the `url` crate, whose tables of Unicode's host names are larger than all of our code; the
+/// runtime has parsed it already.
+pub(crate) fn uri(request: &worker::Request) -> Option<Uri> {
+    request.inner().url().parse().ok()
 }
 
 /// Only where it is named: `*/*`, which `curl` sends, does not ask for it.

@@ -22,7 +22,7 @@ use crate::body::Body;
 use crate::coordinated;
 use crate::fetch::to_worker;
 use crate::forward::{COORDINATOR, encoded};
-use crate::head::Head;
+use crate::head::{Head, uri};
 use crate::object_storage::ObjectStorage;
 use crate::problem::Problem;
 use crate::query::Query;
@@ -118,10 +118,11 @@ impl CoordinatorObject {
 }
 
 async fn answer(instance: &dyn Instance, request: &Request) -> worker::Result<Response> {
-    let mut response = match Route::of_coordinated(&request.path(), "") {
+    let uri = uri(request).unwrap_or_default();
+    let mut response = match Route::of_coordinated(uri.path(), "") {
         Some(route) => {
             let asked = request.headers().get(COORDINATOR)?;
-            instance.respond(route, asked, Head::of_worker(request)?).await
+            instance.respond(route, asked, Head::of_worker(request, &uri)?).await
         }
         None => Problem::not_found().into(),
     };
