@@ -1,5 +1,6 @@
 //! `cargo xtask`: everything that a developer of kv-migrations runs. Each command first installs what it lacks.
 
+mod bench;
 mod console;
 mod demo;
 mod dev;
@@ -59,6 +60,8 @@ enum Command {
     Lint,
     /// Measure what mounting the routes adds to a Worker
     Size,
+    /// Measure this project beside what a user would use instead, and write docs/benchmarks.md
+    Bench(bench::Scope),
 }
 
 #[derive(Subcommand)]
@@ -88,6 +91,7 @@ fn run(command: &Command) -> Result<()> {
         Command::Simulate(scope) => simulate::run(&workspace, scope),
         Command::Lint => lint::run(&workspace),
         Command::Size => size::run(&workspace),
+        Command::Bench(scope) => bench::run(&workspace, scope),
     }
 }
 

@@ -1,9 +1,9 @@
 //! `cargo xtask size`: what mounting the routes adds to a Worker.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use xshell::{Shell, cmd};
 
 use crate::tools::WorkerToolchain;
@@ -14,58 +14,112 @@ use crate::workspace::Workspace;
 const WITHOUT_ROUTES: &str = "size-baseline";
 const WITH_ROUTES: &str = "size-mounted";
 
+/// So many bytes the routes may add, gzipped and without the names of functions: little more than they do, so that what
+/// makes them larger is noticed. Another compiler can make other code of them.
+const LIMIT: u64 = 53_000;
+
 /// In bytes.
-struct Size {
-    raw: u64,
-    gzipped: u64,
+#[derive(Clone, Copy)]
+pub(crate) struct Size {
+    pub(crate) raw: u64,
+    pub(crate) gzipped: u64,
 }
 
 impl Size {
-    fn beyond(&self, other: &Self) -> Self {
+    fn beyond(self, other: Self) -> Self {
         Self { raw: self.raw.saturating_sub(other.raw), gzipped: self.gzipped.saturating_sub(other.gzipped) }
     }
 }
 
-/// The WebAssembly of a Worker.
-struct Wasm {
-    /// As `worker-build` writes it: with the names of functions, for the stack of a panic.
+/// A Worker as `worker-build` leaves it.
+pub(crate) struct Built {
+    /// Its WebAssembly, with the names of functions, for the stack of a panic.
+    pub(crate) file: PathBuf,
     named: Size,
     nameless: Size,
+    /// The JavaScript around it.
+    glue: Size,
+}
+
+pub(crate) struct Sizes {
+    pub(crate) without: Built,
+    pub(crate) with: Built,
+}
+
+/// One measure of a Worker.
+pub(crate) struct Row {
+    pub(crate) title: &'static str,
+    pub(crate) without: Size,
+    pub(crate) with: Size,
+    pub(crate) added: Size,
+}
+
+impl Sizes {
+    pub(crate) fn measure(workspace: &Workspace, toolchain: &WorkerToolchain) -> Result<Self> {
+        Ok(Self {
+            without: build(workspace, toolchain, WITHOUT_ROUTES)?,
+            with: build(workspace, toolchain, WITH_ROUTES)?,
+        })
+    }
+
+    pub(crate) fn rows(&self) -> [Row; 3] {
+        let row = |title, size: fn(&Built) -> Size| {
+            let (without, with) = (size(&self.without), size(&self.with));
+            Row { title, without, with, added: with.beyond(without) }
+        };
+        [
+            row("WebAssembly without the names of functions", |built| built.nameless),
+            row("WebAssembly as worker-build writes it", |built| built.named),
+            row("JavaScript glue", |built| built.glue),
+        ]
+    }
+
+    fn added(&self) -> u64 {
+        self.with.nameless.beyond(self.without.nameless).gzipped
+    }
 }
 
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let toolchain = WorkerToolchain::ensure(workspace)?;
-    let without = measure(workspace, &toolchain, WITHOUT_ROUTES)?;
-    let with = measure(workspace, &toolchain, WITH_ROUTES)?;
-
-    print_table("as worker-build writes it", &without.named, &with.named);
-    print_table("without the names of functions", &without.nameless, &with.nameless);
+    for Row { title, without, with, added } in Sizes::measure(workspace, &toolchain)?.rows() {
+        println!("{title:<44}{:>12}{:>12}", "bytes", "gzipped");
+        for (label, size) in [("without the routes", without), ("with the routes", with), ("added", added)] {
+            println!("  {label:<42}{:>12}{:>12}", size.raw, size.gzipped);
+        }
+    }
     Ok(())
 }
 
-fn measure(workspace: &Workspace, toolchain: &WorkerToolchain, name: &str) -> Result<Wasm> {
+/// Fails if the routes add more than they may.
+pub(crate) fn check(workspace: &Workspace, toolchain: &WorkerToolchain) -> Result<()> {
+    let added = Sizes::measure(workspace, toolchain)?.added();
+    ensure!(
+        added <= LIMIT,
+        "the routes add {added} bytes to a Worker, gzipped, and may add {LIMIT}: see `cargo xtask size`, and what it \
+         is made of in docs/benchmarks.md"
+    );
+    println!("the routes add {added} bytes to a Worker, gzipped");
+    Ok(())
+}
+
+fn build(workspace: &Workspace, toolchain: &WorkerToolchain, name: &str) -> Result<Built> {
     let worker = Worker::for_tests(workspace, name)?;
     worker.build(workspace, toolchain, Profile::Release)?;
-    let named = worker.directory.join("build/index_bg.wasm");
-    let nameless = named.with_added_extension("nameless");
+    let file = worker.directory.join("build/index_bg.wasm");
+    let nameless = file.with_added_extension("nameless");
     let (shell, wasm_opt) = (workspace.shell()?, &toolchain.wasm_opt);
-    cmd!(shell, "{wasm_opt} --strip-debug {named} --output {nameless}").quiet().run()?;
-    Ok(Wasm { named: size_of(&shell, &named)?, nameless: size_of(&shell, &nameless)? })
+    cmd!(shell, "{wasm_opt} --strip-debug {file} --output {nameless}").quiet().run()?;
+    let size_of = |file: &Path| size_of(&shell, file);
+    Ok(Built {
+        named: size_of(&file)?,
+        nameless: size_of(&nameless)?,
+        glue: size_of(&worker.directory.join("build/index.js"))?,
+        file,
+    })
 }
 
 fn size_of(shell: &Shell, file: &Path) -> Result<Size> {
     const SCRIPT: &str = "console.log(zlib.gzipSync(fs.readFileSync(process.argv[1]), { level: 9 }).length)";
     let gzipped = cmd!(shell, "node --eval {SCRIPT} {file}").quiet().read()?.parse()?;
     Ok(Size { raw: fs::metadata(file)?.len(), gzipped })
-}
-
-fn print_table(title: &str, without: &Size, with: &Size) {
-    println!("{title:<32}{:>12}{:>12}", "bytes", "gzipped");
-    print_row("  without the routes", without);
-    print_row("  with the routes", with);
-    print_row("  added", &with.beyond(without));
-}
-
-fn print_row(label: &str, size: &Size) {
-    println!("{label:<32}{:>12}{:>12}", size.raw, size.gzipped);
 }

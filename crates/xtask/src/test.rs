@@ -10,6 +10,7 @@ use crate::console::heading;
 use crate::demo::gazetteer::{self, Scope};
 use crate::package;
 use crate::simulate;
+use crate::size;
 use crate::tools::WorkerToolchain;
 use crate::workers::{Profile, examples, test_workers};
 use crate::workspace::Workspace;
@@ -25,6 +26,8 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     heading("simulation");
     simulate::run_some(workspace, SEEDS)?;
     package::check(workspace)?;
+    heading("size");
+    size::check(workspace, &toolchain)?;
     build_workers(workspace, &toolchain)?;
     test_end_to_end(workspace)?;
     gazetteer::run(workspace, &Scope { limit: Some(PLACES), ..Scope::default() })

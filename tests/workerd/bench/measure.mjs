@@ -1,0 +1,98 @@
+/**
+ * Measures Workers in workerd, and prints the results as JSON:
+ *
+ *     node bench/measure.mjs [--quick] > RESULTS
+ *
+ * The Workers `measured`, `size-baseline` and `size-mounted` have to be built for release.
+ */
+import { parseArgs } from "node:util";
+import { gzipSync } from "node:zlib";
+
+import { backfills, requests } from "./backfill.mjs";
+import { coldStarts } from "./cold-start.mjs";
+import { idle, pending } from "./ledger.mjs";
+import { requestTimes } from "./request-time.mjs";
+import { Subject, rust, typescript } from "./subject.mjs";
+
+const FULL = {
+  idle: { registered: [10, 100, 1_000, 10_000], latencies: [0, 1, 10] },
+  pending: { runs: [[100, 1], [100, 10], [100, 100], [0, 100]], latencies: [0, 1, 10] },
+  backfills: [
+    { records: 1_000, latencies: [0, 1, 10] },
+    { records: 10_000, latencies: [0, 1] },
+    { records: 100_000, latencies: [0] },
+  ],
+  requests: [1_000, 10_000],
+  coldStarts: 21,
+  requestTimes: 2_000,
+};
+
+const QUICK = {
+  idle: { registered: [10, 100, 1_000], latencies: [0, 1] },
+  pending: { runs: [[100, 1], [100, 10]], latencies: [0, 1] },
+  backfills: [{ records: 1_000, latencies: [0, 1] }],
+  requests: [1_000],
+  coldStarts: 5,
+  requestTimes: 500,
+};
+
+const { values } = parseArgs({ options: { quick: { type: "boolean", default: false } } });
+const scope = values.quick ? QUICK : FULL;
+
+const [ours, theirs] = [await rust("measured"), await typescript()];
+const [baseline, mounted] = [await rust("size-baseline"), await rust("size-mounted")];
+const results = { typescriptBytes: gzipSync(theirs[0].contents, { level: 9 }).length };
+
+await measured("cold starts", async () => {
+  results.coldStarts = await coldStarts({ baseline, mounted, typescript: theirs }, scope.coldStarts);
+});
+
+await withSubjects({ rust: ours, typescript: theirs }, async ({ rust, typescript }) => {
+  const subjects = [rust, typescript];
+  await measured("status and idle runs", async () => (results.idle = await idle(subjects, scope.idle)));
+  await measured("runs", async () => (results.pending = await pending(subjects, scope.pending)));
+});
+
+await withSubjects({ rust: ours, typescript: theirs }, async ({ rust, typescript }) => {
+  const ways = [
+    { way: "rust", subject: rust, migrations: "backfill" },
+    { way: "one by one", subject: typescript, migrations: "backfill one by one" },
+    { way: "in pages", subject: typescript, migrations: "backfill in pages" },
+  ];
+  await measured("backfills", async () => (results.backfills = await backfills(ways, scope.backfills)));
+});
+
+await withSubjects({ rust: ours }, async ({ rust }) => {
+  await measured("requests", async () => (results.requests = await requests(rust, scope.requests)));
+});
+
+await withSubjects({ baseline, mounted, ours, typescript: theirs }, async (subjects) => {
+  const other = { method: "GET", path: "/", headers: {} };
+  const status = { method: "GET", path: "/migrations/status", headers: { migrations: "10" } };
+  const asked = [
+    { name: "another, without the routes", subject: subjects.baseline, ...other },
+    { name: "another, with the routes", subject: subjects.mounted, ...other },
+    { name: "another, TypeScript", subject: subjects.typescript, ...other },
+    { name: "status of 10", subject: subjects.ours, ...status },
+    { name: "status of 10, TypeScript", subject: subjects.typescript, ...status },
+  ];
+  await measured("requests one by one", async () => (results.requestTimes = await requestTimes(asked, scope.requestTimes)));
+});
+
+console.log(JSON.stringify(results, null, 2));
+
+async function withSubjects(modules, work) {
+  const subjects = {};
+  try {
+    for (const [name, module] of Object.entries(modules)) subjects[name] = await Subject.start(name, module);
+    await work(subjects);
+  } finally {
+    for (const subject of Object.values(subjects)) await subject.stop();
+  }
+}
+
+async function measured(name, work) {
+  const start = performance.now();
+  await work();
+  console.error(`  ${name}: ${Math.round((performance.now() - start) / 1_000)} s`);
+}

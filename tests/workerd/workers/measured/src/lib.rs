@@ -1,0 +1,63 @@
+//! What the benchmarks measure of this project: a Worker as a service would write it. The TypeScript one beside it, in
+//! `tests/workerd/bench/typescript`, is asked for the same things by the same headers.
+//!
+//! | header | meaning |
+//! | --- | --- |
+//! | `Migrations` | how many that put one key each are registered; `backfill`: one that changes every customer |
+//! | `Budget` | `none`: everything is done in one request, as a TypeScript runner tries to |
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Response};
+use axum::routing::get;
+use kv_migrations::{Backfill, Budget, Migration};
+use kv_migrations_routes::migration_routes;
+use serde_json::{Map, Value};
+use tower_service::Service;
+use worker::{Context, Env, HttpRequest, Result, event};
+
+const ONE_HOUR: Duration = Duration::from_hours(1);
+
+#[event(fetch)]
+async fn fetch(request: HttpRequest, _env: Env, _context: Context) -> Result<Response<Body>> {
+    let headers = request.headers();
+    let is_endless = header(headers, "budget") == "none";
+    let routes = migration_routes("MY_SERVICE_KV", "my-service", migrations(header(headers, "migrations")))
+        .with_runner(move |runner| match is_endless {
+            true => runner.with_budget(Budget::default().with_operations(u64::MAX).with_time(ONE_HOUR)),
+            false => runner,
+        });
+    let mut router = Router::new().route("/", get(async || "hello\n")).layer(routes);
+    Ok(router.call(request).await?)
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+fn migrations(asked: &str) -> Vec<Migration<Env>> {
+    match asked {
+        "backfill" => vec![seen()],
+        number => (0..number.parse().unwrap_or(0)).map(puts).collect(),
+    }
+}
+
+fn puts(number: u32) -> Migration<Env> {
+    Migration::new(format!("{number:05}"), "Puts one key", async move |kv, _: &Env| {
+        kv.put(&format!("put_{number:05}"), "true").await?;
+        Ok(())
+    })
+}
+
+/// Adds one to the field `seen` of every customer.
+fn seen() -> Migration<Env> {
+    let up = Backfill::new("customer_", async |_, customer, _: &Env| {
+        let mut fields: Map<String, Value> = customer.json()?;
+        let seen = fields.get("seen").and_then(Value::as_i64).unwrap_or(0);
+        fields.insert("seen".to_owned(), (seen + 1).into());
+        Ok(customer.put_json(&fields).await?)
+    });
+    Migration::backfill("001_seen", "Counts how often each customer was seen", up)
+}
