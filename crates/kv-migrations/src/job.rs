@@ -39,6 +39,8 @@ pub(crate) struct Job<'a> {
     /// The entries that this request did.
     done: Cell<u64>,
     has_got_further: Cell<bool>,
+    /// The entries that are left of those that it walks over, once that is known.
+    left: Cell<Option<usize>>,
     /// When the marker was written last, and how large it was.
     written: Cell<Option<DateTime<Utc>>>,
     bytes: Cell<usize>,
@@ -86,6 +88,7 @@ impl<'a> Job<'a> {
             progress: RefCell::new(progress),
             done: Cell::new(0),
             has_got_further: Cell::new(false),
+            left: Cell::new(None),
             written: Cell::new(None),
             bytes: Cell::new(0),
             reported: Cell::new(start),
@@ -187,6 +190,11 @@ impl<'a> Job<'a> {
         self.has_got_further.get()
     }
 
+    /// Notes how many entries are left, if that is known.
+    pub(crate) fn note_left(&self, entries: Option<usize>) {
+        self.left.set(entries);
+    }
+
     pub(crate) fn set_failed(&self, entries: usize) {
         self.progress.borrow_mut().failed = entries as u64;
     }
@@ -244,6 +252,15 @@ impl<'a> Job<'a> {
         // One of another clock can lie in the future.
         let written = self.written.get().filter(|written| (self.start..=now).contains(written));
         is_past(written.unwrap_or(self.start), BETWEEN_CHECKPOINTS + Duration::from_secs(seconds), now)
+            && !self.is_nearly_done(now)
+    }
+
+    /// Whether what is left takes less time than a checkpoint: the marker cannot be written again as soon as that.
+    fn is_nearly_done(&self, now: DateTime<Utc>) -> bool {
+        let Some(left) = self.left.get() else { return false };
+        let between = u64::try_from(self.run.ledger.between_writes.as_millis()).unwrap_or(u64::MAX);
+        milliseconds_between(self.start, now).saturating_mul(left as u64)
+            < between.saturating_mul(self.done.get())
     }
 
     /// Records how far it has got, durably.

@@ -88,6 +88,8 @@ async fn go<T, R>(
     let mut ahead = VecDeque::new();
     let mut working = FuturesOrdered::new();
     let mut is_read = false;
+    // How many entries are left to be read, once that is known.
+    let mut unread = None;
     let result: Result<Walked> = async {
         loop {
             let mut is_spent = !pace.can_afford();
@@ -112,7 +114,11 @@ async fn go<T, R>(
                 },
             };
             match next {
-                Either::Left(Some(steps)) => ahead.extend(steps?),
+                Either::Left(Some(loaded)) => {
+                    let loaded = loaded?;
+                    unread = loaded.unread;
+                    ahead.extend(loaded.steps);
+                }
                 Either::Left(None) => is_read = true,
                 Either::Right(None) => {}
                 Either::Right(Some(finished)) => {
@@ -123,6 +129,7 @@ async fn go<T, R>(
                         pace.job.note_step();
                     }
                     last = position.clone();
+                    pace.job.note_left(unread.map(|unread| unread + ahead.len() + working.len()));
                     if done(result, position).await?.is_break() {
                         return Ok(Walked::Stopped);
                     }
@@ -133,14 +140,22 @@ async fn go<T, R>(
     .await;
     // What is on its way still must not arrive when another run has begun.
     while working.next().await.is_some() {}
+    pace.job.note_left(None);
     result
 }
 
-/// The steps of each chunk of keys. An error ends them.
+/// A chunk of keys, read.
+struct Loaded<T> {
+    steps: Vec<Step<T>>,
+    /// How many entries are left to be read, once that is known.
+    unread: Option<usize>,
+}
+
+/// Each chunk of keys. An error ends them.
 fn read<'a, T>(
     pages: Pages<'a>,
     load: &'a impl AsyncFn(Vec<Key>) -> Result<Vec<(Key, T)>>,
-) -> impl Stream<Item = Result<Vec<Step<T>>>> + 'a
+) -> impl Stream<Item = Result<Loaded<T>>> + 'a
 where
     T: 'a,
 {
@@ -152,12 +167,12 @@ where
                 Err(error) => return Some((Err(error.into()), (None, chunks))),
             }
         }
-        let Chunk { keys, cursor, is_end } = chunks.pop_front()?;
+        let Chunk { keys, cursor, is_end, unread } = chunks.pop_front()?;
         let loaded = if keys.is_empty() { Ok(Vec::new()) } else { load(keys).await };
         let steps = loaded.map(|loaded| {
             let entry = |(key, loaded)| Step::Entry { key, loaded, cursor: cursor.clone() };
             let end = is_end.then(|| Step::EndOfPage { cursor: cursor.clone() });
-            loaded.into_iter().map(entry).chain(end).collect()
+            Loaded { steps: loaded.into_iter().map(entry).chain(end).collect(), unread }
         });
         Some((steps, (pages, chunks)))
     })
@@ -170,16 +185,19 @@ struct Chunk {
     cursor: Option<Rc<str>>,
     /// Whether it is the last of its page.
     is_end: bool,
+    /// How many keys there are behind it, if its page is the last.
+    unread: Option<usize>,
 }
 
 fn split(page: WalkedPage) -> VecDeque<Chunk> {
     let cursor: Option<Rc<str>> = page.cursor.map(Rc::from);
-    let mut keys = page.keys.into_iter();
+    let mut rest = page.keys.into_iter();
     let mut chunks = VecDeque::new();
     loop {
-        let keys: Vec<Key> = keys.by_ref().take(MAX_BULK_KEYS).collect();
+        let keys: Vec<Key> = rest.by_ref().take(MAX_BULK_KEYS).collect();
         let is_full = keys.len() == MAX_BULK_KEYS;
-        chunks.push_back(Chunk { keys, cursor: cursor.clone(), is_end: !is_full });
+        let unread = page.is_last.then_some(rest.len());
+        chunks.push_back(Chunk { keys, cursor: cursor.clone(), is_end: !is_full, unread });
         if !is_full {
             return chunks;
         }

@@ -53,6 +53,7 @@ pub(super) struct Pages<'a> {
 pub(super) struct WalkedPage {
     pub(super) keys: Vec<Key>,
     pub(super) cursor: Option<String>,
+    pub(super) is_last: bool,
 }
 
 impl WalkedPage {
@@ -84,7 +85,7 @@ impl<'a> Pages<'a> {
                 && !self.job.is_marker(&key.name, self.range.prefix)
         });
         let cursor = std::mem::replace(&mut self.position.cursor, page.cursor);
-        Ok(Some(WalkedPage { keys, cursor }))
+        Ok(Some(WalkedPage { keys, cursor, is_last: self.is_at_end }))
     }
 
     /// KV does not say how long a cursor is good for. With one from a checkpoint that it does not know any more, it may
