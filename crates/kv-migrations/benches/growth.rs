@@ -125,7 +125,7 @@ fn growth(criterion: &mut Criterion) {
 
 /// As many samples as tell a line from a curve, and not more: four sizes of everything are to be measured.
 fn brief() -> Criterion {
-    let (warm_up, measurement) = (Duration::from_millis(300), Duration::from_millis(1_200));
+    let (warm_up, measurement) = (Duration::from_millis(300), Duration::from_secs(1));
     Criterion::default()
         .sample_size(30)
         .warm_up_time(warm_up)
