@@ -18,17 +18,20 @@ pub(crate) const NDJSON: &str = "application/x-ndjson";
 
 impl Head {
     pub(crate) fn of<B>(request: &Request<B>) -> Self {
-        let authorization = request.headers().get_all(AUTHORIZATION).into_iter();
-        Self {
+        let mut head = Self {
             method: request.method().clone(),
             query: request.uri().query().map(str::to_owned),
-            authorization: authorization.map(|value| value.as_bytes().to_vec()).collect(),
-            accepts_events: request
-                .headers()
-                .get_all(ACCEPT)
-                .into_iter()
-                .any(|accept| accept.to_str().is_ok_and(is_ndjson_accepted)),
+            authorization: Vec::new(),
+            accepts_events: false,
+        };
+        for (name, value) in request.headers() {
+            if name == AUTHORIZATION {
+                head.authorization.push(value.as_bytes().to_vec());
+            } else if name == ACCEPT {
+                head.accepts_events |= value.to_str().is_ok_and(is_ndjson_accepted);
+            }
         }
+        head
     }
 
     pub(crate) fn of_worker(request: &worker::Request, uri: &Uri) -> worker::Result<Self> {
