@@ -1,9 +1,9 @@
 //! The body of our responses.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::poll_fn;
+use std::mem::take;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
@@ -35,64 +35,63 @@ struct Lines {
     writer: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
-/// Whoever reads the body now: woken by every line, also by those that others than the writer write. The writer has this
-/// one waker for all its life: a future that keeps the first that it gets, as `worker::Delay` does, would else wake one
-/// who read a line long ago.
-#[derive(Default)]
-struct Reader(Mutex<Option<Waker>>);
-
-impl Reader {
-    fn set(&self, waker: &Waker) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker.clone());
-    }
-}
-
-impl Wake for Reader {
-    fn wake(self: Arc<Self>) {
-        let waker = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-}
-
 /// Lines that are written, and not read yet. Clones are the same.
 #[derive(Clone, Default)]
-pub(crate) struct Queue {
-    queued: Arc<Mutex<Queued>>,
-    reader: Arc<Reader>,
-}
+pub(crate) struct Queue(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared(Mutex<Queued>);
 
 #[derive(Default)]
 struct Queued {
-    pending: VecDeque<Bytes>,
+    pending: Vec<u8>,
     has_begun: bool,
+    /// Whoever reads the body now.
+    reader: Option<Waker>,
+}
+
+impl Shared {
+    fn queued(&self) -> MutexGuard<'_, Queued> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Wakes whoever reads the body now: woken by every line, also by those that others than the writer write. The writer
+/// has this one waker for all its life: a future that keeps the first that it gets, as `worker::Delay` does, would else
+/// wake one who read a line long ago.
+impl Wake for Shared {
+    fn wake(self: Arc<Self>) {
+        let reader = self.queued().reader.take();
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
 }
 
 impl Queue {
     /// Adds a line, and ends it.
     pub(crate) fn push(&self, mut line: Vec<u8>) {
         line.push(b'\n');
-        self.push_lines(line);
+        self.push_lines(&line);
     }
 
     /// Adds what somebody else has written: lines, or parts of them.
-    pub(crate) fn push_lines(&self, lines: Vec<u8>) {
+    pub(crate) fn push_lines(&self, lines: &[u8]) {
         {
-            let mut queued = self.queued();
+            let mut queued = self.0.queued();
             queued.has_begun = true;
-            queued.pending.push_back(lines.into());
+            queued.pending.extend_from_slice(lines);
         }
-        self.reader.clone().wake();
+        self.0.clone().wake();
     }
 
     /// Whether anything was ever written.
     pub(crate) fn has_begun(&self) -> bool {
-        self.queued().has_begun
+        self.0.queued().has_begun
     }
 
-    fn queued(&self) -> MutexGuard<'_, Queued> {
-        self.queued.lock().unwrap_or_else(PoisonError::into_inner)
+    fn is_empty(&self) -> bool {
+        self.0.queued().pending.is_empty()
     }
 }
 
@@ -123,18 +122,21 @@ impl Body {
 
 impl Lines {
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        self.poll_more(context).map(|()| self.queue.queued().pending.pop_front())
+        self.poll_more(context).map(|()| {
+            let lines = take(&mut self.queue.0.queued().pending);
+            (!lines.is_empty()).then(|| lines.into())
+        })
     }
 
     /// Until there is something to be read, or nothing more to come.
     fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        self.queue.reader.set(context.waker());
-        let waker = Waker::from(self.queue.reader.clone());
-        while self.queue.queued().pending.is_empty() {
+        self.queue.0.queued().reader = Some(context.waker().clone());
+        let waker = Waker::from(self.queue.0.clone());
+        while self.queue.is_empty() {
             let Some(writer) = &mut self.writer else { break };
             match writer.as_mut().poll(&mut Context::from_waker(&waker)) {
                 Poll::Ready(()) => self.writer = None,
-                Poll::Pending if self.queue.queued().pending.is_empty() => return Poll::Pending,
+                Poll::Pending if self.queue.is_empty() => return Poll::Pending,
                 Poll::Pending => {}
             }
         }

@@ -120,7 +120,7 @@ async fn response(answer: &mut worker::Response) -> worker::Result<Response<Body
         let reader = async move {
             // If it is cut off, it ends without a verdict, and so does this.
             while let Some(Ok(chunk)) = chunks.next().await {
-                lines.push_lines(chunk);
+                lines.push_lines(&chunk);
             }
         };
         Body::lines(queue, SendFuture::new(reader))

@@ -10,7 +10,7 @@ mod marker;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::id;
+use crate::id::IdSet;
 use crate::kv::{Entry, Kv, KvError, Metadata, PutOptions, StoreExt};
 use crate::progress::{Direction, Progress};
 pub(crate) use marker::{Applied, FailedAt, Marker};
@@ -100,7 +100,7 @@ impl Ledger {
     /// The keys of a service whose prefix goes on where ours ends begin like ours (`auth_v2` beside `auth`). So a
     /// marker counts if a registered migration has its id, or if it says itself that it is ours.
     pub(crate) async fn read<'a>(&self, registered: impl Iterator<Item = &'a str>) -> Result<Entries, Error> {
-        let registered = id::set(registered);
+        let registered = IdSet::of(registered);
         let start = self.key("");
         let mut markers = Vec::new();
         let mut keys = self.kv.list(&start);

@@ -1,6 +1,6 @@
 //! What is to be done: pure, from what is registered and what the ledger says.
 
-use crate::id;
+use crate::id::IdSet;
 use crate::ledger::Entries;
 
 /// The steps of a run, and what a person should look at. None of that stops a run.
@@ -32,7 +32,7 @@ pub(crate) enum Action {
 
 impl Plan {
     pub(crate) fn new<'a>(registered: impl Iterator<Item = &'a str> + Clone, ledger: &Entries) -> Self {
-        let ids = id::set(registered.clone());
+        let ids = IdSet::of(registered.clone());
         let missing = ledger.applied_ids().filter(|id| !ids.contains(id)).map(str::to_owned).collect();
 
         let mut steps: Vec<Step> = registered.map(|id| Step::new(id, ledger)).collect();

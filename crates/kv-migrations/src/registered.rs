@@ -1,10 +1,9 @@
 //! The migrations of a service as they were registered: checked once, before anything runs.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::id::{self, InvalidId, MARKER_KEY_OVERHEAD};
+use crate::id::{self, IdSet, InvalidId, MARKER_KEY_OVERHEAD};
 use crate::kv::limits::MAX_KEY_BYTES;
 use crate::migration::Migration;
 
@@ -90,7 +89,7 @@ impl<C> Registered<C> {
         if let Err(reason) = id::check(&prefix) {
             return Err(RegistrationError::InvalidPrefix { prefix, reason });
         }
-        let mut ids = BTreeSet::new();
+        let mut ids = IdSet::default();
         for (index, migration) in migrations.iter().enumerate() {
             let (id, position) = (migration.id(), index + 1);
             if let Err(reason) = id::check(id) {
@@ -104,7 +103,6 @@ impl<C> Registered<C> {
                 return Err(RegistrationError::DuplicateId { id: id.to_owned(), position });
             }
         }
-        drop(ids);
         Ok(Self { prefix, migrations })
     }
 

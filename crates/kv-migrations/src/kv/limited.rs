@@ -1,6 +1,5 @@
 //! Keeps to the connections that a Worker has.
 
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -16,13 +15,13 @@ pub(crate) struct Connections(Arc<Mutex<State>>);
 struct State {
     free: usize,
     /// Those who wait, in the order in which they came: one place for each, however often it is polled.
-    waiting: VecDeque<(u64, Waker)>,
+    waiting: Vec<(u64, Waker)>,
     next_ticket: u64,
 }
 
 impl Connections {
     pub(crate) fn new(free: usize) -> Self {
-        Self(Arc::new(Mutex::new(State { free, waiting: VecDeque::new(), next_ticket: 0 })))
+        Self(Arc::new(Mutex::new(State { free, waiting: Vec::new(), next_ticket: 0 })))
     }
 
     /// Waits for a free one, and holds it until it is dropped.
@@ -35,10 +34,13 @@ impl Connections {
     }
 
     fn wake_next(&self) {
-        let next = self.state().waiting.pop_front();
-        if let Some((_, waker)) = next {
-            waker.wake();
+        let mut state = self.state();
+        if state.waiting.is_empty() {
+            return;
         }
+        let (_, waker) = state.waiting.remove(0);
+        drop(state);
+        waker.wake();
     }
 }
 
@@ -76,7 +78,7 @@ impl<'a> Future for Free<'a> {
         let waiting = (ticket, context.waker().clone());
         match place.and_then(|place| state.waiting.get_mut(place)) {
             Some(place) => *place = waiting,
-            None => state.waiting.push_back(waiting),
+            None => state.waiting.push(waiting),
         }
         Poll::Pending
     }
