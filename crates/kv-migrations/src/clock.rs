@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use futures_util::future::LocalBoxFuture;
 
 /// Tells the time, and lets it pass.
@@ -90,8 +90,17 @@ impl fmt::Debug for ManualClock {
 }
 
 /// `2026-11-22T10:48:28.706Z`: what JavaScript's `toISOString` writes, and so what markers hold.
+#[cfg(not(all(feature = "worker", target_arch = "wasm32")))]
 pub(crate) fn iso8601(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::Millis, true)
+    time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+}
+
+/// The same, written by JavaScript itself: the wasm needs no calendar for it.
+#[cfg(all(feature = "worker", target_arch = "wasm32"))]
+#[allow(clippy::cast_precision_loss, reason = "milliseconds of 200,000 years are exact")]
+pub(crate) fn iso8601(time: DateTime<Utc>) -> String {
+    let milliseconds = time.timestamp_millis() as f64;
+    worker::js_sys::Date::new(&milliseconds.into()).to_iso_string().into()
 }
 
 /// Milliseconds from `start` to `end`, 0 if the clock was set back between them.
