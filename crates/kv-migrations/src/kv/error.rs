@@ -32,7 +32,11 @@ impl fmt::Display for Operation {
 
 /// A KV operation that failed: which, on which key, and why. It holds no value, and none of its parts.
 #[derive(Clone, PartialEq, Eq)]
-pub struct KvError {
+pub struct KvError(Box<Failed>);
+
+/// Boxed: every result of an operation is as large as its error, and moved about in every user's wasm.
+#[derive(Clone, PartialEq, Eq)]
+struct Failed {
     operation: Operation,
     key: String,
     kind: KvErrorKind,
@@ -80,27 +84,27 @@ impl KvError {
     }
 
     pub(crate) fn new(operation: Operation, key: impl Into<String>, kind: KvErrorKind) -> Self {
-        Self { operation, key: key.into(), kind }
+        Self(Box::new(Failed { operation, key: key.into(), kind }))
     }
 
     /// The operation that failed.
     pub fn operation(&self) -> Operation {
-        self.operation
+        self.0.operation
     }
 
     /// The key it was for; the prefix for a list, the first key for a bulk get.
     pub fn key(&self) -> &str {
-        &self.key
+        &self.0.key
     }
 
     /// Why it failed.
     pub fn kind(&self) -> &KvErrorKind {
-        &self.kind
+        &self.0.kind
     }
 
     /// The HTTP status behind a refusal, where the store says one.
     pub fn status(&self) -> Option<u16> {
-        match self.kind {
+        match self.0.kind {
             KvErrorKind::Refused { status, .. } => status,
             _ => None,
         }
@@ -119,7 +123,7 @@ impl KvError {
 
 impl fmt::Display for KvError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { operation, key, kind } = self;
+        let Failed { operation, key, kind } = &*self.0;
         match kind {
             KvErrorKind::Refused { message, .. } => write!(f, "KV {operation} of `{key}` failed: {message}"),
             KvErrorKind::NotUtf8 => {
