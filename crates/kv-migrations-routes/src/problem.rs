@@ -226,7 +226,7 @@ impl From<Error> for Box<Problem> {
             Error::UnknownMigration { id, .. } => Problem::new(&UNKNOWN_MIGRATION, detail).about(id),
             Error::NotRun { id, .. } => Problem::new(&NOT_RUN, detail).about(id),
             Error::Irreversible { id, .. } => Problem::new(&IRREVERSIBLE, detail).about(id),
-            Error::ForeignMarker { id, .. } => Problem::new(&FOREIGN, detail).about(id),
+            Error::ForeignMarker(marker) => Problem::new(&FOREIGN, detail).about(marker.id),
             Error::RunInProgress { retry_after, .. } => {
                 Problem::new(&RUN_IN_PROGRESS, detail).retry_after(retry_after)
             }

@@ -23,17 +23,7 @@ pub enum Error {
     /// The ledger could not be read. Nothing was changed.
     Ledger(KvError),
     /// A registered migration's marker says that it belongs to another service. Nothing was changed.
-    #[non_exhaustive]
-    ForeignMarker {
-        /// The key that both have.
-        key: String,
-        /// The migration of ours.
-        id: String,
-        /// Our prefix.
-        prefix: String,
-        /// The prefix that the marker names.
-        owner: String,
-    },
+    ForeignMarker(Box<ForeignMarker>),
     /// No registered migration has this id. Nothing was changed.
     #[non_exhaustive]
     UnknownMigration {
@@ -61,6 +51,20 @@ pub enum Error {
     },
     /// A migration failed, and those after it were not tried.
     Failed(Box<Failure>),
+}
+
+/// Which marker belongs to another service.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ForeignMarker {
+    /// The key that both have.
+    pub key: String,
+    /// The migration of ours.
+    pub id: String,
+    /// Our prefix.
+    pub prefix: String,
+    /// The prefix that the marker names.
+    pub owner: String,
 }
 
 /// How a migration failed, and how far the run had got.
@@ -147,18 +151,25 @@ impl fmt::Display for Failure {
     }
 }
 
+impl fmt::Display for ForeignMarker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, id, prefix, owner } = self;
+        write!(
+            f,
+            "The marker `{key}` of migration {id} of `{prefix}` belongs to the service `{owner}`: both give it \
+             the same key. Nothing was changed. Give the one of the two that was not deployed yet another id or \
+             prefix."
+        )
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Registration(error) => write!(f, "The migrations cannot be run: {error}"),
             Self::RunInProgress { .. } => f.write_str("Another run is in progress: nothing was done"),
             Self::Ledger(error) => write!(f, "The ledger could not be read, so nothing was changed: {error}"),
-            Self::ForeignMarker { key, id, prefix, owner } => write!(
-                f,
-                "The marker `{key}` of migration {id} of `{prefix}` belongs to the service `{owner}`: both give it \
-                 the same key. Nothing was changed. Give the one of the two that was not deployed yet another id or \
-                 prefix."
-            ),
+            Self::ForeignMarker(marker) => marker.fmt(f),
             Self::UnknownMigration { id } => {
                 write!(f, "Migration {id:?} is not registered - cannot rollback")
             }

@@ -9,7 +9,7 @@ mod marker;
 
 use std::time::Duration;
 
-use crate::error::Error;
+use crate::error::{Error, ForeignMarker};
 use crate::id::IdSet;
 use crate::kv::{Entry, Kv, KvError, Metadata, PutOptions, StoreExt};
 use crate::progress::{Direction, Progress};
@@ -215,12 +215,12 @@ impl Ledger {
     /// is never taken for another's.
     fn check_owner(&self, id: &str, owner: Option<&str>) -> Result<(), Error> {
         match owner {
-            Some(owner) if owner != self.prefix => Err(Error::ForeignMarker {
+            Some(owner) if owner != self.prefix => Err(Error::ForeignMarker(Box::new(ForeignMarker {
                 key: self.key(id),
                 id: id.to_owned(),
                 prefix: self.prefix.clone(),
                 owner: owner.to_owned(),
-            }),
+            }))),
             _ => Ok(()),
         }
     }

@@ -38,7 +38,7 @@ mod walk;
 
 pub use backfill::Backfill;
 pub use budget::Budget;
-pub use error::{Error, Failure, Stage};
+pub use error::{Error, Failure, ForeignMarker, Stage};
 pub use event::Event;
 pub use fold::{Fold, Write};
 pub use id::InvalidId;
