@@ -46,7 +46,7 @@ pub(crate) struct Job<'a> {
     bytes: Cell<usize>,
     reported: Cell<DateTime<Utc>>,
     /// The checkpoint to fail with: as far as it has got, or as far as it is known to have got.
-    last: RefCell<Option<(Vec<u8>, Progress)>>,
+    last: RefCell<Option<(Vec<u8>, Box<Progress>)>>,
 }
 
 /// What a checkpoint's value holds. The marker's metadata has the [`Progress`].
@@ -143,8 +143,8 @@ impl<'a> Job<'a> {
             )
         })?;
         self.bytes.set(value.len());
-        self.before.replace(progress.clone());
-        self.progress.replace(progress.clone());
+        self.before.replace(Progress::clone(&progress));
+        self.progress.replace(Progress::clone(&progress));
         self.last.replace(Some((value, progress)));
         Ok(Load::From(saved.checkpoint))
     }
@@ -304,12 +304,12 @@ impl<'a> Job<'a> {
     }
 
     /// How far it had got when it failed; none if that is not known.
-    pub(crate) fn last_checkpoint(&self) -> Option<(Vec<u8>, Progress)> {
+    pub(crate) fn last_checkpoint(&self) -> Option<(Vec<u8>, Box<Progress>)> {
         self.last.take()
     }
 
-    fn checkpoint_progress(&self) -> Progress {
-        Progress { checkpoint_at: iso8601(self.now()), ..self.progress() }
+    fn checkpoint_progress(&self) -> Box<Progress> {
+        Box::new(Progress { checkpoint_at: iso8601(self.now()), ..self.progress() })
     }
 
     /// Until the marker can be written again.

@@ -38,7 +38,7 @@ pub(crate) enum Found {
     /// Nothing that a run could carry on from.
     Nothing,
     Applied,
-    Checkpoint(Vec<u8>, Progress),
+    Checkpoint(Vec<u8>, Box<Progress>),
 }
 
 /// The ledger as it was read: every marker of a registered migration, and those of ours that no registered
@@ -166,8 +166,10 @@ impl Ledger {
         if entry.value == APPLIED {
             return Ok(Found::Applied);
         }
-        let progress = marker.as_ref().and_then(Marker::progress).cloned();
-        Ok(progress.map_or(Found::Nothing, |progress| Found::Checkpoint(entry.value, progress)))
+        Ok(match marker.and_then(Marker::into_progress) {
+            Some(progress) => Found::Checkpoint(entry.value, progress),
+            None => Found::Nothing,
+        })
     }
 
     pub(crate) async fn record_applied(&self, id: &str, applied: &Applied) -> Result<(), KvError> {

@@ -173,7 +173,7 @@ impl<'a> Run<'a> {
         }
         let (id, at, reason) = (job.id(), iso8601(self.now()), reason(error));
         let failed = FailedAt { at: &at, reason: &reason };
-        let checkpoint = last.as_ref().map(|(value, progress)| (value.as_slice(), progress));
+        let checkpoint = last.as_ref().map(|(value, progress)| (value.as_slice(), &**progress));
         if let Err(error) = self.ledger.record_failed(id, &failed, checkpoint).await {
             self.log.error(&format!("[Migration] The failure of {id} could not be recorded: {error}"));
         }

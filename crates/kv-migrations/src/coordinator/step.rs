@@ -72,7 +72,7 @@ impl<'a, C> Step<'a, C> {
         let failed = FailedAt { at: &at, reason: &reason };
         let found = ledger.look(id).await;
         let checkpoint = match &found {
-            Ok(Found::Checkpoint(value, progress)) => Some((value.as_slice(), progress)),
+            Ok(Found::Checkpoint(value, progress)) => Some((value.as_slice(), &**progress)),
             _ => None,
         };
         // The history says it in any case.

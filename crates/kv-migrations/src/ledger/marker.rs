@@ -11,11 +11,11 @@ use crate::progress::{Direction, Progress};
 pub(crate) enum Marker {
     Applied(Applied),
     /// Its value is a checkpoint.
-    Running(Progress),
+    Running(Box<Progress>),
     /// With progress, its value is a checkpoint too.
     Failed {
         reason: String,
-        progress: Option<Progress>,
+        progress: Option<Box<Progress>>,
     },
 }
 
@@ -80,7 +80,7 @@ impl Reading {
         let fields = Fields::of(metadata);
         let text = |name: &str| fields.text(name);
         let number = |name: &str| fields.number(name);
-        let progress = text("checkpointAt").map(|checkpoint_at| Progress {
+        let progress = text("checkpointAt").map(|checkpoint_at| Box::new(Progress {
             direction: if text("direction").as_deref() == Some("down") {
                 Direction::Down
             } else {
@@ -96,7 +96,7 @@ impl Reading {
             duration_ms: number("durationMs").unwrap_or(0),
             started_at: text("startedAt").unwrap_or_default(),
             checkpoint_at,
-        });
+        }));
         let marker = match (text("runAt"), text("failedAt"), progress) {
             (None, Some(_), progress) => {
                 Some(Marker::Failed { reason: text("error").unwrap_or_default(), progress })
@@ -119,7 +119,15 @@ impl Marker {
         match self {
             Self::Applied(_) => None,
             Self::Running(progress) => Some(progress),
-            Self::Failed { progress, .. } => progress.as_ref(),
+            Self::Failed { progress, .. } => progress.as_deref(),
+        }
+    }
+
+    pub(super) fn into_progress(self) -> Option<Box<Progress>> {
+        match self {
+            Self::Applied(_) => None,
+            Self::Running(progress) => Some(progress),
+            Self::Failed { progress, .. } => progress,
         }
     }
 }
@@ -234,9 +242,9 @@ mod tests {
     #[test]
     fn progress_is_read_as_it_was_written() {
         let running = encode_unfinished("my-service", Some(&progress()), None);
-        assert_eq!(Reading::of(Some(&running)).marker, Some(Marker::Running(progress())));
+        assert_eq!(Reading::of(Some(&running)).marker, Some(Marker::Running(Box::new(progress()))));
         let failed = failed("my-service", Some(&progress()), "boom");
-        let expected = Marker::Failed { reason: "boom".to_owned(), progress: Some(progress()) };
+        let expected = Marker::Failed { reason: "boom".to_owned(), progress: Some(Box::new(progress())) };
         assert_eq!(Reading::of(Some(&failed)).marker, Some(expected));
     }
 
