@@ -204,16 +204,16 @@ impl<'a> Job<'a> {
     }
 
     /// How far it has got by now.
-    pub(crate) fn progress(&self) -> Progress {
+    pub(crate) fn progress(&self) -> Box<Progress> {
         let (before, now) = (self.before.borrow(), self.now());
         let milliseconds = milliseconds_between(self.start, now);
-        Progress {
+        Box::new(Progress {
             requests: before.requests + 1,
             operations: before.operations + self.operations(),
             duration_ms: before.duration_ms + milliseconds,
             entries_per_second: self.done.get() * 1000 / milliseconds.max(1),
             ..self.progress.borrow().clone()
-        }
+        })
     }
 
     /// The operations of this request.
@@ -309,7 +309,9 @@ impl<'a> Job<'a> {
     }
 
     fn checkpoint_progress(&self) -> Box<Progress> {
-        Box::new(Progress { checkpoint_at: iso8601(self.now()), ..self.progress() })
+        let mut progress = self.progress();
+        progress.checkpoint_at = iso8601(self.now());
+        progress
     }
 
     /// Until the marker can be written again.

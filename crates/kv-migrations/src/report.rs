@@ -60,7 +60,7 @@ pub struct Status {
     pub error: Option<String>,
     /// How far it has got, if it takes more than one request and is not finished.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub progress: Option<Progress>,
+    pub progress: Option<Box<Progress>>,
     /// When a coordinator will try again what failed: ISO 8601.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<String>,
@@ -84,7 +84,7 @@ impl Status {
             retry_at: None,
         };
         let marker = ledger.get(id).cloned();
-        status.progress = marker.as_ref().and_then(Marker::progress).cloned();
+        status.progress = marker.as_ref().and_then(Marker::progress).cloned().map(Box::new);
         match marker {
             Some(Marker::Running(_)) => status.state = State::Running,
             Some(Marker::Applied(applied)) => {
@@ -131,7 +131,7 @@ pub struct RunReport {
     pub remaining: Vec<String>,
     /// How far the first of `remaining` has got, if it is under way.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub progress: Option<Progress>,
+    pub progress: Option<Box<Progress>>,
     /// How long to wait before the next run, if there is something left to do.
     #[serde(skip)]
     pub retry_after: Option<Duration>,
@@ -196,7 +196,7 @@ pub struct RollbackReport {
     pub failed_entries: Vec<FailedEntry>,
     /// How far its `down` has got, if it is to be carried on.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub progress: Option<Progress>,
+    pub progress: Option<Box<Progress>>,
     /// How long to wait before it is carried on.
     #[serde(skip)]
     pub retry_after: Option<Duration>,

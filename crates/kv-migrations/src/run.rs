@@ -40,7 +40,7 @@ pub(crate) enum Applied {
     ByAnother,
     /// The next run carries on; from the beginning, if there is no progress.
     Partly {
-        progress: Option<Progress>,
+        progress: Option<Box<Progress>>,
         retry_after: Duration,
     },
 }
@@ -111,7 +111,7 @@ impl<'a> Run<'a> {
         job: &Job<'_>,
         failed_entries: Vec<FailedEntry>,
     ) -> Result<Detail, (Stage, BoxError)> {
-        let Progress { duration_ms, operations, .. } = job.progress();
+        let Progress { duration_ms, operations, .. } = *job.progress();
         let run_at = Some(iso8601(self.now()));
         let applied =
             ledger::Applied { run_at, duration_ms: Some(duration_ms), operations: Some(operations) };

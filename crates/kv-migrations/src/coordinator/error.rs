@@ -76,7 +76,7 @@ pub struct Activity {
     pub migration: Option<String>,
     /// How far that has got, if it takes more than one step.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub progress: Option<Progress>,
+    pub progress: Option<Box<Progress>>,
 }
 
 impl fmt::Display for Activity {

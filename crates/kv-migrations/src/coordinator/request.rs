@@ -203,9 +203,9 @@ impl<C> Coordinator<C> {
         Ok(report)
     }
 
-    async fn progress(&self, id: Option<&str>) -> Option<crate::progress::Progress> {
+    async fn progress(&self, id: Option<&str>) -> Option<Box<crate::progress::Progress>> {
         let ledger = self.ledger(None).read(id.into_iter()).await.ok()?;
-        ledger.get(id?).and_then(Marker::progress).cloned()
+        ledger.get(id?).and_then(Marker::progress).cloned().map(Box::new)
     }
 }
 
