@@ -5,10 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use futures_util::future::{LocalBoxFuture, ready};
 
 use crate::clock::{Clock, milliseconds_between};
-use crate::kv::{Answer, Counter, KvError, KvErrorKind, Request, Store};
+use crate::kv::Counter;
 
 /// What one run may use up before it stops in good order: the next one carries on.
 ///
@@ -125,28 +124,13 @@ impl Spending {
         Duration::from_millis(milliseconds_between(self.0.start, self.0.clock.now()))
     }
 
-    fn take(&self) -> bool {
+    /// Whether one more operation may be sent.
+    pub(crate) fn take(&self) -> bool {
         let Budget { operations, time } = self.0.budget;
         let is_within = self.0.counter.count() < operations && self.elapsed() < time;
         if !is_within {
             self.0.is_overdrawn.store(true, Ordering::Relaxed);
         }
         is_within
-    }
-}
-
-/// Sends nothing once the budget is used up.
-pub(crate) struct Budgeted {
-    pub(crate) spending: Spending,
-    pub(crate) store: Arc<dyn Store>,
-}
-
-impl Store for Budgeted {
-    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
-        if self.spending.take() {
-            return self.store.call(request);
-        }
-        let kind = KvErrorKind::OverBudget;
-        Box::pin(ready(Err(KvError::new(request.operation(), request.key(), kind))))
     }
 }

@@ -1,15 +1,12 @@
 //! At most one run at a time in one process, which for a Worker is one isolate.
 
 use std::fmt;
-use std::future::ready;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use futures_util::future::LocalBoxFuture;
 
 use crate::clock::{Clock, milliseconds_between};
-use crate::kv::{Answer, KvError, KvErrorKind, Request, Store};
 
 /// How long a run may go without a KV operation before its lease is up.
 const LEASE: Duration = Duration::from_mins(1);
@@ -131,23 +128,6 @@ impl Drop for Claim {
         let mut lease = self.lock.lease();
         if lease.as_ref().is_some_and(|lease| Arc::ptr_eq(&lease.holder, &self.holder)) {
             *lease = None;
-        }
-    }
-}
-
-/// Renews the lease before each operation, and sends none when the run has ended or the lease has gone to another.
-pub(crate) struct Claimed {
-    pub(crate) claim: Weak<Claim>,
-    pub(crate) store: Arc<dyn Store>,
-}
-
-impl Store for Claimed {
-    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
-        if self.claim.upgrade().is_some_and(|claim| claim.renew()) {
-            self.store.call(request)
-        } else {
-            let superseded = KvError::new(request.operation(), request.key(), KvErrorKind::Superseded);
-            Box::pin(ready(Err(superseded)))
         }
     }
 }

@@ -7,8 +7,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{
-    BulkValue, Entry, Key, Keys, KvError, KvErrorKind, ListOptions, Operation, Put, Store, StoreExt, Terms,
-    limits,
+    BulkValue, Entry, Key, Keys, KvError, KvErrorKind, ListOptions, OnTerms, Operation, Put, Store, StoreExt,
+    Terms, limits,
 };
 use crate::clock::SystemClock;
 
@@ -39,8 +39,7 @@ use crate::clock::SystemClock;
 /// ```
 #[derive(Clone)]
 pub struct Kv {
-    store: Arc<dyn Store>,
-    terms: Terms,
+    store: Arc<OnTerms>,
 }
 
 impl Kv {
@@ -68,11 +67,11 @@ impl Kv {
     /// ```
     #[must_use]
     pub fn on(&self, store: impl Store + 'static) -> Self {
-        Self::on_terms(Arc::new(store), self.terms.clone())
+        Self::on_terms(Arc::new(store), self.store.terms.clone())
     }
 
     pub(crate) fn on_terms(store: Arc<dyn Store>, terms: Terms) -> Self {
-        Self { store: terms.apply(store), terms }
+        Self { store: Arc::new(OnTerms { terms, store }) }
     }
 
     pub(crate) fn store(&self) -> &dyn Store {
@@ -80,7 +79,7 @@ impl Kv {
     }
 
     pub(crate) fn now_seconds(&self) -> u64 {
-        u64::try_from(self.terms.clock.now().timestamp()).unwrap_or(0)
+        u64::try_from(self.store.terms.clock.now().timestamp()).unwrap_or(0)
     }
 
     /// The value of a key with its metadata; none if there is no such key. One operation.

@@ -2,12 +2,14 @@
 //! goes on and has something left of its budget.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
-use super::limited::{Connections, Limited};
-use super::{Counted, Counter, Refusals, Retried, Store, limits};
-use crate::budget::{Budgeted, Spending};
+use futures_util::future::LocalBoxFuture;
+
+use super::{Answer, Connections, Counter, KvError, KvErrorKind, Refusals, Request, Store, limits};
+use crate::budget::Spending;
 use crate::clock::Clock;
-use crate::lock::{Claim, Claimed};
+use crate::lock::Claim;
 
 /// The terms of a run, or of none. Clones share the count, the connections and the budget.
 #[derive(Clone)]
@@ -50,16 +52,57 @@ impl Terms {
         Self { spending: Some(spending.clone()), ..self.clone() }
     }
 
-    /// The store, on these terms. What is tried again is counted again, and needs the right again.
-    pub(crate) fn apply(&self, store: Arc<dyn Store>) -> Arc<dyn Store> {
-        let mut store: Arc<dyn Store> = Arc::new(Counted { counter: self.counter.clone(), store });
-        if let Some(claim) = self.claim.clone() {
-            store = Arc::new(Claimed { claim, store });
+    /// Counts one more operation, if it may be sent.
+    fn admit(&self) -> Result<(), KvErrorKind> {
+        if self.spending.as_ref().is_some_and(|spending| !spending.take()) {
+            return Err(KvErrorKind::OverBudget);
         }
-        if let Some(spending) = self.spending.clone() {
-            store = Arc::new(Budgeted { spending, store });
+        let has_right = |claim: &Weak<Claim>| claim.upgrade().is_some_and(|claim| claim.renew());
+        if !self.claim.as_ref().is_none_or(has_right) {
+            return Err(KvErrorKind::Superseded);
         }
-        store = Arc::new(Limited { connections: self.connections.clone(), store });
-        Arc::new(Retried { clock: self.clock.clone(), refusals: self.refusals.clone(), store })
+        self.counter.add();
+        Ok(())
+    }
+}
+
+/// How long to wait before each further try. KV takes one write a second to a key, so less than a second is no use.
+const WAITS: [Duration; 4] =
+    [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4), Duration::from_secs(8)];
+
+/// A store, on terms. One decorator, and not one for each of them: every layer of futures is more code in every user's
+/// wasm.
+pub(crate) struct OnTerms {
+    pub(super) terms: Terms,
+    pub(super) store: Arc<dyn Store>,
+}
+
+impl OnTerms {
+    /// Tries once, as soon as a connection is free. What is tried again is counted again, and needs the right again.
+    async fn send(&self, request: Request<'_>) -> Result<Answer, KvError> {
+        let _connection = self.terms.connections.take().await;
+        let admitted = self.terms.admit();
+        admitted.map_err(|kind| KvError::new(request.operation(), request.key(), kind))?;
+        self.store.call(request).await
+    }
+}
+
+impl Store for OnTerms {
+    /// Makes up to four further tries, over 15 seconds, when something failed for a moment: a second write to a key
+    /// within a second (429), an error at the store. Repeating an operation that took effect although it failed does
+    /// the same again, over what others may have written meanwhile: so can any write in KV.
+    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+        Box::pin(async move {
+            let mut waits = WAITS.into_iter();
+            loop {
+                match (self.send(request).await, waits.next()) {
+                    (Err(error), Some(wait)) if error.is_retryable() => {
+                        self.terms.refusals.add(error);
+                        self.terms.clock.sleep(wait).await;
+                    }
+                    (result, _) => return result,
+                }
+            }
+        })
     }
 }

@@ -80,23 +80,25 @@ impl Reading {
         let fields = Fields::of(metadata);
         let text = |name: &str| fields.text(name);
         let number = |name: &str| fields.number(name);
-        let progress = text("checkpointAt").map(|checkpoint_at| Box::new(Progress {
-            direction: if text("direction").as_deref() == Some("down") {
-                Direction::Down
-            } else {
-                Direction::Up
-            },
-            phase: text("phase").unwrap_or_default().into(),
-            done: number("done").unwrap_or(0),
-            total: number("total"),
-            failed: number("failed").unwrap_or(0),
-            entries_per_second: number("entriesPerSecond").unwrap_or(0),
-            requests: number("requests").unwrap_or(0),
-            operations: number("operations").unwrap_or(0),
-            duration_ms: number("durationMs").unwrap_or(0),
-            started_at: text("startedAt").unwrap_or_default(),
-            checkpoint_at,
-        }));
+        let progress = text("checkpointAt").map(|checkpoint_at| {
+            Box::new(Progress {
+                direction: if text("direction").as_deref() == Some("down") {
+                    Direction::Down
+                } else {
+                    Direction::Up
+                },
+                phase: text("phase").unwrap_or_default().into(),
+                done: number("done").unwrap_or(0),
+                total: number("total"),
+                failed: number("failed").unwrap_or(0),
+                entries_per_second: number("entriesPerSecond").unwrap_or(0),
+                requests: number("requests").unwrap_or(0),
+                operations: number("operations").unwrap_or(0),
+                duration_ms: number("durationMs").unwrap_or(0),
+                started_at: text("startedAt").unwrap_or_default(),
+                checkpoint_at,
+            })
+        });
         let marker = match (text("runAt"), text("failedAt"), progress) {
             (None, Some(_), progress) => {
                 Some(Marker::Failed { reason: text("error").unwrap_or_default(), progress })

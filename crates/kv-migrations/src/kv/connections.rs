@@ -4,10 +4,6 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use futures_util::future::LocalBoxFuture;
-
-use super::{Answer, KvError, Request, Store};
-
 /// The connections of one run: an operation holds one until it is answered. Clones are the same.
 #[derive(Clone)]
 pub(crate) struct Connections(Arc<Mutex<State>>);
@@ -107,21 +103,6 @@ impl Drop for Connection<'_> {
     fn drop(&mut self) {
         self.0.state().free += 1;
         self.0.wake_next();
-    }
-}
-
-/// Sends as many operations at once as a Worker has connections; the others wait for their turn.
-pub(crate) struct Limited {
-    pub(crate) connections: Connections,
-    pub(crate) store: Arc<dyn Store>,
-}
-
-impl Store for Limited {
-    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
-        Box::pin(async move {
-            let _connection = self.connections.take().await;
-            self.store.call(request).await
-        })
     }
 }
 
