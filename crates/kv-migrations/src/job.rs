@@ -56,6 +56,9 @@ struct Saved<T> {
     checkpoint: T,
 }
 
+/// The value of a checkpoint that there is nothing to carry on from.
+const NOTHING: &[u8] = br#"{"of":"","checkpoint":null}"#;
+
 /// Where a change begins.
 pub(crate) enum Load<T> {
     /// At the beginning.
@@ -129,7 +132,7 @@ impl<'a> Job<'a> {
         };
         self.written.set(DateTime::parse_from_rfc3339(&progress.checkpoint_at).ok().map(Into::into));
         self.marker.set(Some(progress.direction));
-        if progress.direction != self.direction || value == encode("", &())? {
+        if progress.direction != self.direction || value == NOTHING {
             return Ok(Load::Fresh);
         }
         let saved =
@@ -266,6 +269,10 @@ impl<'a> Job<'a> {
     /// Records how far it has got, durably.
     pub(crate) async fn save(&self, checkpoint: &impl Serialize) -> Result {
         let value = encode(&self.of.borrow(), checkpoint)?;
+        self.save_value(value).await
+    }
+
+    async fn save_value(&self, value: Vec<u8>) -> Result {
         self.bytes.set(value.len());
         self.wait_for_marker().await;
         let progress = self.checkpoint_progress();
@@ -288,7 +295,7 @@ impl<'a> Job<'a> {
 
     /// The same for a change without checkpoints, which begins a rollback with nothing recorded.
     pub(crate) async fn announce_turn(&self) -> Result {
-        if self.turns_around() { self.save(&()).await } else { Ok(()) }
+        if self.turns_around() { self.save_value(NOTHING.to_vec()).await } else { Ok(()) }
     }
 
     fn turns_around(&self) -> bool {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{
-    BulkValue, Entry, Key, Keys, KvError, KvErrorKind, ListOptions, OnTerms, Operation, Put, Store, StoreExt,
+    BulkValue, Entry, Key, Keys, KvError, KvErrorKind, ListOptions, OnTerms, Operation, Page, Put, Store, StoreExt,
     Terms, limits,
 };
 use crate::clock::SystemClock;
@@ -142,13 +142,16 @@ impl Kv {
 
     /// A key with its metadata and expiration, which only a list tells: it is the first among all that begin with it.
     pub(crate) async fn find(&self, key: &str) -> Result<Option<Key>, KvError> {
-        let options = ListOptions { prefix: key, cursor: None, limit: Some(1) };
-        let mut page = self.store.list(options).await?;
-        // A page can be empty although there are more.
-        while let ([], Some(cursor)) = (page.keys.as_slice(), page.cursor) {
-            page = self.store.list(ListOptions { cursor: Some(&cursor), ..options }).await?;
+        let mut cursor = None;
+        loop {
+            let options = ListOptions { prefix: key, cursor: cursor.as_deref(), limit: Some(1) };
+            let Page { mut keys, cursor: next } = self.store.list(options).await?;
+            // A page can be empty although there are more.
+            if !keys.is_empty() || next.is_none() {
+                return Ok(keys.pop().filter(|found| found.name == key));
+            }
+            cursor = next;
         }
-        Ok(page.keys.pop().filter(|found| found.name == key))
     }
 
     /// Deletes a key. That there is none is no error. One operation.
