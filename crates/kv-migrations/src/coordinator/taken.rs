@@ -120,6 +120,6 @@ fn run<'a>(
     let skipped: Vec<String> = last.skipped.into_iter().filter(|id| !known.contains(id.as_str())).collect();
     let last_skipped = skipped.last().map(String::as_str);
     let before = registered.take_while(|id| last_skipped.is_some_and(|last| last != *id));
-    let out_of_order = before.filter(|id| known.contains(*id)).map(str::to_owned).collect();
+    let out_of_order = before.filter(|id| known.contains(id)).map(str::to_owned).collect();
     Ok(RunReport { ran, skipped, details, out_of_order, operations: task.operations, ..last })
 }
