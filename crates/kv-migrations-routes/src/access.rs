@@ -1,5 +1,7 @@
 //! Who may use the routes: nobody, unless it was given.
 
+use std::sync::Arc;
+
 use subtle::{Choice, ConstantTimeEq};
 
 /// The secret that holds the token, if no other is named.
@@ -9,7 +11,7 @@ const DEFAULT_SECRET: &str = "MIGRATIONS_TOKEN";
 #[derive(Debug, Clone)]
 pub(crate) enum Access {
     /// By a bearer token that equals one of these secrets.
-    Secrets(Vec<String>),
+    Secrets(Arc<[String]>),
     /// Not at all: the mount is guarded by something else.
     Open,
 }
@@ -18,7 +20,7 @@ pub(crate) enum Access {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Denied {
     /// None of these secrets is set: nobody has access.
-    NotConfigured { secrets: Vec<String> },
+    NotConfigured { secrets: Arc<[String]> },
     /// No token was sent.
     NoToken,
     /// A token was sent, and it is not the right one.
@@ -27,7 +29,7 @@ pub(crate) enum Denied {
 
 impl Default for Access {
     fn default() -> Self {
-        Self::Secrets(vec![DEFAULT_SECRET.to_owned()])
+        Self::Secrets(Arc::new([DEFAULT_SECRET.to_owned()]))
     }
 }
 
@@ -67,7 +69,7 @@ mod tests {
     use super::*;
 
     fn check(secrets: &[(&str, &str)], headers: &[&str]) -> Result<(), Denied> {
-        let access = Access::Secrets(vec!["TOKEN".to_owned(), "NEXT_TOKEN".to_owned()]);
+        let access = Access::Secrets(Arc::new(["TOKEN".to_owned(), "NEXT_TOKEN".to_owned()]));
         let headers: Vec<Vec<u8>> = headers.iter().map(|header| header.as_bytes().to_vec()).collect();
         let find =
             |name: &str| secrets.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
@@ -97,15 +99,16 @@ mod tests {
 
     #[test]
     fn without_a_secret_nobody_gets_in() {
-        let denied = Denied::NotConfigured { secrets: vec!["TOKEN".to_owned(), "NEXT_TOKEN".to_owned()] };
+        let denied =
+            Denied::NotConfigured { secrets: Arc::new(["TOKEN".to_owned(), "NEXT_TOKEN".to_owned()]) };
         assert_eq!(check(&[], &["Bearer "]), Err(denied.clone()));
         assert_eq!(check(&[], &[]), Err(denied));
     }
 
     #[test]
     fn no_secret_at_all_is_not_open_access() {
-        let access = Access::Secrets(Vec::new());
+        let access = Access::Secrets(Arc::default());
         let denied = access.check(&[b"Bearer x".to_vec()], |_| None);
-        assert_eq!(denied, Err(Denied::NotConfigured { secrets: Vec::new() }));
+        assert_eq!(denied, Err(Denied::NotConfigured { secrets: Arc::default() }));
     }
 }

@@ -16,7 +16,7 @@ use crate::binding::Binding;
 #[derive(Clone)]
 pub struct Namespace {
     /// The binding's name, or nothing: what runs must not overlap on.
-    pub(crate) name: String,
+    pub(crate) name: Arc<str>,
     store: Arc<dyn Store>,
 }
 
@@ -35,13 +35,13 @@ impl From<&str> for Namespace {
 
 impl From<String> for Namespace {
     fn from(binding: String) -> Self {
-        Self { name: binding.clone(), store: Arc::new(Binding(binding)) }
+        Self { name: binding.as_str().into(), store: Arc::new(Binding(binding)) }
     }
 }
 
 impl From<Arc<dyn Store>> for Namespace {
     fn from(store: Arc<dyn Store>) -> Self {
-        Self { name: String::new(), store }
+        Self { name: "".into(), store }
     }
 }
 

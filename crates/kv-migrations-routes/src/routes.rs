@@ -89,12 +89,12 @@ pub fn migration_routes_with_context<C>(
 ) -> MigrationRoutes<C> {
     MigrationRoutes {
         namespace: kv_binding.into(),
-        prefix: prefix.into(),
+        prefix: prefix.into().into(),
         migrations: migrations.into(),
         context: Arc::new(context),
         set_up: Arc::new(|runner| runner),
         access: Access::default(),
-        base: String::new(),
+        base: "".into(),
         coordinator: None,
     }
 }
@@ -105,12 +105,12 @@ pub fn migration_routes_with_context<C>(
 /// Clones are the same routes.
 pub struct MigrationRoutes<C = Env> {
     namespace: Namespace,
-    prefix: String,
+    prefix: Arc<str>,
     migrations: Arc<[Migration<C>]>,
     context: Arc<dyn Fn() -> Result<C, BoxError> + Send + Sync>,
     set_up: Arc<dyn Fn(Runner<C>) -> Runner<C> + Send + Sync>,
     access: Access,
-    base: String,
+    base: Arc<str>,
     /// Where runs are coordinated, if they are.
     coordinator: Option<Arc<dyn Forward>>,
 }
@@ -120,7 +120,7 @@ impl<C: 'static> MigrationRoutes<C> {
     /// `fetch` handler. One that takes its own part off, like axum's `nest_service`, does without.
     #[must_use]
     pub fn at(mut self, path: &str) -> Self {
-        self.base = base(path);
+        self.base = base(path).into();
         self
     }
 
@@ -258,7 +258,7 @@ impl<C: 'static> MigrationRoutes<C> {
     /// Made for the request that needs it: for all others, mounting costs no check of the migrations.
     fn runner(&self) -> Result<Runner<C>, RegistrationError> {
         let migrations = self.migrations.clone();
-        let runner = Runner::new(self.namespace.store(), self.prefix.clone(), migrations)?;
+        let runner = Runner::new(self.namespace.store(), &*self.prefix, migrations)?;
         Ok((self.set_up)(runner.with_lock(run_lock(&self.namespace.name, &self.prefix))))
     }
 
@@ -267,6 +267,7 @@ impl<C: 'static> MigrationRoutes<C> {
     }
 }
 
+/// Cheap: axum clones a layer for each route that it stands before, for each request.
 impl<C> Clone for MigrationRoutes<C> {
     fn clone(&self) -> Self {
         Self {

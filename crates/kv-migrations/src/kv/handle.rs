@@ -7,8 +7,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{
-    BulkValue, Entry, Key, Keys, KvError, KvErrorKind, ListOptions, OnTerms, Operation, Page, Put, Store, StoreExt,
-    Terms, limits,
+    BulkValue, Entry, Key, Keys, KvError, KvErrorKind, ListOptions, OnTerms, Operation, Page, Put, Store,
+    StoreExt, Terms, limits,
 };
 use crate::clock::SystemClock;
 
