@@ -112,10 +112,11 @@ impl Ledger {
             } else if reading.prefix.as_deref() != Some(&self.prefix) {
                 continue;
             }
-            markers.push((id.to_owned(), reading.marker));
+            markers.push((key.name, reading.marker));
         }
         self.ask_values(&mut markers).await.map_err(Error::Ledger)?;
-        let known = markers.into_iter().filter_map(|(id, marker)| Some((id, marker?)));
+        let known =
+            markers.into_iter().filter_map(|(mut key, marker)| Some((key.split_off(start.len()), marker?)));
         // A list is in the order of the keys, which all begin alike.
         Ok(Entries(known.collect()))
     }
@@ -128,11 +129,10 @@ impl Ledger {
             Some(marker) => marker.progress().is_some(),
             None => false,
         };
-        let untold: Vec<_> = markers.iter_mut().filter(|(_, marker)| !is_told(marker)).collect();
-        let keys: Vec<String> = untold.iter().map(|(id, _)| self.key(id)).collect();
-        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let untold = markers.iter().filter(|(_, marker)| !is_told(marker));
+        let keys: Vec<&str> = untold.map(|(key, _)| key.as_str()).collect();
         let values = self.kv.get_many(&keys).await?;
-        for ((_, marker), value) in untold.into_iter().zip(values) {
+        for ((_, marker), value) in markers.iter_mut().filter(|(_, marker)| !is_told(marker)).zip(values) {
             if value.as_deref() == Some(APPLIED) {
                 *marker = Some(Marker::Applied(Applied::default()));
             }

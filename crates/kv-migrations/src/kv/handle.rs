@@ -116,14 +116,16 @@ impl Kv {
         let mut values = Vec::with_capacity(keys.len());
         for keys in keys.chunks(limits::MAX_BULK_KEYS) {
             let bulk = match self.store.get_bulk(keys).await {
-                Err(error) if error.is_too_large() => vec![BulkValue::Unread; keys.len()],
+                // One by one.
+                Err(error) if error.is_too_large() => Vec::new(),
                 bulk => bulk?,
             };
-            for (key, value) in keys.iter().zip(bulk) {
-                values.push(match value {
-                    BulkValue::Found(value) => Some(value),
-                    BulkValue::Missing => None,
-                    BulkValue::Unread => self.bytes(key).await?,
+            let mut bulk = bulk.into_iter();
+            for key in keys {
+                values.push(match bulk.next() {
+                    Some(BulkValue::Found(value)) => Some(value),
+                    Some(BulkValue::Missing) => None,
+                    Some(BulkValue::Unread) | None => self.bytes(key).await?,
                 });
             }
         }
