@@ -134,7 +134,7 @@ impl Ledger {
         let values = self.kv.get_many(&keys).await?;
         for ((_, marker), value) in markers.iter_mut().filter(|(_, marker)| !is_told(marker)).zip(values) {
             if value.as_deref() == Some(APPLIED) {
-                *marker = Some(Marker::Applied(Applied::default()));
+                *marker = Some(Marker::Applied(Box::default()));
             }
         }
         Ok(())

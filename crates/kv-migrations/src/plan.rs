@@ -65,7 +65,7 @@ mod tests {
         let failed = failed
             .iter()
             .map(|id| (id.clone(), Marker::Failed { reason: "boom".to_owned(), progress: None }));
-        let applied = applied.into_iter().map(|id| (id.clone(), Marker::Applied(Applied::default())));
+        let applied = applied.into_iter().map(|id| (id.clone(), Marker::Applied(Box::default())));
         failed.chain(applied).collect()
     }
 

@@ -9,7 +9,7 @@ use crate::progress::{Direction, Progress};
 /// What a marker says of its migration. None at all, and one that says nothing we know, mean pending.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Marker {
-    Applied(Applied),
+    Applied(Box<Applied>),
     /// Its value is a checkpoint.
     Running(Box<Progress>),
     /// With progress, its value is a checkpoint too.
@@ -103,11 +103,11 @@ impl Reading {
             (None, Some(_), progress) => {
                 Some(Marker::Failed { reason: text("error").unwrap_or_default(), progress })
             }
-            (Some(run_at), None, None) => Some(Marker::Applied(Applied {
+            (Some(run_at), None, None) => Some(Marker::Applied(Box::new(Applied {
                 run_at: Some(run_at),
                 duration_ms: number("durationMs"),
                 operations: number("operations"),
-            })),
+            }))),
             (None, None, Some(progress)) => Some(Marker::Running(progress)),
             _ => None,
         };
@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn what_the_typescript_runner_wrote_is_read() {
         let applied = Applied { run_at: Some(AT.to_owned()), ..Applied::default() };
-        let expected = Reading { prefix: None, marker: Some(Marker::Applied(applied)) };
+        let expected = Reading { prefix: None, marker: Some(Marker::Applied(Box::new(applied))) };
         assert_eq!(read(r#"{"runAt":"2026-11-22T10:48:28.744Z"}"#), expected);
     }
 
@@ -266,7 +266,7 @@ mod tests {
             r#"{"runAt":"2026-11-22T10:48:28.744Z","prefix":"my-service","durationMs":12,"operations":3}"#
         );
         let reading = Reading::of(Some(&metadata));
-        assert_eq!(reading.marker, Some(Marker::Applied(applied)));
+        assert_eq!(reading.marker, Some(Marker::Applied(Box::new(applied))));
         assert_eq!(reading.prefix.as_deref(), Some("my-service"));
     }
 
