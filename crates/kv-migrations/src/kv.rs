@@ -36,6 +36,7 @@ pub use handle::Kv;
 pub use listing::Keys;
 pub use memory::MemoryStore;
 pub use metadata::Metadata;
+use put::NotSerializable;
 pub use put::Put;
 pub(crate) use refusals::Refusals;
 pub use store::{Answer, Request, Store, StoreExt};

@@ -7,8 +7,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{
-    BulkValue, Entry, Key, Keys, KvError, KvErrorKind, ListOptions, OnTerms, Operation, Page, Put, Store,
-    StoreExt, Terms, limits,
+    BulkValue, Entry, Key, Keys, KvError, KvErrorKind, ListOptions, NotSerializable, OnTerms, Operation,
+    Page, Put, Store, StoreExt, Terms, limits,
 };
 use crate::clock::SystemClock;
 
@@ -139,7 +139,7 @@ impl Kv {
 
     /// Writes a value as JSON. The entry keeps its metadata and expiration: see [`Put`].
     pub fn put_json<'a>(&'a self, key: &'a str, value: &impl Serialize) -> Put<'a> {
-        Put::new(self, key, serde_json::to_vec(value).map_err(|_| KvErrorKind::NotSerializable))
+        Put::new(self, key, serde_json::to_vec(value).map_err(|_| NotSerializable))
     }
 
     /// A key with its metadata and expiration, which only a list tells: it is the first among all that begin with it.

@@ -47,19 +47,23 @@ enum Setting<T> {
 pub struct Put<'a> {
     kv: &'a Kv,
     key: &'a str,
-    value: Result<Vec<u8>, KvErrorKind>,
-    metadata: Setting<Result<Metadata, KvErrorKind>>,
+    value: Result<Vec<u8>, NotSerializable>,
+    metadata: Setting<Result<Metadata, NotSerializable>>,
     expiration: Setting<Expiration>,
 }
 
+/// What was to be written cannot be written as JSON.
+#[derive(Debug, Clone)]
+pub(crate) struct NotSerializable;
+
 impl<'a> Put<'a> {
-    pub(crate) fn new(kv: &'a Kv, key: &'a str, value: Result<Vec<u8>, KvErrorKind>) -> Self {
+    pub(crate) fn new(kv: &'a Kv, key: &'a str, value: Result<Vec<u8>, NotSerializable>) -> Self {
         Self { kv, key, value, metadata: Setting::Keep, expiration: Setting::Keep }
     }
 
     /// Sets the metadata: at most 1,024 bytes of JSON.
     pub fn metadata(mut self, metadata: &impl Serialize) -> Self {
-        let metadata = Metadata::new(metadata).map_err(|_| KvErrorKind::NotSerializable);
+        let metadata = Metadata::new(metadata).map_err(|_| NotSerializable);
         self.metadata = Setting::Set(Some(metadata));
         self
     }
@@ -98,7 +102,7 @@ impl<'a> Put<'a> {
 
     async fn write(self) -> Result<(), KvError> {
         let Self { kv, key, value, metadata, expiration } = self;
-        let fail = |kind| KvError::new(Operation::Put, key, kind);
+        let fail = |NotSerializable| KvError::new(Operation::Put, key, KvErrorKind::NotSerializable);
         let value = value.map_err(fail)?;
         let mut options = match (&metadata, &expiration) {
             (Setting::Set(_), Setting::Set(_)) => PutOptions::default(),
