@@ -234,15 +234,11 @@ impl<C> Runner<C> {
         };
         let progress = job.progress();
         let (duration_ms, operations) = (progress.duration_ms, run.operations());
-        let report = RollbackReport { duration_ms, operations, ..RollbackReport::default() };
-        Ok(match outcome {
-            Undone::Wholly { failed_entries } => {
-                RollbackReport { rolled_back: Some(id.to_owned()), failed_entries, ..report }
-            }
-            Undone::Partly { retry_after } => {
-                RollbackReport { progress: Some(progress), retry_after: Some(retry_after), ..report }
-            }
-        })
+        let (rolled_back, failed_entries, progress, retry_after) = match outcome {
+            Undone::Wholly { failed_entries } => (Some(id.to_owned()), failed_entries, None, None),
+            Undone::Partly { retry_after } => (None, Vec::new(), Some(progress), Some(retry_after)),
+        };
+        Ok(RollbackReport { rolled_back, duration_ms, operations, failed_entries, progress, retry_after })
     }
 
     /// For looking only: no lease is taken.
