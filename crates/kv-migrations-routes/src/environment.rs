@@ -1,7 +1,8 @@
 //! The environment of the Worker: its bindings and its secrets, by name, with nothing passed in.
 
-use wasm_bindgen::JsValue;
+use wasm_bindgen::{JsCast, JsValue};
 use worker::Env;
+use worker::js_sys::JsString;
 
 /// The environment that the runtime offers to import.
 ///
@@ -26,8 +27,6 @@ fn imported() -> Option<JsValue> {
 
 /// The environment as migrations get it.
 pub(crate) fn environment() -> Result<Env, &'static str> {
-    use wasm_bindgen::JsCast;
-
     imported().map(JsCast::unchecked_into).ok_or(
         "there is no Worker's environment here: set the context with `migration_routes_with_context`, and hand \
          over the store",
@@ -43,6 +42,6 @@ pub(crate) fn binding(name: &str) -> Option<JsValue> {
 /// A secret or variable; none if it is missing, empty, or no text. Space around it is not part of it: a header
 /// could not carry it.
 pub(crate) fn secret(name: &str) -> Option<String> {
-    let secret = binding(name)?.as_string()?;
-    Some(secret.trim().to_owned()).filter(|secret| !secret.is_empty())
+    let secret = binding(name)?.dyn_into::<JsString>().ok()?.trim();
+    Some(String::from(secret)).filter(|secret| !secret.is_empty())
 }

@@ -60,7 +60,7 @@ pub(crate) fn uri(request: &worker::Request) -> Option<Uri> {
 /// Only where it is named: `*/*`, which `curl` sends, does not ask for it.
 fn is_ndjson_accepted(accept: &str) -> bool {
     accept.split(',').any(|range| {
-        let mut parts = range.split(';').map(str::trim);
+        let mut parts = range.split(';').map(str::trim_ascii);
         parts.next().is_some_and(|name| name.eq_ignore_ascii_case(NDJSON))
             && !parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
     })

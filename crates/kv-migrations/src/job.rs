@@ -33,8 +33,9 @@ pub(crate) struct Job<'a> {
     of: RefCell<String>,
     start: DateTime<Utc>,
     operations_before: u64,
-    /// As it was when the request began, and as it is: what the job counts itself is in the first only.
-    before: RefCell<Progress>,
+    /// What earlier requests took.
+    before: Cell<Before>,
+    /// As it is, but for what the job counts itself.
     progress: RefCell<Progress>,
     /// The entries that this request did.
     done: Cell<u64>,
@@ -47,6 +48,21 @@ pub(crate) struct Job<'a> {
     reported: Cell<DateTime<Utc>>,
     /// The checkpoint to fail with: as far as it has got, or as far as it is known to have got.
     last: RefCell<Option<(Vec<u8>, Box<Progress>)>>,
+}
+
+/// What the requests before this one took.
+#[derive(Clone, Copy, Default)]
+struct Before {
+    requests: u64,
+    operations: u64,
+    duration_ms: u64,
+}
+
+impl Before {
+    fn of(progress: &Progress) -> Self {
+        let Progress { requests, operations, duration_ms, .. } = *progress;
+        Self { requests, operations, duration_ms }
+    }
 }
 
 /// What a checkpoint's value holds. The marker's metadata has the [`Progress`].
@@ -87,7 +103,7 @@ impl<'a> Job<'a> {
             of: RefCell::default(),
             start,
             operations_before: run.operations(),
-            before: RefCell::new(progress.clone()),
+            before: Cell::default(),
             progress: RefCell::new(progress),
             done: Cell::new(0),
             has_got_further: Cell::new(false),
@@ -146,7 +162,7 @@ impl<'a> Job<'a> {
             )
         })?;
         self.bytes.set(value.len());
-        self.before.replace(Progress::clone(&progress));
+        self.before.set(Before::of(&progress));
         self.progress.replace(Progress::clone(&progress));
         self.last.replace(Some((value, progress)));
         Ok(Load::From(saved.checkpoint))
@@ -208,7 +224,7 @@ impl<'a> Job<'a> {
 
     /// How far it has got by now.
     pub(crate) fn progress(&self) -> Box<Progress> {
-        let (before, now) = (self.before.borrow(), self.now());
+        let (before, now) = (self.before.get(), self.now());
         let milliseconds = milliseconds_between(self.start, now);
         Box::new(Progress {
             requests: before.requests + 1,

@@ -83,8 +83,8 @@ impl Status {
             progress: None,
             retry_at: None,
         };
-        let marker = ledger.get(id).cloned();
-        status.progress = marker.as_ref().and_then(Marker::progress).cloned().map(Box::new);
+        let marker = ledger.get(id);
+        status.progress = marker.and_then(Marker::progress).cloned().map(Box::new);
         match marker {
             Some(Marker::Running(_)) => status.state = State::Running,
             Some(Marker::Applied(applied)) => {
@@ -92,13 +92,13 @@ impl Status {
                 if !is_running {
                     status.state = State::Applied;
                 }
-                status.run_at = applied.run_at;
+                status.run_at.clone_from(&applied.run_at);
                 status.duration_ms = applied.duration_ms;
                 status.operations = applied.operations;
             }
             Some(Marker::Failed { reason, .. }) if !is_running => {
                 status.state = State::Failed;
-                status.error = Some(reason);
+                status.error = Some(reason.clone());
             }
             _ => {}
         }
