@@ -59,7 +59,7 @@ mod tests {
     use proptest::sample::subsequence;
 
     use super::*;
-    use crate::ledger::{Applied, Marker};
+    use crate::ledger::Marker;
 
     fn ledger<'a>(applied: impl IntoIterator<Item = &'a String>, failed: &[String]) -> Entries {
         let failed = failed
