@@ -47,7 +47,7 @@ pub(crate) struct Job<'a> {
     bytes: Cell<usize>,
     reported: Cell<DateTime<Utc>>,
     /// The checkpoint to fail with: as far as it has got, or as far as it is known to have got.
-    last: RefCell<Option<(Vec<u8>, Box<Progress>)>>,
+    last: Cell<Option<(Vec<u8>, Box<Progress>)>>,
 }
 
 /// What the requests before this one took.
@@ -111,7 +111,7 @@ impl<'a> Job<'a> {
             written: Cell::new(None),
             bytes: Cell::new(0),
             reported: Cell::new(start),
-            last: RefCell::new(None),
+            last: Cell::new(None),
         }
     }
 
@@ -164,7 +164,7 @@ impl<'a> Job<'a> {
         self.bytes.set(value.len());
         self.before.set(Before::of(&progress));
         self.progress.replace(Progress::clone(&progress));
-        self.last.replace(Some((value, progress)));
+        self.last.set(Some((value, progress)));
         Ok(Load::From(saved.checkpoint))
     }
 
@@ -295,7 +295,7 @@ impl<'a> Job<'a> {
         self.run.ledger.record_running(self.id, &value, &progress).await?;
         self.written.set(Some(self.now()));
         self.progress.borrow_mut().checkpoint_at.clone_from(&progress.checkpoint_at);
-        self.last.replace(Some((value, progress)));
+        self.last.set(Some((value, progress)));
         Ok(())
     }
 
@@ -322,7 +322,7 @@ impl<'a> Job<'a> {
     pub(crate) fn stash(&self, checkpoint: &impl Serialize) {
         let value = encode(&self.of.borrow(), checkpoint);
         if let Ok(value) = value {
-            self.last.replace(Some((value, self.checkpoint_progress())));
+            self.last.set(Some((value, self.checkpoint_progress())));
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use futures_util::future::LocalBoxFuture;
 
 use crate::budget::Spending;
 use crate::change::{Change, NEXT_REQUEST, Outcome};
@@ -210,8 +211,8 @@ impl<'a> Run<'a> {
         self.terms.clock.now()
     }
 
-    pub(crate) async fn sleep(&self, duration: Duration) {
-        self.terms.clock.sleep(duration).await;
+    pub(crate) fn sleep(&self, duration: Duration) -> LocalBoxFuture<'_, ()> {
+        self.terms.clock.sleep(duration)
     }
 
     /// How often KV refused an operation that was tried again, and the last time.

@@ -83,8 +83,8 @@ impl Kv {
     }
 
     /// The value of a key with its metadata; none if there is no such key. One operation.
-    pub async fn get(&self, key: &str) -> Result<Option<Entry>, KvError> {
-        self.store.get(key).await
+    pub fn get(&self, key: &str) -> impl Future<Output = Result<Option<Entry>, KvError>> {
+        self.store.get(key)
     }
 
     /// The value of a key, byte for byte. One operation.
@@ -157,8 +157,8 @@ impl Kv {
     }
 
     /// Deletes a key. That there is none is no error. One operation.
-    pub async fn delete(&self, key: &str) -> Result<(), KvError> {
-        self.store.delete(key).await
+    pub fn delete(&self, key: &str) -> impl Future<Output = Result<(), KvError>> {
+        self.store.delete(key)
     }
 
     /// All keys that begin with `prefix`: one operation for every 1,000.
