@@ -106,7 +106,7 @@ impl<'a> Put<'a> {
         let value = value.map_err(fail)?;
         let mut options = match (&metadata, &expiration) {
             (Setting::Set(_), Setting::Set(_)) => PutOptions::default(),
-            _ => find(kv, key).await?,
+            _ => kept(kv.find(key).await?, kv.now_seconds()),
         };
         if let Setting::Set(metadata) = metadata {
             options.metadata = metadata.transpose().map_err(fail)?;
@@ -119,12 +119,11 @@ impl<'a> Put<'a> {
 }
 
 /// What the entry has beside its value.
-async fn find(kv: &Kv, key: &str) -> Result<PutOptions, KvError> {
-    let found = kv.find(key).await?;
-    Ok(found.map_or_else(PutOptions::default, |found| PutOptions {
+fn kept(found: Option<Key>, now: u64) -> PutOptions {
+    found.map_or_else(PutOptions::default, |found| PutOptions {
         metadata: found.metadata,
-        expiration: found.expiration.map(|at| writable(at, kv.now_seconds())),
-    }))
+        expiration: found.expiration.map(|at| writable(at, now)),
+    })
 }
 
 /// The nearest expiration to `at` that KV still takes, with 10 seconds left for the write to arrive.
