@@ -40,6 +40,8 @@ pub(crate) struct Scope {
 struct Results {
     machine: String,
     sizes: Sizes,
+    /// Not if it is to be quick.
+    coordinator: Option<Sizes>,
     /// What the WebAssembly has more with the routes, by crate and section, in bytes.
     contents: Vec<(String, i64)>,
     workerd: Measured,
@@ -63,11 +65,13 @@ pub(crate) fn run(workspace: &Workspace, scope: &Scope) -> Result<()> {
 fn measure(workspace: &Workspace, quick: bool) -> Result<Results> {
     let toolchain = WorkerToolchain::ensure(workspace)?;
     let sizes = Sizes::measure(workspace, &toolchain)?;
+    let coordinator = (!quick).then(|| Sizes::measure_coordinator(workspace, &toolchain)).transpose()?;
     Worker::for_tests(workspace, SUBJECT)?.build(workspace, &toolchain, Profile::Release)?;
     Ok(Results {
         machine: machine::describe(workspace)?,
         contents: contents::added(&sizes.without.file, &sizes.with.file)?,
         sizes,
+        coordinator,
         workerd: Measured::measure(workspace, quick)?,
         growths: growth::measure(workspace, quick)?,
         long: long(workspace, quick)?,

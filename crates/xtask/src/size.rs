@@ -13,6 +13,9 @@ use crate::workspace::Workspace;
 /// A minimal axum Worker, and the same with the routes mounted.
 const WITHOUT_ROUTES: &str = "size-baseline";
 const WITH_ROUTES: &str = "size-mounted";
+/// Two examples that are the same but for that.
+const WITHOUT_COORDINATOR: &str = "quickstart";
+const WITH_COORDINATOR: &str = "coordinated";
 
 /// So many bytes the routes may add, gzipped and without the names of functions: little more than they do, so that what
 /// makes them larger is noticed. Another compiler can make other code of them.
@@ -57,8 +60,16 @@ pub(crate) struct Row {
 impl Sizes {
     pub(crate) fn measure(workspace: &Workspace, toolchain: &WorkerToolchain) -> Result<Self> {
         Ok(Self {
-            without: build(workspace, toolchain, WITHOUT_ROUTES)?,
-            with: build(workspace, toolchain, WITH_ROUTES)?,
+            without: build(workspace, toolchain, &Worker::for_tests(workspace, WITHOUT_ROUTES)?)?,
+            with: build(workspace, toolchain, &Worker::for_tests(workspace, WITH_ROUTES)?)?,
+        })
+    }
+
+    /// Those of the two examples that differ in their coordinator.
+    pub(crate) fn measure_coordinator(workspace: &Workspace, toolchain: &WorkerToolchain) -> Result<Self> {
+        Ok(Self {
+            without: build(workspace, toolchain, &Worker::example(workspace, WITHOUT_COORDINATOR)?)?,
+            with: build(workspace, toolchain, &Worker::example(workspace, WITH_COORDINATOR)?)?,
         })
     }
 
@@ -102,8 +113,7 @@ pub(crate) fn check(workspace: &Workspace, toolchain: &WorkerToolchain) -> Resul
     Ok(())
 }
 
-fn build(workspace: &Workspace, toolchain: &WorkerToolchain, name: &str) -> Result<Built> {
-    let worker = Worker::for_tests(workspace, name)?;
+fn build(workspace: &Workspace, toolchain: &WorkerToolchain, worker: &Worker) -> Result<Built> {
     worker.build(workspace, toolchain, Profile::Release)?;
     let file = worker.directory.join("build/index_bg.wasm");
     let nameless = file.with_added_extension("nameless");

@@ -3,20 +3,9 @@
 use crate::bench::Results;
 use crate::bench::markdown::table;
 use crate::bench::numbers::{count, milliseconds};
+use crate::size::Sizes;
 
 pub(super) fn section(results: &Results) -> String {
-    let sizes = results.sizes.rows().map(|row| {
-        [
-            row.title.to_owned(),
-            count(row.without.raw),
-            count(row.with.raw),
-            count(row.added.raw),
-            count(row.without.gzipped),
-            count(row.with.gzipped),
-            format!("**{}**", count(row.added.gzipped)),
-        ]
-    });
-    let head = ["bytes", "without", "with", "added", "without, gzipped", "with, gzipped", "added, gzipped"];
     let contents = results.contents.iter().map(|(part, bytes)| [format!("`{part}`"), signed(*bytes)]);
     let starts = results.workerd.cold_starts.iter().map(|start| {
         [
@@ -31,17 +20,40 @@ pub(super) fn section(results: &Results) -> String {
         .request_times
         .iter()
         .map(|time| [name(&time.name).to_owned(), format!("{:.0} µs", time.microseconds)]);
+    let coordinator = results.coordinator.as_ref().map_or_else(String::new, |coordinator| {
+        format!(
+            "\n\nThe same Worker with two migrations, without a coordinator and with one, which is in the WebAssembly of \
+             those that ask for it:\n\n{}",
+            sizes(coordinator)
+        )
+    });
     format!(
-        "A minimal axum Worker, without the routes and with them and one migration:\n\n{}\n\nWhat the WebAssembly has more, \
-         without the names of functions, by crate and by section. What the compiler inlined counts for the crate of the \
+        "A minimal axum Worker, without the routes and with them and one migration:\n\n{}{coordinator}\n\nWhat the \
+         WebAssembly has more with the routes, without the names of functions, by crate and by section. What the compiler inlined counts for the crate of the \
          function that it is in now: most of `worker` is the future that answers a request for the routes.\n\n{}\n\n\
          From nothing to the first answer, by starting a workerd for it:\n\n{}\n\n\
-         One request after the other within the runtime, of which half goes by between JavaScript and WebAssembly:\n\n{}",
-        table(head, sizes),
+         One request after the other within the runtime, after as many to warm up:\n\n{}",
+        sizes(&results.sizes),
         table(["part", "bytes added"], contents),
         table(["Worker", "median", "fastest", "starts"], starts),
         table(["request", "time"], requests),
     )
+}
+
+fn sizes(sizes: &Sizes) -> String {
+    let rows = sizes.rows().map(|row| {
+        [
+            row.title.to_owned(),
+            count(row.without.raw),
+            count(row.with.raw),
+            count(row.added.raw),
+            count(row.without.gzipped),
+            count(row.with.gzipped),
+            format!("**{}**", count(row.added.gzipped)),
+        ]
+    });
+    let head = ["bytes", "without", "with", "added", "without, gzipped", "with, gzipped", "added, gzipped"];
+    table(head, rows)
 }
 
 fn signed(bytes: i64) -> String {
