@@ -48,9 +48,12 @@ impl Store for Binding {
                     self.0
                 )));
             };
-            let promise = send(namespace.unchecked_ref(), request);
-            let answer = async { JsFuture::from(promise?).await };
-            read(request, &answer.await.map_err(|thrown| request.thrown(&thrown))?)
+            // One place where what was thrown is caught: by the call, or by its promise.
+            let answer = match send(namespace.unchecked_ref(), request) {
+                Ok(promise) => JsFuture::from(promise).await,
+                Err(thrown) => Err(thrown),
+            };
+            read(request, &answer.map_err(|thrown| request.thrown(&thrown))?)
         })
     }
 }

@@ -66,9 +66,8 @@ impl Terms {
     }
 }
 
-/// How long to wait before each further try. KV takes one write a second to a key, so less than a second is no use.
-const WAITS: [Duration; 4] =
-    [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4), Duration::from_secs(8)];
+/// How many seconds to wait before each further try. KV takes one write a second to a key, so less than a second is no use.
+const WAITS: [u64; 4] = [1, 2, 4, 8];
 
 /// A store, on terms. One decorator, and not one for each of them: every layer of futures is more code in every user's
 /// wasm.
@@ -93,12 +92,12 @@ impl Store for OnTerms {
     /// the same again, over what others may have written meanwhile: so can any write in KV.
     fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
         Box::pin(async move {
-            let mut waits = WAITS.into_iter();
+            let mut waits = WAITS.iter();
             loop {
                 match (self.send(request).await, waits.next()) {
-                    (Err(error), Some(wait)) if error.is_retryable() => {
+                    (Err(error), Some(seconds)) if error.is_retryable() => {
                         self.terms.refusals.add(error);
-                        self.terms.clock.sleep(wait).await;
+                        self.terms.clock.sleep(Duration::from_secs(*seconds)).await;
                     }
                     (result, _) => return result,
                 }
