@@ -134,8 +134,8 @@ impl<C> Runner<C> {
     /// # Errors
     /// [`Error::Failed`] says which failed and what had run before, [`Error::Superseded`] at which the run was given
     /// up. On every other error nothing was changed.
-    pub async fn run_pending(&self, context: &C) -> Result<RunReport, Error> {
-        self.run(context, &|_| {}).await
+    pub fn run_pending<'a>(&'a self, context: &'a C) -> LocalBoxFuture<'a, Result<RunReport, Error>> {
+        self.run(context, &|_| {})
     }
 
     /// The same, telling `observer` what happens as it happens.
