@@ -223,6 +223,7 @@ impl<'a> Job<'a> {
     }
 
     /// How far it has got by now.
+    #[allow(clippy::unnecessary_box_returns, reason = "whoever keeps it has it boxed")]
     pub(crate) fn progress(&self) -> Box<Progress> {
         let (before, now) = (self.before.get(), self.now());
         let milliseconds = milliseconds_between(self.start, now);
@@ -331,6 +332,7 @@ impl<'a> Job<'a> {
         self.last.take()
     }
 
+    #[allow(clippy::unnecessary_box_returns, reason = "whoever keeps it has it boxed")]
     fn checkpoint_progress(&self) -> Box<Progress> {
         let mut progress = self.progress();
         progress.checkpoint_at = iso8601(self.now());
