@@ -32,7 +32,7 @@ export async function backfills(ways, sizes) {
       const measured = await alternating(Object.fromEntries(ways.map((way) => [way.way, () => measure(way)])));
       for (const [way, figures] of Object.entries(measured)) rows.push(row(way, records, milliseconds, figures));
     }
-    for (const subject of subjects) await check(subject, records, changed.get(subject));
+    await Promise.all(subjects.map((subject) => check(subject, records, changed.get(subject))));
   }
   return rows;
 }

@@ -24,16 +24,19 @@ const FULL = {
   ],
   requests: [1_000, 10_000],
   coldStarts: 21,
-  requestTimes: 2_000,
+  requestTimes: 1_000,
 };
 
+/** Of each measurement. */
+const FEW = { times: 2, milliseconds: 2_000 };
+
 const QUICK = {
-  idle: { registered: [10, 100, 1_000], latencies: [0, 1] },
-  pending: { runs: [[100, 1], [100, 10]], latencies: [0, 1] },
+  idle: { registered: [10, 100, 1_000], latencies: [0, 1], limits: FEW },
+  pending: { runs: [[100, 1], [100, 10]], latencies: [0, 1], limits: FEW },
   backfills: [{ records: 1_000, latencies: [0, 1] }],
   requests: [1_000],
   coldStarts: 5,
-  requestTimes: 500,
+  requestTimes: 200,
 };
 
 const { values } = parseArgs({ options: { quick: { type: "boolean", default: false } } });

@@ -22,7 +22,9 @@ pub(super) fn section(results: &Results) -> String {
         groups(results).into_keys().map(|group| format!("![Time by {group}](benchmarks/{group}.svg)"));
     format!(
         "Natively, by criterion; `n` is how many migrations are registered, or how long the path of a request is. An exponent \
-         of 1 is time in proportion to `n`, 0 is time that does not depend on it.\n\n{}\n\n{}",
+         of 1 is time in proportion to `n`, 0 is time that does not depend on it. Registering looks each id up in a sorted \
+         list, which is n·log n, 1.13 at that size; a run and a status do the same once more. What is mounted is made and \
+         dropped with its migrations. A path is looked at and, if it is a rollback's, decoded.\n\n{}\n\n{}",
         table(["what", "smallest", "largest", "exponent at the large end"], rows),
         plots.collect::<Vec<_>>().join("\n\n")
     )
