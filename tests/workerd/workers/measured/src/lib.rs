@@ -25,9 +25,12 @@ async fn fetch(request: HttpRequest, _env: Env, _context: Context) -> Result<Res
     let headers = request.headers();
     let is_endless = header(headers, "budget") == "none";
     let routes = migration_routes("MY_SERVICE_KV", "my-service", migrations(header(headers, "migrations")))
-        .with_runner(move |runner| match is_endless {
-            true => runner.with_budget(Budget::default().with_operations(u64::MAX).with_time(ONE_HOUR)),
-            false => runner,
+        .with_runner(move |runner| {
+            if is_endless {
+                runner.with_budget(Budget::default().with_operations(u64::MAX).with_time(ONE_HOUR))
+            } else {
+                runner
+            }
         });
     let mut router = Router::new().route("/", get(async || "hello\n")).layer(routes);
     Ok(router.call(request).await?)
