@@ -11,6 +11,7 @@ impl Counter {
     pub(crate) fn count(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
+
     pub(super) fn add(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }

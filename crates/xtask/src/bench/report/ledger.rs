@@ -8,7 +8,7 @@ use crate::bench::numbers::{count, milliseconds, real, times_as_fast, whole};
 use crate::bench::plot::{Axis, Chart, Series};
 use crate::bench::workerd::{Idle, Runners};
 
-/// The greatest latency, where what takes long by itself matters least.
+/// Those of `status`, or of `idle`.
 fn rows_of<'a>(results: &'a Results, what: &str) -> Vec<&'a Idle> {
     results.workerd.idle.iter().filter(|row| row.what == what).collect()
 }
