@@ -38,7 +38,7 @@ test("a run, a status and a rollback, and the history of them", async (t) => {
   assert.deepEqual([head.status, head.text], [200, ""]);
 });
 
-for (const mount of ["bare /", "bare /admin", "nest /admin", "layer /", "layer /admin", "around /", "fetch /", "fetch /admin"]) {
+for (const mount of ["bare /", "bare /admin", "nest /admin", "layer /", "layer /admin", "front /", "fetch /", "fetch /admin"]) {
   test(`mounted as ${mount}`, async (t) => {
     const client = await serveCoordinated(t);
     const base = mount.split(" ")[1].replace(/\/$/, "");

@@ -23,7 +23,7 @@ async function readAll(answer) {
 
 const names = (events) => events.map(({ event, id }) => `${event} ${id}`);
 
-for (const mount of ["bare /", "nest /admin", "layer /", "around /", "fetch /", "fetch /admin"]) {
+for (const mount of ["bare /", "nest /admin", "layer /", "front /", "fetch /", "fetch /admin"]) {
   test(`mounted as ${mount}, lines arrive while the run goes on`, async (t) => {
     const client = await serveSpecimen(t);
     const path = `${mount.split(" ")[1].replace(/\/$/, "")}/migrate`;

@@ -4,7 +4,7 @@ import { test } from "node:test";
 
 import { assertAnswer, assertProblem, serveSpecimen } from "./harness/client.mjs";
 
-const MOUNTS = ["bare /", "bare /admin", "bare /a/b", "layer /", "layer /admin", "layer /a/b", "around /", "around /a/b", "nest /admin", "nest /a/b"];
+const MOUNTS = ["bare /", "bare /admin", "bare /a/b", "layer /", "layer /admin", "layer /a/b", "front /", "front /a/b", "nest /admin", "nest /a/b"];
 
 test("with a store that is handed over", async (t) => {
   const client = await serveSpecimen(t);

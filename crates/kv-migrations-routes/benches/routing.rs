@@ -10,12 +10,16 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a bench")]
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
-use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::measurement::WallTime;
+use criterion::{
+    BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
+};
 use futures::executor::block_on;
 use http::{Method, Request, Response};
 use kv_migrations::Migration;
@@ -49,33 +53,35 @@ fn post(path: &str) -> Request<Body> {
     Request::builder().method(Method::POST).uri(path).body(Body::empty()).unwrap()
 }
 
-fn call(service: &mut Router, request: Request<Body>) -> Response<Body> {
-    block_on(service.call(request)).unwrap()
+fn by_path(criterion: &mut Criterion) {
+    let with_routes = routes().in_front_of(service());
+    let open = routes().without_auth().in_front_of(service());
+    let (other, rollback) = (("/", ""), ("/migrations/", "/rollback"));
+    let mut group = criterion.benchmark_group("path");
+    measure(&mut group, "another's, without the routes", service(), other, 200);
+    measure(&mut group, "another's, with the routes", with_routes.clone(), other, 200);
+    measure(&mut group, "a rollback, without access", with_routes, rollback, 403);
+    measure(&mut group, "a rollback, of no migration", open, rollback, 404);
+    group.finish();
 }
 
-fn by_path(criterion: &mut Criterion) {
-    let with_routes = service().layer(routes());
-    let open = service().layer(routes().without_auth());
-    let (other, rollback) = (("/", ""), ("/migrations/", "/rollback"));
-    let cases = [
-        ("another's, without the routes", service(), other, 200),
-        ("another's, with the routes", with_routes.clone(), other, 200),
-        ("a rollback, without access", with_routes, rollback, 403),
-        ("a rollback, of no migration", open, rollback, 404),
-    ];
-    let mut group = criterion.benchmark_group("path");
-    for (name, mut service, (start, end), status) in cases {
-        for length in LENGTHS {
-            let path = path(start, length, end);
-            assert_eq!(call(&mut service, post(&path)).status(), status);
-            group.throughput(Throughput::Elements(length as u64));
-            group.bench_function(BenchmarkId::new(name, length), |bencher| {
-                let call = |request| call(&mut service, request);
-                bencher.iter_batched(|| post(&path), call, BatchSize::SmallInput);
-            });
-        }
+/// A request for a path that begins and ends so, and is answered with that status.
+fn measure<B>(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    mut service: impl Service<Request<Body>, Response = Response<B>, Error = Infallible>,
+    (start, end): (&str, &str),
+    status: u16,
+) {
+    for length in LENGTHS {
+        let path = path(start, length, end);
+        let mut call = |request| block_on(service.call(request)).unwrap();
+        assert_eq!(call(post(&path)).status(), status);
+        group.throughput(Throughput::Elements(length as u64));
+        group.bench_function(BenchmarkId::new(name, length), |bencher| {
+            bencher.iter_batched(|| post(&path), &mut call, BatchSize::SmallInput);
+        });
     }
-    group.finish();
 }
 
 fn by_migrations(criterion: &mut Criterion) {
@@ -93,7 +99,7 @@ fn by_migrations(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("with the routes", number), |bencher| {
             bencher.iter(|| {
                 let migrations = ids.iter().map(migration).collect();
-                router().layer(migration_routes("MY_SERVICE_KV", "my-service", migrations))
+                migration_routes("MY_SERVICE_KV", "my-service", migrations).in_front_of(router())
             });
         });
     }

@@ -1,4 +1,4 @@
-//! The routes as a layer: in front of a service, which gets every request that is not for them.
+//! The routes in front of a service, which gets every request that is not for them.
 
 use std::task::{Context, Poll};
 
@@ -15,7 +15,7 @@ use crate::head::Head;
 use crate::routes::MigrationRoutes;
 use crate::service::ResponseFuture;
 
-/// A service with the routes in front of it: see [`MigrationRoutes`].
+/// A service with the routes in front of it: see [`MigrationRoutes::in_front_of`].
 ///
 /// A request for another path reaches the inner service as it came, at the cost of a look at its path.
 #[derive(Debug)]
@@ -30,11 +30,34 @@ impl<S: Clone, C> Clone for WithMigrationRoutes<S, C> {
     }
 }
 
+impl<C> MigrationRoutes<C> {
+    /// The routes in front of a whole service, such as an axum router, which gets every request that is not for them.
+    ///
+    /// The same as [`Layer::layer`]. axum's own `Router::layer` puts a layer before each of its routes instead, and
+    /// makes it anew for each request: that is slower, and some kilobytes of WebAssembly more.
+    ///
+    /// # Example
+    /// ```
+    /// use axum::{Router, routing::get};
+    /// use kv_migrations_routes::{WithMigrationRoutes, migration_routes};
+    /// # fn migrations() -> Vec<kv_migrations::Migration<worker::Env>> { Vec::new() }
+    ///
+    /// fn service() -> WithMigrationRoutes<Router> {
+    ///     let router = Router::new().route("/", get(async || "hello"));
+    ///     migration_routes("MY_SERVICE_KV", "my-service", migrations()).in_front_of(router)
+    /// }
+    /// # service();
+    /// ```
+    pub fn in_front_of<S>(self, service: S) -> WithMigrationRoutes<S, C> {
+        WithMigrationRoutes { routes: self, inner: service }
+    }
+}
+
 impl<S, C> Layer<S> for MigrationRoutes<C> {
     type Service = WithMigrationRoutes<S, C>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        WithMigrationRoutes { routes: self.clone(), inner }
+        self.clone().in_front_of(inner)
     }
 }
 

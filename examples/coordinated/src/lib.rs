@@ -3,12 +3,10 @@
 mod migrations;
 
 use axum::Router;
-use axum::body::Body;
-use axum::http::Response;
 use axum::routing::get;
 use kv_migrations_routes::{MigrationRoutes, coordinator, migration_routes};
 use tower_service::Service;
-use worker::{Context, Env, HttpRequest, Result, event};
+use worker::{Context, Env, HttpRequest, IntoResponse, Result, event};
 
 fn routes() -> MigrationRoutes {
     migration_routes("MY_SERVICE_KV", "my-service", migrations::migrations()).coordinated_by("MIGRATIONS")
@@ -17,7 +15,7 @@ fn routes() -> MigrationRoutes {
 coordinator!(Migrations = routes());
 
 fn router() -> Router {
-    Router::new().route("/", get(root)).layer(routes())
+    Router::new().route("/", get(root))
 }
 
 async fn root() -> &'static str {
@@ -25,6 +23,6 @@ async fn root() -> &'static str {
 }
 
 #[event(fetch)]
-async fn fetch(request: HttpRequest, _env: Env, _context: Context) -> Result<Response<Body>> {
-    Ok(router().call(request).await?)
+async fn fetch(request: HttpRequest, _env: Env, _context: Context) -> Result<impl IntoResponse> {
+    Ok(routes().in_front_of(router()).call(request).await?)
 }

@@ -12,19 +12,13 @@ mod migrations;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::http::Response;
 use axum::routing::get;
 use kv_migrations_routes::migration_routes;
 use tower_service::Service;
-use worker::{Context, Env, HttpRequest, Result, event};
+use worker::{Context, Env, HttpRequest, IntoResponse, Result, event};
 
-fn router(env: &Env) -> Router {
-    Router::new().route("/", get(root)).layer(migration_routes(
-        "MY_SERVICE_KV",
-        "gazetteer",
-        migrations::migrations(visibility_delay(env)),
-    ))
+fn router() -> Router {
+    Router::new().route("/", get(root))
 }
 
 async fn root() -> &'static str {
@@ -38,6 +32,8 @@ fn visibility_delay(env: &Env) -> Option<Duration> {
 }
 
 #[event(fetch)]
-async fn fetch(request: HttpRequest, env: Env, _context: Context) -> Result<Response<Body>> {
-    Ok(router(&env).call(request).await?)
+async fn fetch(request: HttpRequest, env: Env, _context: Context) -> Result<impl IntoResponse> {
+    let migrations = migrations::migrations(visibility_delay(&env));
+    let routes = migration_routes("MY_SERVICE_KV", "gazetteer", migrations);
+    Ok(routes.in_front_of(router()).call(request).await?)
 }

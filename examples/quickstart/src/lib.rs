@@ -3,19 +3,13 @@
 mod migrations;
 
 use axum::Router;
-use axum::body::Body;
-use axum::http::Response;
 use axum::routing::get;
 use kv_migrations_routes::migration_routes;
 use tower_service::Service;
-use worker::{Context, Env, HttpRequest, Result, event};
+use worker::{Context, Env, HttpRequest, IntoResponse, Result, event};
 
 fn router() -> Router {
-    Router::new().route("/", get(root)).layer(migration_routes(
-        "MY_SERVICE_KV",
-        "my-service",
-        migrations::migrations(),
-    ))
+    Router::new().route("/", get(root))
 }
 
 async fn root() -> &'static str {
@@ -23,6 +17,7 @@ async fn root() -> &'static str {
 }
 
 #[event(fetch)]
-async fn fetch(request: HttpRequest, _env: Env, _context: Context) -> Result<Response<Body>> {
-    Ok(router().call(request).await?)
+async fn fetch(request: HttpRequest, _env: Env, _context: Context) -> Result<impl IntoResponse> {
+    let routes = migration_routes("MY_SERVICE_KV", "my-service", migrations::migrations());
+    Ok(routes.in_front_of(router()).call(request).await?)
 }

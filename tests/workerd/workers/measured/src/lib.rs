@@ -9,19 +9,18 @@
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::http::{HeaderMap, Response};
+use axum::http::HeaderMap;
 use axum::routing::get;
 use kv_migrations::{Backfill, Budget, Migration};
 use kv_migrations_routes::migration_routes;
 use serde_json::{Map, Value};
 use tower_service::Service;
-use worker::{Context, Env, HttpRequest, Result, event};
+use worker::{Context, Env, HttpRequest, IntoResponse, Result, event};
 
 const ONE_HOUR: Duration = Duration::from_hours(1);
 
 #[event(fetch)]
-async fn fetch(request: HttpRequest, _env: Env, _context: Context) -> Result<Response<Body>> {
+async fn fetch(request: HttpRequest, _env: Env, _context: Context) -> Result<impl IntoResponse> {
     let headers = request.headers();
     let is_endless = header(headers, "budget") == "none";
     let routes = migration_routes("MY_SERVICE_KV", "my-service", migrations(header(headers, "migrations")))
@@ -32,8 +31,8 @@ async fn fetch(request: HttpRequest, _env: Env, _context: Context) -> Result<Res
                 runner
             }
         });
-    let mut router = Router::new().route("/", get(async || "hello\n")).layer(routes);
-    Ok(router.call(request).await?)
+    let router = Router::new().route("/", get(async || "hello\n"));
+    Ok(routes.in_front_of(router).call(request).await?)
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {

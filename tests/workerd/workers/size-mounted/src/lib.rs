@@ -1,21 +1,19 @@
 //! The smallest Worker on axum with the routes mounted, and a migration.
 
 use axum::Router;
-use axum::body::Body;
-use axum::http::Response;
 use axum::routing::get;
 use kv_migrations::Migration;
 use kv_migrations_routes::migration_routes;
 use tower_service::Service;
-use worker::{Context, Env, HttpRequest, Result, event};
+use worker::{Context, Env, HttpRequest, IntoResponse, Result, event};
 
 #[event(fetch)]
-async fn fetch(request: HttpRequest, _env: Env, _context: Context) -> Result<Response<Body>> {
+async fn fetch(request: HttpRequest, _env: Env, _context: Context) -> Result<impl IntoResponse> {
     let migration = Migration::new("001_add_feature", "Add new feature to system", async |kv, _| {
         kv.put("feature_enabled", "true").await?;
         Ok(())
     });
     let routes = migration_routes("MY_SERVICE_KV", "my-service", vec![migration]);
-    let mut router = Router::new().route("/", get(async || "hello\n")).layer(routes);
-    Ok(router.call(request).await?)
+    let router = Router::new().route("/", get(async || "hello\n"));
+    Ok(routes.in_front_of(router).call(request).await?)
 }

@@ -5,7 +5,6 @@ use axum::body::Body;
 use axum::http::{Request, Response};
 use axum::response::IntoResponse;
 use axum::routing::any;
-use tower_layer::Layer;
 use tower_service::Service;
 use worker::{Env, HttpRequest, Result};
 
@@ -23,8 +22,7 @@ pub async fn call(request: HttpRequest, env: &Env) -> Result<Response<Body>> {
     match how {
         "nest" => Ok(own().nest_service(path, routes).call(request).await?),
         "layer" => Ok(own().layer(routes.at(path)).call(request).await?),
-        // A layer around the whole router, as other tower services have it.
-        "around" => Ok(routes.at(path).layer(own()).call(request).await?.into_response()),
+        "front" => Ok(routes.at(path).in_front_of(own()).call(request).await?.into_response()),
         "fetch" => match routes.at(path).fetch(&request.try_into()?).await? {
             Some(response) => {
                 worker::HttpResponse::try_from(response).map(|response| response.map(Body::new))
