@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use kv_migrations::coordinator::{Change, Storage, StorageError};
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -122,7 +123,7 @@ impl Rows {
             }
             // At the end, so that nothing has to be taken back if that is refused.
             match alarm {
-                Some(Some(at)) => forget(self.storage.set_alarm(milliseconds(at.timestamp_millis()))?),
+                Some(Some(at)) => forget(self.storage.set_alarm(milliseconds(*at))?),
                 Some(None) => forget(self.storage.delete_alarm()?),
                 None => {}
             }
@@ -177,9 +178,10 @@ fn forget(promise: Promise) {
     spawn_local(async move { drop(JsFuture::from(promise).await) });
 }
 
+/// Since 1970, as JavaScript has it.
 #[allow(clippy::cast_precision_loss, reason = "times are far below 2⁵³, up to which it is exact")]
-fn milliseconds(since_1970: i64) -> f64 {
-    since_1970 as f64
+fn milliseconds(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as f64
 }
 
 fn failed(thrown: &JsValue) -> StorageError {

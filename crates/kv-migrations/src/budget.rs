@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use chrono::{DateTime, Utc};
-
-use crate::clock::{Clock, milliseconds_between};
+use crate::clock::{Clock, between};
 use crate::kv::Counter;
 
 /// What one run may use up before it stops in good order: the next one carries on.
@@ -21,7 +19,7 @@ use crate::kv::Counter;
 /// # Example
 /// ```
 /// use kv_migrations::{Budget, Migration, Runner, kv::MemoryStore};
-/// use std::time::Duration;
+/// use std::time::{Duration, SystemTime};
 ///
 /// let budget = Budget::default().with_operations(9_000).with_time(Duration::from_mins(2));
 /// let runner = Runner::new(MemoryStore::new(), "my-service", Vec::<Migration>::new())?.with_budget(budget);
@@ -90,7 +88,7 @@ struct Account {
     budget: Budget,
     counter: Counter,
     clock: Arc<dyn Clock>,
-    start: DateTime<Utc>,
+    start: SystemTime,
     interrupt: Interrupt,
     is_overdrawn: AtomicBool,
 }
@@ -121,7 +119,7 @@ impl Spending {
     }
 
     pub(crate) fn elapsed(&self) -> Duration {
-        Duration::from_millis(milliseconds_between(self.0.start, self.0.clock.now()))
+        between(self.0.start, self.0.clock.now())
     }
 
     /// Whether one more operation may be sent.

@@ -1,17 +1,20 @@
 //! Time, injected: what a run asks the time of, and waits with.
 
+mod calendar;
+
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use chrono::{DateTime, Utc};
 use futures_util::future::LocalBoxFuture;
+
+pub(crate) use calendar::{iso8601, parse_iso8601};
 
 /// Tells the time, and lets it pass.
 pub trait Clock: Send + Sync {
     /// The time now.
-    fn now(&self) -> DateTime<Utc>;
+    fn now(&self) -> SystemTime;
 
     /// Waits.
     fn sleep(&self, duration: Duration) -> LocalBoxFuture<'_, ()>;
@@ -27,8 +30,8 @@ pub trait Clock: Send + Sync {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    fn now(&self) -> DateTime<Utc> {
-        Utc::now()
+    fn now(&self) -> SystemTime {
+        calendar::now()
     }
 
     #[cfg(all(feature = "worker", target_arch = "wasm32"))]
@@ -44,38 +47,39 @@ impl Clock for SystemClock {
 
 /// A clock that a test sets: time passes only when it is told to, and sleeping takes none.
 ///
-/// Clones show the same time.
+/// Clones show the same time. It counts in milliseconds, as a Worker's clock does.
 ///
 /// # Example
 /// ```
 /// use kv_migrations::clock::{Clock, ManualClock};
-/// use std::time::Duration;
+/// use std::time::{Duration, UNIX_EPOCH};
 ///
-/// let clock = ManualClock::at("2026-11-22T10:48:28.706Z".parse().unwrap());
+/// let start = UNIX_EPOCH + Duration::from_secs(1_795_344_508);
+/// let clock = ManualClock::at(start);
 /// clock.advance(Duration::from_secs(60));
-/// assert_eq!(clock.now().to_rfc3339(), "2026-11-22T10:49:28.706+00:00");
+/// assert_eq!(clock.now(), start + Duration::from_secs(60));
 /// ```
 #[derive(Clone, Default)]
 pub struct ManualClock {
-    milliseconds: Arc<AtomicI64>,
+    milliseconds: Arc<AtomicU64>,
 }
 
 impl ManualClock {
     /// A clock that shows `time`.
-    pub fn at(time: DateTime<Utc>) -> Self {
-        Self { milliseconds: Arc::new(AtomicI64::new(time.timestamp_millis())) }
+    pub fn at(time: SystemTime) -> Self {
+        Self { milliseconds: Arc::new(AtomicU64::new(milliseconds(time))) }
     }
 
     /// Lets time pass.
     pub fn advance(&self, duration: Duration) {
-        let milliseconds = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         self.milliseconds.fetch_add(milliseconds, Ordering::Relaxed);
     }
 }
 
 impl Clock for ManualClock {
-    fn now(&self) -> DateTime<Utc> {
-        DateTime::from_timestamp_millis(self.milliseconds.load(Ordering::Relaxed)).unwrap_or_default()
+    fn now(&self) -> SystemTime {
+        at_milliseconds(self.milliseconds.load(Ordering::Relaxed))
     }
 
     fn sleep(&self, duration: Duration) -> LocalBoxFuture<'_, ()> {
@@ -89,21 +93,27 @@ impl fmt::Debug for ManualClock {
     }
 }
 
-/// `2026-11-22T10:48:28.706Z`: what JavaScript's `toISOString` writes, and so what markers hold.
-#[cfg(not(all(feature = "worker", target_arch = "wasm32")))]
-pub(crate) fn iso8601(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+/// From `start` to `end`; nothing if the clock was set back between them.
+pub(crate) fn between(start: SystemTime, end: SystemTime) -> Duration {
+    end.duration_since(start).unwrap_or_default()
 }
 
-/// The same, written by JavaScript itself: the wasm needs no calendar for it.
-#[cfg(all(feature = "worker", target_arch = "wasm32"))]
-#[allow(clippy::cast_precision_loss, reason = "milliseconds of 200,000 years are exact")]
-pub(crate) fn iso8601(time: DateTime<Utc>) -> String {
-    let milliseconds = time.timestamp_millis() as f64;
-    worker::js_sys::Date::new(&milliseconds.into()).to_iso_string().into()
+/// From `start` to `end`, in milliseconds.
+pub(crate) fn milliseconds_between(start: SystemTime, end: SystemTime) -> u64 {
+    u64::try_from(between(start, end).as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Milliseconds from `start` to `end`, 0 if the clock was set back between them.
-pub(crate) fn milliseconds_between(start: DateTime<Utc>, end: DateTime<Utc>) -> u64 {
-    u64::try_from(end.timestamp_millis().saturating_sub(start.timestamp_millis())).unwrap_or(0)
+/// As rows hold it: in milliseconds since 1970.
+pub(crate) fn milliseconds(time: SystemTime) -> u64 {
+    milliseconds_between(UNIX_EPOCH, time)
+}
+
+/// The time that is so many milliseconds after 1970 began.
+pub(crate) fn at_milliseconds(milliseconds: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(milliseconds)
+}
+
+/// As KV has it: in seconds since 1970, parts of a second cut off.
+pub(crate) fn seconds(time: SystemTime) -> u64 {
+    between(UNIX_EPOCH, time).as_secs()
 }

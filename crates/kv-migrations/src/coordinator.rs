@@ -65,8 +65,7 @@ mod task;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-
-use chrono::{DateTime, Utc};
+use std::time::SystemTime;
 
 use crate::budget::Interrupt;
 use crate::clock::iso8601;
@@ -224,7 +223,7 @@ impl<C> Coordinator<C> {
         Ok(())
     }
 
-    fn now(&self) -> DateTime<Utc> {
+    fn now(&self) -> SystemTime {
         self.runner.clock().now()
     }
 

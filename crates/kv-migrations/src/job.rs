@@ -1,13 +1,12 @@
 //! What a change works with: its handle on KV, its budget, and its checkpoint, which outlives the request.
 
 use std::cell::{Cell, RefCell};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::clock::{iso8601, milliseconds_between};
+use crate::clock::{between, iso8601, milliseconds_between, parse_iso8601};
 use crate::error::Error;
 use crate::event::Event;
 use crate::kv::Kv;
@@ -31,7 +30,7 @@ pub(crate) struct Job<'a> {
     marker: Cell<Option<Direction>>,
     /// Of what change the checkpoints are: its kind, and the prefix that it goes over. Empty for one that has none.
     of: RefCell<String>,
-    start: DateTime<Utc>,
+    start: SystemTime,
     operations_before: u64,
     /// What earlier requests took.
     before: Cell<Before>,
@@ -43,9 +42,9 @@ pub(crate) struct Job<'a> {
     /// The entries that are left of those that it walks over, once that is known.
     left: Cell<Option<usize>>,
     /// When the marker was written last, and how large it was.
-    written: Cell<Option<DateTime<Utc>>>,
+    written: Cell<Option<SystemTime>>,
     bytes: Cell<usize>,
-    reported: Cell<DateTime<Utc>>,
+    reported: Cell<SystemTime>,
     /// The checkpoint to fail with: as far as it has got, or as far as it is known to have got.
     last: Cell<Option<(Vec<u8>, Box<Progress>)>>,
 }
@@ -124,7 +123,7 @@ impl<'a> Job<'a> {
         &self.run.kv
     }
 
-    pub(crate) fn now(&self) -> DateTime<Utc> {
+    pub(crate) fn now(&self) -> SystemTime {
         self.run.now()
     }
 
@@ -146,7 +145,7 @@ impl<'a> Job<'a> {
             Found::Applied if self.direction == Direction::Up => return Ok(Load::AlreadyApplied),
             Found::Applied | Found::Nothing => return Ok(Load::Fresh),
         };
-        self.written.set(DateTime::parse_from_rfc3339(&progress.checkpoint_at).ok().map(Into::into));
+        self.written.set(parse_iso8601(&progress.checkpoint_at));
         self.marker.set(Some(progress.direction));
         if progress.direction != self.direction || value == NOTHING {
             return Ok(Load::Fresh);
@@ -276,7 +275,7 @@ impl<'a> Job<'a> {
     }
 
     /// Whether what is left takes less time than a checkpoint: the marker cannot be written again as soon as that.
-    fn is_nearly_done(&self, now: DateTime<Utc>) -> bool {
+    fn is_nearly_done(&self, now: SystemTime) -> bool {
         let Some(left) = self.left.get() else { return false };
         let between = u64::try_from(self.run.ledger.between_writes.as_millis()).unwrap_or(u64::MAX);
         milliseconds_between(self.start, now).saturating_mul(left as u64)
@@ -342,7 +341,7 @@ impl<'a> Job<'a> {
     /// Until the marker can be written again.
     pub(crate) async fn wait_for_marker(&self) {
         let Some(written) = self.written.get() else { return };
-        let passed = Duration::from_millis(milliseconds_between(written, self.now()));
+        let passed = between(written, self.now());
         if let Some(left) = self.run.ledger.between_writes.checked_sub(passed).filter(|left| !left.is_zero())
         {
             self.run.sleep(left).await;
@@ -350,8 +349,8 @@ impl<'a> Job<'a> {
     }
 }
 
-fn is_past(since: DateTime<Utc>, duration: Duration, now: DateTime<Utc>) -> bool {
-    Duration::from_millis(milliseconds_between(since, now)) >= duration
+fn is_past(since: SystemTime, duration: Duration, now: SystemTime) -> bool {
+    between(since, now) >= duration
 }
 
 fn encode(of: &str, checkpoint: &impl Serialize) -> Result<Vec<u8>> {

@@ -2,11 +2,9 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use chrono::{DateTime, Utc};
-
-use crate::clock::{Clock, milliseconds_between};
+use crate::clock::{Clock, between};
 
 /// How long a run may go without a KV operation before its lease is up.
 const LEASE: Duration = Duration::from_mins(1);
@@ -43,7 +41,7 @@ pub struct RunLock {
 struct Lease {
     holder: Arc<()>,
     /// The last sign of life.
-    renewed: DateTime<Utc>,
+    renewed: SystemTime,
     migration: Option<String>,
 }
 
@@ -82,8 +80,8 @@ impl RunLock {
 
 impl Lease {
     /// How long it still lasts, if it does.
-    fn left(&self, now: DateTime<Utc>) -> Option<Duration> {
-        let silent = Duration::from_millis(milliseconds_between(self.renewed, now));
+    fn left(&self, now: SystemTime) -> Option<Duration> {
+        let silent = between(self.renewed, now);
         LEASE.checked_sub(silent).filter(|left| !left.is_zero())
     }
 }
@@ -134,6 +132,8 @@ impl Drop for Claim {
 
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use super::*;
     use crate::clock::ManualClock;
 
@@ -167,14 +167,13 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_set_back_does_not_keep_the_door_shut() {
-        let (lock, _, late) = fixture();
-        let early: Arc<dyn Clock> =
-            Arc::new(ManualClock::at("1969-12-31T23:00:00Z".parse().expect("it is a time")));
-        let _hung = lock.acquire(&late).expect("nobody holds it");
-        assert_eq!(lock.acquire(&early).expect_err("it may still go on"), LEASE);
-        let minute_later: Arc<dyn Clock> =
-            Arc::new(ManualClock::at("1969-12-31T23:01:00Z".parse().expect("it is a time")));
-        lock.acquire(&minute_later).expect("a minute has passed since");
+        let lock = RunLock::new();
+        let at = |minutes| -> Arc<dyn Clock> {
+            Arc::new(ManualClock::at(UNIX_EPOCH + Duration::from_mins(minutes)))
+        };
+        let _hung = lock.acquire(&at(60)).expect("nobody holds it");
+        assert_eq!(lock.acquire(&at(0)).expect_err("it may still go on"), LEASE);
+        lock.acquire(&at(1)).expect("a minute has passed since");
     }
 
     #[test]

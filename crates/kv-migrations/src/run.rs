@@ -1,9 +1,8 @@
 //! One call of the runner that changes something: how one migration is applied or undone, and recorded.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use chrono::{DateTime, Utc};
 use futures_util::future::LocalBoxFuture;
 
 use crate::budget::Spending;
@@ -207,7 +206,7 @@ impl<'a> Run<'a> {
         self.log
     }
 
-    pub(crate) fn now(&self) -> DateTime<Utc> {
+    pub(crate) fn now(&self) -> SystemTime {
         self.terms.clock.now()
     }
 

@@ -11,7 +11,7 @@ use kv_migrations::{Error, Migration, Runner};
 
 use crate::migrations::Context;
 use crate::plan::{Plan, SERVICE};
-use crate::time::Time;
+use crate::time::{Time, since_1970};
 use crate::versions::Versions;
 
 /// How long after everything what expires soon has expired.
@@ -30,7 +30,7 @@ pub fn outcome(
     let store = MemoryStore::with_clock(clock.clone());
     for (number, table) in plan.tables.iter().enumerate() {
         for (index, entry) in table.entries.iter().enumerate() {
-            let options = options(entry.metadata, entry.ttl, clock.now().timestamp());
+            let options = options(entry.metadata, entry.ttl, since_1970(clock.now()) / 1_000);
             let key = format!("{}{}", table.prefix(0), entry.name);
             let value = entry.value(versions.written(number, index));
             store.put(&key, &value, &options).now_or_never();

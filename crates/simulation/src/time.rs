@@ -5,9 +5,8 @@ use std::collections::BinaryHeap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use chrono::{DateTime, Utc};
 use futures::future::LocalBoxFuture;
 use kv_migrations::clock::Clock;
 
@@ -153,13 +152,19 @@ struct Skewed {
 }
 
 impl Clock for Skewed {
-    fn now(&self) -> DateTime<Utc> {
-        DateTime::from_timestamp_millis(self.time.now() + self.skew).unwrap_or_default()
+    fn now(&self) -> SystemTime {
+        let milliseconds = u64::try_from(self.time.now() + self.skew).unwrap_or(0);
+        UNIX_EPOCH + Duration::from_millis(milliseconds)
     }
 
     fn sleep(&self, duration: Duration) -> LocalBoxFuture<'_, ()> {
         Box::pin(self.time.sleep(milliseconds(duration)))
     }
+}
+
+/// Milliseconds since 1970.
+pub fn since_1970(time: SystemTime) -> i64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, milliseconds)
 }
 
 fn milliseconds(duration: Duration) -> i64 {

@@ -2,9 +2,8 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use chrono::{DateTime, Utc};
 use futures_util::future::{Either, select};
 
 use super::lease::{self, Lease, Lost};
@@ -70,7 +69,7 @@ impl<C> Coordinator<C> {
 
     /// Sets the alarm again, which came too early. If it did so because the runtime's clock is ahead, it would come at
     /// once, again and again.
-    fn sleep_until(&self, time: Option<DateTime<Utc>>) -> Result<(), StorageError> {
+    fn sleep_until(&self, time: Option<SystemTime>) -> Result<(), StorageError> {
         let soonest = self.now() + A_MOMENT;
         self.storage.write(&[Change::Alarm(time.map(|time| time.max(soonest)))])
     }

@@ -5,14 +5,13 @@
 use std::future::ready;
 use std::sync::Arc;
 
-use chrono::DateTime;
 use futures_util::future::LocalBoxFuture;
 use serde::{Deserialize, Serialize};
 
 use super::fenced::superseded;
 use super::lease::{Lease, Lost};
 use super::{Change, Storage, StorageError, rows};
-use crate::clock::Clock;
+use crate::clock::{Clock, milliseconds, parse_iso8601};
 use crate::kv::{Answer, BulkValue, Entry, Fields, Key, KvError, Metadata, Page, Request, Store};
 use crate::ledger::{APPLIED, holds_checkpoint};
 
@@ -37,7 +36,7 @@ pub(super) struct Kept {
     /// Whether the value says that the migration is applied.
     pub(super) is_applied: bool,
     /// When it was last applied and then not any more, in milliseconds since 1970: KV may show it as applied for a while.
-    undone: Option<i64>,
+    undone: Option<u64>,
     /// One more for each time that it was written.
     version: u64,
 }
@@ -50,8 +49,8 @@ impl Kept {
 
     /// Whether it is news that KV shows the migration as applied at this time: not if that was undone since.
     pub(super) fn is_news(&self, run_at: Option<&str>) -> bool {
-        let applied = run_at.and_then(|at| DateTime::parse_from_rfc3339(at).ok());
-        let is_later = |undone| applied.is_some_and(|applied| applied.timestamp_millis() > undone);
+        let applied = run_at.and_then(parse_iso8601).map(milliseconds);
+        let is_later = |undone| applied.is_some_and(|applied| applied > undone);
         !self.is_applied && self.undone.is_none_or(is_later)
     }
 
@@ -164,12 +163,12 @@ impl Journal {
     }
 
     /// Now, but not before it was applied: that was another instance perhaps, with another clock.
-    fn undone_at(&self, before: &Kept) -> i64 {
+    fn undone_at(&self, before: &Kept) -> u64 {
         let metadata = before.metadata.as_ref().map(Metadata::from_json);
         let run_at = metadata.and_then(|metadata| Fields::of(&metadata).text("runAt"));
-        let applied = run_at.and_then(|at| DateTime::parse_from_rfc3339(&at).ok());
-        let now = self.clock.now().timestamp_millis();
-        applied.map_or(now, |applied| now.max(applied.timestamp_millis()))
+        let applied = run_at.as_deref().and_then(parse_iso8601).map(milliseconds);
+        let now = milliseconds(self.clock.now());
+        applied.map_or(now, |applied| now.max(applied))
     }
 
     fn answer(&self, request: Request<'_>) -> Result<Answer, KvError> {
@@ -207,7 +206,7 @@ mod tests {
     /// It was applied by an instance whose clock was ahead of that of the one that rolls it back.
     #[test]
     fn what_was_undone_is_no_news_whatever_the_clocks_say() {
-        let clock = ManualClock::at("2026-11-22T10:48:28.000Z".parse().expect("it is a time"));
+        let clock = ManualClock::at(parse_iso8601("2026-11-22T10:48:28.000Z").expect("it is a time"));
         let (storage, clock): (Arc<dyn Storage>, Arc<dyn Clock>) =
             (Arc::new(MemoryStorage::new()), Arc::new(clock));
         let lease = Lease::take(&storage, &clock).expect("memory does not fail");

@@ -1,14 +1,13 @@
 //! The right to run, kept in the object's storage: of two instances of one object, at most one has it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
-use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{Change, Storage, StorageError, rows};
-use crate::clock::{Clock, milliseconds_between};
+use crate::clock::{Clock, at_milliseconds, between, milliseconds};
 use crate::sabotage::{self, Defect};
 
 const ROW: &str = "lease";
@@ -24,7 +23,7 @@ struct Row {
     /// One more each time that it is taken: whoever took it before has lost it.
     epoch: u64,
     /// Milliseconds since 1970.
-    renewed: i64,
+    renewed: u64,
     is_held: bool,
 }
 
@@ -34,7 +33,7 @@ pub(super) struct Lease {
     clock: Arc<dyn Clock>,
     epoch: u64,
     /// Milliseconds since 1970.
-    renewed: AtomicI64,
+    renewed: AtomicU64,
     is_lost: AtomicBool,
 }
 
@@ -46,18 +45,15 @@ pub(super) enum Lost {
 }
 
 /// Until when another step has the lease, if one has it.
-pub(super) fn held_until(
-    storage: &dyn Storage,
-    now: DateTime<Utc>,
-) -> Result<Option<DateTime<Utc>>, StorageError> {
+pub(super) fn held_until(storage: &dyn Storage, now: SystemTime) -> Result<Option<SystemTime>, StorageError> {
     let Some(row) = rows::read::<Row>(storage, ROW)?.filter(|row| row.is_held) else { return Ok(None) };
-    let renewed = DateTime::from_timestamp_millis(row.renewed).unwrap_or_default();
+    let renewed = at_milliseconds(row.renewed);
     if renewed > now {
         // A clock that goes wrong must not keep the door shut: from now on it is counted by this one.
-        storage.write(&[rows::put(ROW, &Row { renewed: now.timestamp_millis(), ..row })])?;
+        storage.write(&[rows::put(ROW, &Row { renewed: milliseconds(now), ..row })])?;
         return Ok(Some(now + TERM));
     }
-    let is_up = Duration::from_millis(milliseconds_between(renewed, now)) >= TERM;
+    let is_up = between(renewed, now) >= TERM;
     Ok((!is_up).then(|| renewed + TERM))
 }
 
@@ -75,7 +71,7 @@ impl Lease {
             storage: storage.clone(),
             clock: clock.clone(),
             epoch: before.map_or(0, |row| row.epoch) + 1,
-            renewed: AtomicI64::new(0),
+            renewed: AtomicU64::new(0),
             is_lost: AtomicBool::new(false),
         };
         lease.put(true, Vec::new())?;
@@ -84,10 +80,9 @@ impl Lease {
 
     /// Renews it, unless that was done a moment ago. To be called before each operation that changes something outside.
     pub(super) fn renew(&self) -> Result<(), Lost> {
-        let renewed =
-            DateTime::from_timestamp_millis(self.renewed.load(Ordering::Relaxed)).unwrap_or_default();
+        let renewed = at_milliseconds(self.renewed.load(Ordering::Relaxed));
         let now = self.clock.now();
-        let is_fresh = renewed <= now && Duration::from_millis(milliseconds_between(renewed, now)) < FRESH;
+        let is_fresh = renewed <= now && between(renewed, now) < FRESH;
         if is_fresh && !self.is_lost() { Ok(()) } else { self.write(Vec::new()) }
     }
 
@@ -134,7 +129,7 @@ impl Lease {
     /// The alarm is set to when the lease is up: if this instance ends here, it wakes the next one.
     fn put(&self, is_held: bool, mut changes: Vec<Change>) -> Result<(), StorageError> {
         let now = self.clock.now();
-        let renewed = now.timestamp_millis();
+        let renewed = milliseconds(now);
         if is_held {
             changes.push(Change::Alarm(Some(now + TERM)));
         }

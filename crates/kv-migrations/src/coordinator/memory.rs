@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use chrono::{DateTime, Utc};
+use std::time::SystemTime;
 
 use super::{Change, Storage, StorageError};
 
@@ -24,7 +23,7 @@ pub struct MemoryStorage(Arc<Mutex<Kept>>);
 #[derive(Debug, Default)]
 struct Kept {
     rows: BTreeMap<String, Vec<u8>>,
-    alarm: Option<DateTime<Utc>>,
+    alarm: Option<SystemTime>,
 }
 
 impl MemoryStorage {
@@ -34,12 +33,12 @@ impl MemoryStorage {
     }
 
     /// When the alarm is due, if one is set.
-    pub fn alarm(&self) -> Option<DateTime<Utc>> {
+    pub fn alarm(&self) -> Option<SystemTime> {
         self.kept().alarm
     }
 
     /// Takes the alarm off, as the runtime does when it goes off.
-    pub fn take_alarm(&self) -> Option<DateTime<Utc>> {
+    pub fn take_alarm(&self) -> Option<SystemTime> {
         self.kept().alarm.take()
     }
 

@@ -1,14 +1,14 @@
 //! Copies markers that changed to KV, where the TypeScript runner, and this one without a coordinator, read them.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use chrono::{DateTime, Utc};
 use futures_util::stream::{self, StreamExt};
 use serde::{Deserialize, Serialize};
 
 use super::journal::Journal;
 use super::lease::{Lease, Lost};
 use super::{Change, Storage, StorageError, rows};
+use crate::clock::{at_milliseconds, milliseconds};
 use crate::kv::limits::MAX_CONNECTIONS;
 use crate::kv::{KvError, PutOptions, Store, StoreExt};
 
@@ -23,7 +23,7 @@ struct Trouble {
     /// How often it has since it last took all.
     failures: u32,
     /// When it is tried again: milliseconds since 1970.
-    again: i64,
+    again: u64,
 }
 
 /// Why markers are still to be copied.
@@ -71,10 +71,10 @@ fn storage_failed(error: StorageError) -> Unmirrored {
 }
 
 /// The change that notes that KV has refused a copy, and when it is tried again.
-pub(super) fn refused(storage: &dyn Storage, now: DateTime<Utc>) -> Result<Change, StorageError> {
+pub(super) fn refused(storage: &dyn Storage, now: SystemTime) -> Result<Change, StorageError> {
     let failures = trouble(storage)?.failures;
     let wait = AGAIN.saturating_mul(1 << failures.min(16)).min(AGAIN_AT_MOST);
-    let again = (now + wait).timestamp_millis();
+    let again = milliseconds(now + wait);
     Ok(rows::put(ROW, &Trouble { failures: failures.saturating_add(1), again }))
 }
 
@@ -84,8 +84,8 @@ pub(super) fn done() -> Change {
 }
 
 /// When what is still to be copied is to be: not before, for what KV refuses takes a step's time.
-pub(super) fn due(storage: &dyn Storage) -> Result<DateTime<Utc>, StorageError> {
-    Ok(DateTime::from_timestamp_millis(trouble(storage)?.again).unwrap_or_default())
+pub(super) fn due(storage: &dyn Storage) -> Result<SystemTime, StorageError> {
+    Ok(at_milliseconds(trouble(storage)?.again))
 }
 
 fn trouble(storage: &dyn Storage) -> Result<Trouble, StorageError> {

@@ -1,6 +1,6 @@
 //! What follows on a step: how its task goes on is written down, and those who wait are answered.
 
-use chrono::{DateTime, Utc};
+use std::time::SystemTime;
 
 use super::lease::{Lease, Lost};
 use super::request::{Answer, Report};
@@ -86,7 +86,7 @@ impl<C> Coordinator<C> {
     }
 
     /// When the next alarm is needed: for the task, or for markers that are still to be copied.
-    pub(super) fn wake_at(&self, due: Option<DateTime<Utc>>) -> Result<Option<DateTime<Utc>>, StorageError> {
+    pub(super) fn wake_at(&self, due: Option<SystemTime>) -> Result<Option<SystemTime>, StorageError> {
         if self.journal(None).unmirrored()?.is_empty() {
             return Ok(due);
         }

@@ -1,8 +1,7 @@
 //! The contract that the storage of a coordinator fulfils: rows of bytes, and one alarm.
 
 use std::fmt;
-
-use chrono::{DateTime, Utc};
+use std::time::SystemTime;
 
 /// What one object keeps: strongly consistent, and its own alone. In a Worker it is a Durable Object's storage.
 ///
@@ -44,7 +43,7 @@ pub enum Change {
         name: String,
     },
     /// Sets the alarm, in place of the one that is set; or sets none.
-    Alarm(Option<DateTime<Utc>>),
+    Alarm(Option<SystemTime>),
 }
 
 /// The storage of an object failed.

@@ -1,12 +1,11 @@
 //! What an object is asked to do, and how that goes on after each step: pure.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{Activity, Caller, CoordinatorError};
-use crate::clock::iso8601;
+use crate::clock::{at_milliseconds, iso8601, milliseconds};
 
 /// How long to wait before a step that failed is tried again. When it has failed once more than that, the run has.
 const WAITS: [Duration; 4] =
@@ -65,7 +64,7 @@ pub(super) enum Action {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Next {
     /// Not before this time, in milliseconds since 1970.
-    At(i64),
+    At(u64),
     /// Not before it is resumed.
     Resumed,
 }
@@ -118,7 +117,7 @@ pub(super) enum Ended {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
     /// By an alarm at this time.
-    Alarm(DateTime<Utc>),
+    Alarm(SystemTime),
     /// When it is resumed.
     Paused,
     /// Not at all.
@@ -143,7 +142,7 @@ pub enum Outcome {
 }
 
 impl Task {
-    pub(super) fn new(number: u64, action: Action, caller: &Caller, now: DateTime<Utc>) -> Self {
+    pub(super) fn new(number: u64, action: Action, caller: &Caller, now: SystemTime) -> Self {
         Self {
             number,
             migration: match &action {
@@ -153,7 +152,7 @@ impl Task {
             action,
             by: caller.label.clone(),
             since: iso8601(now),
-            next: Next::At(now.timestamp_millis()),
+            next: Next::At(milliseconds(now)),
             wanted: None,
             steps: 0,
             begun: 0,
@@ -171,9 +170,9 @@ impl Task {
     }
 
     /// When its next step is due, unless it is paused.
-    pub(super) fn due(&self) -> Option<DateTime<Utc>> {
+    pub(super) fn due(&self) -> Option<SystemTime> {
         match self.next {
-            Next::At(milliseconds) => Some(DateTime::from_timestamp_millis(milliseconds).unwrap_or_default()),
+            Next::At(milliseconds) => Some(at_milliseconds(milliseconds)),
             Next::Resumed => None,
         }
     }
@@ -191,7 +190,7 @@ impl Task {
     ///
     /// The first step has a caller who waits for it, and gets its failure for an answer. Nobody waits for the others:
     /// those are tried again. So is the first, if it was cut off, and its caller with it.
-    pub(super) fn turn(&mut self, ended: Ended, now: DateTime<Utc>) -> Turn {
+    pub(super) fn turn(&mut self, ended: Ended, now: SystemTime) -> Turn {
         let is_first = self.steps == 0 && self.begun == 1;
         self.steps += 1;
         self.begun = 0;
@@ -225,7 +224,7 @@ impl Task {
             }
         };
         let at = now + wait;
-        self.next = Next::At(at.timestamp_millis());
+        self.next = Next::At(milliseconds(at));
         self.stop().unwrap_or(Turn::Alarm(at))
     }
 
@@ -239,7 +238,7 @@ impl Task {
     }
 
     /// Begins the next step; not if that was cut off too often, which is a failure too.
-    pub(super) fn begin(&mut self, now: DateTime<Utc>) -> Result<(), CoordinatorError> {
+    pub(super) fn begin(&mut self, now: SystemTime) -> Result<(), CoordinatorError> {
         if self.begun < MOST_CUT_OFF {
             self.begun += 1;
             return Ok(());
@@ -265,13 +264,13 @@ impl Task {
     }
 
     /// It goes on at once, and what failed before does not count any more.
-    pub(super) fn resume(&mut self, now: DateTime<Utc>) {
+    pub(super) fn resume(&mut self, now: SystemTime) {
         self.wanted = None;
         (self.begun, self.attempts, self.has_failed) = (0, 0, false);
-        self.next = Next::At(now.timestamp_millis());
+        self.next = Next::At(milliseconds(now));
     }
 
-    pub(super) fn note(&mut self, action: &str, caller: &Caller, now: DateTime<Utc>) {
+    pub(super) fn note(&mut self, action: &str, caller: &Caller, now: SystemTime) {
         if self.interventions.len() < MOST_INTERVENTIONS {
             let (at, action, by) = (iso8601(now), action.to_owned(), caller.label.clone());
             self.interventions.push(Intervention { at, action, by });
@@ -279,7 +278,7 @@ impl Task {
     }
 
     /// The first ones: those are the cause, and the last is that of the run.
-    fn note_failure(&mut self, mut error: String, now: DateTime<Utc>) {
+    fn note_failure(&mut self, mut error: String, now: SystemTime) {
         const BYTES: usize = 1_000;
         error.truncate(error.floor_char_boundary(BYTES));
         self.failed_attempts += 1;

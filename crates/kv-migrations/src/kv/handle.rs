@@ -10,7 +10,7 @@ use super::{
     BulkValue, Entry, Key, Keys, KvError, KvErrorKind, ListOptions, NotSerializable, OnTerms, Operation,
     Page, Put, Store, StoreExt, Terms, limits,
 };
-use crate::clock::SystemClock;
+use crate::clock::{SystemClock, seconds};
 
 /// Reads and writes a KV namespace, and guards against what the raw binding does by accident: a put keeps metadata
 /// and expiration, JSON is serde's, a list goes on to its last page, and bytes stay bytes.
@@ -79,7 +79,7 @@ impl Kv {
     }
 
     pub(crate) fn now_seconds(&self) -> u64 {
-        u64::try_from(self.store.terms.clock.now().timestamp()).unwrap_or(0)
+        seconds(self.store.terms.clock.now())
     }
 
     /// The value of a key with its metadata; none if there is no such key. One operation.

@@ -14,7 +14,7 @@ use super::{
     Answer, BulkValue, Entry, Expiration, Key, KvError, ListOptions, Metadata, Page, PutOptions, Request,
     Store, limits,
 };
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock, seconds};
 
 /// A KV namespace in memory. Clones share it.
 ///
@@ -99,7 +99,7 @@ impl MemoryStore {
     }
 
     fn now(&self) -> u64 {
-        u64::try_from(self.clock.now().timestamp()).unwrap_or(0)
+        seconds(self.clock.now())
     }
 
     fn live(&self, key: &str) -> Option<Entry> {

@@ -7,6 +7,7 @@ use super::Collisions;
 use super::collision::{Collision, MOST_KEPT};
 use super::mapping::{Mapping, Target};
 use super::state::{Phase, State};
+use crate::clock::seconds;
 use crate::job::Job;
 use crate::kv::{Entry, Expiration, Key, Kv, KvError, PutOptions, StoreExt};
 use crate::migration::Result;
@@ -158,13 +159,12 @@ impl Moving {
         })
     }
 
-    fn later(&self, job: &Job<'_>) -> i64 {
+    fn later(&self, job: &Job<'_>) -> u64 {
         if self.delay.is_zero() {
             return 0;
         }
         // One more, for the part of a second that is cut off.
-        let delay = i64::try_from(self.delay.as_secs()).unwrap_or(i64::MAX);
-        job.now().timestamp().saturating_add(delay).saturating_add(1)
+        seconds(job.now()).saturating_add(self.delay.as_secs()).saturating_add(1)
     }
 
     /// How long is to be waited still, if it is.
@@ -172,7 +172,7 @@ impl Moving {
         let until = state.wait_until?;
         // A clock that was set back must not make it wait for longer than it would from now on.
         let until = until.min(self.later(job));
-        let left = u64::try_from(until.saturating_sub(job.now().timestamp())).unwrap_or(0);
+        let left = until.saturating_sub(seconds(job.now()));
         state.wait_until = (left > 0).then_some(until);
         if left == 0 {
             job.name_phase(state.phase.name());

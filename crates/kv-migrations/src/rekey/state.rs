@@ -34,7 +34,7 @@ pub(crate) struct State {
     pub(super) phase: Phase,
     /// Until when to wait before the phase, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) wait_until: Option<i64>,
+    pub(super) wait_until: Option<u64>,
     /// How far the phase has got.
     pub(super) position: Position,
     /// Where the batch begins, and where it ends: at the end of the prefix, if nowhere.

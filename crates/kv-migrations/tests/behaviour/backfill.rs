@@ -474,7 +474,7 @@ fn a_marker_from_a_clock_ahead_does_not_stop_checkpoints() {
     service.clock.advance(Duration::from_mins(2));
     assert!(!block_on(service.runner(slow()).run_pending(&())).unwrap().is_finished());
     let before = service.text("migration_my-service_001").unwrap();
-    let behind = ManualClock::at(service.clock.now() - chrono::TimeDelta::seconds(120));
+    let behind = ManualClock::at(service.clock.now() - Duration::from_mins(2));
     let other = behind.clone();
     let slow = vec![Migration::backfill(
         "001",

@@ -117,7 +117,7 @@ fn a_backfill_stops_before_its_time_is_up_and_carries_on() {
     loop {
         let start = service.clock.now();
         let report = block_on(runner.run_pending(&())).unwrap();
-        let took = (service.clock.now() - start).num_seconds();
+        let took = service.clock.now().duration_since(start).unwrap().as_secs();
         assert!(took <= 40, "{took} s");
         runs += 1;
         if report.is_finished() {

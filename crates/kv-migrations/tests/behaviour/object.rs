@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use chrono::TimeDelta;
 use futures::future::{Either, select};
 use kv_migrations::clock::Clock;
 use kv_migrations::coordinator::{Caller, Coordinator, CoordinatorError, MemoryStorage};
@@ -107,7 +106,7 @@ impl Object {
                     coordinator.alarm().await.expect("memory does not fail");
                 }
                 // Another can be set at any time.
-                Some(at) if at - now < TimeDelta::seconds(2) => {
+                Some(at) if at < now + Duration::from_secs(2) => {
                     self.time.sleep(Duration::from_millis(10)).await;
                 }
                 _ => self.time.sleep(Duration::from_millis(200)).await,

@@ -137,7 +137,7 @@ fn a_clock_that_is_set_back_does_not_make_it_wait_for_ever() {
     let migration = || Migration::rekey("long", "", Rekey::prefix("user_", "user:"));
     let runner = world.runner_on(world.store.clone(), migration());
     block_on(runner.run_pending(&())).unwrap();
-    let early = ManualClock::at(world.clock.now() - chrono::TimeDelta::days(400));
+    let early = ManualClock::at(world.clock.now() - Duration::from_hours(24 * 400));
     let back = world.runner_on(world.store.clone(), migration()).with_clock(Arc::new(early.clone()));
     for _ in 0..1_000 {
         let report = block_on(back.run_pending(&())).unwrap();

@@ -1,6 +1,7 @@
 //! A service to be put to the test: its store, its clock, its log, and the migrations that a test gives it.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::executor::block_on;
 use kv_migrations::clock::ManualClock;
@@ -10,6 +11,11 @@ use kv_migrations::{BoxError, Error, Failure, Migration, Runner};
 
 /// When the clock of every test starts.
 pub const START: &str = "2026-11-22T10:48:28.706Z";
+
+/// The same as a time.
+pub fn start() -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(1_795_344_508_706)
+}
 
 #[derive(Clone)]
 pub struct Service {
@@ -21,7 +27,7 @@ pub struct Service {
 
 impl Service {
     pub fn new() -> Self {
-        let clock = ManualClock::at(START.parse().expect("it is a time"));
+        let clock = ManualClock::at(start());
         let store = MemoryStore::with_clock(clock.clone());
         Self { store, clock, log: MemoryLog::default(), prefix: "my-service" }
     }

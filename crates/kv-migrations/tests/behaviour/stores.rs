@@ -3,8 +3,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
-use chrono::{DateTime, TimeDelta, Utc};
 use futures::executor::block_on;
 use futures::future::LocalBoxFuture;
 use kv_migrations::clock::{Clock, ManualClock};
@@ -147,7 +147,7 @@ impl<S: Store> Store for Flaky<S> {
 pub struct OneWriteASecond<S> {
     store: S,
     clock: ManualClock,
-    written: Mutex<HashMap<String, DateTime<Utc>>>,
+    written: Mutex<HashMap<String, SystemTime>>,
     pub refused: Arc<AtomicU64>,
 }
 
@@ -159,7 +159,7 @@ impl<S> OneWriteASecond<S> {
     fn is_too_soon(&self, key: &str) -> bool {
         let now = self.clock.now();
         let before = self.written.lock().unwrap().insert(key.to_owned(), now);
-        before.is_some_and(|before| (now - before).num_milliseconds() < 1_000)
+        before.is_some_and(|before| now < before + Duration::from_secs(1))
     }
 }
 
@@ -189,7 +189,7 @@ pub struct Lagging {
 }
 
 struct Written {
-    at: DateTime<Utc>,
+    at: SystemTime,
     number: u64,
     key: String,
     value: Vec<u8>,
@@ -221,7 +221,7 @@ impl Lagging {
 
     /// Lets be seen what is old enough, unless something newer was written to the key: the last write wins.
     fn catch_up(&self) {
-        let seen_now = self.clock.now() - TimeDelta::seconds(60);
+        let seen_now = self.clock.now() - Duration::from_mins(1);
         let mut due = self.due.lock().unwrap();
         while due.front().is_some_and(|written| written.at <= seen_now) {
             let Written { number, key, value, .. } = due.pop_front().expect("there is one");
@@ -249,7 +249,7 @@ impl Store for Lagging {
 pub struct LateLists {
     store: MemoryStore,
     clock: ManualClock,
-    written: Mutex<HashMap<String, DateTime<Utc>>>,
+    written: Mutex<HashMap<String, SystemTime>>,
 }
 
 impl LateLists {
@@ -259,7 +259,7 @@ impl LateLists {
 
     fn is_listed(&self, key: &str) -> bool {
         let written = self.written.lock().unwrap().get(key).copied();
-        let is_old = written.is_none_or(|at| self.clock.now() - at >= TimeDelta::seconds(60));
+        let is_old = written.is_none_or(|at| self.clock.now() >= at + Duration::from_mins(1));
         is_old || key.starts_with("migration_")
     }
 }

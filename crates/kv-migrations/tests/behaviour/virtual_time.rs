@@ -3,14 +3,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use chrono::{DateTime, Utc};
 use futures::future::{LocalBoxFuture, poll_fn};
 use kv_migrations::clock::{Clock, ManualClock};
 use kv_migrations::kv::{Answer, KvError, Request, Store};
 
-use crate::service::START;
+use crate::service::start;
 
 /// A clock, and what waits for it. Clones are the same.
 #[derive(Clone)]
@@ -20,18 +19,18 @@ pub struct VirtualTime {
 }
 
 /// Until when, and who.
-type Waiting = (DateTime<Utc>, Waker);
+type Waiting = (SystemTime, Waker);
 
 impl VirtualTime {
     pub fn new() -> Self {
-        Self { clock: ManualClock::at(START.parse().expect("it is a time")), waiting: Arc::default() }
+        Self { clock: ManualClock::at(start()), waiting: Arc::default() }
     }
 
     /// How long `work` takes, and what comes of it.
     pub fn time<T>(&self, work: impl Future<Output = T>) -> (T, Duration) {
         let start = self.clock.now();
         let result = self.block_on(work);
-        (result, (self.clock.now() - start).to_std().expect("time goes on"))
+        (result, self.clock.now().duration_since(start).expect("time goes on"))
     }
 
     fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
@@ -52,7 +51,7 @@ impl VirtualTime {
     fn advance(&self) {
         let mut waiting = self.waiting.lock().unwrap();
         let next = waiting.iter().map(|(at, _)| *at).min().expect("something is waited for");
-        self.clock.advance((next - self.clock.now()).to_std().expect("it lies ahead"));
+        self.clock.advance(next.duration_since(self.clock.now()).expect("it lies ahead"));
         waiting.retain(|(at, waker)| {
             let is_due = *at <= next;
             if is_due {
@@ -72,7 +71,7 @@ impl Wake for Woken {
 }
 
 impl Clock for VirtualTime {
-    fn now(&self) -> DateTime<Utc> {
+    fn now(&self) -> SystemTime {
         self.clock.now()
     }
 

@@ -11,7 +11,7 @@ use kv_migrations::kv::{Expiration, Key, MemoryStore, Metadata, PutOptions, Stor
 use kv_migrations::log::MemoryLog;
 use kv_migrations::{Budget, Error, Migration, RunReport, Runner};
 
-use crate::service::START;
+use crate::service::start;
 
 /// One entry that is there from the start.
 #[derive(Clone)]
@@ -47,7 +47,7 @@ pub struct World {
 
 impl World {
     pub fn of(seeds: &[Seed], operations: u64) -> Self {
-        let clock = ManualClock::at(START.parse().expect("it is a time"));
+        let clock = ManualClock::at(start());
         let store = MemoryStore::with_clock(clock.clone());
         for seed in seeds {
             let options = PutOptions {

@@ -2,8 +2,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::SystemTime;
 
-use chrono::{DateTime, Utc};
 use futures::future::{Either, select};
 use kv_migrations::coordinator::{Change, MemoryStorage, Storage};
 
@@ -11,6 +11,7 @@ use super::instance::Instance;
 use super::rows::AlarmSet;
 use crate::executor::Spawner;
 use crate::fate::Fate;
+use crate::time::since_1970;
 use crate::world::World;
 
 /// So often the runtime calls an alarm again that failed.
@@ -155,7 +156,7 @@ impl Object {
         self.set_alarm(self.storage.alarm().map_or(again, |at| at.min(again)));
     }
 
-    fn set_alarm(&self, at: DateTime<Utc>) {
+    fn set_alarm(&self, at: SystemTime) {
         // Memory takes it.
         let _ = self.storage.write(&[Change::Alarm(Some(at))]);
         self.alarm.tell();
@@ -171,7 +172,7 @@ pub async fn ring_alarms(object: Rc<Object>) {
             object.alarm.next(times).await;
             continue;
         };
-        let due = time.sleep_until(at.timestamp_millis());
+        let due = time.sleep_until(since_1970(at));
         let set_anew = std::pin::pin!(object.alarm.next(times));
         if let Either::Right(_) = select(due, set_anew).await {
             continue;

@@ -85,7 +85,7 @@ impl Namespace {
 struct Exact(Arc<dyn Clock>);
 
 impl Clock for Exact {
-    fn now(&self) -> chrono::DateTime<chrono::Utc> {
+    fn now(&self) -> std::time::SystemTime {
         self.0.now()
     }
 

@@ -1,9 +1,8 @@
 //! A clock that is ahead, so that no test waits.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use chrono::{DateTime, Utc};
 use futures_util::future::LocalBoxFuture;
 use kv_migrations::clock::{Clock, SystemClock};
 
@@ -15,7 +14,7 @@ pub fn clock(seconds: u64) -> Arc<dyn Clock> {
 }
 
 impl Clock for Ahead {
-    fn now(&self) -> DateTime<Utc> {
+    fn now(&self) -> SystemTime {
         SystemClock.now() + self.0
     }
 
