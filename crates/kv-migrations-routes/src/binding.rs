@@ -74,7 +74,7 @@ fn read(request: Request<'_>, answer: &JsValue) -> Result<Answer, KvError> {
     Ok(match request {
         Request::Get { .. } => {
             let value = field(answer, "value");
-            let bytes = value.is_object().then(|| Uint8Array::new(&value).to_vec());
+            let bytes = value.is_truthy().then(|| Uint8Array::new(&value).to_vec());
             Answer::Entry(bytes.map(|value| Entry { value, metadata: metadata(answer) }))
         }
         Request::GetBulk { keys } => {
@@ -83,7 +83,8 @@ fn read(request: Request<'_>, answer: &JsValue) -> Result<Answer, KvError> {
         }
         Request::Put { .. } | Request::Delete { .. } => Answer::Done,
         Request::List(_) => {
-            let keys = Array::from(&field(answer, "keys")).iter().map(|listed| key(&listed)).collect();
+            let keys: Array = field(answer, "keys").unchecked_into();
+            let keys = keys.iter().map(|listed| key(&listed)).collect();
             let cursor = field(answer, "cursor").as_string();
             let page = Page::of(keys, field(answer, "list_complete").is_truthy(), cursor);
             Answer::Page(page.map_err(|message| request.refused(message))?)
@@ -121,9 +122,10 @@ fn list_options(options: ListOptions<'_>) -> Result<Object, JsValue> {
 }
 
 fn bulk_value(values: &Map, key: &JsValue) -> BulkValue {
-    match values.get(key).as_string() {
+    let value = values.get(key);
+    match value.as_string() {
         Some(text) => BulkValue::from_text(text),
-        None if values.has(key) => BulkValue::Missing,
+        None if value.is_null() => BulkValue::Missing,
         None => BulkValue::Unread,
     }
 }

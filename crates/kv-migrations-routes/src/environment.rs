@@ -2,7 +2,6 @@
 
 use wasm_bindgen::{JsCast, JsValue};
 use worker::Env;
-use worker::js_sys::JsString;
 
 /// The environment that the runtime offers to import.
 ///
@@ -42,6 +41,6 @@ pub(crate) fn binding(name: &str) -> Option<JsValue> {
 /// A secret or variable; none if it is missing, empty, or no text. Space around it is not part of it: a header
 /// could not carry it.
 pub(crate) fn secret(name: &str) -> Option<String> {
-    let secret = binding(name)?.dyn_into::<JsString>().ok()?.trim();
-    Some(String::from(secret)).filter(|secret| !secret.is_empty())
+    let secret = binding(name)?.as_string()?;
+    Some(secret.trim_ascii().to_owned()).filter(|secret| !secret.is_empty())
 }

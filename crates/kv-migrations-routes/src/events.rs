@@ -9,7 +9,7 @@ use worker::send::SendFuture;
 
 use crate::body::{Body, Queue};
 use crate::problem::Problem;
-use crate::response::{joined, lines, to_json, whole_seconds};
+use crate::response::{lines, to_json, whole_seconds};
 
 /// The last line. A stream that ends without it was cut off, and says nothing of how the run went.
 #[derive(Serialize)]
@@ -85,5 +85,11 @@ fn last_line(outcome: Outcome, requires_up_to_date: bool) -> Vec<u8> {
             (LastLine { verdict: "failed", status, retry_after: None }, "problem", problem.to_json())
         }
     };
-    joined(to_json(&verdict), &[b"{\"", name.as_bytes(), b"\":", &body, b"}"].concat())
+    let mut line = to_json(&verdict);
+    // Its closing brace.
+    line.pop();
+    for part in [b",\"", name.as_bytes(), b"\":", &body, b"}"] {
+        line.extend_from_slice(part);
+    }
+    line
 }

@@ -87,30 +87,33 @@ pub fn migration_routes_with_context<C>(
     migrations: Vec<Migration<C>>,
     context: impl Fn() -> Result<C, BoxError> + Send + Sync + 'static,
 ) -> MigrationRoutes<C> {
-    MigrationRoutes {
+    MigrationRoutes(Arc::new(Settings {
         namespace: kv_binding.into(),
-        prefix: prefix.into().into(),
+        prefix: prefix.into(),
         migrations: migrations.into(),
         context: Arc::new(context),
         set_up: Arc::new(|runner| runner),
         access: Access::default(),
-        base: "".into(),
+        base: String::new(),
         coordinator: None,
-    }
+    }))
 }
 
 /// The routes of a service, ready to be mounted: a [`tower_service::Service`], a [`tower_layer::Layer`], and
 /// [`fetch`](Self::fetch) for handlers without either.
 ///
 /// Clones are the same routes.
-pub struct MigrationRoutes<C = Env> {
+pub struct MigrationRoutes<C = Env>(Arc<Settings<C>>);
+
+/// How they were set up.
+struct Settings<C> {
     namespace: Namespace,
-    prefix: Arc<str>,
+    prefix: String,
     migrations: Arc<[Migration<C>]>,
     context: Arc<dyn Fn() -> Result<C, BoxError> + Send + Sync>,
     set_up: Arc<dyn Fn(Runner<C>) -> Runner<C> + Send + Sync>,
     access: Access,
-    base: Arc<str>,
+    base: String,
     /// Where runs are coordinated, if they are.
     coordinator: Option<Arc<dyn Forward>>,
 }
@@ -120,7 +123,7 @@ impl<C: 'static> MigrationRoutes<C> {
     /// `fetch` handler. One that takes its own part off, like axum's `nest_service`, does without.
     #[must_use]
     pub fn at(mut self, path: &str) -> Self {
-        self.base = base(path).into();
+        self.settings().base = base(path);
         self
     }
 
@@ -134,7 +137,7 @@ impl<C: 'static> MigrationRoutes<C> {
     /// beside the old, and delete the old one when nobody uses it any more. Secrets that are not set do not count.
     #[must_use]
     pub fn with_secrets<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
-        self.access = Access::Secrets(names.into_iter().map(Into::into).collect());
+        self.settings().access = Access::Secrets(names.into_iter().map(Into::into).collect());
         self
     }
 
@@ -143,14 +146,14 @@ impl<C: 'static> MigrationRoutes<C> {
     /// For a mount that something else guards: Cloudflare Access, a layer of your own.
     #[must_use]
     pub fn without_auth(mut self) -> Self {
-        self.access = Access::Open;
+        self.settings().access = Access::Open;
         self
     }
 
     /// The same with the runner set up further: its clock, its log.
     #[must_use]
     pub fn with_runner(mut self, set_up: impl Fn(Runner<C>) -> Runner<C> + Send + Sync + 'static) -> Self {
-        self.set_up = Arc::new(set_up);
+        self.settings().set_up = Arc::new(set_up);
         self
     }
 
@@ -184,15 +187,20 @@ impl<C: 'static> MigrationRoutes<C> {
     /// ```
     #[must_use]
     pub fn coordinated_by(mut self, binding: impl Into<String>) -> Self {
-        self.coordinator = Some(Arc::new(Remote { binding: binding.into(), object: self.object() }));
+        let object = self.object();
+        self.settings().coordinator = Some(Arc::new(Remote { binding: binding.into(), object }));
         self
+    }
+
+    fn settings(&mut self) -> &mut Settings<C> {
+        Arc::make_mut(&mut self.0)
     }
 
     /// The route that a path names; none if it is not one of these.
     pub(crate) fn route(&self, path: &str) -> Option<Route> {
-        match &self.coordinator {
-            Some(coordinator) => coordinator.route(path, &self.base),
-            None => Route::of(path, &self.base),
+        match &self.0.coordinator {
+            Some(coordinator) => coordinator.route(path, &self.0.base),
+            None => Route::of(path, &self.0.base),
         }
     }
 
@@ -207,7 +215,7 @@ impl<C: 'static> MigrationRoutes<C> {
 
     async fn result(&self, route: Route, head: &Head) -> Result<Response<Body>, Box<Problem>> {
         self.admit(&route, head)?;
-        if let Some(coordinator) = &self.coordinator {
+        if let Some(coordinator) = &self.0.coordinator {
             return coordinator.forward(&route, head).await;
         }
         let requires_up_to_date = requires_up_to_date(&route, head.query.as_deref())?;
@@ -217,7 +225,7 @@ impl<C: 'static> MigrationRoutes<C> {
             Route::Migrate if head.accepts_events => {
                 let context = self.make_context()?;
                 let run = async move |queue: Queue| {
-                    Ok(runner.run_pending_observed(&context, |event| queue.push(to_json(&event))).await?)
+                    Ok(runner.run_pending_observed(&context, &|event| queue.push(to_json(&event))).await?)
                 };
                 Ok(events(run, requires_up_to_date))
             }
@@ -233,7 +241,7 @@ impl<C: 'static> MigrationRoutes<C> {
 
     /// Whether the request may be made.
     pub(crate) fn admit(&self, route: &Route, head: &Head) -> Result<(), Box<Problem>> {
-        self.access.check(&head.authorization, secret)?;
+        self.0.access.check(&head.authorization, secret)?;
         if !route.takes(&head.method) {
             return Err(Problem::method_not_allowed(route));
         }
@@ -241,34 +249,40 @@ impl<C: 'static> MigrationRoutes<C> {
     }
 
     pub(crate) fn is_coordinated(&self) -> bool {
-        self.coordinator.is_some()
+        self.0.coordinator.is_some()
     }
 
     /// The name of the object that coordinates these. No binding's name has a slash.
     pub(crate) fn object(&self) -> String {
-        format!("{}/{}", self.namespace.name, self.prefix)
+        format!("{}/{}", self.0.namespace.name, self.0.prefix)
     }
 
     /// What coordinates these, in the object that keeps this.
     pub(crate) fn coordinator(&self, storage: Arc<dyn Storage>) -> Result<Coordinator<C>, RegistrationError> {
-        let context = self.context.clone();
+        let context = self.0.context.clone();
         Ok(Coordinator::new(self.runner()?, storage, move || context()))
     }
 
     /// Made for the request that needs it: for all others, mounting costs no check of the migrations.
     fn runner(&self) -> Result<Runner<C>, RegistrationError> {
-        let migrations = self.migrations.clone();
-        let runner = Runner::new(self.namespace.store(), &*self.prefix, migrations)?;
-        Ok((self.set_up)(runner.with_lock(run_lock(&self.namespace.name, &self.prefix))))
+        let Settings { namespace, prefix, migrations, set_up, .. } = &*self.0;
+        let runner = Runner::new(namespace.store(), prefix, migrations.clone())?;
+        Ok(set_up(runner.with_lock(run_lock(&namespace.name, prefix))))
     }
 
     fn make_context(&self) -> Result<C, Box<Problem>> {
-        (self.context)().map_err(|error| Problem::context(&error.to_string()))
+        (self.0.context)().map_err(|error| Problem::context(&error.to_string()))
     }
 }
 
 /// Cheap: axum clones a layer for each route that it stands before, for each request.
 impl<C> Clone for MigrationRoutes<C> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<C> Clone for Settings<C> {
     fn clone(&self) -> Self {
         Self {
             namespace: self.namespace.clone(),
@@ -285,13 +299,14 @@ impl<C> Clone for MigrationRoutes<C> {
 
 impl<C> fmt::Debug for MigrationRoutes<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Settings { namespace, prefix, migrations, access, base, coordinator, .. } = &*self.0;
         f.debug_struct("MigrationRoutes")
-            .field("namespace", &self.namespace)
-            .field("prefix", &self.prefix)
-            .field("migrations", &self.migrations)
-            .field("access", &self.access)
-            .field("base", &self.base)
-            .field("is_coordinated", &self.coordinator.is_some())
+            .field("namespace", namespace)
+            .field("prefix", prefix)
+            .field("migrations", migrations)
+            .field("access", access)
+            .field("base", base)
+            .field("is_coordinated", &coordinator.is_some())
             .finish_non_exhaustive()
     }
 }

@@ -135,31 +135,23 @@ impl<C> Runner<C> {
     /// [`Error::Failed`] says which failed and what had run before, [`Error::Superseded`] at which the run was given
     /// up. On every other error nothing was changed.
     pub fn run_pending<'a>(&'a self, context: &'a C) -> LocalBoxFuture<'a, Result<RunReport, Error>> {
-        self.run(context, &|_| {})
+        self.run_pending_observed(context, &|_| {})
     }
 
     /// The same, telling `observer` what happens as it happens.
     ///
     /// # Errors
     /// As of [`run_pending`](Self::run_pending).
-    pub async fn run_pending_observed(
-        &self,
-        context: &C,
-        observer: impl Fn(Event<'_>),
-    ) -> Result<RunReport, Error> {
-        self.run(context, &observer).await
-    }
-
-    /// Boxed, so that it is compiled once, however many call it.
-    fn run<'a>(
+    pub fn run_pending_observed<'a>(
         &'a self,
         context: &'a C,
-        observer: &'a Observer<'a>,
+        observer: &'a (dyn Fn(Event<'_>) + 'a),
     ) -> LocalBoxFuture<'a, Result<RunReport, Error>> {
-        Box::pin(self.run_unboxed(context, observer))
+        // Boxed, so that it is compiled once, however many call it.
+        Box::pin(self.run(context, observer))
     }
 
-    async fn run_unboxed(&self, context: &C, observer: &Observer<'_>) -> Result<RunReport, Error> {
+    async fn run(&self, context: &C, observer: &Observer<'_>) -> Result<RunReport, Error> {
         let run = self.claimed(observer)?;
         let ledger = run.ledger.read(self.registered.ids()).await?;
         let plan = Plan::new(self.registered.ids(), &ledger);

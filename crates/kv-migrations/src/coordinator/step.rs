@@ -55,7 +55,7 @@ impl<'a, C> Step<'a, C> {
         Ok(match &task.action {
             Action::Migrate => {
                 let observer = |event: Event<'_>| self.observe(&event);
-                Taken::of_run(runner.run_pending_observed(&context, observer).await)
+                Taken::of_run(runner.run_pending_observed(&context, &observer).await)
             }
             Action::Rollback { id } => {
                 self.note_begun(id)?;

@@ -300,7 +300,7 @@ fn its_progress_can_be_seen_in_the_status_and_in_events() {
             event => format!("{event:?}"),
         });
     };
-    let report = block_on(runner.run_pending_observed(&(), observer)).unwrap();
+    let report = block_on(runner.run_pending_observed(&(), &observer)).unwrap();
     assert!(report.is_finished());
     assert_eq!(*events.lock().unwrap(), ["started 001", "applied 001"]);
     assert!(report.details[0].operations > 1_700, "of all requests: {:?}", report.details);

@@ -74,7 +74,7 @@ impl Isolate {
         let witness = world.witness.clone();
         let context = Context { run, witness: Some(witness.clone()) };
         let work = async move {
-            let report = runner.run_pending_observed(&context, |event| witness.event(run, &event)).await?;
+            let report = runner.run_pending_observed(&context, &|event| witness.event(run, &event)).await?;
             Ok(if report.is_finished() { None } else { Some(report.retry_after.unwrap_or_default()) })
         };
         self.answer(world, run, doom, Box::pin(work)).await
