@@ -1,49 +1,58 @@
 /** What it takes to change every record of a prefix: see `workers/measured` and `typescript/migrations.ts`. */
 import { alternating } from "./alternating.mjs";
 import { growth } from "./process-memory.mjs";
+import { withSeeds } from "./seeds.mjs";
+import { Subject } from "./subject.mjs";
 
+const CUSTOMERS = "customer_";
+/** Of records that nothing is measured with: the first run of a code is not how fast it is. */
+const WARM_UP = "warm-up_";
 const MARKER = "migration_my-service_001_seen";
 /** Of values in one bulk read, of keys in one page of a list. */
 const BULK = 100;
 const PAGE = 1_000;
 
 /**
- * All of them in one request, by each of the ways.
+ * All of them in one request, by each of the ways, which is in a process of its own that begins anew with each size.
  *
- * @param {{ way: string, subject: Subject, migrations: string }[]} ways
- * @param {{ records: number, latencies: number[] }[]} sizes growing
+ * @param {{ way: string, modules: object[], migrations: string }[]} ways
+ * @param {{ records: number, latencies: number[] }[]} sizes
  */
 export async function backfills(ways, sizes) {
-  await warmUp(ways);
-  const subjects = [...new Set(ways.map(({ subject }) => subject))];
-  const changed = new Map(subjects.map((subject) => [subject, 0]));
   const rows = [];
   for (const { records, latencies } of sizes) {
-    await Promise.all(subjects.map((subject) => subject.put(customers(records))));
-    changed.forEach((_, subject) => changed.set(subject, 0));
-    for (const milliseconds of latencies) {
-      const measure = async ({ subject, migrations }) => {
-        await subject.delete([MARKER]);
-        const headers = { migrations, milliseconds: String(milliseconds), budget: "none" };
-        const [answer, memory] = await growth(subject.pid, () => subject.ask("POST", "/migrate", headers));
-        changed.set(subject, changed.get(subject) + 1);
-        return { ...answer, memory };
-      };
-      const measured = await alternating(Object.fromEntries(ways.map((way) => [way.way, () => measure(way)])));
-      for (const [way, figures] of Object.entries(measured)) rows.push(row(way, records, milliseconds, figures));
-    }
-    await Promise.all(subjects.map((subject) => check(subject, records, changed.get(subject))));
+    const entries = [...customers(records), ...customers(BULK, WARM_UP)];
+    await withSeeds(entries, ways.length, async (seeds) => {
+      const started = [];
+      try {
+        for (const [index, way] of ways.entries()) {
+          started.push({ ...way, subject: await Subject.start(way.way, way.modules, seeds[index]) });
+        }
+        for (const milliseconds of latencies) rows.push(...(await measure(started, records, milliseconds)));
+        await Promise.all(started.map(({ subject, times }) => check(subject, records, times)));
+      } finally {
+        await Promise.all(started.map(({ subject }) => subject.stop()));
+      }
+    });
   }
   return rows;
 }
 
-/** The first run of a code is not how fast it is. */
-async function warmUp(ways) {
-  for (const { subject, migrations } of ways) {
-    await subject.put(customers(BULK));
-    await subject.delete([MARKER]);
-    await subject.ask("POST", "/migrate", { migrations, budget: "none" });
-  }
+async function measure(ways, records, milliseconds) {
+  for (const way of ways) await backfill(way, WARM_UP, 0);
+  const once = async (way) => {
+    const [answer, memory] = await growth(way.subject.pid, () => backfill(way, CUSTOMERS, milliseconds));
+    way.times = (way.times ?? 0) + 1;
+    return { ...answer, memory };
+  };
+  const measured = await alternating(Object.fromEntries(ways.map((way) => [way.way, () => once(way)])));
+  return Object.entries(measured).map(([way, figures]) => row(way, records, milliseconds, figures));
+}
+
+async function backfill({ subject, migrations }, prefix, milliseconds) {
+  await subject.delete([MARKER]);
+  const headers = { migrations, records: prefix, milliseconds: String(milliseconds), budget: "none" };
+  return subject.ask("POST", "/migrate", headers);
 }
 
 /** Request after request at the default budget, as `curl` sends them: each when the last answer says so. */
@@ -57,7 +66,7 @@ export async function requests(subject, sizes) {
     let number = 0;
     for (let answer; answer?.status !== 200; number += 1) {
       if (answer) await seconds(Number(answer.headers.get("retry-after")));
-      answer = await subject.ask("POST", "/migrate", { migrations: "backfill" });
+      answer = await subject.ask("POST", "/migrate", { migrations: "backfill", records: CUSTOMERS });
       operations += Object.values(answer.operations).reduce((sum, count) => sum + count);
     }
     await check(subject, records, 1);
@@ -75,9 +84,9 @@ function row(way, records, milliseconds, { operations, kinds, took, times, memor
   return { way, records, milliseconds, operations, least: least(records), kinds, took, times, memory, wasmMemory };
 }
 
-function customers(number) {
+function customers(number, prefix = CUSTOMERS) {
   return Array.from({ length: number }, (_, index) => ({
-    key: `customer_${String(index).padStart(6, "0")}`,
+    key: `${prefix}${String(index).padStart(6, "0")}`,
     value: JSON.stringify({ credit: index, name: `Customer ${index}`, email: `customer-${index}@example.com` }),
   }));
 }
@@ -86,7 +95,7 @@ function customers(number) {
 async function check(subject, records, times) {
   let number = 0;
   for await (const { key, value } of subject.entries()) {
-    if (!key.startsWith("customer_")) continue;
+    if (!key.startsWith(CUSTOMERS)) continue;
     number += 1;
     const { seen } = JSON.parse(value);
     if (seen !== times) throw new Error(`${subject.name} changed ${key} ${seen} times in ${times} backfills`);

@@ -29,9 +29,12 @@ export async function typescript() {
   return [{ type: "ESModule", path: "index.js", contents: outputFiles[0].contents }];
 }
 
-/** A Worker that is measured, in a workerd of its own. Its KV is in memory, behind a meter. */
+/**
+ * A Worker that is measured, in a workerd of its own. Its KV is behind a meter, in memory where the system has files there,
+ * and is gone with it, unless a directory keeps it.
+ */
 export class Subject {
-  static async start(name, modules) {
+  static async start(name, modules, kvPersist) {
     const shared = { compatibilityDate: COMPATIBILITY_DATE };
     const others = await children("workerd");
     const miniflare = new Miniflare({
@@ -53,6 +56,7 @@ export class Subject {
       ],
       host: "127.0.0.1",
       port: 0,
+      kvPersist,
       cf: false,
       // The log of a run is not what is measured.
       handleRuntimeStdio: (...streams) => streams.forEach((stream) => stream.resume()),

@@ -22,7 +22,8 @@ export default {
 
 function migrations(request: Request): Migration[] {
   const asked = request.headers.get("migrations") ?? "0";
-  if (asked === "backfill one by one") return [oneByOne];
-  if (asked === "backfill in pages") return [inPages];
+  const prefix = request.headers.get("records") ?? "";
+  if (asked === "backfill one by one") return [oneByOne(prefix)];
+  if (asked === "backfill in pages") return [inPages(prefix)];
   return Array.from({ length: Number(asked) }, (_, number) => puts(number));
 }

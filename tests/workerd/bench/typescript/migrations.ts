@@ -19,26 +19,30 @@ export function puts(number: number): Migration {
 }
 
 /** Lists to the end, then reads and writes one customer after the other. */
-export const oneByOne: Migration = seen(async (kv) => {
-  const keys: string[] = [];
-  let cursor: string | undefined;
-  do {
-    const page: KVNamespaceListResult<unknown> = await kv.list({ prefix: "customer_", cursor });
-    keys.push(...page.keys.map(({ name }) => name));
-    cursor = page.list_complete ? undefined : page.cursor;
-  } while (cursor !== undefined);
-  for (const key of keys) await see(kv, key);
-});
+export function oneByOne(prefix: string): Migration {
+  return seen(async (kv) => {
+    const keys: string[] = [];
+    let cursor: string | undefined;
+    do {
+      const page: KVNamespaceListResult<unknown> = await kv.list({ prefix, cursor });
+      keys.push(...page.keys.map(({ name }) => name));
+      cursor = page.list_complete ? undefined : page.cursor;
+    } while (cursor !== undefined);
+    for (const key of keys) await see(kv, key);
+  });
+}
 
 /** Lists 100 customers at a time, and changes them all at once. */
-export const inPages: Migration = seen(async (kv) => {
-  let cursor: string | undefined;
-  do {
-    const page: KVNamespaceListResult<unknown> = await kv.list({ prefix: "customer_", cursor, limit: PAGE });
-    await Promise.all(page.keys.map(({ name }) => see(kv, name)));
-    cursor = page.list_complete ? undefined : page.cursor;
-  } while (cursor !== undefined);
-});
+export function inPages(prefix: string): Migration {
+  return seen(async (kv) => {
+    let cursor: string | undefined;
+    do {
+      const page: KVNamespaceListResult<unknown> = await kv.list({ prefix, cursor, limit: PAGE });
+      await Promise.all(page.keys.map(({ name }) => see(kv, name)));
+      cursor = page.list_complete ? undefined : page.cursor;
+    } while (cursor !== undefined);
+  });
+}
 
 function seen(up: Migration["up"]): Migration {
   return { id: "001_seen", description: "Counts how often each customer was seen", up };

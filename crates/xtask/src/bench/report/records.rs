@@ -49,9 +49,9 @@ pub(super) fn section(results: &Results) -> String {
     format!(
         "A field is added to every JSON record of a prefix. All of them in one request, as if there were no limit:\n\n{}\n\n\
          The least is a list for each 1,000 records, a bulk read for each 100 and a put for each: what is more is the lists \
-         and writes of the ledger and of checkpoints. How much the process grew is a highest value, most of it \
-         Miniflare's store and garbage that nobody has collected; both loops share a process, so it says more of what ran \
-         before than of either way.\n\n\
+         and writes of the ledger and of checkpoints. Each way has a process of its own, which begins anew with each number of \
+         records; how much it grew is a highest value, and most of that is Miniflare's store and garbage that nobody has \
+         collected.\n\n\
          With the default budget of 900 operations a request, by `POST /migrate` again and again, each when `Retry-After` \
          says so (one second, as KV takes one write a second to a marker). The loops would be cut off by the limit of \
          1,000 operations at 500 records, and begin anew each time:\n\n{}",

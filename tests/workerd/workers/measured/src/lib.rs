@@ -4,6 +4,7 @@
 //! | header | meaning |
 //! | --- | --- |
 //! | `Migrations` | how many that put one key each are registered; `backfill`: one that changes every customer |
+//! | `Records` | what the keys of the customers begin with |
 //! | `Budget` | `none`: everything is done in one request, as a TypeScript runner tries to |
 
 use std::time::Duration;
@@ -23,8 +24,8 @@ const ONE_HOUR: Duration = Duration::from_hours(1);
 async fn fetch(request: HttpRequest, _env: Env, _context: Context) -> Result<impl IntoResponse> {
     let headers = request.headers();
     let is_endless = header(headers, "budget") == "none";
-    let routes = migration_routes("MY_SERVICE_KV", "my-service", migrations(header(headers, "migrations")))
-        .with_runner(move |runner| {
+    let routes =
+        migration_routes("MY_SERVICE_KV", "my-service", migrations(headers)).with_runner(move |runner| {
             if is_endless {
                 runner.with_budget(Budget::default().with_operations(u64::MAX).with_time(ONE_HOUR))
             } else {
@@ -39,9 +40,9 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
-fn migrations(asked: &str) -> Vec<Migration<Env>> {
-    match asked {
-        "backfill" => vec![seen()],
+fn migrations(headers: &HeaderMap) -> Vec<Migration<Env>> {
+    match header(headers, "migrations") {
+        "backfill" => vec![seen(header(headers, "records"))],
         number => (0..number.parse().unwrap_or(0)).map(puts).collect(),
     }
 }
@@ -54,8 +55,8 @@ fn puts(number: u32) -> Migration<Env> {
 }
 
 /// Adds one to the field `seen` of every customer.
-fn seen() -> Migration<Env> {
-    let up = Backfill::new("customer_", async |_, customer, _: &Env| {
+fn seen(prefix: &str) -> Migration<Env> {
+    let up = Backfill::new(prefix.to_owned(), async |_, customer, _: &Env| {
         let mut fields: Map<String, Value> = customer.json()?;
         let seen = fields.get("seen").and_then(Value::as_i64).unwrap_or(0);
         fields.insert("seen".to_owned(), (seen + 1).into());
