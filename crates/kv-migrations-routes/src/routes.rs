@@ -123,7 +123,7 @@ impl<C: 'static> MigrationRoutes<C> {
     /// `fetch` handler. One that takes its own part off, like axum's `nest_service`, does without.
     #[must_use]
     pub fn at(mut self, path: &str) -> Self {
-        self.settings().base = base(path);
+        self.settings_mut().base = base(path);
         self
     }
 
@@ -137,7 +137,7 @@ impl<C: 'static> MigrationRoutes<C> {
     /// beside the old, and delete the old one when nobody uses it any more. Secrets that are not set do not count.
     #[must_use]
     pub fn with_secrets<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
-        self.settings().access = Access::Secrets(names.into_iter().map(Into::into).collect());
+        self.settings_mut().access = Access::Secrets(names.into_iter().map(Into::into).collect());
         self
     }
 
@@ -146,14 +146,14 @@ impl<C: 'static> MigrationRoutes<C> {
     /// For a mount that something else guards: Cloudflare Access, a layer of your own.
     #[must_use]
     pub fn without_auth(mut self) -> Self {
-        self.settings().access = Access::Open;
+        self.settings_mut().access = Access::Open;
         self
     }
 
     /// The same with the runner set up further: its clock, its log.
     #[must_use]
     pub fn with_runner(mut self, set_up: impl Fn(Runner<C>) -> Runner<C> + Send + Sync + 'static) -> Self {
-        self.settings().set_up = Arc::new(set_up);
+        self.settings_mut().set_up = Arc::new(set_up);
         self
     }
 
@@ -188,11 +188,11 @@ impl<C: 'static> MigrationRoutes<C> {
     #[must_use]
     pub fn coordinated_by(mut self, binding: impl Into<String>) -> Self {
         let object = self.object();
-        self.settings().coordinator = Some(Arc::new(Remote { binding: binding.into(), object }));
+        self.settings_mut().coordinator = Some(Arc::new(Remote { binding: binding.into(), object }));
         self
     }
 
-    fn settings(&mut self) -> &mut Settings<C> {
+    fn settings_mut(&mut self) -> &mut Settings<C> {
         Arc::make_mut(&mut self.0)
     }
 
@@ -282,6 +282,7 @@ impl<C> Clone for MigrationRoutes<C> {
     }
 }
 
+/// For clones of the routes that are set up further.
 impl<C> Clone for Settings<C> {
     fn clone(&self) -> Self {
         Self {
