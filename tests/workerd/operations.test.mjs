@@ -18,7 +18,8 @@ async function start(t, name, modules) {
 const both = async (t) => [await start(t, "rust", await rust("measured")), await start(t, "typescript", await typescript())];
 
 test("what has run is known from one list for each 1,000 markers", async (t) => {
-  const rows = await idle(await both(t), { registered: [10, 1_000, 2_001], latencies: [0], limits: ONCE });
+  const subjects = await both(t);
+  const rows = await idle([subjects, subjects], { registered: [10, 1_000, 2_001], latencies: [0], limits: ONCE });
   const kinds = rows.map(({ what, registered, rust, typescript }) => [what, registered, rust.kinds, typescript.kinds]);
   const expected = (registered, lists) =>
     ["status", "idle"].map((what) => [what, registered, { ...NONE, list: lists }, { ...NONE, get: registered }]);

@@ -5,27 +5,41 @@ const name = (number) => String(number).padStart(5, "0");
 const key = (number) => `migration_my-service_${name(number)}`;
 const numbers = (from, to) => Array.from({ length: to - from }, (_, index) => from + index);
 
-/** Status, and a run with nothing to do, of so many migrations that have all run. */
-export async function idle(subjects, { registered, latencies, limits }) {
+const STATUS = { what: "status", method: "GET", path: "/migrations/status" };
+const IDLE = { what: "idle", method: "POST", path: "/migrate" };
+/** So many milliseconds an operation, a request mostly waits: two of them do not hinder each other. */
+const MOSTLY_WAITING = 10;
+
+/** Status, and a run with nothing to do, of so many migrations that have all run: each by subjects of its own. */
+export async function idle([ofStatus, ofIdle], { registered, latencies, limits }) {
   const rows = [];
   let marked = 0;
   for (const number of registered) {
-    await forEach(subjects, (subject) => subject.put(markers(marked, number)));
+    for (const subjects of [ofStatus, ofIdle]) await mark(subjects, marked, number);
     marked = number;
     for (const milliseconds of latencies) {
-      for (const [what, method, path] of [["status", "GET", "/migrations/status"], ["idle", "POST", "/migrate"]]) {
-        const headers = { migrations: String(number), milliseconds: String(milliseconds), budget: "none" };
-        const measured = await alternating(
-          Object.fromEntries(subjects.map((subject) => [subject.name, () => subject.ask(method, path, headers)])),
-          limits,
-        );
-        for (const [subject, { text }] of Object.entries(measured)) check(subject, JSON.parse(text), number);
-        rows.push({ what, registered: number, milliseconds, ...figures(measured) });
-      }
+      const status = () => unchanged(ofStatus, STATUS, number, milliseconds, limits);
+      const idle = () => unchanged(ofIdle, IDLE, number, milliseconds, limits);
+      const isWaiting = milliseconds >= MOSTLY_WAITING;
+      rows.push(...(isWaiting ? await Promise.all([status(), idle()]) : [await status(), await idle()]));
     }
   }
-  await forEach(subjects, (subject) => subject.delete(numbers(0, marked).map(key)));
   return rows;
+}
+
+/** A request that finds nothing to do. */
+async function unchanged(subjects, { what, method, path }, registered, milliseconds, limits) {
+  const headers = { migrations: String(registered), milliseconds: String(milliseconds), budget: "none" };
+  const measured = await alternating(
+    Object.fromEntries(subjects.map((subject) => [subject.name, () => subject.ask(method, path, headers)])),
+    limits,
+  );
+  for (const [subject, { text }] of Object.entries(measured)) check(subject, JSON.parse(text), registered);
+  return { what, registered, milliseconds, ...figures(measured) };
+}
+
+function mark(subjects, from, to) {
+  return Promise.all(subjects.map((subject) => subject.put(markers(from, to))));
 }
 
 /** A run in which some are pending, after others that have run. */
@@ -33,7 +47,7 @@ export async function pending(subjects, { runs, latencies, limits }) {
   const rows = [];
   for (const [applied, number] of runs) {
     const registered = applied + number;
-    await forEach(subjects, (subject) => subject.put(markers(0, applied)));
+    await mark(subjects, 0, applied);
     for (const milliseconds of latencies) {
       const headers = { migrations: String(registered), milliseconds: String(milliseconds), budget: "none" };
       const run = async (subject) => {

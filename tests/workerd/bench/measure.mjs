@@ -19,12 +19,12 @@ const FULL = {
   pending: { runs: [[100, 1], [100, 10], [100, 100], [0, 100]], latencies: [0, 1, 10] },
   backfills: [
     { records: 1_000, latencies: [0, 1, 10] },
-    { records: 10_000, latencies: [0, 1] },
+    { records: 10_000, latencies: [0] },
     { records: 100_000, latencies: [0] },
   ],
   requests: [1_000, 10_000],
   coldStarts: 21,
-  requestTimes: 1_000,
+  requestTimes: { another: 5_000, status: 500 },
 };
 
 /** Of each measurement. */
@@ -36,7 +36,7 @@ const QUICK = {
   backfills: [{ records: 1_000, latencies: [0, 1] }],
   requests: [1_000],
   coldStarts: 5,
-  requestTimes: 200,
+  requestTimes: { another: 500, status: 100 },
 };
 
 const { values } = parseArgs({ options: { quick: { type: "boolean", default: false } } });
@@ -50,10 +50,17 @@ await measured("cold starts", async () => {
   results.coldStarts = await coldStarts({ baseline, mounted, typescript: theirs }, scope.coldStarts);
 });
 
-await withSubjects({ rust: ours, typescript: theirs }, async ({ rust, typescript }) => {
-  const subjects = [rust, typescript];
-  await measured("status and idle runs", async () => (results.idle = await idle(subjects, scope.idle)));
-  await measured("runs", async () => (results.pending = await pending(subjects, scope.pending)));
+const runners = { rust: ours, typescript: theirs };
+
+await withSubjects(runners, async (ofStatus) => {
+  await withSubjects(runners, async (ofIdle) => {
+    const subjects = [ofStatus, ofIdle].map(Object.values);
+    await measured("status and idle runs", async () => (results.idle = await idle(subjects, scope.idle)));
+  });
+});
+
+await withSubjects(runners, async (subjects) => {
+  await measured("runs", async () => (results.pending = await pending(Object.values(subjects), scope.pending)));
 });
 
 await measured("backfills", async () => {
@@ -70,8 +77,9 @@ await withSubjects({ rust: ours }, async ({ rust }) => {
 });
 
 await withSubjects({ baseline, mounted, ours, typescript: theirs }, async (subjects) => {
-  const other = { method: "GET", path: "/", headers: {} };
-  const status = { method: "GET", path: "/migrations/status", headers: { migrations: "10" } };
+  const times = scope.requestTimes;
+  const other = { method: "GET", path: "/", headers: {}, times: times.another };
+  const status = { method: "GET", path: "/migrations/status", headers: { migrations: "10" }, times: times.status };
   const asked = [
     { name: "another, without the routes", subject: subjects.baseline, ...other },
     { name: "another, with the routes", subject: subjects.mounted, ...other },
@@ -79,7 +87,7 @@ await withSubjects({ baseline, mounted, ours, typescript: theirs }, async (subje
     { name: "status of 10", subject: subjects.ours, ...status },
     { name: "status of 10, TypeScript", subject: subjects.typescript, ...status },
   ];
-  await measured("requests one by one", async () => (results.requestTimes = await requestTimes(asked, scope.requestTimes)));
+  await measured("requests one by one", async () => (results.requestTimes = await requestTimes(asked)));
 });
 
 console.log(JSON.stringify(results, null, 2));

@@ -4,12 +4,12 @@ import { alternating } from "./alternating.mjs";
 const LIMITS = { times: 9, milliseconds: Infinity };
 
 /**
- * @param {{ subject: Subject, name: string, method: string, path: string, headers: object }[]} requests
- * @param {number} times how often each is made in one measurement
+ * @param {{ subject: Subject, name: string, method: string, path: string, headers: object, times: number }[]} requests
+ *   with how often each is made in one measurement
  * @returns microseconds a request, by name
  */
-export async function requestTimes(requests, times) {
-  const measure = ({ subject, method, path, headers }) =>
+export async function requestTimes(requests) {
+  const measure = ({ subject, method, path, headers, times }) =>
     subject.ask(method, path, { ...headers, times: String(times) });
   // What runs often is compiled better, after a while.
   for (const asked of requests) await measure(asked);
@@ -17,5 +17,5 @@ export async function requestTimes(requests, times) {
     Object.fromEntries(requests.map((asked) => [asked.name, () => measure(asked)])),
     LIMITS,
   );
-  return Object.entries(measured).map(([name, { took }]) => ({ name, microseconds: (1_000 * took) / times }));
+  return requests.map(({ name, times }) => ({ name, microseconds: (1_000 * measured[name].took) / times }));
 }

@@ -33,7 +33,8 @@ is Miniflare's. What it is compared with:
 Every Worker runs in a workerd of its own, built for release, and its KV is behind the same
 [meter](../tests/workerd/bench/meter.mjs): it counts operations, makes each take at least as long as a table says, and lets
 six be under way at once, as Cloudflare does. A time is the median of five, or of as many as were made in four seconds; after
-each measurement it is checked that all of the work was done.";
+each measurement it is checked that all of the work was done. Where an operation takes 10 ms, a status and a run with nothing
+to do are measured at the same time, in processes of their own, since they mostly wait.";
 
 /// Writes the page, and its plots into a directory beside it of the same name.
 pub(super) fn write(results: &Results, page: &Path) -> Result<()> {
