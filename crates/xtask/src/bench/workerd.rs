@@ -107,7 +107,7 @@ impl Measured {
         progress(if quick {
             "measuring in workerd (about a minute)"
         } else {
-            "measuring in workerd (about 12 minutes)"
+            "measuring in workerd (about 14 minutes)"
         });
         let shell = workspace.shell_in(workspace.end_to_end_tests())?;
         let arguments = quick.then_some("--quick");
