@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 use super::Results;
 
 const HOW: &str = "\
-What a user gets from this project, beside what they would use instead, measured by turns in one run:
+What a user gets from this project, beside what they would use instead, measured by turns in one run. Once all is built:
 
 ```sh
 cargo xtask bench          # writes this page, in less than 20 minutes on 2 cores
