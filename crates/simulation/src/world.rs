@@ -214,7 +214,10 @@ impl World {
 
     fn check_end(&self) {
         let (plan, truth) = (&*self.plan, self.namespace.truth());
-        let entries = invariants::no_entry_is_lost(plan, &self.versions, truth);
+        let mut entries = Ok(());
+        self.witness.count(|tally| {
+            entries = invariants::no_entry_is_lost(plan, &self.versions, truth, tally);
+        });
         let tally = self.witness.tally();
         if tally.asked_for_help || tally.stale_copy_won {
             return;
