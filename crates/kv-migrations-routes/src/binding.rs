@@ -86,7 +86,7 @@ fn read(request: Request<'_>, answer: &JsValue) -> Result<Answer, KvError> {
             let keys: Array = field(answer, "keys").unchecked_into();
             let keys = keys.iter().map(|listed| key(&listed)).collect();
             let cursor = field(answer, "cursor").as_string();
-            let page = Page::of(keys, field(answer, "list_complete").is_truthy(), cursor);
+            let page = Page::from_result(keys, field(answer, "list_complete").is_truthy(), cursor);
             Answer::Page(page.map_err(|message| request.refused(message))?)
         }
     })

@@ -32,7 +32,7 @@ pub(crate) async fn answer<C: 'static>(
             let coordinator = coordinator.clone();
             let run = async move |queue: Queue| {
                 let observer = move |event: Event<'_>| queue.push(to_json(&event));
-                Ok(coordinator.run_pending_observed(&caller.staying(), observer).await?)
+                Ok(coordinator.run_pending_observed(&caller.until_finished(), observer).await?)
             };
             events_unless_refused(run, query.requires_up_to_date).await?
         }
@@ -53,9 +53,9 @@ pub(crate) async fn answer<C: 'static>(
 
 fn caller(query: &Query) -> Caller {
     let caller = Caller::default();
-    let caller = if query.waits { caller.waiting() } else { caller };
+    let caller = if query.waits { caller.queued() } else { caller };
     match &query.by {
-        Some(label) => caller.labelled(label),
+        Some(label) => caller.with_label(label),
         None => caller,
     }
 }

@@ -18,9 +18,10 @@ use std::time::Duration;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use futures::executor::block_on;
-use futures::future::{LocalBoxFuture, ready};
-use kv_migrations::clock::ManualClock;
+use futures::future::ready;
+use kv_migrations::BoxFuture;
 use kv_migrations::kv::{Answer, Key, KvError, Metadata, Page, Request, Store};
+use kv_migrations::testing::ManualClock;
 use kv_migrations::{Migration, Runner};
 
 const PREFIX: &str = "bench";
@@ -41,7 +42,7 @@ impl Canned {
 }
 
 impl Store for Canned {
-    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+    fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
         let answer = match request {
             Request::List(_) => Answer::Page(self.pages.lock().unwrap().pop_front().unwrap()),
             other => unreachable!("nothing but a list is needed here, and not {other:?}"),

@@ -14,9 +14,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use futures::executor::block_on;
-use futures::future::{LocalBoxFuture, ready};
-use kv_migrations::clock::ManualClock;
+use futures::future::ready;
+use kv_migrations::BoxFuture;
 use kv_migrations::kv::{Answer, BulkValue, Entry, Key, KvError, ListOptions, Page, Request, Store};
+use kv_migrations::testing::ManualClock;
 use kv_migrations::{Backfill, Migration, Runner};
 use peak_alloc::PeakAlloc;
 
@@ -60,7 +61,7 @@ impl Customers {
                     self.written.fetch_add(1, Ordering::Relaxed);
                 } else {
                     let metadata = options.metadata.clone();
-                    *self.marker.lock().unwrap() = Some(Entry { value: value.to_vec(), metadata });
+                    *self.marker.lock().unwrap() = Some(Entry::new(value.to_vec()).with_metadata(metadata));
                 }
                 Answer::Done
             }
@@ -70,7 +71,7 @@ impl Customers {
 }
 
 impl Store for Customers {
-    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+    fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
         Box::pin(ready(Ok(self.answer(request))))
     }
 }

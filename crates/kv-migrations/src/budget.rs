@@ -1,17 +1,16 @@
-//! How much one request may do: KV operations and time.
+//! How much one request may do, in KV operations and time, and how much it has done.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use crate::clock::{Clock, between};
-use crate::kv::Counter;
 
-/// What one run may use up before it stops in good order: the next one carries on.
+/// What one run may use before it stops in good order. The next run resumes where it stopped.
 ///
 /// The default is 900 KV operations and 25 seconds. A Worker on the free plan may make 1,000 operations in a request;
-/// what is left is for recording how far the run got, and for your own. On a paid plan it is 10,000 and more, but
-/// KV's own page still says 1,000.
+/// the rest is for recording how far the run got, and for the service's own operations. A paid plan allows 10,000 and
+/// more, but KV's own page still says 1,000.
 ///
 /// Sources: <https://developers.cloudflare.com/workers/platform/limits/>,
 /// <https://developers.cloudflare.com/kv/platform/limits/>.
@@ -39,14 +38,14 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// The same with another number of KV operations. Those that failed count too, as they do at Cloudflare.
+    /// Sets the number of KV operations (default 900). Failed operations count too, as they do at Cloudflare.
     #[must_use]
     pub fn with_operations(mut self, operations: u64) -> Self {
         self.operations = operations;
         self
     }
 
-    /// The same with another time.
+    /// Sets the time (default 25 seconds).
     #[must_use]
     pub fn with_time(mut self, time: Duration) -> Self {
         self.time = time;
@@ -66,7 +65,7 @@ impl Budget {
     }
 }
 
-/// Asks a run to end in good order before its budget is used up. Clones are the same.
+/// Asks a run to end in good order before its budget is used up. Clones share the request.
 #[derive(Clone, Default)]
 pub(crate) struct Interrupt(Arc<AtomicBool>);
 
@@ -80,11 +79,25 @@ impl Interrupt {
     }
 }
 
-/// What a run has used up of its budget. Clones are the same.
-#[derive(Clone)]
-pub(crate) struct Spending(Arc<Account>);
+/// Counts the operations that reach a store. Failed ones count too, as they do at Cloudflare. Clones share the count.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Counter(Arc<AtomicU64>);
 
-struct Account {
+impl Counter {
+    pub(crate) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Measures what a request has used of its budget. Clones share the measurement.
+#[derive(Clone)]
+pub(crate) struct Meter(Arc<Usage>);
+
+struct Usage {
     budget: Budget,
     counter: Counter,
     clock: Arc<dyn Clock>,
@@ -93,42 +106,47 @@ struct Account {
     is_overdrawn: AtomicBool,
 }
 
-impl Spending {
+impl Meter {
     pub(crate) fn new(budget: Budget, counter: Counter, clock: Arc<dyn Clock>, interrupt: Interrupt) -> Self {
         let (start, is_overdrawn) = (clock.now(), AtomicBool::new(false));
-        Self(Arc::new(Account { budget, counter, clock, start, interrupt, is_overdrawn }))
+        Self(Arc::new(Usage { budget, counter, clock, start, interrupt, is_overdrawn }))
     }
 
     pub(crate) fn budget(&self) -> Budget {
         self.0.budget
     }
 
-    /// What is left for more operations than the next few: none once the last tenth of the time has begun, which is
-    /// for ending in good order, or when it is asked to end.
+    /// All operations of the request so far.
+    pub(crate) fn operations(&self) -> u64 {
+        self.0.counter.count()
+    }
+
+    /// How many operations new work may still begin. Zero once the last tenth of the time has begun, which is reserved
+    /// for ending in good order, and once the run is interrupted.
     pub(crate) fn left(&self) -> u64 {
         let time = self.0.budget.time;
         if self.elapsed() >= time.saturating_sub(time / 10) || self.0.interrupt.is_raised() {
             return 0;
         }
-        self.0.budget.operations.saturating_sub(self.0.counter.count())
+        self.0.budget.operations.saturating_sub(self.operations())
     }
 
-    /// Whether an operation was refused because nothing was left.
+    /// Whether an operation was refused because the budget was used up.
     pub(crate) fn is_overdrawn(&self) -> bool {
         self.0.is_overdrawn.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn elapsed(&self) -> Duration {
-        between(self.0.start, self.0.clock.now())
-    }
-
     /// Whether one more operation may be sent.
-    pub(crate) fn take(&self) -> bool {
+    pub(crate) fn admits(&self) -> bool {
         let Budget { operations, time } = self.0.budget;
-        let is_within = self.0.counter.count() < operations && self.elapsed() < time;
+        let is_within = self.operations() < operations && self.elapsed() < time;
         if !is_within {
             self.0.is_overdrawn.store(true, Ordering::Relaxed);
         }
         is_within
+    }
+
+    fn elapsed(&self) -> Duration {
+        between(self.0.start, self.0.clock.now())
     }
 }

@@ -32,7 +32,7 @@
 //! let coordinator = Coordinator::new(runner, Arc::new(MemoryStorage::new()), || Ok(()));
 //!
 //! // In a Worker the runtime calls the alarm, when it is due.
-//! let deploy = Caller::default().labelled("deploy 4711");
+//! let deploy = Caller::default().with_label("deploy 4711");
 //! let (report, alarm) = futures_util::join!(coordinator.run_pending(&deploy), coordinator.alarm());
 //! alarm?;
 //! assert_eq!(report?.ran, ["001_add_feature"]);
@@ -69,10 +69,10 @@ use std::time::SystemTime;
 
 use crate::budget::Interrupt;
 use crate::clock::iso8601;
-use crate::event::Event;
-use crate::kv::{Kv, Terms};
-use crate::ledger::{Entries, Ledger};
-use crate::migration::BoxError;
+use crate::error::BoxError;
+use crate::kv::{Kv, Policy};
+use crate::ledger::{Ledger, Markers};
+use crate::report::Event;
 use crate::report::{State, Status};
 use crate::runner::Runner;
 use bell::Bell;
@@ -85,7 +85,7 @@ pub use memory::MemoryStorage;
 use request::Answer;
 pub use storage::{Change, Storage, StorageError};
 use task::Task;
-pub use task::{FailedAttempt, Intervention, Outcome};
+pub use task::{FailureRecordtempt, Intervention, Outcome};
 
 /// The row of the task that is being done, if one is.
 const TASK: &str = "task";
@@ -104,7 +104,7 @@ pub struct Coordinator<C = ()> {
 }
 
 /// Who is told what happens, for as long as they listen.
-type Listener = dyn Fn(Event<'_>) + Send + Sync;
+type Listener = dyn Fn(&Event) + Send + Sync;
 
 impl<C> Coordinator<C> {
     /// The coordinator of the runner's service, with what was kept in `storage` before. `context` makes what migrations
@@ -132,12 +132,12 @@ impl<C> Coordinator<C> {
     /// [`CoordinatorError::Storage`]; and [`CoordinatorError::Runner`] if those markers cannot be read.
     pub async fn status(&self) -> Result<Vec<Status>, CoordinatorError> {
         self.adopt_once().await?;
-        let ledger = self.ledger(None).read(self.runner.registered().ids()).await?;
+        let ledger = self.ledger(None).load(self.runner.registered().ids()).await?;
         self.wake_if_due()?;
         self.statuses(&ledger)
     }
 
-    fn statuses(&self, ledger: &Entries) -> Result<Vec<Status>, CoordinatorError> {
+    fn statuses(&self, ledger: &Markers) -> Result<Vec<Status>, CoordinatorError> {
         let task = self.task()?;
         let at = task.as_ref().and_then(|task| task.migration.as_deref());
         let is_running = task.as_ref().map_or(Ok(false), |task| self.is_running(task))?;
@@ -185,8 +185,8 @@ impl<C> Coordinator<C> {
 
     /// The same, as a ledger.
     fn ledger(&self, lease: Option<Arc<Lease>>) -> Ledger {
-        let kv = Kv::on_terms(Arc::new(self.journal(lease)), Terms::new(self.runner.clock().clone()));
-        Ledger::of_journal(kv, self.runner.registered().prefix())
+        let kv = Kv::with_policy(Arc::new(self.journal(lease)), Policy::new(self.runner.clock().clone()));
+        Ledger::for_journal(kv, self.runner.service())
     }
 
     /// Before anything is answered for the first time.
@@ -227,14 +227,14 @@ impl<C> Coordinator<C> {
         self.runner.clock().now()
     }
 
-    fn tell(&self, event: &Event<'_>) {
+    fn tell(&self, event: &Event) {
         let observers = {
             let mut observers = self.observers.lock().unwrap_or_else(PoisonError::into_inner);
             observers.retain(|observer| observer.strong_count() > 0);
             observers.clone()
         };
         for observer in observers.iter().filter_map(Weak::upgrade) {
-            observer(event.clone());
+            observer(event);
         }
     }
 }

@@ -3,10 +3,17 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::id::RegistrationError;
 use crate::kv::KvError;
-use crate::migration::BoxError;
-use crate::registered::RegistrationError;
 use crate::report::RunReport;
+
+/// Any error of a migration. `?` converts every [`std::error::Error`] that is [`Send`] and [`Sync`], and `.into()` converts
+/// a `&str` or a `String`.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The result of a migration's `up` and `down`. [`Ok`] means done: an error that is logged and swallowed makes an
+/// unfinished migration count as applied.
+pub type Result<T = (), E = BoxError> = std::result::Result<T, E>;
 
 /// Why nothing more was done. The text says what to do next.
 #[derive(Debug)]
@@ -53,17 +60,17 @@ pub enum Error {
     Failed(Box<Failure>),
 }
 
-/// Which marker belongs to another service.
+/// A marker that belongs to another service, whose migration has the same key.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ForeignMarker {
-    /// The key that both have.
+    /// The key.
     pub key: String,
-    /// The migration of ours.
+    /// The migration of this service.
     pub id: String,
-    /// Our prefix.
-    pub prefix: String,
-    /// The prefix that the marker names.
+    /// The prefix of this service.
+    pub service: String,
+    /// The prefix of the other service, as the marker names it.
     pub owner: String,
 }
 
@@ -153,10 +160,10 @@ impl fmt::Display for Failure {
 
 impl fmt::Display for ForeignMarker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, id, prefix, owner } = self;
+        let Self { key, id, service, owner } = self;
         write!(
             f,
-            "The marker `{key}` of migration {id} of `{prefix}` belongs to the service `{owner}`: both give it \
+            "The marker `{key}` of migration {id} of `{service}` belongs to the service `{owner}`: both give it \
              the same key. Nothing was changed. Give the one of the two that was not deployed yet another id or \
              prefix."
         )

@@ -1,26 +1,27 @@
-//! Which strings can be the id of a migration, decided where the id is written down: in a constant, if it is one.
+//! Ids of migrations: which strings are valid, and why a list of migrations is refused. The ids of `migrations!` are
+//! checked while compiling.
 
 use std::fmt;
 
 use crate::kv::limits::MAX_KEY_BYTES;
 
-/// What a marker's key holds beside the prefix and the id: `migration_` and `_`.
+/// The bytes of a marker's key without the service's prefix and the id: `migration_` and `_`.
 pub(crate) const MARKER_KEY_OVERHEAD: usize = "migration__".len();
 
-/// The longest id, in bytes, that leaves room in a marker's key for a prefix of one byte.
+/// The length limit of an id, in bytes: it leaves one byte of a marker's key for the service's prefix.
 const MAX_ID_BYTES: usize = MAX_KEY_BYTES - MARKER_KEY_OVERHEAD - 1;
 
-/// Why a string cannot be an id, or the prefix of a service.
+/// Why a string is not a valid id, or not a valid prefix of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InvalidId {
     /// It is empty.
     Empty,
-    /// It is longer than the 500 bytes that a marker's key leaves for it.
+    /// It is longer than 500 bytes, the rest of a marker's key.
     TooLong,
-    /// It holds a control character, which would break the lines of a log.
+    /// It contains a control character, which would break log lines.
     ControlCharacter,
-    /// It is `.` or `..`, which no URL can hold as a segment of its path: it could not be rolled back.
+    /// It is `.` or `..`, which cannot be a segment of a URL's path, so that it could not be rolled back.
     DotSegment,
 }
 
@@ -43,8 +44,73 @@ impl fmt::Display for InvalidId {
 
 impl std::error::Error for InvalidId {}
 
-/// Whether `id` can be an id, on its own: [`Runner::new`](crate::Runner::new) also looks at the ids beside it and
-/// at the prefix.
+/// Why a list of migrations cannot be run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RegistrationError {
+    /// The prefix of the service is not valid.
+    #[non_exhaustive]
+    InvalidService {
+        /// The prefix of the service.
+        service: String,
+        /// Why it is not valid.
+        reason: InvalidId,
+    },
+    /// An id is not valid.
+    #[non_exhaustive]
+    InvalidId {
+        /// The id.
+        id: String,
+        /// Its position in the list, from 1.
+        position: usize,
+        /// Why it is not valid.
+        reason: InvalidId,
+    },
+    /// The key of a migration's marker would be longer than KV takes.
+    #[non_exhaustive]
+    KeyTooLong {
+        /// The id.
+        id: String,
+        /// The length of the key, in bytes.
+        bytes: usize,
+    },
+    /// Two migrations have the same id.
+    #[non_exhaustive]
+    DuplicateId {
+        /// The id.
+        id: String,
+        /// The position of the second one in the list, from 1.
+        position: usize,
+    },
+}
+
+impl fmt::Display for RegistrationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InvalidService { service, reason } => {
+                write!(f, "{service:?} cannot be the prefix of a service: {reason}")
+            }
+            Self::InvalidId { id, position, reason } => {
+                write!(f, "{id:?} (number {position} of the registered migrations) cannot be an id: {reason}")
+            }
+            Self::KeyTooLong { id, bytes } => write!(
+                f,
+                "the key of the marker of `{id}` would be {bytes} bytes long, and KV takes {MAX_KEY_BYTES}: \
+                 shorten the id or the prefix"
+            ),
+            Self::DuplicateId { id, position } => write!(
+                f,
+                "`{id}` is registered twice, the second time as number {position}: every migration needs an id \
+                 of its own, for ever"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for RegistrationError {}
+
+/// Whether `id` is valid on its own. [`Runner::new`](crate::Runner::new) also checks it against the other ids and the
+/// service's prefix.
 pub(crate) const fn check(id: &str) -> Result<(), InvalidId> {
     let bytes = id.as_bytes();
     match bytes {
@@ -56,13 +122,12 @@ pub(crate) const fn check(id: &str) -> Result<(), InvalidId> {
     }
 }
 
-/// Ids to be looked up, in the order of their bytes: in a tree they would bring several times as much code into every
-/// user's wasm.
+/// A sorted list of ids for look-ups. A tree would cost several times as much code in every user's wasm.
 #[derive(Default)]
 pub(crate) struct IdSet<'a>(Vec<&'a str>);
 
 impl<'a> IdSet<'a> {
-    pub(crate) fn of(ids: impl Iterator<Item = &'a str>) -> Self {
+    pub(crate) fn new(ids: impl Iterator<Item = &'a str>) -> Self {
         let mut set = Self::default();
         for id in ids {
             set.insert(id);
@@ -70,7 +135,7 @@ impl<'a> IdSet<'a> {
         set
     }
 
-    /// False if it is there already.
+    /// False if the id is in the set already.
     pub(crate) fn insert(&mut self, id: &'a str) -> bool {
         let place = self.0.binary_search(&id);
         if let Err(place) = place {
@@ -104,7 +169,7 @@ const fn equal(mut left: &[u8], mut right: &[u8]) -> bool {
     left.is_empty() && right.is_empty()
 }
 
-/// Stops the build at an id that is not one, and at one that occurs twice. Called by [`migrations!`](crate::migrations!).
+/// Stops the build at an invalid id and at a duplicate. Called by [`migrations!`](crate::migrations!).
 #[doc(hidden)]
 #[allow(clippy::panic, reason = "evaluated while compiling, where a panic is the compiler's error")]
 pub const fn assert_ids(mut ids: &[&str]) {
@@ -121,11 +186,11 @@ pub const fn assert_ids(mut ids: &[&str]) {
     }
 }
 
-/// The ordered list of migrations from the modules that hold them, with their ids checked while compiling.
+/// The ordered list of migrations from the modules that define them. Their ids are checked while compiling.
 ///
 /// Each module has a `pub const ID: &str` and a `pub fn migration()` that returns the
-/// [`Migration`](crate::Migration); one that takes arguments gets them as `m002(delay)`. An empty id, one that no key or URL can hold, and one that occurs twice do not
-/// compile:
+/// [`Migration`](crate::Migration). A function with arguments gets them as `m002(delay)`. Empty, oversized and duplicate
+/// ids, and ids that cannot be in a URL, are compile errors:
 ///
 /// ```compile_fail,E0080
 /// # mod m001_add_feature { pub const ID: &str = "001"; pub fn migration() -> kv_migrations::Migration { kv_migrations::Migration::new(ID, "", async |_, ()| Ok(())) } }

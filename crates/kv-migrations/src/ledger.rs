@@ -1,9 +1,9 @@
-//! What is known to be applied: the markers of a service in KV, their keys, and what stands in them.
+//! The ledger: which migrations of a service are applied, as the markers in KV say.
 //!
-//! A marker is `migration_{prefix}_{id}`. Its value is exactly `true` if the migration is applied, for this runner as
-//! for the TypeScript runner before it; whatever else it is, the migration is not. The metadata is
-//! `{ "runAt": … }`, and fields of our own beside it, so that a list alone tells the state of every marker that
-//! either runner wrote.
+//! A marker has the key `migration_{service}_{id}`. Its value is exactly `true` if the migration is applied, for this
+//! runner as for the TypeScript runner; any other value means that it is not. Its metadata is `{ "runAt": … }` and fields
+//! of our own, so that one list tells the state of every marker that either runner wrote. This folder uses `kv`, `report`,
+//! `id` and `error`.
 
 mod marker;
 
@@ -12,43 +12,43 @@ use std::time::Duration;
 use crate::error::{Error, ForeignMarker};
 use crate::id::IdSet;
 use crate::kv::{Entry, Kv, KvError, Metadata, PutOptions, StoreExt};
-use crate::progress::{Direction, Progress};
-pub(crate) use marker::{Applied, FailedAt, Marker};
-use marker::{Reading, encode_applied, encode_unfinished};
+use crate::report::{Direction, Progress};
+pub(crate) use marker::{AppliedRecord, FailureRecord, Marker};
+use marker::{MarkerMetadata, encode_applied, encode_unfinished};
 
-/// What stands in a marker's value if, and only if, its migration is applied.
+/// The value of a marker if, and only if, its migration is applied.
 pub(crate) const APPLIED: &[u8] = b"true";
 const FAILED: &[u8] = b"failed";
-/// What every marker's key begins with.
+/// The start of every marker's key.
 pub(crate) const MARKER_PREFIX: &str = "migration_";
 
 /// KV takes one write a second to a key.
-const BETWEEN_WRITES: Duration = Duration::from_secs(1);
+const WRITE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The markers of one service.
+/// The ledger of one service.
 pub(crate) struct Ledger {
     kv: Kv,
-    prefix: String,
-    /// How much time has to pass between two writes to a marker.
-    pub(crate) between_writes: Duration,
+    service: String,
+    write_interval: Duration,
 }
 
-/// What the marker of one migration holds.
-pub(crate) enum Found {
-    /// Nothing that a run could carry on from.
+/// What the marker of one migration says.
+pub(crate) enum MarkerState {
+    /// Nothing that a run could resume from.
     Nothing,
     Applied,
-    Checkpoint(Vec<u8>, Box<Progress>),
+    Checkpoint {
+        value: Vec<u8>,
+        progress: Box<Progress>,
+    },
 }
 
-/// The ledger as it was read: every marker of a registered migration, and those of ours that no registered
-/// migration has.
-///
-/// By id, in the order of its bytes.
+/// The markers as they were loaded: those of registered migrations, and those of this service that belong to none. In the
+/// order of the bytes of their ids.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct Entries(Vec<(String, Marker)>);
+pub(crate) struct Markers(Vec<(String, Marker)>);
 
-impl Entries {
+impl Markers {
     pub(crate) fn get(&self, id: &str) -> Option<&Marker> {
         let index = self.0.binary_search_by(|(other, _)| other.as_str().cmp(id)).ok()?;
         self.0.get(index).map(|(_, marker)| marker)
@@ -69,70 +69,75 @@ impl Entries {
 }
 
 #[cfg(test)]
-impl FromIterator<(String, Marker)> for Entries {
+impl FromIterator<(String, Marker)> for Markers {
     fn from_iter<I: IntoIterator<Item = (String, Marker)>>(markers: I) -> Self {
         Self(markers.into_iter().collect::<std::collections::BTreeMap<_, _>>().into_iter().collect())
     }
 }
 
-/// Whether a marker with this metadata has a checkpoint for a value.
+/// Whether the value of a marker with this metadata is a checkpoint.
 pub(crate) fn holds_checkpoint(metadata: &Metadata) -> bool {
-    Reading::of(Some(metadata)).marker.is_some_and(|marker| marker.progress().is_some())
+    MarkerMetadata::parse(Some(metadata)).marker.is_some_and(|marker| marker.progress().is_some())
 }
 
 impl Ledger {
-    pub(crate) fn new(kv: Kv, prefix: &str) -> Self {
-        Self { kv, prefix: prefix.to_owned(), between_writes: BETWEEN_WRITES }
+    pub(crate) fn new(kv: Kv, service: &str) -> Self {
+        Self { kv, service: service.to_owned(), write_interval: WRITE_INTERVAL }
     }
 
-    /// One whose markers are kept by a coordinator, which is in no hurry to copy them to KV.
-    pub(crate) fn of_journal(kv: Kv, prefix: &str) -> Self {
-        Self { between_writes: Duration::ZERO, ..Self::new(kv, prefix) }
+    /// The ledger of a coordinator, whose markers are rows: they can be written at any time.
+    pub(crate) fn for_journal(kv: Kv, service: &str) -> Self {
+        Self { write_interval: Duration::ZERO, ..Self::new(kv, service) }
+    }
+
+    /// The time that has to pass between two writes to a marker.
+    pub(crate) fn write_interval(&self) -> Duration {
+        self.write_interval
     }
 
     pub(crate) fn key(&self, id: &str) -> String {
-        format!("{MARKER_PREFIX}{}_{id}", self.prefix)
+        format!("{MARKER_PREFIX}{}_{id}", self.service)
     }
 
-    /// Reads all markers: one operation for every 1,000, and one for every 100 whose metadata does not say that they
-    /// are applied.
+    /// Loads all markers. One operation for every 1,000, and one for every 100 whose metadata does not say that they are
+    /// applied.
     ///
-    /// The keys of a service whose prefix goes on where ours ends begin like ours (`auth_v2` beside `auth`). So a
-    /// marker counts if a registered migration has its id, or if it says itself that it is ours.
-    pub(crate) async fn read<'a>(&self, registered: impl Iterator<Item = &'a str>) -> Result<Entries, Error> {
-        let registered = IdSet::of(registered);
+    /// The keys of `auth_v2` begin like those of `auth`. So a marker counts if a registered migration has its id, or if its
+    /// metadata names this service.
+    pub(crate) async fn load<'a>(&self, registered: impl Iterator<Item = &'a str>) -> Result<Markers, Error> {
+        let registered = IdSet::new(registered);
         let start = self.key("");
         let mut markers = Vec::new();
         let mut keys = self.kv.list(&start);
         while let Some(key) = keys.next().await.map_err(Error::Ledger)? {
             let Some(id) = key.name.strip_prefix(&start) else { continue };
-            let reading = Reading::of(key.metadata.as_ref());
+            let metadata = MarkerMetadata::parse(key.metadata.as_ref());
             if registered.contains(id) {
-                self.check_owner(id, reading.prefix.as_deref())?;
-            } else if reading.prefix.as_deref() != Some(&self.prefix) {
+                self.check_owner(id, metadata.service.as_deref())?;
+            } else if metadata.service.as_deref() != Some(&self.service) {
                 continue;
             }
-            markers.push((key.name, reading.marker));
+            markers.push((key.name, metadata.marker));
         }
-        self.ask_values(&mut markers).await.map_err(Error::Ledger)?;
+        self.confirm_by_value(&mut markers).await.map_err(Error::Ledger)?;
         let known =
             markers.into_iter().filter_map(|(mut key, marker)| Some((key.split_off(start.len()), marker?)));
         // A list is in the order of the keys, which all begin alike.
-        Ok(Entries(known.collect()))
+        Ok(Markers(known.collect()))
     }
 
-    /// Where the metadata does not say that a migration is applied, the value can. Not where it says that the value
-    /// is a checkpoint, which can be large.
-    async fn ask_values(&self, markers: &mut [(String, Option<Marker>)]) -> Result<(), KvError> {
-        let is_told = |marker: &Option<Marker>| match marker {
+    /// Reads the values of markers whose metadata does not say that they are applied. Values that are checkpoints are left
+    /// out: they can be large.
+    async fn confirm_by_value(&self, markers: &mut [(String, Option<Marker>)]) -> Result<(), KvError> {
+        let is_known = |marker: &Option<Marker>| match marker {
             Some(Marker::Applied(_)) => true,
             Some(marker) => marker.progress().is_some(),
             None => false,
         };
-        let untold = markers.iter().filter(|(_, marker)| !is_told(marker));
-        let keys: Vec<&str> = untold.map(|(key, _)| key.as_str()).collect();
+        let unknown = markers.iter().filter(|(_, marker)| !is_known(marker));
+        let keys: Vec<&str> = unknown.map(|(key, _)| key.as_str()).collect();
         let values = self.kv.get_many(&keys).await?;
-        for ((_, marker), value) in markers.iter_mut().filter(|(_, marker)| !is_told(marker)).zip(values) {
+        for ((_, marker), value) in markers.iter_mut().filter(|(_, marker)| !is_known(marker)).zip(values) {
             if value.as_deref() == Some(APPLIED) {
                 *marker = Some(Marker::Applied(Box::default()));
             }
@@ -140,72 +145,72 @@ impl Ledger {
         Ok(())
     }
 
-    /// The marker of one migration, as it stands there. One operation.
-    pub(crate) async fn get(&self, id: &str) -> Result<Option<Entry>, KvError> {
+    /// The marker of one migration as it is stored. One operation.
+    pub(crate) async fn entry(&self, id: &str) -> Result<Option<Entry>, KvError> {
         self.kv.get(&self.key(id)).await
     }
 
-    /// The marker that says that a migration is applied.
-    pub(crate) fn applied(&self, applied: &Applied) -> Entry {
-        let metadata = applied.run_at.is_some().then(|| encode_applied(&self.prefix, applied));
-        Entry { value: APPLIED.to_vec(), metadata }
+    /// The marker of a migration that is applied.
+    pub(crate) fn applied_entry(&self, applied: &AppliedRecord) -> Entry {
+        let metadata = applied.run_at.is_some().then(|| encode_applied(&self.service, applied));
+        Entry::new(APPLIED).with_metadata(metadata)
     }
 
     /// Whether one migration is applied. One operation.
     pub(crate) async fn is_applied(&self, id: &str) -> Result<bool, Error> {
-        Ok(matches!(self.look(id).await?, Found::Applied))
+        Ok(matches!(self.state_of(id).await?, MarkerState::Applied))
     }
 
-    /// What the marker of one migration holds. One operation.
-    pub(crate) async fn look(&self, id: &str) -> Result<Found, Error> {
-        let Some(entry) = self.get(id).await.map_err(Error::Ledger)? else {
-            return Ok(Found::Nothing);
+    /// What the marker of one migration says. One operation.
+    pub(crate) async fn state_of(&self, id: &str) -> Result<MarkerState, Error> {
+        let Some(entry) = self.entry(id).await.map_err(Error::Ledger)? else {
+            return Ok(MarkerState::Nothing);
         };
-        let Reading { prefix, marker } = Reading::of(entry.metadata.as_ref());
-        self.check_owner(id, prefix.as_deref())?;
+        let MarkerMetadata { service, marker } = MarkerMetadata::parse(entry.metadata.as_ref());
+        self.check_owner(id, service.as_deref())?;
         if entry.value == APPLIED {
-            return Ok(Found::Applied);
+            return Ok(MarkerState::Applied);
         }
         Ok(match marker.and_then(Marker::into_progress) {
-            Some(progress) => Found::Checkpoint(entry.value, progress),
-            None => Found::Nothing,
+            Some(progress) => MarkerState::Checkpoint { value: entry.value, progress },
+            None => MarkerState::Nothing,
         })
     }
 
-    pub(crate) async fn record_applied(&self, id: &str, applied: &Applied) -> Result<(), KvError> {
-        self.write(id, APPLIED, encode_applied(&self.prefix, applied)).await
+    pub(crate) async fn record_applied(&self, id: &str, applied: &AppliedRecord) -> Result<(), KvError> {
+        self.write(id, APPLIED, encode_applied(&self.service, applied)).await
     }
 
-    /// How far a migration has got, so that another run can carry on from there.
+    /// Records how far a migration has got, so that another run can resume it.
     pub(crate) async fn record_running(
         &self,
         id: &str,
         checkpoint: &[u8],
         progress: &Progress,
     ) -> Result<(), KvError> {
-        self.write(id, checkpoint, encode_unfinished(&self.prefix, Some(progress), None)).await
+        self.write(id, checkpoint, encode_unfinished(&self.service, Some(progress), None)).await
     }
 
-    /// Unless another run, elsewhere, has applied it meanwhile, or the marker is another service's. With a checkpoint,
-    /// the next run carries on from there.
+    /// Records a failure, unless another run elsewhere has applied the migration in the meantime or the marker belongs to
+    /// another service. With a checkpoint, the next run resumes from it.
     pub(crate) async fn record_failed(
         &self,
         id: &str,
-        failed: &FailedAt<'_>,
+        failure: &FailureRecord<'_>,
         checkpoint: Option<(&[u8], &Progress)>,
     ) -> Result<(), Error> {
         let (value, progress) = checkpoint.unzip();
-        // While it is rolled back it is applied still.
+        // A migration that is being rolled back may still be marked as applied.
         let is_rollback = progress.is_some_and(|progress| progress.direction == Direction::Down);
         if !is_rollback && self.is_applied(id).await? {
             return Ok(());
         }
-        let metadata = encode_unfinished(&self.prefix, progress, Some(failed));
+        let metadata = encode_unfinished(&self.service, progress, Some(failure));
         self.write(id, value.unwrap_or(FAILED), metadata).await.map_err(Error::Ledger)
     }
 
     async fn write(&self, id: &str, value: &[u8], metadata: Metadata) -> Result<(), KvError> {
-        let options = PutOptions { metadata: Some(metadata), expiration: None };
+        let options = PutOptions::new().with_metadata(metadata);
         self.kv.store().put(&self.key(id), value, &options).await
     }
 
@@ -213,14 +218,14 @@ impl Ledger {
         self.kv.delete(&self.key(id)).await
     }
 
-    /// The key of service `a` and id `b_c` is also that of service `a_b` and id `c`. A marker that says whose it is
-    /// is never taken for another's.
+    /// The key of service `a` and id `b_c` is also the key of service `a_b` and id `c`. A marker that names another service
+    /// is never taken for this one's.
     fn check_owner(&self, id: &str, owner: Option<&str>) -> Result<(), Error> {
         match owner {
-            Some(owner) if owner != self.prefix => Err(Error::ForeignMarker(Box::new(ForeignMarker {
+            Some(owner) if owner != self.service => Err(Error::ForeignMarker(Box::new(ForeignMarker {
                 key: self.key(id),
                 id: id.to_owned(),
-                prefix: self.prefix.clone(),
+                service: self.service.clone(),
                 owner: owner.to_owned(),
             }))),
             _ => Ok(()),

@@ -3,6 +3,11 @@
 #![deny(missing_docs)]
 #![warn(missing_debug_implementations, unreachable_pub)]
 
+#[cfg(all(target_arch = "wasm32", not(feature = "worker")))]
+compile_error!(
+    "for WebAssembly, kv-migrations needs its feature `worker`: time and log come from the Workers runtime"
+);
+
 pub mod clock;
 pub mod coordinator;
 pub mod kv;
@@ -10,45 +15,36 @@ pub mod log;
 #[cfg(feature = "sabotage")]
 #[doc(hidden)]
 pub mod sabotage;
+#[cfg(feature = "testing")]
+pub mod testing;
 
-mod backfill;
 mod budget;
 mod change;
 mod error;
-mod event;
-mod fold;
+mod future;
 mod id;
-mod job;
 mod ledger;
 mod lock;
 mod migration;
-mod plan;
-mod progress;
-mod record;
-mod registered;
-mod rekey;
 mod report;
-mod resumable;
-mod run;
 mod runner;
 #[cfg(not(feature = "sabotage"))]
 mod sabotage;
-mod values;
-mod walk;
+mod session;
+#[cfg(all(test, not(feature = "testing")))]
+mod testing;
 
-pub use backfill::Backfill;
 pub use budget::Budget;
-pub use error::{Error, Failure, ForeignMarker, Stage};
-pub use event::Event;
-pub use fold::{Fold, Write};
-pub use id::InvalidId;
+pub use change::{Backfill, Collisions, Fold, FoldOutput, Record, Rekey};
+pub use error::{BoxError, Error, Failure, ForeignMarker, Result, Stage};
+pub use future::BoxFuture;
 #[doc(hidden)]
 pub use id::assert_ids;
+pub use id::{InvalidId, RegistrationError};
 pub use lock::RunLock;
-pub use migration::{BoxError, Migration, Result};
-pub use progress::{Direction, Progress};
-pub use record::Record;
-pub use registered::RegistrationError;
-pub use rekey::{Collisions, Rekey};
-pub use report::{Detail, FailedEntry, RollbackReport, RunReport, State, Status};
+pub use migration::Migration;
+pub use report::{
+    AppliedMigration, Direction, Event, FailedEntry, Phase, Progress, RollbackReport, RunReport, State,
+    Status,
+};
 pub use runner::Runner;

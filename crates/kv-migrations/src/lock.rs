@@ -6,16 +6,16 @@ use std::time::{Duration, SystemTime};
 
 use crate::clock::{Clock, between};
 
-/// How long a run may go without a KV operation before its lease is up.
-const LEASE: Duration = Duration::from_mins(1);
+/// How long a run may go without a KV operation before its lease expires.
+const LEASE_TERM: Duration = Duration::from_mins(1);
 
-/// Lets one run at a time through.
+/// Allows one run at a time.
 ///
-/// A run holds a lease of 60 seconds, renewed by each of its KV operations, and gives it back when it ends. A lease
-/// that nobody renews is up by itself: when a client hangs up, the Workers runtime may neither resume nor drop what
-/// it was waiting for, and a lock that counted on that would stay shut
-/// (<https://github.com/cloudflare/workers-rs/issues/653>). A run that comes back after its lease went to another
-/// is stopped at its next KV operation.
+/// A run holds a lease of 60 seconds. Each of its KV operations renews the lease, and the run gives it back when it
+/// ends. A lease that is not renewed expires: when a client hangs up, the Workers runtime may neither resume nor drop
+/// the request, so a lock that is only released on drop would stay locked
+/// (<https://github.com/cloudflare/workers-rs/issues/653>). A run that resumes after its lease went to another run is
+/// stopped at its next KV operation.
 ///
 /// Clones are the same lock.
 ///
@@ -40,23 +40,23 @@ pub struct RunLock {
 #[derive(Debug)]
 struct Lease {
     holder: Arc<()>,
-    /// The last sign of life.
+    /// When it was renewed last.
     renewed: SystemTime,
     migration: Option<String>,
 }
 
 impl RunLock {
-    /// A lock that nobody holds.
+    /// A free lock.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes the lease, or says for how long another run still has it.
-    pub(crate) fn acquire(&self, clock: &Arc<dyn Clock>) -> Result<Claim, Duration> {
+    /// Takes the lease. The error is the time for which another run still holds it.
+    pub(crate) fn acquire(&self, clock: &Arc<dyn Clock>) -> Result<LeaseGuard, Duration> {
         let now = clock.now();
         let mut lease = self.lease();
         if let Some(lease) = &mut *lease {
-            // A clock that was set back must not make the lease longer.
+            // A clock that is set back must not extend the lease.
             lease.renewed = lease.renewed.min(now);
             if let Some(left) = lease.left(now) {
                 return Err(left);
@@ -64,7 +64,7 @@ impl RunLock {
         }
         let holder = Arc::new(());
         *lease = Some(Lease { holder: holder.clone(), renewed: now, migration: None });
-        Ok(Claim { lock: self.clone(), clock: clock.clone(), holder })
+        Ok(LeaseGuard { lock: self.clone(), clock: clock.clone(), holder })
     }
 
     /// The migration whose `up` or `down` runs at this moment under this lock.
@@ -79,33 +79,33 @@ impl RunLock {
 }
 
 impl Lease {
-    /// How long it still lasts, if it does.
+    /// The time until it expires; `None` if it has.
     fn left(&self, now: SystemTime) -> Option<Duration> {
         let silent = between(self.renewed, now);
-        LEASE.checked_sub(silent).filter(|left| !left.is_zero())
+        LEASE_TERM.checked_sub(silent).filter(|left| !left.is_zero())
     }
 }
 
-/// The right to run, until it is dropped or up.
-pub(crate) struct Claim {
+/// The lease of one run, until it is dropped or expires.
+pub(crate) struct LeaseGuard {
     lock: RunLock,
     clock: Arc<dyn Clock>,
     holder: Arc<()>,
 }
 
-impl fmt::Debug for Claim {
+impl fmt::Debug for LeaseGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Claim").field("lock", &self.lock).finish_non_exhaustive()
+        f.debug_struct("LeaseGuard").field("lock", &self.lock).finish_non_exhaustive()
     }
 }
 
-impl Claim {
-    /// Says which migration now runs; false if the lease is not this run's any more.
+impl LeaseGuard {
+    /// Notes which migration runs now. False if another run has the lease.
     pub(crate) fn begin(&self, migration: &str) -> bool {
         self.with_lease(|lease| lease.migration = Some(migration.to_owned()))
     }
 
-    /// Whether the lease is still this run's; if so, it now lasts anew.
+    /// Renews the lease. False if another run has it.
     pub(crate) fn renew(&self) -> bool {
         self.with_lease(|lease| lease.renewed = self.clock.now())
     }
@@ -121,7 +121,7 @@ impl Claim {
     }
 }
 
-impl Drop for Claim {
+impl Drop for LeaseGuard {
     fn drop(&mut self) {
         let mut lease = self.lock.lease();
         if lease.as_ref().is_some_and(|lease| Arc::ptr_eq(&lease.holder, &self.holder)) {
@@ -135,7 +135,7 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
-    use crate::clock::ManualClock;
+    use crate::testing::ManualClock;
 
     fn fixture() -> (RunLock, ManualClock, Arc<dyn Clock>) {
         let clock = ManualClock::default();
@@ -143,22 +143,24 @@ mod tests {
     }
 
     #[test]
-    fn a_second_run_waits_for_the_first_to_end() {
+    fn a_second_run_is_refused_until_the_first_ends() {
         let (lock, _, clock) = fixture();
         let first = lock.acquire(&clock).expect("nobody holds it");
-        assert_eq!(lock.acquire(&clock).expect_err("the first run holds it"), LEASE);
+        assert_eq!(lock.acquire(&clock).expect_err("the first run holds it"), LEASE_TERM);
         drop(first);
         lock.acquire(&clock).expect("the first run has ended");
     }
 
     #[test]
-    fn a_lease_that_nobody_renews_is_up_after_its_time() {
+    fn a_lease_that_is_not_renewed_expires() {
         let (lock, time, clock) = fixture();
         let hung = lock.acquire(&clock).expect("nobody holds it");
-        time.advance(LEASE.checked_sub(Duration::from_secs(1)).expect("a lease is longer than a second"));
+        time.advance(
+            LEASE_TERM.checked_sub(Duration::from_secs(1)).expect("a lease is longer than a second"),
+        );
         assert_eq!(lock.acquire(&clock).expect_err("a second is left"), Duration::from_secs(1));
         time.advance(Duration::from_secs(1));
-        let next = lock.acquire(&clock).expect("the lease is up");
+        let next = lock.acquire(&clock).expect("the lease has expired");
 
         assert!(!hung.renew(), "a run that comes back must not go on beside the next one");
         drop(hung);
@@ -166,13 +168,13 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_back_does_not_keep_the_door_shut() {
+    fn a_clock_that_is_set_back_does_not_extend_a_lease() {
         let lock = RunLock::new();
         let at = |minutes| -> Arc<dyn Clock> {
-            Arc::new(ManualClock::at(UNIX_EPOCH + Duration::from_mins(minutes)))
+            Arc::new(ManualClock::starting_at(UNIX_EPOCH + Duration::from_mins(minutes)))
         };
         let _hung = lock.acquire(&at(60)).expect("nobody holds it");
-        assert_eq!(lock.acquire(&at(0)).expect_err("it may still go on"), LEASE);
+        assert_eq!(lock.acquire(&at(0)).expect_err("it may still go on"), LEASE_TERM);
         lock.acquire(&at(1)).expect("a minute has passed since");
     }
 

@@ -1,24 +1,21 @@
 //! Where a run writes its log lines.
 
-use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
-
-/// Takes the lines that tell what a run does.
+/// Receives the log lines of a run.
 ///
-/// Lines hold ids, descriptions, durations and what a migration itself put into its error; never a value from KV.
+/// Lines hold ids, descriptions, durations, and what a migration itself puts into its error; never a value from KV.
 pub trait Log: Send + Sync {
-    /// Something went as it should.
+    /// Writes a line about something that went well.
     fn info(&self, line: &str);
 
-    /// Something failed.
+    /// Writes a line about a failure.
     fn error(&self, line: &str);
 }
 
-/// The console: a Worker's log with the feature `worker`, else standard error.
+/// Writes to the console: in a Worker to its log, else to standard error.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ConsoleLog;
 
-#[cfg(all(feature = "worker", target_arch = "wasm32"))]
+#[cfg(target_arch = "wasm32")]
 impl Log for ConsoleLog {
     fn info(&self, line: &str) {
         worker::console_log!("{line}");
@@ -29,7 +26,7 @@ impl Log for ConsoleLog {
     }
 }
 
-#[cfg(not(all(feature = "worker", target_arch = "wasm32")))]
+#[cfg(not(target_arch = "wasm32"))]
 impl Log for ConsoleLog {
     fn info(&self, line: &str) {
         eprintln!("{line}");
@@ -37,38 +34,5 @@ impl Log for ConsoleLog {
 
     fn error(&self, line: &str) {
         eprintln!("{line}");
-    }
-}
-
-/// Keeps its lines, for tests. Clones share them.
-#[derive(Clone, Default)]
-pub struct MemoryLog {
-    lines: Arc<Mutex<Vec<String>>>,
-}
-
-impl MemoryLog {
-    /// Every line so far.
-    pub fn lines(&self) -> Vec<String> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn push(&self, line: &str) {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner).push(line.to_owned());
-    }
-}
-
-impl Log for MemoryLog {
-    fn info(&self, line: &str) {
-        self.push(line);
-    }
-
-    fn error(&self, line: &str) {
-        self.push(line);
-    }
-}
-
-impl fmt::Debug for MemoryLog {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.lines()).finish()
     }
 }

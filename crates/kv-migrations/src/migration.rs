@@ -1,4 +1,4 @@
-//! What a migration is: an id, a description, an `up` and perhaps a `down`.
+//! A migration: an id, a description, an `up`, and perhaps a `down`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,27 +6,16 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::backfill::Backfill;
-use crate::change::{BoxChange, Change};
-use crate::fold::Fold;
+use crate::change::{Backfill, BoxChange, Change, Fold, Rekey, ResumableChange};
+use crate::error::Result;
 use crate::kv::Kv;
-use crate::rekey::Rekey;
-use crate::resumable::Long;
 
-/// Any error that a migration fails with: `?` turns every [`std::error::Error`] into it, and so does
-/// `.into()` for a `&str` or a `String`.
-pub type BoxError = Box<dyn std::error::Error>;
-
-/// What a migration's `up` and `down` return. [`Ok`] means done: an error that is logged and then swallowed makes
-/// an unfinished migration count as applied.
-pub type Result<T = (), E = BoxError> = std::result::Result<T, E>;
-
-/// One change to the data of a service, known by its id for ever after.
+/// One change to the data of a service, identified by its id.
 ///
-/// `C` is the context that `up` and `down` get beside the [`Kv`]: a Worker's `Env`, a type of your own, or `()`.
+/// `C` is the context that `up` and `down` get besides the [`Kv`]: a Worker's `Env`, a type of your own, or `()`.
 ///
-/// An `up` can run more than once: after a failure, after a crash before it was recorded, and when two deploys run
-/// it at the same moment. Write it so that the second time does no harm.
+/// An `up` can run more than once: after a failure, after a crash before it was recorded, and when two deploys run it at the
+/// same moment. Write it so that the second time does no harm.
 ///
 /// # Example
 /// ```
@@ -55,14 +44,14 @@ pub struct Migration<C = ()> {
 }
 
 impl<C> Migration<C> {
-    /// A migration that cannot be rolled back.
+    /// A migration without a `down`.
     ///
-    /// `up` is `async |kv, context| { …; Ok(()) }`, or `async move |…|` where it captures something, which must be
-    /// `Send` and `Sync`, as routers want.
+    /// `up` is `async |kv, context| { …; Ok(()) }`, or `async move |…|` if it captures something, which must be `Send` and
+    /// `Sync`, as routers require.
     ///
-    /// The order of migrations is that of their registration, not that of their ids; numbers at the front
-    /// (`001_…`) keep the two alike. Whether the id can be one is checked by [`Runner::new`](crate::Runner::new),
-    /// or while compiling by [`migrations!`](crate::migrations!). An empty description is left out of reports.
+    /// Migrations run in the order of their registration, not of their ids; numbers at the start (`001_…`) keep both the
+    /// same. [`Runner::new`](crate::Runner::new) checks the id, and [`migrations!`](crate::migrations!) checks it while
+    /// compiling. An empty description is left out of reports.
     pub fn new(
         id: impl Into<Cow<'static, str>>,
         description: impl Into<Cow<'static, str>>,
@@ -80,10 +69,10 @@ impl<C> Migration<C> {
     where
         C: 'static,
     {
-        Self { id: id.into(), description: description.into(), up: Box::new(Long(up)), down: None }
+        Self { id: id.into(), description: description.into(), up: Box::new(ResumableChange(up)), down: None }
     }
 
-    /// A migration that gathers something from every entry of a prefix, and writes it: see [`Fold`].
+    /// A migration that gathers a state from every entry of a prefix and writes what follows from it: see [`Fold`].
     pub fn fold<S: Serialize + DeserializeOwned + 'static>(
         id: impl Into<Cow<'static, str>>,
         description: impl Into<Cow<'static, str>>,
@@ -92,10 +81,10 @@ impl<C> Migration<C> {
     where
         C: 'static,
     {
-        Self { id: id.into(), description: description.into(), up: Box::new(Long(up)), down: None }
+        Self { id: id.into(), description: description.into(), up: Box::new(ResumableChange(up)), down: None }
     }
 
-    /// A migration that moves entries to new keys: see [`Rekey`]. It can be rolled back if the re-key has an inverse.
+    /// A migration that moves entries to new keys: see [`Rekey`]. It is reversible if the re-key has an inverse.
     pub fn rekey(
         id: impl Into<Cow<'static, str>>,
         description: impl Into<Cow<'static, str>>,
@@ -105,31 +94,31 @@ impl<C> Migration<C> {
         Self { id: id.into(), description: description.into(), up, down }
     }
 
-    /// The same, with a `down` that undoes it entry by entry, over as many requests as it takes.
+    /// Sets a `down` that undoes it entry by entry, over as many requests as it takes.
     ///
-    /// While it is under way the migration counts as not applied. Applying it then begins its `up` anew.
+    /// While the rollback is unfinished, the migration counts as not applied. Applying it then starts its `up` over.
     #[must_use]
     pub fn with_down_backfill(mut self, down: Backfill<C>) -> Self
     where
         C: 'static,
     {
-        self.down = Some(Box::new(Long(down)));
+        self.down = Some(Box::new(ResumableChange(down)));
         self
     }
 
-    /// The same, with the `down` that undoes what `up` did. Its marker is deleted only after `down` succeeded.
+    /// Sets the `down`, which undoes what `up` did. The marker is deleted only after `down` succeeded.
     #[must_use]
     pub fn with_down(mut self, down: impl AsyncFn(&Kv, &C) -> Result + Send + Sync + 'static) -> Self {
         self.down = Some(Box::new(down));
         self
     }
 
-    /// The id, as it stands in the key of its marker.
+    /// The id, as it is in the key of its marker.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// What it does, for people.
+    /// What it does, for people; may be empty.
     pub fn description(&self) -> &str {
         &self.description
     }

@@ -1,26 +1,32 @@
-//! Runs migrations: reads the ledger, plans, and takes one step after the other.
+//! Runs migrations: loads the ledger, plans, and applies one migration after the other.
+//!
+//! `plan` decides, `apply` changes data and records it, `status` reports, `registered` holds the validated list. This folder
+//! uses `migration`, `change`, `session` and what is below them.
+
+mod apply;
+mod plan;
+mod registered;
+mod status;
 
 use std::fmt;
 use std::sync::Arc;
 
-use futures_util::future::LocalBoxFuture;
-
-use crate::budget::{Budget, Interrupt, Spending};
-use crate::change::NEXT_REQUEST;
+use crate::budget::{Budget, Interrupt};
+use crate::change::{Job, NEXT_REQUEST};
 use crate::clock::{Clock, SystemClock};
-use crate::error::{Error, Failure, Stage, reason};
-use crate::event::{Event, Observer};
-use crate::job::Job;
-use crate::kv::{Kv, Store, Terms};
-use crate::ledger::{Entries, Found, Ledger, Marker};
+use crate::error::{Error, Failure, reason};
+use crate::future::BoxFuture;
+use crate::id::RegistrationError;
+use crate::kv::Store;
+use crate::ledger::{Ledger, Marker, MarkerState, Markers};
 use crate::lock::RunLock;
 use crate::log::{ConsoleLog, Log};
-use crate::migration::{BoxError, Migration};
-use crate::plan::{Action, Plan};
-use crate::progress::Direction;
-use crate::registered::{Registered, RegistrationError};
-use crate::report::{RollbackReport, RunReport, Status};
-use crate::run::{Applied, Run, Undone};
+use crate::migration::Migration;
+use crate::report::{Direction, Event, Observer, RollbackReport, RunReport, Status};
+use crate::session::{Session, Settings};
+use apply::{Applied, Failed, RolledBack, Share, apply, roll_back};
+use plan::{Decision, Plan};
+pub(crate) use registered::Registered;
 
 /// Runs the migrations of one service.
 ///
@@ -49,129 +55,134 @@ use crate::run::{Applied, Run, Undone};
 /// ```
 pub struct Runner<C = ()> {
     registered: Registered<C>,
-    store: Arc<dyn Store>,
-    /// Where the markers are, if not there.
-    journal: Option<Arc<dyn Store>>,
-    clock: Arc<dyn Clock>,
-    log: Arc<dyn Log>,
-    lock: RunLock,
-    budget: Budget,
-    interrupt: Interrupt,
+    settings: Settings,
 }
 
 impl<C> Runner<C> {
-    /// A runner for the service `prefix`, whose markers are `migration_{prefix}_{id}` in `store`.
+    /// A runner for the service with the prefix `service`, whose markers are `migration_{service}_{id}` in `store`.
     ///
     /// # Errors
-    /// [`RegistrationError`] if an id or the prefix is empty, cannot be part of a key or is too long for one, or if
-    /// an id occurs twice.
+    /// [`RegistrationError`] if an id or the prefix is empty, cannot be part of a key or is too long for one, or if an id
+    /// occurs twice.
     pub fn new(
         store: impl Store + 'static,
-        prefix: impl Into<String>,
+        service: impl Into<String>,
         migrations: impl Into<Arc<[Migration<C>]>>,
     ) -> Result<Self, RegistrationError> {
+        let service = service.into();
         Ok(Self {
-            registered: Registered::new(prefix.into(), migrations.into())?,
-            store: Arc::new(store),
-            journal: None,
-            clock: Arc::new(SystemClock),
-            log: Arc::new(ConsoleLog),
-            lock: RunLock::new(),
-            budget: Budget::default(),
-            interrupt: Interrupt::default(),
+            registered: Registered::new(&service, migrations.into())?,
+            settings: Settings {
+                service,
+                store: Arc::new(store),
+                journal: None,
+                clock: Arc::new(SystemClock),
+                log: Arc::new(ConsoleLog),
+                lock: RunLock::new(),
+                budget: Budget::default(),
+                interrupt: Interrupt::default(),
+            },
         })
     }
 
-    /// The same, with another clock than the machine's.
+    /// Sets the clock (default: the machine's).
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
+        self.settings.clock = clock;
         self
     }
 
-    /// The same, with its lines written elsewhere than to the console.
+    /// Sets the log (default: the console).
     #[must_use]
     pub fn with_log(mut self, log: Arc<dyn Log>) -> Self {
-        self.log = log;
+        self.settings.log = log;
         self
     }
 
-    /// The same, kept from running at once with all others that have this lock.
+    /// Sets the lock. Runners with the same lock do not run at the same time.
     #[must_use]
     pub fn with_lock(mut self, lock: RunLock) -> Self {
-        self.lock = lock;
+        self.settings.lock = lock;
         self
     }
 
-    /// The same, with another budget than the default: more for a Worker that may make more operations in a request.
+    /// Sets the budget of a run (default 900 KV operations and 25 seconds).
     #[must_use]
     pub fn with_budget(mut self, budget: Budget) -> Self {
-        self.budget = budget;
+        self.settings.budget = budget;
         self
     }
 
     /// Whether a migration is applied, registered or not. One KV operation.
+    ///
+    /// # Errors
+    /// [`Error::Ledger`] if its marker cannot be read, [`Error::ForeignMarker`] if the marker belongs to another service.
     pub async fn is_run(&self, id: &str) -> Result<bool, Error> {
         self.ledger().is_applied(id).await
     }
 
     /// The state of every registered migration, in order. One KV operation for every 1,000 markers.
+    ///
+    /// # Errors
+    /// [`Error::Ledger`] if the markers cannot be read, [`Error::ForeignMarker`] if one belongs to another service.
     pub async fn status(&self) -> Result<Vec<Status>, Error> {
-        let ledger = self.ledger().read(self.registered.ids()).await?;
-        let running = self.lock.running(&*self.clock);
-        Ok(self.statuses(&ledger, running.as_deref()))
+        let markers = self.ledger().load(self.registered.ids()).await?;
+        let running = self.settings.lock.running(&*self.settings.clock);
+        Ok(self.statuses(&markers, running.as_deref()))
     }
 
-    /// By what the ledger says, and which migration runs at this moment.
-    pub(crate) fn statuses(&self, ledger: &Entries, running: Option<&str>) -> Vec<Status> {
-        let status = |migration| Status::new(migration, ledger, running);
+    /// The states that the markers tell. `running` is the migration that runs at this moment.
+    pub(crate) fn statuses(&self, markers: &Markers, running: Option<&str>) -> Vec<Status> {
+        let status = |migration| status::status(migration, markers, running);
         self.registered.migrations().iter().map(status).collect()
     }
 
-    /// Applies every migration that is not applied, in order, up to the first that fails, as far as the
-    /// [`Budget`] goes. The next run carries on with what is [`remaining`](RunReport::remaining).
+    /// Applies every migration that is not applied, in order, up to the first failure and as far as the [`Budget`] allows.
+    /// The next run continues with what is [`remaining`](RunReport::remaining).
     ///
     /// # Errors
-    /// [`Error::Failed`] says which failed and what had run before, [`Error::Superseded`] at which the run was given
-    /// up. On every other error nothing was changed.
-    pub fn run_pending<'a>(&'a self, context: &'a C) -> LocalBoxFuture<'a, Result<RunReport, Error>> {
+    /// [`Error::Failed`] says which migration failed and what was applied before. [`Error::Superseded`] says at which
+    /// migration another run took over. After any other error nothing was changed.
+    pub fn run_pending<'a>(&'a self, context: &'a C) -> BoxFuture<'a, Result<RunReport, Error>> {
         self.run_pending_observed(context, &|_| {})
     }
 
-    /// The same, telling `observer` what happens as it happens.
+    /// Like [`run_pending`](Self::run_pending), and calls `observer` for each event as it happens.
     ///
     /// # Errors
-    /// As of [`run_pending`](Self::run_pending).
+    /// Those of [`run_pending`](Self::run_pending).
     pub fn run_pending_observed<'a>(
         &'a self,
         context: &'a C,
-        observer: &'a (dyn Fn(Event<'_>) + 'a),
-    ) -> LocalBoxFuture<'a, Result<RunReport, Error>> {
-        // Boxed, so that it is compiled once, however many call it.
+        observer: &'a (dyn Fn(&Event) + 'a),
+    ) -> BoxFuture<'a, Result<RunReport, Error>> {
+        // Boxed, so that it is compiled once for all callers.
         Box::pin(self.run(context, observer))
     }
 
     async fn run(&self, context: &C, observer: &Observer<'_>) -> Result<RunReport, Error> {
-        let run = self.claimed(observer)?;
-        let ledger = run.ledger.read(self.registered.ids()).await?;
-        let plan = Plan::new(self.registered.ids(), &ledger);
+        let session = Session::open(&self.settings, observer)?;
+        let markers = session.ledger.load(self.registered.ids()).await?;
+        let plan = Plan::new(self.registered.ids(), &markers);
         let mut report = RunReport { missing: plan.missing, ..RunReport::default() };
         for (migration, step) in self.registered.migrations().iter().zip(plan.steps) {
-            if step.action == Action::Skip {
+            if step.decision == Decision::Skip {
                 report.skipped.push(step.id);
                 continue;
             }
-            if !report.remaining.is_empty() || !report.ran.is_empty() && run.is_half_spent() {
+            let has_run = !report.ran.is_empty();
+            if !report.remaining.is_empty() || has_run && is_half_spent(&session) {
                 report.retry_after.get_or_insert(NEXT_REQUEST);
                 report.remaining.push(step.id);
                 continue;
             }
-            let marker = ledger.get(migration.id()).and_then(Marker::progress);
-            let job =
-                Job::new(&run, migration.id(), Direction::Up, marker.map(|progress| progress.direction));
-            match run.apply(migration, &job, context, report.ran.is_empty()).await {
-                Ok(Applied::Now(detail)) => {
-                    report.details.push(detail);
+            let marker = markers.get(migration.id()).and_then(Marker::progress);
+            let direction = marker.map(|progress| progress.direction);
+            let mut job = Job::new(&session, migration.id(), Direction::Up, direction);
+            let share = if has_run { Share::Rest } else { Share::Whole };
+            match apply(migration, &mut job, context, share).await {
+                Ok(Applied::Now(applied)) => {
+                    report.details.push(applied);
                     if step.is_out_of_order {
                         report.out_of_order.push(step.id.clone());
                     }
@@ -182,103 +193,97 @@ impl<C> Runner<C> {
                     (report.progress, report.retry_after) = (progress, Some(retry_after));
                     report.remaining.push(step.id);
                 }
-                Err((stage, error)) => {
-                    report.operations = run.operations();
+                Err(failed) => {
+                    report.operations = session.operations();
                     report.progress = migration.up().is_resumable().then(|| job.progress());
-                    return Err(failed(&run, migration.id(), stage, error, report));
+                    return Err(failure(&session, migration.id(), failed, report));
                 }
             }
         }
-        report.operations = run.operations();
+        report.operations = session.operations();
         Ok(report)
     }
 
-    /// Runs the `down` of an applied migration, and then deletes its marker. One that was applied, or rolled back, in
-    /// part only can be rolled back too.
+    /// Runs the `down` of an applied migration and then deletes its marker. A migration that is partly applied or partly
+    /// rolled back can be rolled back too.
     ///
-    /// A `down` that is a backfill, or a re-key's, goes as far as the [`Budget`] does; call it again to carry on.
+    /// The `down` of a backfill or a re-key runs as far as the [`Budget`] allows. Call it again to resume.
     ///
     /// # Errors
-    /// [`Error::UnknownMigration`], [`Error::NotRun`] and [`Error::Irreversible`] if it cannot be rolled back;
-    /// [`Error::Failed`] if its `down` failed, or its marker could not be deleted: [`Failure::advice`] says what then
-    /// is the case. [`Error::Superseded`] if the rollback was given up.
+    /// [`Error::UnknownMigration`], [`Error::NotRun`] and [`Error::Irreversible`] if it cannot be rolled back.
+    /// [`Error::Failed`] if its `down` failed or its marker could not be deleted: [`Failure::advice`] says what the state is
+    /// then. [`Error::Superseded`] if another run took over.
     pub async fn rollback(&self, id: &str, context: &C) -> Result<RollbackReport, Error> {
         let Some(migration) = self.registered.get(id) else {
             return Err(Error::UnknownMigration { id: id.to_owned() });
         };
-        let run = self.claimed(&|_| {})?;
-        let marker = match run.ledger.look(id).await? {
-            Found::Nothing => return Err(Error::NotRun { id: id.to_owned() }),
-            Found::Applied => None,
-            Found::Checkpoint(_, progress) => Some(progress.direction),
+        let session = Session::open(&self.settings, &|_| {})?;
+        let marker = match session.ledger.state_of(id).await? {
+            MarkerState::Nothing => return Err(Error::NotRun { id: id.to_owned() }),
+            MarkerState::Applied => None,
+            MarkerState::Checkpoint { progress, .. } => Some(progress.direction),
         };
         let Some(down) = migration.down() else { return Err(Error::Irreversible { id: id.to_owned() }) };
 
-        let job = Job::new(&run, id, Direction::Down, marker);
-        let outcome = match run.undo(down, &job, context).await {
+        let mut job = Job::new(&session, id, Direction::Down, marker);
+        let outcome = match roll_back(down, &mut job, context).await {
             Ok(outcome) => outcome,
-            Err((stage, error)) => {
+            Err(failed) => {
                 let is_still_applied = marker.is_none() && !down.is_resumable();
                 let progress = (!is_still_applied).then(|| job.progress());
                 let report = RunReport { progress, ..RunReport::default() };
-                return Err(failed(&run, id, stage, error, report));
+                return Err(failure(&session, id, failed, report));
             }
         };
         let progress = job.progress();
-        let (duration_ms, operations) = (progress.duration_ms, run.operations());
-        let (rolled_back, failed_entries, progress, retry_after) = match outcome {
-            Undone::Wholly { failed_entries } => (Some(id.to_owned()), failed_entries, None, None),
-            Undone::Partly { retry_after } => (None, Vec::new(), Some(progress), Some(retry_after)),
+        let mut report = RollbackReport {
+            duration_ms: progress.duration_ms,
+            operations: session.operations(),
+            ..RollbackReport::default()
         };
-        Ok(RollbackReport { rolled_back, duration_ms, operations, failed_entries, progress, retry_after })
-    }
-
-    /// For looking only: no lease is taken.
-    pub(crate) fn ledger(&self) -> Ledger {
-        self.ledger_on(Terms::new(self.clock.clone()))
-    }
-
-    fn ledger_on(&self, terms: Terms) -> Ledger {
-        let prefix = self.registered.prefix();
-        match &self.journal {
-            None => Ledger::new(Kv::on_terms(self.store.clone(), terms), prefix),
-            Some(journal) => Ledger::of_journal(Kv::on_terms(journal.clone(), terms), prefix),
+        match outcome {
+            RolledBack::Wholly { failed_entries } => {
+                report.rolled_back = Some(id.to_owned());
+                report.failed_entries = failed_entries;
+            }
+            RolledBack::Partly { retry_after } => {
+                report.progress = Some(progress);
+                report.retry_after = Some(retry_after);
+            }
         }
+        Ok(report)
     }
 
-    /// For changing: with the lease, without which no operation is sent.
-    fn claimed<'a>(&'a self, observer: &'a Observer<'a>) -> Result<Run<'a>, Error> {
-        let claim = self.lock.acquire(&self.clock);
-        let claim = Arc::new(claim.map_err(|retry_after| Error::RunInProgress { retry_after })?);
-        let terms = Terms::of_run(self.clock.clone(), &claim);
-        let interrupt = self.interrupt.clone();
-        let spending = Spending::new(self.budget, terms.counter.clone(), self.clock.clone(), interrupt);
-        let kv = Kv::on_terms(self.store.clone(), terms.within(&spending));
-        // A checkpoint is written while entries that hold the connections wait for that.
-        let ledger = self.ledger_on(terms.beside());
-        Ok(Run::new((kv, ledger), terms, claim, spending, (&*self.log, observer)))
+    /// A ledger for reading: it takes no lease.
+    pub(crate) fn ledger(&self) -> Ledger {
+        self.settings.ledger()
     }
 
-    /// The same for one step of a coordinator, which has the right to it: with its markers in the journal.
+    /// The same runner for one step of a coordinator, which has the right to it, with its markers in the journal.
     pub(crate) fn for_step(
         &self,
         store: Arc<dyn Store>,
         journal: Option<Arc<dyn Store>>,
         interrupt: Interrupt,
     ) -> Self {
-        Self { store, journal, interrupt, lock: RunLock::new(), ..self.clone() }
+        let settings = Settings { store, journal, interrupt, lock: RunLock::new(), ..self.settings.clone() };
+        Self { registered: self.registered.clone(), settings }
+    }
+
+    pub(crate) fn service(&self) -> &str {
+        &self.settings.service
     }
 
     pub(crate) fn store(&self) -> &Arc<dyn Store> {
-        &self.store
+        &self.settings.store
     }
 
     pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
-        &self.clock
+        &self.settings.clock
     }
 
     pub(crate) fn log(&self) -> &dyn Log {
-        &*self.log
+        &*self.settings.log
     }
 
     pub(crate) fn registered(&self) -> &Registered<C> {
@@ -286,41 +291,37 @@ impl<C> Runner<C> {
     }
 
     pub(crate) fn budget(&self) -> Budget {
-        self.budget
+        self.settings.budget
     }
 }
 
-/// How a failure is answered: as one, or as a run that was given up.
-fn failed(run: &Run<'_>, id: &str, stage: Stage, source: BoxError, report: RunReport) -> Error {
-    let id = id.to_owned();
-    let error = if run.is_current() {
+/// Whether so much of the budget is used that no other migration begins: it may need more than is left.
+fn is_half_spent(session: &Session<'_>) -> bool {
+    session.meter.left() < session.meter.budget().operations() / 2
+}
+
+/// The error for what failed: a failure, or that another run took over.
+fn failure(session: &Session<'_>, id: &str, failed: Failed, report: RunReport) -> Error {
+    let (id, Failed { stage, error: source }) = (id.to_owned(), failed);
+    let error = if session.is_current() {
         Error::Failed(Box::new(Failure { id, stage, reason: reason(&*source), report, source }))
     } else {
         Error::Superseded { id }
     };
-    run.log().error(&format!("[Migration] ✗ {error}"));
+    session.log().error(&format!("[Migration] ✗ {error}"));
     error
 }
 
 impl<C> Clone for Runner<C> {
     fn clone(&self) -> Self {
-        Self {
-            registered: self.registered.clone(),
-            store: self.store.clone(),
-            journal: self.journal.clone(),
-            clock: self.clock.clone(),
-            log: self.log.clone(),
-            lock: self.lock.clone(),
-            budget: self.budget,
-            interrupt: self.interrupt.clone(),
-        }
+        Self { registered: self.registered.clone(), settings: self.settings.clone() }
     }
 }
 
 impl<C> fmt::Debug for Runner<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Runner")
-            .field("prefix", &self.registered.prefix())
+            .field("service", &self.settings.service)
             .field("migrations", &self.registered.migrations())
             .finish_non_exhaustive()
     }

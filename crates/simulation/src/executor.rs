@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-use futures::future::LocalBoxFuture;
+use kv_migrations::BoxFuture;
 
 use crate::dice::Dice;
 use crate::time::Time;
@@ -29,7 +29,7 @@ pub enum Stopped {
 
 /// Adds tasks to an executor from within its tasks. Clones are the same.
 #[derive(Clone, Default)]
-pub struct Spawner(Rc<RefCell<Vec<LocalBoxFuture<'static, ()>>>>);
+pub struct Spawner(Rc<RefCell<Vec<BoxFuture<'static, ()>>>>);
 
 impl Spawner {
     /// Adds a task.
@@ -49,7 +49,7 @@ pub struct Executor {
 
 struct Task {
     /// None once it has ended.
-    work: Option<LocalBoxFuture<'static, ()>>,
+    work: Option<BoxFuture<'static, ()>>,
     waker: Waker,
     place: Arc<Place>,
 }
@@ -85,7 +85,7 @@ impl Executor {
         self.add(Box::pin(work));
     }
 
-    fn add(&mut self, work: LocalBoxFuture<'static, ()>) {
+    fn add(&mut self, work: BoxFuture<'static, ()>) {
         let (number, ready) = (self.tasks.len(), self.ready.clone());
         let place = Arc::new(Place { number, is_ready: AtomicBool::new(false), ready });
         let waker = Waker::from(place.clone());

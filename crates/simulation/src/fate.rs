@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-use futures::future::LocalBoxFuture;
+use kv_migrations::BoxFuture;
 
 use crate::dice::Dice;
 use crate::time::{Sleep, Time};
@@ -79,7 +79,7 @@ impl Doom {
 
 /// Where hung requests are kept, so that they are not dropped before their world ends.
 #[derive(Clone, Default)]
-pub struct Limbo(Rc<RefCell<Vec<LocalBoxFuture<'static, ()>>>>);
+pub struct Limbo(Rc<RefCell<Vec<BoxFuture<'static, ()>>>>);
 
 /// How a request ended.
 #[derive(Debug)]
@@ -92,7 +92,7 @@ pub enum End<T> {
 
 /// A request, and what comes over it.
 pub struct Mortal<T> {
-    work: Option<LocalBoxFuture<'static, T>>,
+    work: Option<BoxFuture<'static, T>>,
     doom: Doom,
     limbo: Limbo,
     time: Time,
@@ -137,9 +137,10 @@ impl<T: 'static> Future for Mortal<T> {
                 Fate::Crash => this.work = None,
                 Fate::Hang => {
                     (this.on_stall)(true);
-                    let hung = this.work.take().map(|work| -> LocalBoxFuture<'static, ()> {
-                        Box::pin(async move { drop(work.await) })
-                    });
+                    let hung = this
+                        .work
+                        .take()
+                        .map(|work| -> BoxFuture<'static, ()> { Box::pin(async move { drop(work.await) }) });
                     this.limbo.0.borrow_mut().extend(hung);
                 }
                 Fate::Stall(milliseconds) => {

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use kv_migrations::clock::{Clock, ManualClock};
+use kv_migrations::clock::Clock;
 use kv_migrations::kv::{Expiration, Key, MemoryStore, Metadata, PutOptions, StoreExt};
-use kv_migrations::log::MemoryLog;
+use kv_migrations::testing::ManualClock;
+use kv_migrations::testing::MemoryLog;
 use kv_migrations::{Error, Migration, Runner};
 
 use crate::migrations::Context;
@@ -26,7 +27,7 @@ pub fn outcome(
     migrations: Arc<[Migration<Context>]>,
     versions: &Versions,
 ) -> Result<Vec<(Key, Vec<u8>)>, String> {
-    let clock = ManualClock::at(Time::new().clock(0).now());
+    let clock = ManualClock::starting_at(Time::new().clock(0).now());
     let store = MemoryStore::with_clock(clock.clone());
     for (number, table) in plan.tables.iter().enumerate() {
         for (index, entry) in table.entries.iter().enumerate() {
@@ -58,7 +59,7 @@ fn migrate(runner: &Runner<Context>, clock: &ManualClock) -> Result<(), Error> {
 /// What is stored with an entry that expires in so many seconds from this time.
 pub fn options(metadata: Option<&str>, ttl: Option<u64>, now: i64) -> PutOptions {
     let expires = |ttl| Expiration::At(u64::try_from(now).unwrap_or(0) + ttl);
-    PutOptions { metadata: metadata.map(Metadata::from_json), expiration: ttl.map(expires) }
+    PutOptions::new().with_metadata(metadata.map(Metadata::from_json)).with_expiration(ttl.map(expires))
 }
 
 /// All entries of a store but the markers.

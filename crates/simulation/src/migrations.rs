@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kv_migrations::kv::{Key, Kv};
-use kv_migrations::{Backfill, Fold, Migration, Record, Rekey, Result, Write};
+use kv_migrations::{Backfill, Fold, FoldOutput, Migration, Record, Rekey, Result};
 
 use crate::plan::{Change, Plan, Planned};
 use crate::value::{marked, unmarked};
@@ -51,7 +51,7 @@ fn migration(planned: &Planned) -> Migration<Context> {
                 let Some(value) = unmarked(record.text()?, number) else { return Ok(()) };
                 Ok(record.put(value).await?)
             });
-            let mark = if number.is_multiple_of(2) { mark.counted() } else { mark };
+            let mark = if number.is_multiple_of(2) { mark.count_entries() } else { mark };
             Migration::backfill(id, "Marks each entry", mark).with_down_backfill(unmark)
         }
         Change::Fold => {
@@ -123,7 +123,7 @@ fn index(number: usize, prefix: String) -> Fold<Context, Index> {
         },
         move |index: &Index, _: &Context| {
             let prefix = index_prefix(number);
-            index.iter().map(|(group, names)| Write::json(format!("{prefix}{group}"), names)).collect()
+            index.iter().map(|(group, names)| FoldOutput::json(format!("{prefix}{group}"), names)).collect()
         },
     )
 }

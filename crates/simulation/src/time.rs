@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use futures::future::LocalBoxFuture;
+use kv_migrations::BoxFuture;
 use kv_migrations::clock::Clock;
 
 /// When every world begins: 2026-11-22T10:48:28.706Z, in milliseconds since 1970.
@@ -157,7 +157,7 @@ impl Clock for Skewed {
         UNIX_EPOCH + Duration::from_millis(milliseconds)
     }
 
-    fn sleep(&self, duration: Duration) -> LocalBoxFuture<'_, ()> {
+    fn sleep(&self, duration: Duration) -> BoxFuture<'_, ()> {
         Box::pin(self.time.sleep(milliseconds(duration)))
     }
 }

@@ -1,8 +1,8 @@
-//! Times as people and markers have them: `2026-11-22T10:48:28.706Z`, which is what JavaScript's `toISOString` writes.
+//! Times as text: `2026-11-22T10:48:28.706Z`, as JavaScript's `toISOString` writes them.
 
-/// In a Worker JavaScript knows the calendar: the wasm needs none.
-#[cfg(all(feature = "worker", target_arch = "wasm32"))]
-mod of_the_platform {
+/// In a Worker, JavaScript knows the calendar, so that the wasm needs none.
+#[cfg(target_arch = "wasm32")]
+mod platform {
     use std::time::SystemTime;
 
     use worker::js_sys::Date;
@@ -32,8 +32,8 @@ mod of_the_platform {
     }
 }
 
-#[cfg(not(all(feature = "worker", target_arch = "wasm32")))]
-mod of_the_platform {
+#[cfg(not(target_arch = "wasm32"))]
+mod platform {
     use std::time::SystemTime;
 
     use chrono::{DateTime, SecondsFormat, Utc};
@@ -60,7 +60,7 @@ mod of_the_platform {
     }
 }
 
-pub(crate) use of_the_platform::{iso8601, now, parse_iso8601};
+pub(crate) use platform::{iso8601, now, parse_iso8601};
 
 #[cfg(test)]
 mod tests {
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn no_time_and_no_text_is_too_strange() {
+    fn any_time_and_any_text_is_handled() {
         assert_eq!(iso8601(UNIX_EPOCH - Duration::from_secs(1)), "1970-01-01T00:00:00.000Z");
         assert!(iso8601(at_milliseconds(u64::MAX)).starts_with('+'), "later than any calendar goes");
         assert_eq!(parse_iso8601("1969-12-31T23:59:59Z"), Some(UNIX_EPOCH));

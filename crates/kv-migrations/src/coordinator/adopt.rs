@@ -23,16 +23,16 @@ pub(super) async fn adopt(
     journal: &Journal,
 ) -> Result<Vec<Change>, CoordinatorError> {
     let mut changes = vec![rows::put(ROW, &true)];
-    for (id, marker) in kv.read(registered).await?.iter() {
+    for (id, marker) in kv.load(registered).await?.iter() {
         let key = kv.key(id);
         let entry = match (marker, journal.kept(&key)?) {
             (Marker::Applied(applied), kept) => {
                 let is_news = kept.is_none_or(|kept| kept.is_news(applied.run_at.as_deref()));
-                is_news.then(|| kv.applied(applied))
+                is_news.then(|| kv.applied_entry(applied))
             }
             (_, Some(_)) => None,
             // It may have been deleted since it was listed.
-            (_, None) => kv.get(id).await.map_err(Error::Ledger)?,
+            (_, None) => kv.entry(id).await.map_err(Error::Ledger)?,
         };
         if let Some(entry) = entry {
             changes.extend(journal.adopt(&key, &entry)?);

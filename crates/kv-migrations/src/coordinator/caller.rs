@@ -9,7 +9,7 @@ const LABEL_BYTES: usize = 200;
 /// ```
 /// use kv_migrations::coordinator::Caller;
 ///
-/// let caller = Caller::default().labelled("deploy 4711").waiting();
+/// let caller = Caller::default().with_label("deploy 4711").queued();
 /// # let _ = caller;
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl Caller {
     /// The same with a label, by which others know who it was: in the history, and while the run goes on. At most 200
     /// bytes of it are kept, without its control characters.
     #[must_use]
-    pub fn labelled(mut self, label: impl Into<String>) -> Self {
+    pub fn with_label(mut self, label: impl Into<String>) -> Self {
         let mut label: String = label.into();
         label.retain(|character| !character.is_control());
         label.truncate(label.floor_char_boundary(LABEL_BYTES));
@@ -35,16 +35,16 @@ impl Caller {
 
     /// The same, waiting for the end of its own run, however many steps it takes; but not for a run that is in progress.
     #[must_use]
-    pub fn staying(mut self) -> Self {
+    pub fn until_finished(mut self) -> Self {
         self.stays = true;
         self
     }
 
     /// The same, waiting: for the end of a run that is in progress, to begin one of its own after it; and for the end of
-    /// that, as one who [stays](Self::staying).
+    /// that, as one who [waits for the end](Self::until_finished).
     #[must_use]
-    pub fn waiting(mut self) -> Self {
+    pub fn queued(mut self) -> Self {
         self.waits = true;
-        self.staying()
+        self.until_finished()
     }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::StorageError;
 use crate::error::Error;
-use crate::progress::Progress;
+use crate::report::Progress;
 
 /// Why nothing more was done. The text says what to do next.
 #[derive(Debug)]

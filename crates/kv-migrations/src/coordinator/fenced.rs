@@ -3,9 +3,8 @@
 use std::future::ready;
 use std::sync::Arc;
 
-use futures_util::future::LocalBoxFuture;
-
 use super::lease::Lease;
+use crate::future::BoxFuture;
 use crate::kv::{Answer, KvError, KvErrorKind, Request, Store};
 
 /// Renews the lease before each operation, and sends none when it has gone to another step.
@@ -15,7 +14,7 @@ pub(super) struct Fenced {
 }
 
 impl Store for Fenced {
-    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+    fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
         match self.lease.renew() {
             Ok(()) => self.store.call(request),
             Err(_) => Box::pin(ready(Err(superseded(request)))),

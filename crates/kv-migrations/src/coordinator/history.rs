@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::task::{Action, Task};
-use super::{Change, FailedAttempt, Intervention, Outcome, Storage, StorageError, ran, rows};
+use super::{Change, FailureRecordtempt, Intervention, Outcome, Storage, StorageError, ran, rows};
 
 const ROWS: &str = "history/";
 /// So many are kept.
@@ -47,7 +47,7 @@ pub struct HistoryEntry {
     pub failed_attempts: u64,
     /// The first nine of them, and the last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub failures: Vec<FailedAttempt>,
+    pub failures: Vec<FailureRecordtempt>,
     /// Who paused, resumed or cancelled it: the first twenty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub interventions: Vec<Intervention>,

@@ -5,13 +5,13 @@
 use std::future::ready;
 use std::sync::Arc;
 
-use futures_util::future::LocalBoxFuture;
 use serde::{Deserialize, Serialize};
 
 use super::fenced::superseded;
 use super::lease::{Lease, Lost};
 use super::{Change, Storage, StorageError, rows};
 use crate::clock::{Clock, milliseconds, parse_iso8601};
+use crate::future::BoxFuture;
 use crate::kv::{Answer, BulkValue, Entry, Fields, Key, KvError, Metadata, Page, Request, Store};
 use crate::ledger::{APPLIED, holds_checkpoint};
 
@@ -115,7 +115,7 @@ impl Journal {
                 keys.push(Key { name, metadata, expiration: None });
             }
         }
-        Ok(Page { keys, cursor: None })
+        Ok(Page::new(keys))
     }
 
     fn values(&self, keys: &[&str]) -> Result<Vec<BulkValue>, StorageError> {
@@ -165,14 +165,14 @@ impl Journal {
     /// Now, but not before it was applied: that was another instance perhaps, with another clock.
     fn undone_at(&self, before: &Kept) -> u64 {
         let metadata = before.metadata.as_ref().map(Metadata::from_json);
-        let run_at = metadata.and_then(|metadata| Fields::of(&metadata).text("runAt"));
+        let run_at = metadata.and_then(|metadata| Fields::parse(&metadata).text("runAt"));
         let applied = run_at.as_deref().and_then(parse_iso8601).map(milliseconds);
         let now = milliseconds(self.clock.now());
         applied.map_or(now, |applied| now.max(applied))
     }
 
     fn answer(&self, request: Request<'_>) -> Result<Answer, KvError> {
-        let failed = |error: StorageError| request.refused(error.to_string());
+        let failed = |error: StorageError| request.refused(None, error.to_string());
         let written = |result: Result<(), Lost>| match result {
             Ok(()) => Ok(Answer::Done),
             Err(Lost::Superseded) => Err(superseded(request)),
@@ -192,7 +192,7 @@ impl Journal {
 }
 
 impl Store for Journal {
-    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+    fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
         Box::pin(ready(self.answer(request)))
     }
 }
@@ -200,13 +200,14 @@ impl Store for Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::ManualClock;
     use crate::coordinator::MemoryStorage;
+    use crate::testing::ManualClock;
 
     /// It was applied by an instance whose clock was ahead of that of the one that rolls it back.
     #[test]
     fn what_was_undone_is_no_news_whatever_the_clocks_say() {
-        let clock = ManualClock::at(parse_iso8601("2026-11-22T10:48:28.000Z").expect("it is a time"));
+        let clock =
+            ManualClock::starting_at(parse_iso8601("2026-11-22T10:48:28.000Z").expect("it is a time"));
         let (storage, clock): (Arc<dyn Storage>, Arc<dyn Clock>) =
             (Arc::new(MemoryStorage::new()), Arc::new(clock));
         let lease = Lease::take(&storage, &clock).expect("memory does not fail");

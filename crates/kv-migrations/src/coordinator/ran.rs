@@ -2,17 +2,17 @@
 //! with every one.
 
 use super::{Change, Storage, StorageError, rows};
-use crate::report::Detail;
+use crate::report::AppliedMigration;
 
 const ROWS: &str = "ran/";
 
 /// The change that adds one, where `number` were there before.
-pub(super) fn add(number: u64, detail: &Detail) -> Change {
+pub(super) fn add(number: u64, detail: &AppliedMigration) -> Change {
     rows::put(format!("{ROWS}{number:020}"), detail)
 }
 
 /// All of them, in order.
-pub(super) fn read(storage: &dyn Storage) -> Result<Vec<Detail>, StorageError> {
+pub(super) fn read(storage: &dyn Storage) -> Result<Vec<AppliedMigration>, StorageError> {
     let rows = storage.list(ROWS)?.into_iter();
     rows.map(|(name, bytes)| rows::decode(&name, &bytes)).collect()
 }

@@ -12,8 +12,8 @@ use super::{
     rows,
 };
 use crate::change::NEXT_REQUEST;
-use crate::event::Event;
 use crate::ledger::Marker;
+use crate::report::Event;
 use crate::report::{RollbackReport, RunReport};
 
 /// The row of the number that the last task had.
@@ -46,7 +46,7 @@ enum Enlisted {
 
 impl<C> Coordinator<C> {
     /// Asks for a run of what is not applied, and waits for its first step; a caller who
-    /// [stays](Caller::staying), for its end.
+    /// [waits for it](Caller::until_finished), for its end.
     ///
     /// If the report is not [finished](RunReport::is_finished), alarms carry on with what is remaining: nothing has to
     /// be asked for again. A step of theirs that fails is tried again, with growing pauses, up to four times; then the
@@ -73,7 +73,7 @@ impl<C> Coordinator<C> {
     pub async fn run_pending_observed(
         &self,
         caller: &Caller,
-        observer: impl Fn(Event<'_>) + Send + Sync + 'static,
+        observer: impl Fn(&Event) + Send + Sync + 'static,
     ) -> Result<RunReport, CoordinatorError> {
         let observer: Arc<Listener> = Arc::new(observer);
         locked(&self.observers).push(Arc::downgrade(&observer));
@@ -203,8 +203,8 @@ impl<C> Coordinator<C> {
         Ok(report)
     }
 
-    async fn progress(&self, id: Option<&str>) -> Option<Box<crate::progress::Progress>> {
-        let ledger = self.ledger(None).read(id.into_iter()).await.ok()?;
+    async fn progress(&self, id: Option<&str>) -> Option<Box<crate::report::Progress>> {
+        let ledger = self.ledger(None).load(id.into_iter()).await.ok()?;
         ledger.get(id?).and_then(Marker::progress).cloned().map(Box::new)
     }
 }

@@ -11,9 +11,9 @@ use super::{Coordinator, CoordinatorError, StorageError, TASK, adopt, ran, rows}
 use crate::budget::Interrupt;
 use crate::clock::iso8601;
 use crate::error::reason;
-use crate::event::Event;
-use crate::kv::{Kv, Store, Terms};
-use crate::ledger::{FailedAt, Found, Ledger};
+use crate::kv::{Kv, Policy, Store};
+use crate::ledger::{FailureRecord, Ledger, MarkerState};
+use crate::report::Event;
 use crate::sabotage::{self, Defect};
 
 /// What a step works with, all of which serves it only as long as it has the lease.
@@ -33,7 +33,7 @@ impl<'a, C> Step<'a, C> {
 
     /// KV, for what the step does beside its migrations.
     pub(super) fn kv(&self) -> Kv {
-        Kv::on_terms(self.store.clone(), Terms::new(self.coordinator.runner.clock().clone()))
+        Kv::with_policy(self.store.clone(), Policy::new(self.coordinator.runner.clock().clone()))
     }
 
     pub(super) async fn take(&self, task: &Task) -> Taken {
@@ -54,7 +54,7 @@ impl<'a, C> Step<'a, C> {
         let runner = runner.for_step(self.store.clone(), markers, end);
         Ok(match &task.action {
             Action::Migrate => {
-                let observer = |event: Event<'_>| self.observe(&event);
+                let observer = |event: &Event| self.observe(event);
                 Taken::of_run(runner.run_pending_observed(&context, &observer).await)
             }
             Action::Rollback { id } => {
@@ -69,10 +69,10 @@ impl<'a, C> Step<'a, C> {
         let Some(id) = &task.migration else { return };
         let ledger = self.coordinator.ledger(Some(self.lease.clone()));
         let (at, reason) = (iso8601(self.coordinator.now()), error.to_string());
-        let failed = FailedAt { at: &at, reason: &reason };
-        let found = ledger.look(id).await;
+        let failed = FailureRecord { at: &at, reason: &reason };
+        let found = ledger.state_of(id).await;
         let checkpoint = match &found {
-            Ok(Found::Checkpoint(value, progress)) => Some((value.as_slice(), &**progress)),
+            Ok(MarkerState::Checkpoint { value, progress }) => Some((value.as_slice(), &**progress)),
             _ => None,
         };
         // The history says it in any case.
@@ -82,7 +82,7 @@ impl<'a, C> Step<'a, C> {
     /// What was applied without the object is not applied again.
     async fn adopt(&self) -> Result<(), CoordinatorError> {
         let registered = self.coordinator.runner.registered();
-        let ledger = Ledger::new(self.kv(), registered.prefix());
+        let ledger = Ledger::new(self.kv(), self.coordinator.runner.service());
         let changes = adopt::adopt(&ledger, registered.ids(), &self.journal).await?;
         match self.lease.write(changes) {
             // That it was superseded ends the step.
@@ -104,14 +104,14 @@ impl<'a, C> Step<'a, C> {
     }
 
     /// Notes what the step does, so that it is known even if the step is cut off. A step that cannot is over.
-    fn observe(&self, event: &Event<'_>) {
+    fn observe(&self, event: &Event) {
         if self.note(event).is_err() {
             self.lease.abandon();
         }
         self.coordinator.tell(event);
     }
 
-    fn note(&self, event: &Event<'_>) -> Result<(), Lost> {
+    fn note(&self, event: &Event) -> Result<(), Lost> {
         let mut changes = Vec::new();
         let Some(mut task) = self.coordinator.task().map_err(Lost::Storage)? else { return Ok(()) };
         match event {

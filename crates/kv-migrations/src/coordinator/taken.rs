@@ -116,7 +116,7 @@ fn run<'a>(
 ) -> Result<RunReport, StorageError> {
     let details = ran::read(storage)?;
     let ran: Vec<String> = details.iter().map(|detail| detail.id.clone()).collect();
-    let known = IdSet::of(ran.iter().map(String::as_str));
+    let known = IdSet::new(ran.iter().map(String::as_str));
     let skipped: Vec<String> = last.skipped.into_iter().filter(|id| !known.contains(id.as_str())).collect();
     let last_skipped = skipped.last().map(String::as_str);
     let before = registered.take_while(|id| last_skipped.is_some_and(|last| last != *id));

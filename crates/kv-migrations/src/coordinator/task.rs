@@ -48,7 +48,7 @@ pub(super) struct Task {
     pub(super) duration_ms: u64,
     pub(super) operations: u64,
     pub(super) failed_attempts: u64,
-    pub(super) failures: Vec<FailedAttempt>,
+    pub(super) failures: Vec<FailureRecordtempt>,
     pub(super) interventions: Vec<Intervention>,
 }
 
@@ -80,7 +80,7 @@ pub(super) enum Wanted {
 /// A step that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct FailedAttempt {
+pub struct FailureRecordtempt {
     /// When: ISO 8601.
     pub at: String,
     /// Why: at most 1,000 bytes of the error.
@@ -285,7 +285,7 @@ impl Task {
         if self.failures.len() == MOST_FAILURES {
             self.failures.pop();
         }
-        self.failures.push(FailedAttempt { at: iso8601(now), error });
+        self.failures.push(FailureRecordtempt { at: iso8601(now), error });
     }
 
     pub(super) fn activity(&self) -> Activity {

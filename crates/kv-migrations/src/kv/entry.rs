@@ -1,9 +1,10 @@
-//! What a store holds: entries, and keys as a list tells them.
+//! What a store holds: entries, and keys as a list returns them.
 
 use super::Metadata;
 
-/// A value and the metadata that was stored with it.
+/// A value and its metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Entry {
     /// The value, byte for byte.
     pub value: Vec<u8>,
@@ -11,21 +12,36 @@ pub struct Entry {
     pub metadata: Option<Metadata>,
 }
 
-/// What a bulk get says of one key.
+impl Entry {
+    /// A value without metadata.
+    pub fn new(value: impl Into<Vec<u8>>) -> Self {
+        Self { value: value.into(), metadata: None }
+    }
+
+    /// Sets the metadata.
+    #[must_use]
+    pub fn with_metadata(mut self, metadata: impl Into<Option<Metadata>>) -> Self {
+        self.metadata = metadata.into();
+        self
+    }
+}
+
+/// What a bulk get returns for one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum BulkValue {
-    /// The value, as a single get would have read it, but for a byte order mark at its front: that is lost, since
-    /// Cloudflare reads values in bulk as text.
+    /// The value as a single get returns it, except for a byte order mark at its start, which is lost: Cloudflare reads
+    /// values in bulk as text.
     Found(Vec<u8>),
     /// There is no such key.
     Missing,
-    /// A bulk get cannot tell, or not exactly: only a single get can. Cloudflare leaves out keys like `1` and
-    /// `__proto__`, and reads values as text only.
+    /// A bulk get cannot read this key exactly, so that it has to be read by a single get. Cloudflare leaves out keys like
+    /// `1` and `__proto__`, and values that are not text.
     Unread,
 }
 
 impl BulkValue {
-    /// A value that was read as text: exact, unless it holds what bytes that are not UTF-8 are replaced by.
+    /// A value that was read as text. It is exact unless it contains the character that replaces invalid UTF-8.
     pub fn from_text(text: String) -> Self {
         let replaced = text.chars().any(|character| character == char::REPLACEMENT_CHARACTER);
         if replaced { Self::Unread } else { Self::Found(text.into_bytes()) }
@@ -34,30 +50,69 @@ impl BulkValue {
 
 /// A key as a list returns it: without its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Key {
     /// The key.
     pub name: String,
-    /// When it expires, in seconds since 1970, if it does.
+    /// When it expires, in seconds since 1970. `None` if it does not.
     pub expiration: Option<u64>,
     /// The metadata of its value, if there is any.
     pub metadata: Option<Metadata>,
 }
 
+impl Key {
+    /// A key that does not expire and has no metadata.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), expiration: None, metadata: None }
+    }
+
+    /// Sets when it expires, in seconds since 1970.
+    #[must_use]
+    pub fn with_expiration(mut self, seconds: impl Into<Option<u64>>) -> Self {
+        self.expiration = seconds.into();
+        self
+    }
+
+    /// Sets the metadata.
+    #[must_use]
+    pub fn with_metadata(mut self, metadata: impl Into<Option<Metadata>>) -> Self {
+        self.metadata = metadata.into();
+        self
+    }
+}
+
 /// One page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Page {
-    /// The keys, in the order of their UTF-8 bytes. It can be empty although there are more.
+    /// The keys, in the order of their UTF-8 bytes. A page can be empty although more pages follow.
     pub keys: Vec<Key>,
-    /// Where the next page begins; none after the last one.
+    /// Where the next page begins. `None` after the last page.
     pub cursor: Option<String>,
 }
 
 impl Page {
-    /// A page as the runtime returns it.
+    /// The last page of a list.
+    pub fn new(keys: Vec<Key>) -> Self {
+        Self { keys, cursor: None }
+    }
+
+    /// Sets the cursor of the next page.
+    #[must_use]
+    pub fn with_cursor(mut self, cursor: impl Into<Option<String>>) -> Self {
+        self.cursor = cursor.into();
+        self
+    }
+
+    /// A page from the fields of KV's answer.
     ///
     /// # Errors
-    /// If it is not the last one, but has no cursor to go on from: to take it for the last would lose keys.
-    pub fn of(keys: Vec<Key>, list_complete: bool, cursor: Option<String>) -> Result<Self, &'static str> {
+    /// If the list is not complete but has no cursor: to take the page for the last one would lose keys.
+    pub fn from_result(
+        keys: Vec<Key>,
+        list_complete: bool,
+        cursor: Option<String>,
+    ) -> Result<Self, &'static str> {
         if !list_complete && cursor.is_none() {
             return Err("the page is not the last one, but came without a cursor");
         }
@@ -67,29 +122,74 @@ impl Page {
 
 /// Which keys to list.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ListOptions<'a> {
-    /// What the keys begin with; empty for all of them.
+    /// The start of the keys. Empty for all keys.
     pub prefix: &'a str,
-    /// The cursor of the page before; none for the first page.
+    /// The cursor of the previous page. `None` for the first page.
     pub cursor: Option<&'a str>,
-    /// The most keys wanted on the page, from 1 to 1,000; none for 1,000.
+    /// The maximum number of keys on the page, from 1 to 1,000. `None` for 1,000.
     pub limit: Option<u32>,
+}
+
+impl<'a> ListOptions<'a> {
+    /// The first page of the keys that begin with `prefix`.
+    pub fn new(prefix: &'a str) -> Self {
+        Self { prefix, cursor: None, limit: None }
+    }
+
+    /// Sets the cursor of the previous page.
+    #[must_use]
+    pub fn with_cursor(mut self, cursor: impl Into<Option<&'a str>>) -> Self {
+        self.cursor = cursor.into();
+        self
+    }
+
+    /// Sets the maximum number of keys on the page, from 1 to 1,000.
+    #[must_use]
+    pub fn with_limit(mut self, limit: u32) -> Self {
+        self.limit = Some(limit);
+        self
+    }
 }
 
 /// When a value expires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Expiration {
-    /// At this time, in seconds since 1970, at least 60 seconds ahead and before 2038.
+    /// At this time, in seconds since 1970: at least 60 seconds from now and before 2038.
     At(u64),
-    /// So many seconds after it was written, at least 60.
+    /// This many seconds after it was written: at least 60.
     After(u64),
 }
 
-/// What is stored with a value. What is left out, the key has not: a put replaces all of it.
+/// What is stored with a value. A put replaces all of it: what is not set here, the key loses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PutOptions {
     /// At most 1,024 bytes.
     pub metadata: Option<Metadata>,
     /// When the key expires.
     pub expiration: Option<Expiration>,
+}
+
+impl PutOptions {
+    /// Neither metadata nor an expiration.
+    pub const fn new() -> Self {
+        Self { metadata: None, expiration: None }
+    }
+
+    /// Sets the metadata.
+    #[must_use]
+    pub fn with_metadata(mut self, metadata: impl Into<Option<Metadata>>) -> Self {
+        self.metadata = metadata.into();
+        self
+    }
+
+    /// Sets the expiration.
+    #[must_use]
+    pub fn with_expiration(mut self, expiration: impl Into<Option<Expiration>>) -> Self {
+        self.expiration = expiration.into();
+        self
+    }
 }

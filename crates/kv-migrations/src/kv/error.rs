@@ -1,8 +1,8 @@
-//! What a KV operation fails with.
+//! The error of a KV operation.
 
 use std::fmt;
 
-/// The operations of KV, each of which counts against a Worker's limit.
+/// The operations of KV. Each counts against a Worker's limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Operation {
@@ -30,11 +30,11 @@ impl fmt::Display for Operation {
     }
 }
 
-/// A KV operation that failed: which, on which key, and why. It holds no value, and none of its parts.
+/// A KV operation that failed: which, on which key, and why. It never holds a value or part of one.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KvError(Box<Failed>);
 
-/// Boxed: every result of an operation is as large as its error, and moved about in every user's wasm.
+/// Boxed, because every result of an operation is as large as its error, and costs bytes in every user's wasm.
 #[derive(Clone, PartialEq, Eq)]
 struct Failed {
     operation: Operation,
@@ -46,40 +46,35 @@ struct Failed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KvErrorKind {
-    /// The store refused it, or could not be reached. For a put or a delete, whether it took effect is unknown
-    /// unless the status is one of 400 to 499.
+    /// The store refused it, or could not be reached. A put or a delete may still have taken effect, unless the status
+    /// is from 400 to 499.
     #[non_exhaustive]
     Refused {
-        /// The HTTP status behind it, where the store says one: 429 for too many writes to a key in a second.
+        /// The HTTP status, where the store gives one: 429 for more than one write to a key in a second.
         status: Option<u16>,
-        /// The store's own words.
+        /// The store's own message.
         message: String,
     },
-    /// The value was read as text, but is not UTF-8.
+    /// The value was read as text but is not UTF-8.
     NotUtf8,
-    /// The value was read as JSON, but is none, or of another shape than asked for.
+    /// The value was read as JSON but is not JSON, or has another shape.
     #[non_exhaustive]
     NotJson {
-        /// Where in the value: the line, counted from 1.
+        /// The line, from 1.
         line: usize,
-        /// Where in the line: the byte, counted from 1.
+        /// The byte in the line, from 1.
         column: usize,
     },
-    /// The value to be written cannot be written as JSON.
+    /// The value cannot be written as JSON.
     NotSerializable,
-    /// The run has used up its [`Budget`](crate::Budget): nothing was sent.
+    /// The run has used up its [`Budget`](crate::Budget). Nothing was sent.
     OverBudget,
-    /// The run has ended, or was silent for too long, and another may have taken its place: nothing was sent.
+    /// The run has ended, or was inactive for so long that another may have replaced it. Nothing was sent.
     Superseded,
 }
 
 impl KvError {
-    pub(crate) fn refused(operation: Operation, key: &str, message: &str) -> Self {
-        // What the runtime says of the operation, ours say better: it calls a list a GET too.
-        let says_it = ["KV GET failed: ", "KV GET_BULK failed: ", "KV PUT failed: ", "KV DELETE failed: "];
-        let message = says_it.iter().find_map(|start| message.strip_prefix(start)).unwrap_or(message);
-        let status = message.split(' ').next().and_then(|word| word.parse().ok());
-        let status = status.filter(|status| (400..=599).contains(status));
+    pub(crate) fn refused(operation: Operation, key: &str, status: Option<u16>, message: &str) -> Self {
         Self::new(operation, key, KvErrorKind::Refused { status, message: message.to_owned() })
     }
 
@@ -92,7 +87,7 @@ impl KvError {
         self.0.operation
     }
 
-    /// The key it was for; the prefix for a list, the first key for a bulk get.
+    /// The key; for a list the prefix, for a bulk get the first key.
     pub fn key(&self) -> &str {
         &self.0.key
     }
@@ -102,7 +97,7 @@ impl KvError {
         &self.0.kind
     }
 
-    /// The HTTP status behind a refusal, where the store says one.
+    /// The HTTP status of a refusal, where the store gives one.
     pub fn status(&self) -> Option<u16> {
         match self.0.kind {
             KvErrorKind::Refused { status, .. } => status,
@@ -110,12 +105,12 @@ impl KvError {
         }
     }
 
-    /// Whether what was asked for is too large to be read, or written, at once.
+    /// Whether the answer, or what was to be written, is too large for one operation.
     pub(crate) fn is_too_large(&self) -> bool {
         self.status() == Some(413)
     }
 
-    /// Whether the same operation can succeed a moment later: after a 429, or an error on the store's side.
+    /// Whether the same operation can succeed a moment later: after a 429, or an error of the store (5xx).
     pub fn is_retryable(&self) -> bool {
         matches!(self.status(), Some(429 | 500..=599))
     }
@@ -125,33 +120,37 @@ impl fmt::Display for KvError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Failed { operation, key, kind } = &*self.0;
         match kind {
-            KvErrorKind::Refused { message, .. } => write!(f, "KV {operation} of `{key}` failed: {message}"),
+            KvErrorKind::Refused { status: Some(status), message } => {
+                write!(f, "KV {operation} of `{key}` failed: {status} {message}")
+            }
+            KvErrorKind::Refused { status: None, message } => {
+                write!(f, "KV {operation} of `{key}` failed: {message}")
+            }
             KvErrorKind::NotUtf8 => {
                 write!(f, "the value of `{key}` is not UTF-8 text: read it with `Kv::bytes`")
             }
-            KvErrorKind::NotJson { line, column } => write!(
-                f,
-                "the value of `{key}` is not the JSON that was asked for: look at line {line}, column {column}"
-            ),
+            KvErrorKind::NotJson { line, column } => {
+                write!(f, "the value of `{key}` is not the expected JSON: see line {line}, column {column}")
+            }
             KvErrorKind::NotSerializable => write!(
                 f,
-                "the value for `{key}` cannot be written as JSON, so nothing was: its maps need keys that are text"
+                "the value for `{key}` cannot be written as JSON: its maps need keys that are text. Nothing was written"
             ),
             KvErrorKind::OverBudget => write!(
                 f,
-                "the {operation} of `{key}` was not sent: its run has used up the KV operations, or the time, that \
-                 one request may take"
+                "the {operation} of `{key}` was not sent: its run has used up the KV operations or the time of one \
+                 request"
             ),
             KvErrorKind::Superseded => write!(
                 f,
-                "the {operation} of `{key}` was not sent: its run has ended, or had done nothing for so long that \
-                 another has taken its place"
+                "the {operation} of `{key}` was not sent: its run has ended, or was inactive for so long that another \
+                 run has replaced it"
             ),
         }
     }
 }
 
-/// As it is displayed, which says all of it.
+/// The same text as `Display`, which says everything.
 impl fmt::Debug for KvError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "KvError({self})")
@@ -164,30 +163,24 @@ impl std::error::Error for KvError {}
 mod tests {
     use super::*;
 
-    fn refused(message: &str) -> KvError {
-        KvError::refused(Operation::Put, "k", message)
+    fn refused(status: Option<u16>, message: &str) -> KvError {
+        KvError::refused(Operation::Put, "k", status, message)
     }
 
     #[test]
     fn only_429_and_5xx_are_retryable() {
-        assert!(refused("429 Too Many Requests").is_retryable());
-        assert!(refused("503 Service Unavailable").is_retryable());
-        assert!(!refused("413 Value length of 26214401 exceeds limit of 26214400.").is_retryable());
-        assert!(!refused("500000 keys").is_retryable(), "a number that is no status");
-        assert!(!refused("Key name cannot be empty.").is_retryable());
+        assert!(refused(Some(429), "Too Many Requests").is_retryable());
+        assert!(refused(Some(503), "Service Unavailable").is_retryable());
+        assert!(!refused(Some(413), "Value length of 26214401 exceeds limit of 26214400.").is_retryable());
+        assert!(!refused(None, "Key name cannot be empty.").is_retryable());
     }
 
     #[test]
-    fn the_runtimes_own_words_are_not_said_twice() {
-        let error = refused("KV PUT failed: 429 Too Many Requests");
-        assert_eq!(error, refused("429 Too Many Requests"));
-    }
-
-    #[test]
-    fn display_names_operation_and_key() {
+    fn display_names_operation_key_and_status() {
         assert_eq!(
-            refused("429 Too Many Requests").to_string(),
+            refused(Some(429), "Too Many Requests").to_string(),
             "KV put of `k` failed: 429 Too Many Requests"
         );
+        assert_eq!(refused(None, "no answer").to_string(), "KV put of `k` failed: no answer");
     }
 }

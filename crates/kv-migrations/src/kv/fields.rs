@@ -1,9 +1,9 @@
-//! The fields of metadata, one by one: what has another shape than expected simply has not the field.
+//! Single fields of metadata. A field of another shape than expected counts as missing.
 
 use super::Metadata;
 
-/// In a Worker, JavaScript's own parser reads them: the wasm needs no second one.
-#[cfg(all(feature = "worker", target_arch = "wasm32"))]
+/// In a Worker, JavaScript's own parser reads them, so that the wasm needs no second one.
+#[cfg(target_arch = "wasm32")]
 mod parsed {
     use worker::js_sys::{JSON, Reflect};
     use worker::wasm_bindgen::JsValue;
@@ -11,7 +11,7 @@ mod parsed {
     pub(crate) struct Fields(JsValue);
 
     impl Fields {
-        pub(super) fn parse(json: &str) -> Self {
+        pub(super) fn parse_json(json: &str) -> Self {
             Self(JSON::parse(json).unwrap_or_default())
         }
 
@@ -28,14 +28,14 @@ mod parsed {
     }
 }
 
-#[cfg(not(all(feature = "worker", target_arch = "wasm32")))]
+#[cfg(not(target_arch = "wasm32"))]
 mod parsed {
     use serde_json::Value;
 
     pub(crate) struct Fields(Value);
 
     impl Fields {
-        pub(super) fn parse(json: &str) -> Self {
+        pub(super) fn parse_json(json: &str) -> Self {
             Self(serde_json::from_str(json).unwrap_or_default())
         }
 
@@ -52,7 +52,7 @@ mod parsed {
 pub(crate) use parsed::Fields;
 
 impl Fields {
-    pub(crate) fn of(metadata: &Metadata) -> Self {
-        Self::parse(metadata.as_json())
+    pub(crate) fn parse(metadata: &Metadata) -> Self {
+        Self::parse_json(metadata.as_json())
     }
 }

@@ -1,4 +1,4 @@
-//! The handle that migrations read and write with.
+//! The handle with which migrations read and write.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,17 +6,18 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::policy::PolicyStore;
+use super::put::NotSerializable;
 use super::{
-    BulkValue, Entry, Key, Keys, KvError, KvErrorKind, ListOptions, NotSerializable, OnTerms, Operation,
-    Page, Put, Store, StoreExt, Terms, limits,
+    BulkValue, Entry, Key, Keys, KvError, KvErrorKind, Operation, Policy, Put, Store, StoreExt, find, limits,
 };
 use crate::clock::{SystemClock, seconds};
 
-/// Reads and writes a KV namespace, and guards against what the raw binding does by accident: a put keeps metadata
-/// and expiration, JSON is serde's, a list goes on to its last page, and bytes stay bytes.
+/// Reads and writes a KV namespace, without the raw binding's accidents: a put keeps metadata and expiration, serde reads
+/// and writes JSON, a list continues to its last page, and bytes stay bytes.
 ///
-/// A read can be stale for a minute or more, if the key was written elsewhere in the world or was read before it
-/// was written.
+/// A read can be stale for a minute or more, if the key was written elsewhere in the world or was read before it was
+/// written.
 ///
 /// # Example
 /// ```
@@ -24,7 +25,7 @@ use crate::clock::{SystemClock, seconds};
 ///
 /// # async fn example() -> Result<(), KvError> {
 /// let kv = Kv::new(MemoryStore::new());
-/// kv.put_json("user_1", &["ada"]).metadata(&"v1").await?;
+/// kv.put_json("user_1", &["ada"]).with_metadata(&"v1").await?;
 ///
 /// assert_eq!(kv.json::<Vec<String>>("user_1").await?.unwrap(), ["ada"]);
 /// assert_eq!(kv.text("user_2").await?, None);
@@ -39,26 +40,26 @@ use crate::clock::{SystemClock, seconds};
 /// ```
 #[derive(Clone)]
 pub struct Kv {
-    store: Arc<OnTerms>,
+    store: Arc<PolicyStore>,
 }
 
 impl Kv {
     /// A handle on `store`: a Worker's `KvStore` (feature `worker`), or a [`MemoryStore`](super::MemoryStore).
     ///
-    /// Its operations are tried again where they can be, but are no part of a run. In a migration, take
-    /// [`on`](Self::on) for a second namespace.
+    /// Its operations are retried after temporary failures, but belong to no run. In a migration, use
+    /// [`with_store`](Self::with_store) for a second namespace.
     pub fn new(store: impl Store + 'static) -> Self {
-        Self::on_terms(Arc::new(store), Terms::new(Arc::new(SystemClock)))
+        Self::with_policy(Arc::new(store), Policy::new(Arc::new(SystemClock)))
     }
 
-    /// A handle on another store, on the terms of this one: in a migration, its operations are counted with those of
-    /// the run, show that it is alive, and stop when another has taken its place.
+    /// A handle on another store that belongs to the same run: its operations count against the run's budget, renew its
+    /// lease, and stop when another run has replaced it.
     ///
     /// # Example
     /// ```
     /// # use kv_migrations::kv::{Kv, KvError, MemoryStore};
     /// # async fn example(kv: &Kv) -> Result<(), KvError> {
-    /// let other = kv.on(MemoryStore::new()); // in a Worker: `kv.on(env.kv("OLD_KV")?)`
+    /// let other = kv.with_store(MemoryStore::new()); // in a Worker: `kv.with_store(env.kv("OLD_KV")?)`
     /// if let Some(value) = other.bytes("flag").await? {
     ///     kv.put("flag", value).await?;
     /// }
@@ -66,12 +67,12 @@ impl Kv {
     /// # }
     /// ```
     #[must_use]
-    pub fn on(&self, store: impl Store + 'static) -> Self {
-        Self::on_terms(Arc::new(store), self.store.terms.clone())
+    pub fn with_store(&self, store: impl Store + 'static) -> Self {
+        Self::with_policy(Arc::new(store), self.store.policy.clone())
     }
 
-    pub(crate) fn on_terms(store: Arc<dyn Store>, terms: Terms) -> Self {
-        Self { store: Arc::new(OnTerms { terms, store }) }
+    pub(crate) fn with_policy(store: Arc<dyn Store>, policy: Policy) -> Self {
+        Self { store: Arc::new(PolicyStore { policy, store }) }
     }
 
     pub(crate) fn store(&self) -> &dyn Store {
@@ -79,10 +80,10 @@ impl Kv {
     }
 
     pub(crate) fn now_seconds(&self) -> u64 {
-        seconds(self.store.terms.clock.now())
+        seconds(self.store.policy.clock.now())
     }
 
-    /// The value of a key with its metadata; none if there is no such key. One operation.
+    /// The value of a key with its metadata; `None` if there is no such key. One operation.
     pub fn get(&self, key: &str) -> impl Future<Output = Result<Option<Entry>, KvError>> {
         self.store.get(key)
     }
@@ -98,20 +99,20 @@ impl Kv {
         text.map_err(|_| KvError::new(Operation::Get, key, KvErrorKind::NotUtf8))
     }
 
-    /// The value of a key, read by [`serde_json`], so that integers up to 2⁶⁴ stay what they are; an error if it is
-    /// not JSON of this shape. One operation.
+    /// The value of a key, read by [`serde_json`], which keeps integers up to 2⁶⁴ exact; an error if it is not JSON of this
+    /// shape. One operation.
     pub async fn json<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, KvError> {
         let Some(value) = self.bytes(key).await? else { return Ok(None) };
-        // serde_json's own message can quote the value.
+        // serde_json's own message may quote the value.
         serde_json::from_slice(&value).map(Some).map_err(|error| {
             let kind = KvErrorKind::NotJson { line: error.line(), column: error.column() };
             KvError::new(Operation::Get, key, kind)
         })
     }
 
-    /// Many values, each at the place of its key in `keys`. One operation for every 100 keys, and one more for each
-    /// that a bulk get cannot read: see [`BulkValue`], also for the one thing that it loses. Values of more than
-    /// 25 MiB together are read one by one.
+    /// Many values, in the order of `keys`. One operation for every 100 keys, and one more for each key that a bulk get
+    /// cannot read: see [`BulkValue`], also for what a bulk get loses. Values of more than 25 MiB together are read one by
+    /// one.
     pub async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Vec<u8>>>, KvError> {
         let mut values = Vec::with_capacity(keys.len());
         for keys in keys.chunks(limits::MAX_BULK_KEYS) {
@@ -134,34 +135,25 @@ impl Kv {
 
     /// Writes text or bytes. The entry keeps its metadata and expiration: see [`Put`].
     pub fn put<'a>(&'a self, key: &'a str, value: impl AsRef<[u8]>) -> Put<'a> {
-        Put::new(self, key, Ok(value.as_ref().to_vec()))
+        Put::new(&self.store, key, Ok(value.as_ref().to_vec()))
     }
 
     /// Writes a value as JSON. The entry keeps its metadata and expiration: see [`Put`].
     pub fn put_json<'a>(&'a self, key: &'a str, value: &impl Serialize) -> Put<'a> {
-        Put::new(self, key, serde_json::to_vec(value).map_err(|_| NotSerializable))
+        Put::new(&self.store, key, serde_json::to_vec(value).map_err(|_| NotSerializable))
     }
 
-    /// A key with its metadata and expiration, which only a list tells: it is the first among all that begin with it.
+    /// A key with its metadata and expiration. One operation.
     pub(crate) async fn find(&self, key: &str) -> Result<Option<Key>, KvError> {
-        let mut cursor = None;
-        loop {
-            let options = ListOptions { prefix: key, cursor: cursor.as_deref(), limit: Some(1) };
-            let Page { mut keys, cursor: next } = self.store.list(options).await?;
-            // A page can be empty although there are more.
-            if !keys.is_empty() || next.is_none() {
-                return Ok(keys.pop().filter(|found| found.name == key));
-            }
-            cursor = next;
-        }
+        find(&*self.store, key).await
     }
 
-    /// Deletes a key. That there is none is no error. One operation.
+    /// Deletes a key. A missing key is not an error. One operation.
     pub fn delete(&self, key: &str) -> impl Future<Output = Result<(), KvError>> {
         self.store.delete(key)
     }
 
-    /// All keys that begin with `prefix`: one operation for every 1,000.
+    /// All keys that begin with `prefix`. One operation for every 1,000 keys.
     pub fn list<'a>(&'a self, prefix: &'a str) -> Keys<'a> {
         Keys::new(&*self.store, prefix)
     }

@@ -1,16 +1,17 @@
-//! All keys of a prefix, page after page.
+//! Listing: all keys of a prefix page by page, or one key with its metadata and expiration.
 
 use std::fmt;
 use std::vec;
 
-use futures_util::stream::{self, Stream};
+use futures_core::Stream;
+use futures_util::stream;
 
-use super::{Key, KvError, ListOptions, Store, StoreExt};
+use super::{Key, KvError, ListOptions, Page, Store, StoreExt};
 
-/// The keys of a prefix to the last one, in the order of their UTF-8 bytes: call [`next`](Self::next) until there is
-/// none, or make it a [`Stream`](Self::into_stream).
+/// All keys of a prefix, in the order of their UTF-8 bytes: call [`next`](Self::next) until it returns `None`, or turn it
+/// into a [`Stream`](Self::into_stream).
 ///
-/// Every 1,000 keys cost one operation. Keys that are written or deleted meanwhile may or may not be among them.
+/// Every 1,000 keys cost one operation. Keys that are written or deleted in the meantime may or may not be listed.
 #[must_use = "nothing is listed until it is asked for the next key"]
 pub struct Keys<'a> {
     store: &'a dyn Store,
@@ -19,7 +20,7 @@ pub struct Keys<'a> {
     rest: Rest,
 }
 
-/// What is left to be listed behind the page.
+/// What is still to be listed after the page.
 enum Rest {
     All,
     From(String),
@@ -31,7 +32,7 @@ impl<'a> Keys<'a> {
         Self { store, prefix, page: Vec::new().into_iter(), rest: Rest::All }
     }
 
-    /// The next key; none after the last one. After an error, the same page is asked for again.
+    /// The next key; `None` after the last one. After an error, the same page is requested again.
     pub async fn next(&mut self) -> Result<Option<Key>, KvError> {
         loop {
             if let Some(key) = self.page.next() {
@@ -43,13 +44,13 @@ impl<'a> Keys<'a> {
                 Rest::Nothing => return Ok(None),
             };
             // A page can be empty although there are more.
-            let page = self.store.list(ListOptions { prefix: self.prefix, cursor, limit: None }).await?;
+            let page = self.store.list(ListOptions::new(self.prefix).with_cursor(cursor)).await?;
             self.page = page.keys.into_iter();
             self.rest = page.cursor.map_or(Rest::Nothing, Rest::From);
         }
     }
 
-    /// The same as a stream, which ends after an error.
+    /// Turns it into a stream, which ends after an error.
     pub fn into_stream(self) -> impl Stream<Item = Result<Key, KvError>> + 'a {
         stream::unfold(Some(self), async |keys| {
             let mut keys = keys?;
@@ -64,5 +65,20 @@ impl<'a> Keys<'a> {
 impl fmt::Debug for Keys<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Keys").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}
+
+/// A key with its metadata and expiration, which only a list returns: the key is the first one of those that begin with
+/// it. One operation.
+pub(crate) async fn find(store: &dyn Store, key: &str) -> Result<Option<Key>, KvError> {
+    let mut cursor: Option<String> = None;
+    loop {
+        let options = ListOptions::new(key).with_cursor(cursor.as_deref()).with_limit(1);
+        let Page { mut keys, cursor: next } = store.list(options).await?;
+        // A page can be empty although more pages follow.
+        if !keys.is_empty() || next.is_none() {
+            return Ok(keys.pop().filter(|found| found.name == key));
+        }
+        cursor = next;
     }
 }

@@ -7,7 +7,6 @@ use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures_util::future::LocalBoxFuture;
 use serde::de::IgnoredAny;
 
 use super::{
@@ -15,11 +14,12 @@ use super::{
     Store, limits,
 };
 use crate::clock::{Clock, SystemClock, seconds};
+use crate::future::BoxFuture;
 
 /// A KV namespace in memory. Clones share it.
 ///
-/// It refuses what KV refuses (keys, values and metadata that are too long, expirations that are too near), expires
-/// what has expired, and reads in bulk what KV can. What it has not is KV's delay: every read sees the last write.
+/// It refuses what KV refuses (keys, values and metadata that are too long, expirations that are too near), lets entries
+/// expire, and reads in bulk what KV can. Unlike KV, it is strongly consistent: every read sees the last write.
 ///
 /// # Example
 /// ```
@@ -62,8 +62,8 @@ impl MemoryStore {
         Self { entries: Arc::default(), operations: Arc::default(), clock: Arc::new(clock) }
     }
 
-    /// Puts a value there without an operation, so that a test has something to migrate. What KV would refuse is
-    /// taken all the same.
+    /// Stores a value without counting an operation, so that a test has something to migrate. It also takes what KV would
+    /// refuse.
     ///
     /// # Example
     /// ```
@@ -81,7 +81,7 @@ impl MemoryStore {
         self.live(key).map(|entry| entry.value)
     }
 
-    /// Every entry: its key, its value and its metadata. Two namespaces that print alike are alike.
+    /// Every entry: its key with metadata and expiration, and its value.
     pub fn entries(&self) -> Vec<(Key, Vec<u8>)> {
         let now = self.now();
         let entries = self.lock();
@@ -89,7 +89,7 @@ impl MemoryStore {
         live.map(|(name, stored)| (stored.key(name), stored.entry.value.clone())).collect()
     }
 
-    /// How many operations it has answered, refused ones included.
+    /// The number of operations so far, refused ones included.
     pub fn operations(&self) -> u64 {
         self.operations.load(Ordering::Relaxed)
     }
@@ -109,14 +109,17 @@ impl MemoryStore {
         Some(stored.entry.clone())
     }
 
-    fn read(&self, key: &str) -> Result<Option<Entry>, String> {
+    fn read(&self, key: &str) -> Result<Option<Entry>, Refusal> {
         check_key(key)?;
         Ok(self.live(key))
     }
 
-    fn read_bulk(&self, keys: &[&str]) -> Result<Vec<BulkValue>, String> {
+    fn read_bulk(&self, keys: &[&str]) -> Result<Vec<BulkValue>, Refusal> {
         if keys.len() > limits::MAX_BULK_KEYS {
-            return Err(format!("400 You can request a maximum of {} keys", limits::MAX_BULK_KEYS));
+            return Err(Refusal::new(
+                400,
+                format!("You can request a maximum of {} keys", limits::MAX_BULK_KEYS),
+            ));
         }
         let read = |key: &&str| {
             Ok(match self.read(key)? {
@@ -130,21 +133,21 @@ impl MemoryStore {
                 },
             })
         };
-        let values: Vec<BulkValue> = keys.iter().map(read).collect::<Result<_, String>>()?;
+        let values: Vec<BulkValue> = keys.iter().map(read).collect::<Result<_, Refusal>>()?;
         let bytes = |value: &BulkValue| if let BulkValue::Found(value) = value { value.len() } else { 0 };
         if values.iter().map(bytes).sum::<usize>() > limits::MAX_BULK_BYTES {
-            return Err("413 Total size of request exceeds the limit of 25MB".to_owned());
+            return Err(Refusal::new(413, "Total size of request exceeds the limit of 25MB"));
         }
         Ok(values)
     }
 
-    fn remove(&self, key: &str) -> Result<(), String> {
+    fn remove(&self, key: &str) -> Result<(), Refusal> {
         check_key(key)?;
         self.lock().remove(key);
         Ok(())
     }
 
-    fn write(&self, key: &str, value: &[u8], options: &PutOptions) -> Result<(), String> {
+    fn write(&self, key: &str, value: &[u8], options: &PutOptions) -> Result<(), Refusal> {
         check_key(key)?;
         check_value(value)?;
         check_metadata(options.metadata.as_ref())?;
@@ -154,10 +157,13 @@ impl MemoryStore {
         Ok(())
     }
 
-    fn page(&self, options: ListOptions<'_>) -> Result<Page, String> {
+    fn page(&self, options: ListOptions<'_>) -> Result<Page, Refusal> {
         let limit = options.limit.unwrap_or(limits::MAX_PAGE_KEYS);
         if !(1..=limits::MAX_PAGE_KEYS).contains(&limit) {
-            return Err(format!("400 Invalid key_count_limit of {limit}: it goes from 1 to 1000."));
+            return Err(Refusal::new(
+                400,
+                format!("Invalid key_count_limit of {limit}: it must be from 1 to 1000."),
+            ));
         }
         let now = self.now();
         let entries = self.lock();
@@ -187,43 +193,58 @@ impl Stored {
     }
 }
 
-fn check_key(key: &str) -> Result<(), String> {
+/// Why an operation is refused.
+struct Refusal {
+    status: Option<u16>,
+    message: String,
+}
+
+impl Refusal {
+    fn new(status: u16, message: impl Into<String>) -> Self {
+        Self { status: Some(status), message: message.into() }
+    }
+
+    fn without_status(message: impl Into<String>) -> Self {
+        Self { status: None, message: message.into() }
+    }
+}
+
+fn check_key(key: &str) -> Result<(), Refusal> {
     match key {
-        "" => Err("Key name cannot be empty.".to_owned()),
-        "." | ".." => Err(format!("\"{key}\" is not allowed as a key name.")),
-        _ if key.len() > limits::MAX_KEY_BYTES => Err(format!(
-            "414 UTF-8 encoded length of {} exceeds key length limit of {}.",
-            key.len(),
-            limits::MAX_KEY_BYTES
-        )),
+        "" => Err(Refusal::without_status("Key name cannot be empty.")),
+        "." | ".." => Err(Refusal::without_status(format!("\"{key}\" is not allowed as a key name."))),
+        _ if key.len() > limits::MAX_KEY_BYTES => {
+            let (length, limit) = (key.len(), limits::MAX_KEY_BYTES);
+            let message = format!("UTF-8 encoded length of {length} exceeds key length limit of {limit}.");
+            Err(Refusal::new(414, message))
+        }
         _ => Ok(()),
     }
 }
 
-fn check_value(value: &[u8]) -> Result<(), String> {
+fn check_value(value: &[u8]) -> Result<(), Refusal> {
     let length = value.len();
     if length > limits::MAX_VALUE_BYTES {
-        return Err(format!("413 Value length of {length} exceeds limit of {}.", limits::MAX_VALUE_BYTES));
+        let limit = limits::MAX_VALUE_BYTES;
+        return Err(Refusal::new(413, format!("Value length of {length} exceeds limit of {limit}.")));
     }
     Ok(())
 }
 
-fn check_metadata(metadata: Option<&Metadata>) -> Result<(), String> {
+fn check_metadata(metadata: Option<&Metadata>) -> Result<(), Refusal> {
     let Some(metadata) = metadata else { return Ok(()) };
     if metadata.parse::<IgnoredAny>().is_err() {
-        return Err("400 Metadata must be JSON.".to_owned());
+        return Err(Refusal::new(400, "Metadata must be JSON."));
     }
     let length = metadata.as_json().len();
     if length > limits::MAX_METADATA_BYTES {
-        return Err(format!(
-            "413 Metadata length of {length} exceeds limit of {}.",
-            limits::MAX_METADATA_BYTES
-        ));
+        let limit = limits::MAX_METADATA_BYTES;
+        return Err(Refusal::new(413, format!("Metadata length of {length} exceeds limit of {limit}.")));
     }
     Ok(())
 }
 
-fn expiration_time(expiration: Option<Expiration>, now: u64) -> Result<Option<u64>, String> {
+fn expiration_time(expiration: Option<Expiration>, now: u64) -> Result<Option<u64>, Refusal> {
     let (at, given) = match expiration {
         None => return Ok(None),
         Some(Expiration::At(at)) => (at, at),
@@ -231,15 +252,15 @@ fn expiration_time(expiration: Option<Expiration>, now: u64) -> Result<Option<u6
     };
     let soonest = now.saturating_add(limits::MIN_TTL_SECONDS);
     if !(soonest..=limits::MAX_EXPIRATION_SECONDS).contains(&at) {
-        return Err(format!(
-            "400 Invalid expiration of {given}: it must lie at least 60 seconds ahead, and before 2038."
-        ));
+        let message =
+            format!("Invalid expiration of {given}: it must be at least 60 seconds ahead and before 2038.");
+        return Err(Refusal::new(400, message));
     }
     Ok(Some(at))
 }
 
-/// What Cloudflare's bulk get leaves out: its answer is an object in JavaScript, on which integers are no ordinary
-/// keys, and `__proto__` is none.
+/// Whether Cloudflare's bulk get leaves the key out. Its answer is a JavaScript object, on which integers and
+/// `__proto__` are special.
 fn is_left_out_by_bulk_get(key: &str) -> bool {
     let integer = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_digit());
     key == "__proto__" || integer && (key == "0" || !key.starts_with('0'))
@@ -258,7 +279,7 @@ impl fmt::Debug for MemoryStore {
 }
 
 impl Store for MemoryStore {
-    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+    fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
         self.operations.fetch_add(1, Ordering::Relaxed);
         let answer = match request {
             Request::Get { key } => self.read(key).map(Answer::Entry),
@@ -267,6 +288,6 @@ impl Store for MemoryStore {
             Request::Delete { key } => self.remove(key).map(|()| Answer::Done),
             Request::List(options) => self.page(options).map(Answer::Page),
         };
-        Box::pin(ready(answer.map_err(|message| request.refused(message))))
+        Box::pin(ready(answer.map_err(|refusal| request.refused(refusal.status, refusal.message))))
     }
 }

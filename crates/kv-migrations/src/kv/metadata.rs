@@ -1,10 +1,10 @@
-//! What is stored beside a value.
+//! The metadata of a value.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The metadata of a value: JSON, kept as the text that it is. In a Worker it has come through JavaScript, which
-/// rounds integers beyond 2⁵³ and puts fields that are named like integers first; storing it again changes no more.
+/// The metadata of a value: JSON, kept as text. In a Worker it has passed through JavaScript, which rounds integers beyond
+/// 2⁵³ and puts fields with integer names first. Storing it again changes nothing more.
 ///
 /// # Example
 /// ```
@@ -19,15 +19,15 @@ use serde::de::DeserializeOwned;
 pub struct Metadata(String);
 
 impl Metadata {
-    /// A value as JSON. KV takes at most 1,024 bytes of it.
+    /// A value as JSON. KV takes at most 1,024 bytes.
     ///
     /// # Errors
-    /// If it cannot be written as JSON: a map needs keys that are text.
+    /// If the value cannot be written as JSON: a map needs keys that are text.
     pub fn new(value: &impl Serialize) -> serde_json::Result<Self> {
         serde_json::to_string(value).map(Self)
     }
 
-    /// JSON as text, from a store. If it is none, a put will be refused.
+    /// JSON as text, from a store. A put of text that is not JSON is refused.
     pub fn from_json(text: impl Into<String>) -> Self {
         Self(text.into())
     }
@@ -37,10 +37,10 @@ impl Metadata {
         &self.0
     }
 
-    /// The value that it stands for.
+    /// Parses the JSON.
     ///
     /// # Errors
-    /// If it has another shape.
+    /// If the JSON has another shape.
     pub fn parse<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
         serde_json::from_str(&self.0)
     }

@@ -1,43 +1,45 @@
-//! A write that does not lose what it was not told to replace.
+//! A write that keeps metadata and expiration unless told otherwise.
 
 use std::fmt;
 use std::future::IntoFuture;
 
-use futures_util::future::LocalBoxFuture;
 use serde::Serialize;
 
-use super::{Expiration, Key, Kv, KvError, KvErrorKind, Metadata, Operation, PutOptions, StoreExt, limits};
+use super::policy::PolicyStore;
+use super::{Expiration, Key, KvError, KvErrorKind, Metadata, Operation, PutOptions, StoreExt, find, limits};
+use crate::clock::seconds;
+use crate::future::BoxFuture;
 
-/// What becomes of something that the entry may already have.
+/// Whether a put keeps what the entry has, or replaces it.
 #[derive(Debug, Clone)]
 enum Setting<T> {
     Keep,
-    Set(Option<T>),
+    Replace(Option<T>),
 }
 
-/// A write under way: `.await` it.
+/// A write that has not been sent yet: `.await` it.
 ///
-/// The entry keeps the metadata and the expiration that it has, unless they are set here. To find them costs one
-/// more operation, a list; set both, and it is not made. An entry that would have expired within the next 70 seconds
-/// gets 70 seconds from now, since KV takes no nearer expiration; one that expires after January 2038, which the
-/// runtime cannot write, is an error.
+/// The entry keeps its metadata and its expiration unless they are set here. To find them costs one more operation, a
+/// list, which is left out if both are set. An entry that would expire within the next 70 seconds gets 70 seconds from
+/// now, because KV takes no nearer expiration. An entry that expires after January 2038, which the runtime cannot write,
+/// is an error.
 ///
-/// A list can be stale: what was set a moment ago, here or elsewhere, may not be found yet, and is then lost. Set both
-/// where the same entry is written twice.
+/// A list can be stale: metadata that was set a moment ago, here or elsewhere, may not be found yet, and is then lost. Set
+/// both where the same entry is written twice.
 ///
 /// # Example
 /// ```
 /// # use kv_migrations::kv::{Kv, KvError, MemoryStore};
 /// # async fn example(kv: &Kv) -> Result<(), KvError> {
 /// kv.put("greeting", "hello").await?; // a new value for the same entry
-/// kv.put("session_1", "{}").expires_after(7 * 60 * 60).await?; // seven hours from now
-/// kv.put("flag", "on").no_metadata().never_expires().await?; // as a new entry, whatever was there
+/// kv.put("session_1", "{}").with_expiration_ttl(7 * 60 * 60).await?; // seven hours from now
+/// kv.put("flag", "on").clear_metadata().clear_expiration().await?; // as a new entry, whatever was there
 ///
 /// let mut sessions = kv.list("session_");
 /// while let Some(session) = sessions.next().await? {
 ///     let Some(value) = kv.bytes(&session.name).await? else { continue };
 ///     let name = session.name.replace("session_", "session:");
-///     kv.put(&name, value).like(&session).await?; // with its metadata, and for as long
+///     kv.put(&name, value).with_options_of(&session).await?; // with its metadata, and for as long
 /// }
 /// # Ok(())
 /// # }
@@ -45,80 +47,85 @@ enum Setting<T> {
 /// ```
 #[must_use = "nothing is written until it is awaited"]
 pub struct Put<'a> {
-    kv: &'a Kv,
+    store: &'a PolicyStore,
     key: &'a str,
     value: Result<Vec<u8>, NotSerializable>,
     metadata: Setting<Result<Metadata, NotSerializable>>,
     expiration: Setting<Expiration>,
 }
 
-/// What was to be written cannot be written as JSON.
+/// A value that cannot be written as JSON.
 #[derive(Debug, Clone)]
-pub(crate) struct NotSerializable;
+pub(super) struct NotSerializable;
 
 impl<'a> Put<'a> {
-    pub(crate) fn new(kv: &'a Kv, key: &'a str, value: Result<Vec<u8>, NotSerializable>) -> Self {
-        Self { kv, key, value, metadata: Setting::Keep, expiration: Setting::Keep }
+    pub(super) fn new(store: &'a PolicyStore, key: &'a str, value: Result<Vec<u8>, NotSerializable>) -> Self {
+        Self { store, key, value, metadata: Setting::Keep, expiration: Setting::Keep }
     }
 
     /// Sets the metadata: at most 1,024 bytes of JSON.
-    pub fn metadata(mut self, metadata: &impl Serialize) -> Self {
+    pub fn with_metadata(mut self, metadata: &impl Serialize) -> Self {
         let metadata = Metadata::new(metadata).map_err(|_| NotSerializable);
-        self.metadata = Setting::Set(Some(metadata));
+        self.metadata = Setting::Replace(Some(metadata));
         self
     }
 
-    /// Gives the entry the metadata and the expiration that a list told of `key`: to move an entry to another key, or
-    /// to rewrite one that was just listed without having it looked up again.
-    pub fn like(mut self, key: &Key) -> Self {
-        self.metadata = Setting::Set(key.metadata.clone().map(Ok));
-        self.expiration = Setting::Set(key.expiration.map(|at| writable(at, self.kv.now_seconds())));
+    /// Sets metadata and expiration to those of a listed key: to move an entry to another key, or to rewrite a listed entry
+    /// without another list.
+    pub fn with_options_of(mut self, key: &Key) -> Self {
+        self.metadata = Setting::Replace(key.metadata.clone().map(Ok));
+        self.expiration = Setting::Replace(key.expiration.map(|at| writable(at, self.now())));
         self
     }
 
-    /// Leaves the entry without metadata.
-    pub fn no_metadata(mut self) -> Self {
-        self.metadata = Setting::Set(None);
+    /// Removes the metadata.
+    pub fn clear_metadata(mut self) -> Self {
+        self.metadata = Setting::Replace(None);
         self
     }
 
-    /// Lets the entry expire so many seconds from now, at least 60.
-    pub fn expires_after(mut self, seconds: u64) -> Self {
-        self.expiration = Setting::Set(Some(Expiration::After(seconds)));
+    /// Lets the entry expire this many seconds from now: at least 60.
+    pub fn with_expiration_ttl(mut self, seconds: u64) -> Self {
+        self.expiration = Setting::Replace(Some(Expiration::After(seconds)));
         self
     }
 
-    /// Lets the entry expire at this time, in seconds since 1970, at least 60 seconds ahead.
-    pub fn expires_at(mut self, seconds: u64) -> Self {
-        self.expiration = Setting::Set(Some(Expiration::At(seconds)));
+    /// Lets the entry expire at this time, in seconds since 1970: at least 60 seconds from now.
+    pub fn with_expiration(mut self, seconds: u64) -> Self {
+        self.expiration = Setting::Replace(Some(Expiration::At(seconds)));
         self
     }
 
-    /// Keeps the entry until it is deleted.
-    pub fn never_expires(mut self) -> Self {
-        self.expiration = Setting::Set(None);
+    /// Removes the expiration.
+    pub fn clear_expiration(mut self) -> Self {
+        self.expiration = Setting::Replace(None);
         self
+    }
+
+    fn now(&self) -> u64 {
+        seconds(self.store.policy.clock.now())
     }
 
     async fn write(self) -> Result<(), KvError> {
-        let Self { kv, key, value, metadata, expiration } = self;
+        let now = self.now();
+        let Self { store, key, value, metadata, expiration } = self;
         let fail = |NotSerializable| KvError::new(Operation::Put, key, KvErrorKind::NotSerializable);
         let value = value.map_err(fail)?;
         let mut options = match (&metadata, &expiration) {
-            (Setting::Set(_), Setting::Set(_)) => PutOptions::default(),
-            _ => kept(kv.find(key).await?, kv.now_seconds()),
+            (Setting::Replace(_), Setting::Replace(_)) => PutOptions::new(),
+            _ => kept(find(store, key).await?, now),
         };
-        if let Setting::Set(metadata) = metadata {
+        if let Setting::Replace(metadata) = metadata {
             options.metadata = metadata.transpose().map_err(fail)?;
         }
-        if let Setting::Set(expiration) = expiration {
+        if let Setting::Replace(expiration) = expiration {
             options.expiration = expiration;
         }
-        kv.store().put(key, &value, &options).await
+        store.put(key, &value, &options).await
     }
 }
 
-/// What the entry has beside its value.
+/// The metadata and expiration that the entry has.
 fn kept(found: Option<Key>, now: u64) -> PutOptions {
     found.map_or_else(PutOptions::default, |found| PutOptions {
         metadata: found.metadata,
@@ -126,7 +133,7 @@ fn kept(found: Option<Key>, now: u64) -> PutOptions {
     })
 }
 
-/// The nearest expiration to `at` that KV still takes, with 10 seconds left for the write to arrive.
+/// `at`, or the nearest expiration that KV takes, with 10 seconds for the write to arrive.
 fn writable(at: u64, now: u64) -> Expiration {
     const NEAREST: u64 = limits::MIN_TTL_SECONDS + 10;
     if at < now.saturating_add(NEAREST) { Expiration::After(NEAREST) } else { Expiration::At(at) }
@@ -141,7 +148,7 @@ impl fmt::Debug for Put<'_> {
 
 impl<'a> IntoFuture for Put<'a> {
     type Output = Result<(), KvError>;
-    type IntoFuture = LocalBoxFuture<'a, Self::Output>;
+    type IntoFuture = BoxFuture<'a, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(self.write())

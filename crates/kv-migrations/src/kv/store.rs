@@ -1,14 +1,16 @@
-//! The contract that a store fulfils: one method, for five operations.
+//! The contract of a store: one method for five operations.
 
 use std::fmt;
 use std::sync::Arc;
 
-use futures_util::future::LocalBoxFuture;
-
 use super::{BulkValue, Entry, KvError, ListOptions, Operation, Page, PutOptions};
+use crate::future::BoxFuture;
 
-/// One operation, with all that it needs.
+/// One operation with its arguments.
+///
+/// A store answers a request that it does not know with [`refused`](Self::refused).
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Request<'a> {
     /// Reads one entry. The answer is [`Answer::Entry`].
     Get {
@@ -17,12 +19,12 @@ pub enum Request<'a> {
     },
     /// Reads up to 100 values. The answer is [`Answer::Values`].
     ///
-    /// Their metadata is for a list to tell: with it, `worker` 0.8.7 fails a bulk get in which a key is missing.
+    /// Metadata is left to lists: with metadata, `worker` 0.8.7 fails a bulk get in which a key is missing.
     GetBulk {
         /// Their keys.
         keys: &'a [&'a str],
     },
-    /// Writes one entry, in place of the one that is there. The answer is [`Answer::Done`].
+    /// Writes one entry and replaces what is there. The answer is [`Answer::Done`].
     Put {
         /// Its key.
         key: &'a str,
@@ -31,7 +33,7 @@ pub enum Request<'a> {
         /// What is stored with it.
         options: &'a PutOptions,
     },
-    /// Deletes one entry; that there is none is no error. The answer is [`Answer::Done`].
+    /// Deletes one entry. A missing entry is not an error. The answer is [`Answer::Done`].
     Delete {
         /// Its key.
         key: &'a str,
@@ -52,7 +54,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The key that it is for; the first one of a bulk get, the prefix of a list.
+    /// Its key; for a bulk get the first key, for a list the prefix.
     pub fn key(&self) -> &'a str {
         match *self {
             Self::Get { key } | Self::Put { key, .. } | Self::Delete { key } => key,
@@ -61,10 +63,9 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The error of a store that could not do it, in the store's own words. A status is read off their front:
-    /// `429 Too Many Requests`, or `KV PUT failed: 429 Too Many Requests`.
-    pub fn refused(&self, message: impl AsRef<str>) -> KvError {
-        KvError::refused(self.operation(), self.key(), message.as_ref())
+    /// The error of a store that cannot do it: the HTTP status, where there is one, and a message.
+    pub fn refused(&self, status: Option<u16>, message: impl AsRef<str>) -> KvError {
+        KvError::refused(self.operation(), self.key(), status, message.as_ref())
     }
 }
 
@@ -75,14 +76,15 @@ impl fmt::Debug for Request<'_> {
     }
 }
 
-/// What a store answers: each request has its own kind of answer.
+/// The answer of a store. Each request has its own kind of answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Answer {
     /// The entry, if there is one.
     Entry(Option<Entry>),
     /// A value for each key, in the order of the keys.
     Values(Vec<BulkValue>),
-    /// It is done.
+    /// The entry was written or deleted.
     Done,
     /// The page.
     Page(Page),
@@ -90,24 +92,24 @@ pub enum Answer {
 
 /// A key-value store that behaves like Workers KV.
 ///
-/// One request is one operation, as Cloudflare counts them. A store does no more than it is asked for: retrying,
-/// paging, and reading singly what a bulk get cannot read are its callers'. Having one method, it is easily put
-/// around another store, to count, to retry, or to fail. [`conformance`](crate::kv::conformance) (feature `testing`)
-/// checks that a store keeps the contract; [`StoreExt`] is what callers use.
+/// One request is one operation, as Cloudflare counts them. A store does only what it is asked for: callers retry, page,
+/// and read singly what a bulk get cannot read. The trait has one method, so that a store is easily wrapped in another
+/// one that counts, retries or fails. `kv_migrations::testing::conformance` (feature `testing`) checks that a store keeps
+/// the contract. [`StoreExt`] is what callers use.
 ///
 /// # Example
-/// A store that lets nothing be written:
+/// A read-only store:
 /// ```
-/// use futures_util::future::LocalBoxFuture;
+/// use kv_migrations::BoxFuture;
 /// use kv_migrations::kv::{Answer, KvError, MemoryStore, Request, Store, StoreExt};
 ///
 /// struct ReadOnly<S>(S);
 ///
 /// impl<S: Store> Store for ReadOnly<S> {
-///     fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+///     fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
 ///         match request {
 ///             Request::Put { .. } | Request::Delete { .. } => {
-///                 Box::pin(async move { Err(request.refused("405 this store is read-only")) })
+///                 Box::pin(async move { Err(request.refused(Some(405), "this store is read-only")) })
 ///             }
 ///             _ => self.0.call(request),
 ///         }
@@ -122,12 +124,12 @@ pub enum Answer {
 /// # futures_util::FutureExt::now_or_never(example()).unwrap();
 /// ```
 pub trait Store: Send + Sync {
-    /// Makes one operation.
-    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>>;
+    /// Performs one operation.
+    fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>>;
 }
 
 impl<S: Store + ?Sized> Store for Arc<S> {
-    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+    fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
         (**self).call(request)
     }
 }
@@ -144,7 +146,7 @@ pub trait StoreExt: Store {
         }
     }
 
-    /// Reads up to 100 values, and answers for each key at its place in `keys`.
+    /// Reads up to 100 values. The answer has one for each key, in the order of `keys`.
     async fn get_bulk(&self, keys: &[&str]) -> Result<Vec<BulkValue>, KvError> {
         let request = Request::GetBulk { keys };
         match self.call(request).await? {
@@ -153,7 +155,7 @@ pub trait StoreExt: Store {
         }
     }
 
-    /// Writes one entry, in place of the one that is there.
+    /// Writes one entry and replaces what is there.
     async fn put(&self, key: &str, value: &[u8], options: &PutOptions) -> Result<(), KvError> {
         let request = Request::Put { key, value, options };
         match self.call(request).await? {
@@ -162,7 +164,7 @@ pub trait StoreExt: Store {
         }
     }
 
-    /// Deletes one entry. That there is none is no error.
+    /// Deletes one entry. A missing entry is not an error.
     async fn delete(&self, key: &str) -> Result<(), KvError> {
         let request = Request::Delete { key };
         match self.call(request).await? {
@@ -184,5 +186,5 @@ pub trait StoreExt: Store {
 impl<S: Store + ?Sized> StoreExt for S {}
 
 fn mismatch(request: Request<'_>) -> KvError {
-    request.refused("the store answered something else")
+    request.refused(None, "the store returned an answer of the wrong kind")
 }

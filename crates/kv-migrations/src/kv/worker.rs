@@ -1,6 +1,5 @@
 //! The KV binding of a Worker, as `worker` hands it out.
 
-use futures_util::future::LocalBoxFuture;
 use serde_json::Value;
 use worker::js_sys;
 use worker::kv::{KvError as WorkerError, KvStore};
@@ -10,9 +9,10 @@ use super::{
     Answer, BulkValue, Entry, Expiration, Key, KvError, ListOptions, Metadata, Page, PutOptions, Request,
     Store,
 };
+use crate::future::BoxFuture;
 
 impl Store for KvStore {
-    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+    fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
         Box::pin(async move {
             let answer = match request {
                 Request::Get { key } => get(self, key).await,
@@ -22,8 +22,8 @@ impl Store for KvStore {
                 Request::List(options) => list(self, options).await,
             };
             answer.map_err(|error| match error {
-                WorkerError::JavaScript(thrown) => request.thrown(&thrown),
-                error => request.refused(error.to_string()),
+                WorkerError::JavaScript(thrown) => request.js_error(&thrown),
+                error => request.refused(None, error.to_string()),
             })
         })
     }
@@ -69,12 +69,11 @@ async fn list(store: &KvStore, options: ListOptions<'_>) -> Result<Answer, Worke
         list = list.limit(limit.into());
     }
     let page = list.execute().await?;
-    let keys = page.keys.into_iter().map(|key| Key {
-        name: key.name,
-        expiration: key.expiration,
-        metadata: key.metadata.as_ref().map(text),
+    let keys = page.keys.into_iter().map(|key| {
+        let metadata = key.metadata.as_ref().map(text);
+        Key::new(key.name).with_expiration(key.expiration).with_metadata(metadata)
     });
-    let page = Page::of(keys.collect(), page.list_complete, page.cursor);
+    let page = Page::from_result(keys.collect(), page.list_complete, page.cursor);
     page.map(Answer::Page).map_err(|message| WorkerError::JavaScript(message.into()))
 }
 
@@ -83,12 +82,47 @@ fn text(metadata: &Value) -> Metadata {
 }
 
 impl Request<'_> {
-    /// The error of a call to the Workers runtime that threw this: in its words, without its stack.
-    pub fn thrown(&self, error: &JsValue) -> KvError {
+    /// The error of a call to the Workers runtime that threw `error`: its message without its stack, with the HTTP status
+    /// that the message names.
+    pub fn js_error(&self, error: &JsValue) -> KvError {
         let message = match error.dyn_ref::<js_sys::Error>() {
             Some(error) => Some(String::from(error.message())),
             None => error.as_string(),
         };
-        self.refused(message.unwrap_or_else(|| "an error without a message".to_owned()))
+        let message = message.unwrap_or_else(|| "an error without a message".to_owned());
+        let (status, message) = parse_message(&message);
+        self.refused(status, message)
+    }
+}
+
+/// The HTTP status and the rest of a message like `KV PUT failed: 429 Too Many Requests`. The runtime calls a list a GET
+/// too, so that the name of the operation is left out.
+fn parse_message(message: &str) -> (Option<u16>, &str) {
+    const STARTS: [&str; 4] =
+        ["KV GET failed: ", "KV GET_BULK failed: ", "KV PUT failed: ", "KV DELETE failed: "];
+    let message = STARTS.iter().find_map(|start| message.strip_prefix(start)).unwrap_or(message);
+    let (word, rest) = message.split_once(' ').unwrap_or((message, ""));
+    match word.parse() {
+        Ok(status) if (400..=599).contains(&status) => (Some(status), rest),
+        _ => (None, message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_message;
+
+    #[test]
+    fn the_status_is_read_from_the_start_of_the_message() {
+        assert_eq!(parse_message("KV PUT failed: 429 Too Many Requests"), (Some(429), "Too Many Requests"));
+        assert_eq!(parse_message("413 Value length exceeds"), (Some(413), "Value length exceeds"));
+        assert_eq!(parse_message("KV GET failed: 503"), (Some(503), ""));
+    }
+
+    #[test]
+    fn a_number_that_is_no_status_stays_in_the_message() {
+        for message in ["500000 keys", "Key name cannot be empty.", "200 OK", ""] {
+            assert_eq!(parse_message(message), (None, message), "{message}");
+        }
     }
 }

@@ -1,37 +1,37 @@
-//! The metadata of a marker.
+//! The metadata of a marker: parsed and encoded.
 
 use serde::Serialize;
 
 use crate::kv::limits::MAX_METADATA_BYTES;
 use crate::kv::{Fields, Metadata};
-use crate::progress::{Direction, Progress};
+use crate::report::{Direction, Phase, Progress};
 
-/// What a marker says of its migration. None at all, and one that says nothing we know, mean pending.
+/// What a marker says about its migration. No marker, and one in an unknown form, mean pending.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Marker {
-    Applied(Box<Applied>),
-    /// Its value is a checkpoint.
+    Applied(Box<AppliedRecord>),
+    /// The value is a checkpoint.
     Running(Box<Progress>),
-    /// With progress, its value is a checkpoint too.
+    /// With progress, the value is a checkpoint too.
     Failed {
         reason: String,
         progress: Option<Box<Progress>>,
     },
 }
 
-/// How a migration was applied, as far as its marker tells.
+/// How a migration was applied.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Applied {
-    /// ISO 8601, as it was written; none in a marker that neither runner wrote.
+pub(crate) struct AppliedRecord {
+    /// ISO 8601, as it was written. `None` in a marker that neither runner wrote.
     pub(crate) run_at: Option<String>,
     pub(crate) duration_ms: Option<u64>,
     pub(crate) operations: Option<u64>,
 }
 
-/// The fields as they are written. The TypeScript runner knows only `runAt`.
+/// The fields as they are written. The TypeScript runner reads only `runAt`.
 #[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Written<'a> {
+struct WrittenMetadata<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     run_at: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,20 +64,20 @@ struct Written<'a> {
     error: Option<String>,
 }
 
-/// What metadata alone tells.
+/// What the metadata alone says.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Reading {
-    /// The service that wrote it, if it says so.
-    pub(super) prefix: Option<String>,
-    /// Its state; none if only its value tells.
+pub(super) struct MarkerMetadata {
+    /// The prefix of the service that wrote it, if it names one.
+    pub(super) service: Option<String>,
+    /// `None` if only the value can tell.
     pub(super) marker: Option<Marker>,
 }
 
-impl Reading {
-    /// Field by field, since metadata that is not ours can have any shape; then the value decides.
-    pub(super) fn of(metadata: Option<&Metadata>) -> Self {
+impl MarkerMetadata {
+    /// Reads field by field, because metadata of others can have any shape; then the value decides.
+    pub(super) fn parse(metadata: Option<&Metadata>) -> Self {
         let Some(metadata) = metadata else { return Self::default() };
-        let fields = Fields::of(metadata);
+        let fields = Fields::parse(metadata);
         let text = |name: &str| fields.text(name);
         let number = |name: &str| fields.number(name);
         let progress = text("checkpointAt").map(|checkpoint_at| {
@@ -87,7 +87,7 @@ impl Reading {
                 } else {
                     Direction::Up
                 },
-                phase: text("phase").unwrap_or_default().into(),
+                phase: Phase::from_name(&text("phase").unwrap_or_default()),
                 done: number("done").unwrap_or(0),
                 total: number("total"),
                 failed: number("failed").unwrap_or(0),
@@ -103,7 +103,7 @@ impl Reading {
             (None, Some(_), progress) => {
                 Some(Marker::Failed { reason: text("error").unwrap_or_default(), progress })
             }
-            (Some(run_at), None, None) => Some(Marker::Applied(Box::new(Applied {
+            (Some(run_at), None, None) => Some(Marker::Applied(Box::new(AppliedRecord {
                 run_at: Some(run_at),
                 duration_ms: number("durationMs"),
                 operations: number("operations"),
@@ -111,12 +111,12 @@ impl Reading {
             (None, None, Some(progress)) => Some(Marker::Running(progress)),
             _ => None,
         };
-        Self { prefix: text("prefix"), marker }
+        Self { service: text("prefix"), marker }
     }
 }
 
 impl Marker {
-    /// How far it has got, if its value is a checkpoint.
+    /// How far the migration has got, if the value is a checkpoint.
     pub(crate) fn progress(&self) -> Option<&Progress> {
         match self {
             Self::Applied(_) => None,
@@ -134,41 +134,41 @@ impl Marker {
     }
 }
 
-/// A failure, as it is recorded.
-pub(crate) struct FailedAt<'a> {
+/// A failure to be recorded.
+pub(crate) struct FailureRecord<'a> {
     /// ISO 8601.
     pub(crate) at: &'a str,
     pub(crate) reason: &'a str,
 }
 
-pub(super) fn encode_applied(prefix: &str, applied: &Applied) -> Metadata {
-    fitting(Written {
+pub(super) fn encode_applied(service: &str, applied: &AppliedRecord) -> Metadata {
+    fitting(WrittenMetadata {
         run_at: applied.run_at.as_deref(),
-        prefix: Some(prefix),
+        prefix: Some(service),
         duration_ms: applied.duration_ms,
         operations: applied.operations,
-        ..Written::default()
+        ..WrittenMetadata::default()
     })
 }
 
-/// A migration that is under way, or that failed, or that failed while it was under way.
+/// The metadata of a migration that is not finished, or that failed, or both.
 pub(super) fn encode_unfinished(
-    prefix: &str,
+    service: &str,
     progress: Option<&Progress>,
-    failed: Option<&FailedAt<'_>>,
+    failed: Option<&FailureRecord<'_>>,
 ) -> Metadata {
-    let mut fields = Written {
+    let mut fields = WrittenMetadata {
         failed_at: failed.map(|failed| failed.at),
-        prefix: Some(prefix),
+        prefix: Some(service),
         error: failed.map(|failed| failed.reason.to_owned()),
-        ..Written::default()
+        ..WrittenMetadata::default()
     };
     if let Some(progress) = progress {
-        fields = Written {
+        fields = WrittenMetadata {
             started_at: Some(&progress.started_at),
             checkpoint_at: Some(&progress.checkpoint_at),
             direction: Some(progress.direction),
-            phase: Some(&progress.phase),
+            phase: Some(progress.phase.name()),
             done: Some(progress.done),
             total: progress.total,
             failed: Some(progress.failed),
@@ -182,9 +182,9 @@ pub(super) fn encode_unfinished(
     fitting(fields)
 }
 
-/// The fields as JSON that KV takes: a reason that is too long is cut, and a prefix that even so does not fit (JSON
-/// can make it longer than it is) is left out.
-fn fitting(mut fields: Written<'_>) -> Metadata {
+/// The fields as JSON within KV's limit. A reason that is too long is cut; a service's prefix that still does not fit,
+/// because JSON escapes lengthen it, is left out.
+fn fitting(mut fields: WrittenMetadata<'_>) -> Metadata {
     loop {
         // Text and numbers always are JSON.
         let metadata = Metadata::new(&fields).unwrap_or_else(|_| Metadata::from_json("null"));
@@ -198,7 +198,7 @@ fn fitting(mut fields: Written<'_>) -> Metadata {
     }
 }
 
-/// Takes at least one character off the end, and about as many bytes as asked for.
+/// Removes about this many bytes from the end, and at least one character.
 fn cut(text: &mut String, bytes: usize) {
     const ELLIPSIS: char = '…';
     let whole = text.strip_suffix(ELLIPSIS).map_or(text.len(), str::len);
@@ -217,18 +217,18 @@ mod tests {
 
     const AT: &str = "2026-11-22T10:48:28.744Z";
 
-    fn read(json: &str) -> Reading {
-        Reading::of(Some(&Metadata::from_json(json)))
+    fn read(json: &str) -> MarkerMetadata {
+        MarkerMetadata::parse(Some(&Metadata::from_json(json)))
     }
 
-    fn failed(prefix: &str, progress: Option<&Progress>, reason: &str) -> Metadata {
-        encode_unfinished(prefix, progress, Some(&FailedAt { at: AT, reason }))
+    fn failed(service: &str, progress: Option<&Progress>, reason: &str) -> Metadata {
+        encode_unfinished(service, progress, Some(&FailureRecord { at: AT, reason }))
     }
 
     fn progress() -> Progress {
         Progress {
             direction: Direction::Down,
-            phase: "copy".into(),
+            phase: Phase::Copy,
             done: 7,
             total: Some(9),
             failed: 1,
@@ -244,47 +244,48 @@ mod tests {
     #[test]
     fn progress_is_read_as_it_was_written() {
         let running = encode_unfinished("my-service", Some(&progress()), None);
-        assert_eq!(Reading::of(Some(&running)).marker, Some(Marker::Running(Box::new(progress()))));
+        assert_eq!(MarkerMetadata::parse(Some(&running)).marker, Some(Marker::Running(Box::new(progress()))));
         let failed = failed("my-service", Some(&progress()), "boom");
         let expected = Marker::Failed { reason: "boom".to_owned(), progress: Some(Box::new(progress())) };
-        assert_eq!(Reading::of(Some(&failed)).marker, Some(expected));
+        assert_eq!(MarkerMetadata::parse(Some(&failed)).marker, Some(expected));
     }
 
     #[test]
     fn what_the_typescript_runner_wrote_is_read() {
-        let applied = Applied { run_at: Some(AT.to_owned()), ..Applied::default() };
-        let expected = Reading { prefix: None, marker: Some(Marker::Applied(Box::new(applied))) };
+        let applied = AppliedRecord { run_at: Some(AT.to_owned()), ..AppliedRecord::default() };
+        let expected = MarkerMetadata { service: None, marker: Some(Marker::Applied(Box::new(applied))) };
         assert_eq!(read(r#"{"runAt":"2026-11-22T10:48:28.744Z"}"#), expected);
     }
 
     #[test]
     fn what_we_write_is_what_the_typescript_runner_wrote_and_more() {
-        let applied = Applied { run_at: Some(AT.to_owned()), duration_ms: Some(12), operations: Some(3) };
+        let applied =
+            AppliedRecord { run_at: Some(AT.to_owned()), duration_ms: Some(12), operations: Some(3) };
         let metadata = encode_applied("my-service", &applied);
         assert_eq!(
             metadata.as_json(),
             r#"{"runAt":"2026-11-22T10:48:28.744Z","prefix":"my-service","durationMs":12,"operations":3}"#
         );
-        let reading = Reading::of(Some(&metadata));
-        assert_eq!(reading.marker, Some(Marker::Applied(Box::new(applied))));
-        assert_eq!(reading.prefix.as_deref(), Some("my-service"));
+        let parsed = MarkerMetadata::parse(Some(&metadata));
+        assert_eq!(parsed.marker, Some(Marker::Applied(Box::new(applied))));
+        assert_eq!(parsed.service.as_deref(), Some("my-service"));
     }
 
     #[test]
     fn metadata_of_any_other_shape_leaves_it_to_the_value() {
         for json in ["null", r#""text""#, "[]", "{}", r#"{"runAt":5}"#, r#"{"a":"b"}"#, "no JSON"] {
-            assert_eq!(read(json), Reading::default(), "{json}");
+            assert_eq!(read(json), MarkerMetadata::default(), "{json}");
         }
-        assert_eq!(Reading::of(None), Reading::default());
+        assert_eq!(MarkerMetadata::parse(None), MarkerMetadata::default());
     }
 
     proptest! {
         #[test]
-        fn metadata_always_fits(prefix in "\\PC{1,500}", reason in any::<String>(), length in 0_usize..5000) {
+        fn metadata_always_fits(service in "\\PC{1,500}", reason in any::<String>(), length in 0_usize..5000) {
             let reason = reason.repeat(length / reason.len().max(1) + 1);
-            let metadata = failed(&prefix, Some(&progress()), &reason);
+            let metadata = failed(&service, Some(&progress()), &reason);
             prop_assert!(metadata.as_json().len() <= MAX_METADATA_BYTES);
-            let marker = Reading::of(Some(&metadata)).marker;
+            let marker = MarkerMetadata::parse(Some(&metadata)).marker;
             prop_assert!(matches!(marker, Some(Marker::Failed { .. })), "it must be read as failed: {metadata:?}");
         }
 
@@ -292,7 +293,7 @@ mod tests {
         fn a_short_reason_is_kept_whole(reason in "[a-z ]{0,200}") {
             let metadata = failed("my-service", None, &reason);
             let expected = Marker::Failed { reason, progress: None };
-            prop_assert_eq!(Reading::of(Some(&metadata)).marker, Some(expected));
+            prop_assert_eq!(MarkerMetadata::parse(Some(&metadata)).marker, Some(expected));
         }
     }
 }

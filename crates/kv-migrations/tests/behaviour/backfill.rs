@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use futures::executor::block_on;
 use futures::future::poll_fn;
-use kv_migrations::clock::{Clock, ManualClock};
-use kv_migrations::kv::{Expiration, Fault, KvErrorKind, Metadata, PutOptions, Request, StoreExt, faulty};
-use kv_migrations::{Backfill, Budget, Direction, Event, Migration, State};
+use kv_migrations::clock::Clock;
+use kv_migrations::kv::{Expiration, KvErrorKind, Metadata, PutOptions, Request, StoreExt};
+use kv_migrations::testing::ManualClock;
+use kv_migrations::testing::{Fault, faulty};
+use kv_migrations::{Backfill, Budget, Direction, Event, Migration, Phase, State};
 
 use crate::service::{Service, failure, filled, ids};
 use crate::stores::{EmptyLastPage, EmptyPages, OneWriteASecond, Refusing, ShortPages};
@@ -57,10 +59,9 @@ fn it_needs_a_run_for_every_900_operations() {
 #[test]
 fn metadata_and_expiration_stay() {
     let service = Service::new();
-    let options = PutOptions {
-        metadata: Some(Metadata::from_json(r#"{"b":1,"a":2}"#)),
-        expiration: Some(Expiration::After(900)),
-    };
+    let options = PutOptions::new()
+        .with_metadata(Some(Metadata::from_json(r#"{"b":1,"a":2}"#)))
+        .with_expiration(Some(Expiration::After(900)));
     block_on(service.store.put("user_1", b"x", &options)).unwrap();
     let before = service.store.entries()[0].0.clone();
     service.migrate(vec![Migration::backfill("001", "", touching())]);
@@ -100,7 +101,7 @@ fn every_value_is_read_as_it_is() {
 fn read_singly_not_even_a_byte_order_mark_is_lost() {
     let service = Service::new();
     service.store.insert("user_1", "\u{FEFF}x");
-    service.migrate(vec![Migration::backfill("001", "", touching().reading_singly())]);
+    service.migrate(vec![Migration::backfill("001", "", touching().read_singly())]);
     assert_eq!(service.store.value("user_1").unwrap(), "\u{FEFF}x ".as_bytes());
 }
 
@@ -140,7 +141,7 @@ fn what_is_deleted_meanwhile_is_left_out_and_what_is_added_ahead_is_seen() {
         }
         Ok(())
     })
-    .reading_singly();
+    .read_singly();
     let pages = ShortPages(service.store.clone(), 2);
     block_on(service.runner_on(pages, vec![Migration::backfill("001", "", backfill)]).run_pending(&()))
         .unwrap();
@@ -226,13 +227,13 @@ fn entries_that_fail_can_be_passed_over_and_are_tried_again() {
             }
             Ok(record.put("done").await?)
         });
-        vec![Migration::backfill("001", "", backfill.skipping_failures(5))]
+        vec![Migration::backfill("001", "", backfill.skip_failures(5))]
     };
     let failed = failure(block_on(service.runner(make()).run_pending(&())));
     assert_eq!(
         failed.reason,
-        "3 of the entries failed and were passed over: `user_00007`: seven; `user_00017`: seven; `user_00027`: seven. All \
-         others are done; the next run tries these again"
+        "3 of the entries failed and were skipped: `user_00007`: seven; `user_00017`: seven; `user_00027`: seven. All other \
+         entries are done; the next run tries these again"
     );
     assert!(!block_on(service.runner(make()).is_run("001")).unwrap());
     assert_eq!(service.text("user_00029").as_deref(), Some("done"));
@@ -252,10 +253,10 @@ fn entries_that_fail_can_be_passed_over_and_are_tried_again() {
 #[test]
 fn more_failures_than_may_be_passed_over_fail_it() {
     let service = filled(10);
-    let backfill = Backfill::new("user_", async |_, _, ()| Err("no".into())).skipping_failures(2);
+    let backfill = Backfill::new("user_", async |_, _, ()| Err("no".into())).skip_failures(2);
     let failed =
         failure(block_on(service.runner(vec![Migration::backfill("001", "", backfill)]).run_pending(&())));
-    assert_eq!(failed.reason, "at the entry `user_00002`, after 2 others that were passed over: no");
+    assert_eq!(failed.reason, "at the entry `user_00002`, after 2 others that were skipped: no");
 }
 
 #[test]
@@ -265,7 +266,7 @@ fn told_so_it_is_applied_despite_failures_and_reports_them() {
         "user_00001" => Err("no".into()),
         _ => Ok(()),
     });
-    let backfill = backfill.skipping_failures(1).applied_despite_failures();
+    let backfill = backfill.skip_failures(1).apply_despite_failures();
     let report =
         block_on(service.runner(vec![Migration::backfill("001", "", backfill)]).run_pending(&())).unwrap();
     assert_eq!(report.ran, ids(&["001"]));
@@ -276,11 +277,11 @@ fn told_so_it_is_applied_despite_failures_and_reports_them() {
 #[test]
 fn its_progress_can_be_seen_in_the_status_and_in_events() {
     let service = filled(1_700);
-    let runner = service.runner(vec![Migration::backfill("001", "", touching().counted())]);
+    let runner = service.runner(vec![Migration::backfill("001", "", touching().count_entries())]);
     let report = block_on(runner.run_pending(&())).unwrap();
     let progress = report.progress.unwrap();
     assert_eq!(report.remaining, ids(&["001"]));
-    assert_eq!((progress.total, &*progress.phase, progress.requests), (Some(1_700), "entries", 1));
+    assert_eq!((progress.total, progress.phase, progress.requests), (Some(1_700), Phase::Entries, 1));
     assert!((800..900).contains(&progress.done), "{progress:?}");
 
     let status = block_on(runner.status()).unwrap().remove(0);
@@ -291,7 +292,7 @@ fn its_progress_can_be_seen_in_the_status_and_in_events() {
     assert_eq!(recorded.checkpoint_at, progress.checkpoint_at, "the answer says so too");
 
     let events = Mutex::new(Vec::new());
-    let observer = |event: Event<'_>| {
+    let observer = |event: &Event| {
         events.lock().unwrap().push(match event {
             Event::Started { id, .. } => format!("started {id}"),
             Event::Applied(detail) => format!("applied {}", detail.id),
@@ -373,7 +374,7 @@ fn what_cannot_be_read_as_asked_says_which_entry() {
         failure(block_on(service.runner(vec![Migration::backfill("001", "", backfill)]).run_pending(&())));
     assert_eq!(
         failed.reason,
-        "at the entry `user_1`: the value of `user_1` is not the JSON that was asked for: look at line 1, column 2"
+        "at the entry `user_1`: the value of `user_1` is not the expected JSON: see line 1, column 2"
     );
 }
 
@@ -424,8 +425,7 @@ fn an_entry_that_kv_refused_is_not_passed_over() {
     let service = filled(5);
     let refuses = |request: Request<'_>| matches!(request, Request::Put { key: "user_00002", .. });
     let store = Refusing { store: service.store.clone(), refuses };
-    let migration =
-        || Migration::backfill("001", "", touching().skipping_failures(10).applied_despite_failures());
+    let migration = || Migration::backfill("001", "", touching().skip_failures(10).apply_despite_failures());
     let result = block_on(service.runner_on(store, vec![migration()]).run_pending(&()));
     let failed = failure(result);
     assert!(failed.reason.contains("503 Service Unavailable"), "{failed}");
@@ -441,7 +441,7 @@ fn it_comes_to_its_end_where_the_last_page_is_empty() {
             let seeds: Vec<Seed> = (0..entries).map(|n| Seed::new(format!("user_{n:05}"), "x")).collect();
             let world = World::of(&seeds, operations);
             let backfill = Backfill::new("user_", async |_, _, ()| Ok(()));
-            let migration = Migration::backfill("long", "", backfill.counted());
+            let migration = Migration::backfill("long", "", backfill.count_entries());
             let runner = world.runner_on(EmptyLastPage(world.store.clone(), 1), migration);
             let is_finished = (0..500).any(|_| match world.request(&runner) {
                 Ok(report) => report.is_finished(),
@@ -474,7 +474,7 @@ fn a_marker_from_a_clock_ahead_does_not_stop_checkpoints() {
     service.clock.advance(Duration::from_mins(2));
     assert!(!block_on(service.runner(slow()).run_pending(&())).unwrap().is_finished());
     let before = service.text("migration_my-service_001").unwrap();
-    let behind = ManualClock::at(service.clock.now() - Duration::from_mins(2));
+    let behind = ManualClock::starting_at(service.clock.now() - Duration::from_mins(2));
     let other = behind.clone();
     let slow = vec![Migration::backfill(
         "001",

@@ -15,7 +15,7 @@ use crate::stores::Refusing;
 fn writing(id: &'static str, keys: u32) -> Migration {
     Migration::new(id, "", async move |kv, ()| {
         for number in 0..keys {
-            kv.put(&format!("{id}/{number}"), "x").no_metadata().never_expires().await?;
+            kv.put(&format!("{id}/{number}"), "x").clear_metadata().clear_expiration().await?;
         }
         Ok(())
     })
@@ -64,7 +64,7 @@ fn an_up_that_hides_that_it_was_stopped_is_not_applied() {
     let service = Service::new();
     let hiding = Migration::new("001", "", async |kv, ()| {
         for number in 0..60 {
-            let _ = kv.put(&format!("{number}"), "x").no_metadata().never_expires().await;
+            let _ = kv.put(&format!("{number}"), "x").clear_metadata().clear_expiration().await;
         }
         Ok(())
     });
@@ -92,7 +92,7 @@ fn time_is_limited_too() {
     let slow = Migration::new("001", "", async move |kv, ()| {
         for number in 0..60 {
             clock.sleep(Duration::from_secs(1)).await;
-            kv.put(&format!("{number}"), "x").no_metadata().never_expires().await?;
+            kv.put(&format!("{number}"), "x").clear_metadata().clear_expiration().await?;
         }
         Ok(())
     });
@@ -134,7 +134,7 @@ fn an_entry_larger_than_the_budget_is_told_so() {
     service.store.insert("user_1", "x");
     let greedy = Backfill::new("user_", async |kv, _, ()| {
         for number in 0..60 {
-            kv.put(&format!("{number}"), "x").no_metadata().never_expires().await?;
+            kv.put(&format!("{number}"), "x").clear_metadata().clear_expiration().await?;
         }
         Ok(())
     });
@@ -182,7 +182,7 @@ fn where_kv_refused_much_of_it_the_message_says_so() {
     let store = Refusing { store: service.store.clone(), refuses };
     let small = Migration::new("001", "", async |kv, ()| {
         for number in 0..6 {
-            kv.put(&format!("{number}"), "x").no_metadata().never_expires().await?;
+            kv.put(&format!("{number}"), "x").clear_metadata().clear_expiration().await?;
         }
         Ok(())
     });

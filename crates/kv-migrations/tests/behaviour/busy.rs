@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use futures::executor::block_on;
 use kv_migrations::clock::Clock;
-use kv_migrations::kv::{Expiration, Fault, MemoryStore, Metadata, PutOptions, StoreExt, faulty};
-use kv_migrations::log::MemoryLog;
+use kv_migrations::kv::{Expiration, MemoryStore, Metadata, PutOptions, StoreExt};
+use kv_migrations::testing::MemoryLog;
+use kv_migrations::testing::{Fault, faulty};
 use kv_migrations::{Budget, Migration, Rekey, Runner};
 
 use crate::rekey::{keys, migration, users};
@@ -21,8 +22,9 @@ fn a_change_to_an_entry_that_is_copied_already_is_copied_too() {
     world.request(&runner).unwrap();
     assert_eq!(world.store.value("user:1").unwrap(), b"before");
 
-    let options =
-        PutOptions { metadata: Some(Metadata::from_json("1")), expiration: Some(Expiration::After(9_000)) };
+    let options = PutOptions::new()
+        .with_metadata(Some(Metadata::from_json("1")))
+        .with_expiration(Some(Expiration::After(9_000)));
     block_on(world.store.put("user_1", b"after", &options)).unwrap();
     world.drive(&runner).unwrap();
     assert_eq!(keys(&world), ["user:1", "user:2"]);
@@ -37,7 +39,7 @@ fn a_later_expiration_alone_is_a_change_too() {
     let world = World::of(&[Seed { ttl: Some(300), ..Seed::new("user_1", "session") }], 900);
     let runner = world.runner_on(world.store.clone(), migration(users()));
     world.request(&runner).unwrap();
-    let options = PutOptions { metadata: None, expiration: Some(Expiration::After(100_000)) };
+    let options = PutOptions::new().with_expiration(Some(Expiration::After(100_000)));
     block_on(world.store.put("user_1", b"session", &options)).unwrap();
     world.drive(&runner).unwrap();
     world.clock.advance(Duration::from_secs(50_000));

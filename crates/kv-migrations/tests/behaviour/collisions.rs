@@ -26,7 +26,7 @@ fn two_keys_that_get_the_same_are_found_before_anything_is_written() {
         error(&world, lower_case()),
         "Migration long failed: 1 of the entries cannot have their new keys: `user_aDA` would get the key `user_ada`, which \
          another entry gets as well. Nothing was written or deleted. Give them keys of their own, or let them stay \
-         with `Collisions::Leave`"
+         with `Collisions::Skip`"
     );
     assert_eq!(keys(&world), ["user_Ada", "user_aDA", "user_x"]);
 
@@ -104,14 +104,14 @@ fn a_mended_mapping_has_no_collisions_with_the_one_before() {
     let wrong = Rekey::new("user_", |key| {
         Some(if key.name == "user_a" { "new:1".to_owned() } else { "k".repeat(600) })
     })
-    .on_collisions(Collisions::Leave);
+    .with_collisions(Collisions::Skip);
     // A page for each key: what was surveyed before the wrong one is kept.
     let pages = || ShortPages(world.store.clone(), 1);
     let runner = world.runner_on(pages(), Migration::rekey("long", "", wrong));
     world.drive(&runner).unwrap_err();
     let right =
         Rekey::new("user_", |key| Some(if key.name == "user_a" { "new:2" } else { "new:1" }.to_owned()))
-            .on_collisions(Collisions::Leave);
+            .with_collisions(Collisions::Skip);
     let runner = world.runner_on(pages(), Migration::rekey("long", "", right));
     let reports = world.drive(&runner).unwrap();
     let keys: Vec<String> = world.store.entries().into_iter().map(|(key, _)| key.name).collect();
@@ -134,7 +134,7 @@ fn told_so_it_leaves_what_collides_and_reports_it() {
         ],
         900,
     );
-    let rekey = users().on_collisions(Collisions::Leave);
+    let rekey = users().with_collisions(Collisions::Skip);
     let reports = world.drive(&world.runner_on(world.store.clone(), migration(rekey))).unwrap();
     assert_eq!(keys(&world), ["user:1", "user:2", "user:3", "user_1"]);
     assert_eq!(world.store.value("user:1").unwrap(), b"another");

@@ -1,8 +1,9 @@
 //! The suite that every store passes.
 
 use futures::executor::block_on;
-use kv_migrations::kv::conformance::CASES;
-use kv_migrations::kv::{Fault, MemoryStore, Store, faulty};
+use kv_migrations::kv::{MemoryStore, Store};
+use kv_migrations::testing::conformance::CASES;
+use kv_migrations::testing::{Fault, faulty};
 
 use crate::stores::{Mistake, Mistaken};
 

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use kv_migrations::kv::{Fault, faulty};
-use kv_migrations::{Backfill, Fold, Migration, Rekey, Write};
+use kv_migrations::testing::{Fault, faulty};
+use kv_migrations::{Backfill, Fold, FoldOutput, Migration, Rekey};
 use proptest::prelude::*;
 
 use crate::stores::{Flaky, ShortPages};
@@ -24,7 +24,7 @@ fn backfill() -> Migration {
         Some(value) => Ok(record.put(value).await?),
         None => Ok(()),
     });
-    Migration::backfill("long", "Marks every user", mark.counted()).with_down_backfill(unmark)
+    Migration::backfill("long", "Marks every user", mark.count_entries()).with_down_backfill(unmark)
 }
 
 /// How many entries there are for each length of their values, and their lengths together.
@@ -37,8 +37,9 @@ fn fold() -> Migration {
             Ok(())
         },
         |lengths, ()| {
-            let index = lengths.iter().map(|(length, keys)| Write::json(format!("length_{length:03}"), keys));
-            index.chain([Ok(Write::new("lengths", lengths.len().to_string()))]).collect()
+            let index =
+                lengths.iter().map(|(length, keys)| FoldOutput::json(format!("length_{length:03}"), keys));
+            index.chain([Ok(FoldOutput::new("lengths", lengths.len().to_string()))]).collect()
         },
     );
     Migration::fold("long", "Indexes users by length", lengths)

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::executor::block_on;
 use kv_migrations::clock::Clock;
-use kv_migrations::kv::{Fault, faulty};
+use kv_migrations::testing::{Fault, faulty};
 use kv_migrations::{Error, Migration};
 use proptest::prelude::*;
 
@@ -16,7 +16,7 @@ use crate::stores::StaleLists;
 fn migrations() -> Vec<Migration> {
     let steps = Migration::new("002", "In steps", async |kv, ()| {
         for step in ["a", "b", "c"] {
-            kv.put(&format!("step/{step}"), "done").no_metadata().never_expires().await?;
+            kv.put(&format!("step/{step}"), "done").clear_metadata().clear_expiration().await?;
         }
         Ok(())
     });
@@ -107,7 +107,7 @@ proptest! {
         status in prop_oneof![Just(429), 500_u16..=599],
     ) {
         let service = Service::new();
-        let store = faulty(service.store.clone(), Fault::Passing { status, from, count });
+        let store = faulty(service.store.clone(), Fault::temporary(status, from, count));
         let report = block_on(service.runner_on(store, migrations()).run_pending(&()));
         prop_assert_eq!(report.map_err(|error| error.to_string()).map(|report| report.ran.len()), Ok(3));
     }
@@ -134,7 +134,7 @@ proptest! {
 fn too_many_requests_for_longer_fail_the_migration_and_are_not_retried_for_ever() {
     let service = Service::new();
     // The second operation is the marker's; what would record the failure is refused as well.
-    let store = faulty(service.store.clone(), Fault::Passing { status: 429, from: 1, count: 100 });
+    let store = faulty(service.store.clone(), Fault::temporary(429, 1, 100));
     let error = block_on(service.runner_on(store, vec![quiet("001")]).run_pending(&())).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -148,7 +148,7 @@ fn too_many_requests_for_longer_fail_the_migration_and_are_not_retried_for_ever(
 fn the_tries_are_1_2_4_and_8_seconds_apart() {
     for (count, seconds) in [(1, 1), (2, 3), (3, 7), (4, 15)] {
         let service = Service::new();
-        let store = faulty(service.store.clone(), Fault::Passing { status: 503, from: 0, count });
+        let store = faulty(service.store.clone(), Fault::temporary(503, 0, count));
         block_on(service.runner_on(store, vec![quiet("001")]).run_pending(&())).unwrap();
         let waited = service.clock.now().duration_since(start()).unwrap();
         assert_eq!(waited.as_secs(), seconds, "after {count} refusals");
@@ -158,7 +158,7 @@ fn the_tries_are_1_2_4_and_8_seconds_apart() {
 #[test]
 fn what_cannot_pass_is_not_tried_again() {
     let service = Service::new();
-    let store = faulty(service.store.clone(), Fault::Passing { status: 413, from: 0, count: 1 });
+    let store = faulty(service.store.clone(), Fault::temporary(413, 0, 1));
     let error = block_on(service.runner_on(store, vec![quiet("001")]).run_pending(&())).unwrap_err();
     assert!(matches!(error, Error::Ledger(_)), "{error}");
     assert_eq!(service.clock.now(), start(), "nothing was waited for");

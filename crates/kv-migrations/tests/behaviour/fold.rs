@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use futures::executor::block_on;
-use kv_migrations::{Fold, Migration, Write};
+use kv_migrations::{Fold, FoldOutput, Migration};
 
 use crate::service::{Service, failure, ids};
 use crate::stores::ShortPages;
@@ -21,7 +21,7 @@ fn by_town() -> Migration {
         },
         |towns, ()| {
             let write = |(town, users): (&String, &Vec<String>)| {
-                Write::json(format!("town_{town}"), users)?.with_metadata(&users.len())
+                FoldOutput::json(format!("town_{town}"), users)?.with_metadata(&users.len())
             };
             towns.iter().map(write).collect()
         },
@@ -112,10 +112,10 @@ fn a_key_that_would_be_written_twice_is_an_error() {
         "user_",
         || (),
         |(), _, ()| Ok(()),
-        |(), ()| Ok(vec![Write::new("a", "1"), Write::new("b", "2"), Write::new("a", "3")]),
+        |(), ()| Ok(vec![FoldOutput::new("a", "1"), FoldOutput::new("b", "2"), FoldOutput::new("a", "3")]),
     );
     let failed = failure(block_on(service.runner(vec![Migration::fold("001", "", twice)]).run_pending(&())));
-    assert_eq!(failed.reason, "the key `a` is to be written twice");
+    assert_eq!(failed.reason, "the key `a` would be written twice");
     assert_eq!(service.text("a"), None);
 }
 
@@ -129,7 +129,7 @@ fn of_nothing_it_writes_what_it_makes_of_nothing() {
             *count += 1;
             Ok(())
         },
-        |count, ()| Ok(vec![Write::json("count", count)?]),
+        |count, ()| Ok(vec![FoldOutput::json("count", count)?]),
     );
     assert_eq!(service.migrate(vec![Migration::fold("001", "", count)]), ids(&["001"]));
     assert_eq!(service.text("count").as_deref(), Some("0"));
@@ -147,7 +147,7 @@ fn it_gives_the_same_however_many_requests_it_takes() {
                 *sum += record.text()?.parse::<f64>()?;
                 Ok(())
             },
-            |sum, ()| Ok(vec![Write::new("sum", format!("{:016x}", sum.to_bits()))]),
+            |sum, ()| Ok(vec![FoldOutput::new("sum", format!("{:016x}", sum.to_bits()))]),
         );
         Migration::fold("long", "", fold)
     };

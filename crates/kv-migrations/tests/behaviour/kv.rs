@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures::TryStreamExt;
 use futures::executor::block_on;
-use kv_migrations::clock::ManualClock;
 use kv_migrations::kv::{Entry, Expiration, Key, Kv, MemoryStore, Metadata, PutOptions, StoreExt};
+use kv_migrations::testing::ManualClock;
 use serde_json::json;
 
 use crate::service::error_text;
@@ -20,7 +20,7 @@ const EXPIRATION: u64 = 2_114_380_800;
 fn with_session() -> (MemoryStore, Kv) {
     let store = MemoryStore::with_clock(ManualClock::default());
     let metadata = Some(Metadata::from_json(SCHEMA));
-    let options = PutOptions { metadata, expiration: Some(Expiration::At(EXPIRATION)) };
+    let options = PutOptions::new().with_metadata(metadata).with_expiration(Some(Expiration::At(EXPIRATION)));
     block_on(store.put(SESSION, b"old", &options)).unwrap();
     (store.clone(), Kv::new(store))
 }
@@ -38,11 +38,11 @@ fn a_new_value_keeps_metadata_and_expiration() {
     assert_eq!(store.value(SESSION).unwrap(), b"new");
     assert_eq!(settings(&store, SESSION), (Some(SCHEMA.to_owned()), Some(EXPIRATION)));
 
-    block_on(async { kv.put(SESSION, "newer").metadata(&2).await }).unwrap();
+    block_on(async { kv.put(SESSION, "newer").with_metadata(&2).await }).unwrap();
     let only_what_was_set = (Some("2".to_owned()), Some(EXPIRATION));
     assert_eq!(settings(&store, SESSION), only_what_was_set);
 
-    block_on(async { kv.put(SESSION, "newest").no_metadata().never_expires().await }).unwrap();
+    block_on(async { kv.put(SESSION, "newest").clear_metadata().clear_expiration().await }).unwrap();
     assert_eq!(settings(&store, SESSION), (None, None));
 }
 
@@ -59,7 +59,7 @@ fn keeping_costs_one_operation_more_and_setting_both_does_not() {
     let kv = Kv::new(store.clone());
     block_on(async { kv.put("key", "value").await }).unwrap();
     assert_eq!(store.operations(), 2);
-    block_on(async { kv.put("key", "value").no_metadata().never_expires().await }).unwrap();
+    block_on(async { kv.put("key", "value").clear_metadata().clear_expiration().await }).unwrap();
     assert_eq!(store.operations(), 3);
 }
 
@@ -141,7 +141,7 @@ fn many_are_read_exactly_whatever_a_bulk_get_leaves_out() {
 fn an_entry_about_to_expire_can_be_rewritten() {
     let clock = ManualClock::default();
     let store = MemoryStore::with_clock(clock.clone());
-    let options = PutOptions { metadata: None, expiration: Some(Expiration::At(100)) };
+    let options = PutOptions::new().with_expiration(Some(Expiration::At(100)));
     block_on(store.put("key", b"old", &options)).unwrap();
     clock.advance(Duration::from_secs(90));
 
@@ -152,7 +152,7 @@ fn an_entry_about_to_expire_can_be_rewritten() {
     );
     let runner = runner.unwrap().with_clock(std::sync::Arc::new(clock.clone()));
     block_on(runner.run_pending(&())).unwrap();
-    assert_eq!(block_on(store.get("key")).unwrap(), Some(Entry { value: b"new".to_vec(), metadata: None }));
+    assert_eq!(block_on(store.get("key")).unwrap(), Some(Entry::new(b"new".to_vec())));
     clock.advance(Duration::from_secs(71));
     assert_eq!(store.value("key"), None, "it still expires");
 }
@@ -176,7 +176,7 @@ fn an_entry_can_be_moved_with_all_that_it_has() {
     block_on(async {
         let session = kv.list("session_").next().await.unwrap().expect("it is there");
         let before = store.operations();
-        kv.put("session:1", "value").like(&session).await.unwrap();
+        kv.put("session:1", "value").with_options_of(&session).await.unwrap();
         assert_eq!(store.operations() - before, 1, "nothing had to be looked up");
     });
     assert_eq!(settings(&store, "session:1"), (Some(SCHEMA.to_owned()), Some(EXPIRATION)));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kv_migrations::clock::Clock;
 use kv_migrations::kv::{Kv, KvError, MemoryStore};
-use kv_migrations::log::MemoryLog;
+use kv_migrations::testing::MemoryLog;
 use kv_migrations::{Backfill, Budget, Error, Migration, Runner};
 use serde_json::{Map, Value};
 
@@ -48,7 +48,7 @@ async fn loop_by_hand(kv: &Kv) -> Result<(), KvError> {
     while let Some(key) = keys.next().await? {
         let Some(mut customer) = kv.json::<Map<String, Value>>(&key.name).await? else { continue };
         change(&mut customer);
-        kv.put_json(&key.name, &customer).like(&key).await?;
+        kv.put_json(&key.name, &customer).with_options_of(&key).await?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use futures::future::{Either, select};
 use kv_migrations::clock::Clock;
 use kv_migrations::coordinator::{Caller, Coordinator, CoordinatorError, MemoryStorage};
 use kv_migrations::kv::{MemoryStore, Request, Store};
-use kv_migrations::log::MemoryLog;
+use kv_migrations::testing::MemoryLog;
 use kv_migrations::{Backfill, Budget, Migration, Runner, State, Status};
 
 use crate::stores::Refusing;

@@ -132,8 +132,7 @@ fn a_failure_names_what_caused_it() {
     let failure = failure(block_on(Service::new().runner(vec![broken]).run_pending(&())));
     assert_eq!(
         failure.to_string(),
-        "Migration 001 failed: the value of `numbers` is not the JSON that was asked for: look at line 1, column \
-         15"
+        "Migration 001 failed: the value of `numbers` is not the expected JSON: see line 1, column 15"
     );
 }
 
@@ -199,8 +198,8 @@ fn another_store_is_read_on_the_terms_of_the_run() {
     let other = MemoryStore::new();
     block_on(other.put("flag", b"on", &PutOptions::default())).unwrap();
     let copy = Migration::new("001", "Copies the flag", async move |kv, ()| {
-        let value = kv.on(other.clone()).bytes("flag").await?.unwrap_or_default();
-        Ok(kv.put("flag", value).no_metadata().never_expires().await?)
+        let value = kv.with_store(other.clone()).bytes("flag").await?.unwrap_or_default();
+        Ok(kv.put("flag", value).clear_metadata().clear_expiration().await?)
     });
     let report = block_on(service.runner(vec![copy]).run_pending(&())).unwrap();
     assert_eq!(service.text("flag").unwrap(), "on");

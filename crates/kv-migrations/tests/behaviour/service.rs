@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::executor::block_on;
-use kv_migrations::clock::ManualClock;
 use kv_migrations::kv::{KvError, MemoryStore, Metadata, PutOptions, Store, StoreExt};
-use kv_migrations::log::MemoryLog;
+use kv_migrations::testing::ManualClock;
+use kv_migrations::testing::MemoryLog;
 use kv_migrations::{BoxError, Error, Failure, Migration, Runner};
 
 /// When the clock of every test starts.
@@ -27,7 +27,7 @@ pub struct Service {
 
 impl Service {
     pub fn new() -> Self {
-        let clock = ManualClock::at(start());
+        let clock = ManualClock::starting_at(start());
         let store = MemoryStore::with_clock(clock.clone());
         Self { store, clock, log: MemoryLog::default(), prefix: "my-service" }
     }
@@ -63,7 +63,7 @@ impl Service {
 
     /// Puts a value, and JSON as its metadata.
     pub fn put(&self, key: &str, value: &str, metadata: Option<&str>) {
-        let options = PutOptions { metadata: metadata.map(Metadata::from_json), expiration: None };
+        let options = PutOptions::new().with_metadata(metadata.map(Metadata::from_json));
         block_on(self.store.put(key, value.as_bytes(), &options)).expect("KV would take it");
     }
 

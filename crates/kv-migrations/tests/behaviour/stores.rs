@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use futures::executor::block_on;
-use futures::future::LocalBoxFuture;
-use kv_migrations::clock::{Clock, ManualClock};
+use kv_migrations::BoxFuture;
+use kv_migrations::clock::Clock;
 use kv_migrations::kv::{Answer, KvError, ListOptions, MemoryStore, Page, Request, Store, StoreExt};
+use kv_migrations::testing::ManualClock;
 
 /// Lists as they were when it was made, as KV elsewhere in the world still sees them.
 pub struct StaleLists {
@@ -24,7 +25,7 @@ impl StaleLists {
 }
 
 impl Store for StaleLists {
-    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+    fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
         let Request::List(options) = request else { return self.store.call(request) };
         let mut page = self.page.clone();
         page.keys.retain(|key| key.name.starts_with(options.prefix));
@@ -38,20 +39,20 @@ pub struct EmptyPages(pub MemoryStore);
 const EMPTY: &str = "empty";
 
 impl Store for EmptyPages {
-    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+    fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
         let Request::List(options) = request else { return self.0.call(request) };
         Box::pin(async move {
             let cursor = options.cursor.map(|cursor| cursor.split_at(EMPTY.len()));
             match cursor {
                 Some((EMPTY, rest)) => {
                     let cursor = Some(rest).filter(|rest| !rest.is_empty());
-                    let page = self.0.list(ListOptions { cursor, ..options }).await?;
+                    let page = self.0.list(options.with_cursor(cursor)).await?;
                     let cursor = page.cursor.map(|cursor| format!("later{cursor}"));
-                    Ok(Answer::Page(Page { keys: page.keys, cursor }))
+                    Ok(Answer::Page(Page::new(page.keys).with_cursor(cursor)))
                 }
                 rest => {
                     let rest = rest.map_or("", |(_, rest)| rest);
-                    Ok(Answer::Page(Page { keys: Vec::new(), cursor: Some(format!("{EMPTY}{rest}")) }))
+                    Ok(Answer::Page(Page::new(Vec::new()).with_cursor(format!("{EMPTY}{rest}"))))
                 }
             }
         })
@@ -71,11 +72,11 @@ pub enum Mistake {
 pub struct Mistaken(pub MemoryStore, pub Mistake);
 
 impl Store for Mistaken {
-    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+    fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
         Box::pin(async move {
             let request = match (self.1, request) {
                 (Mistake::ListsEverything, Request::List(options)) => {
-                    Request::List(ListOptions { prefix: "", ..options })
+                    Request::List(ListOptions::new("").with_cursor(options.cursor))
                 }
                 (_, request) => request,
             };
@@ -97,11 +98,11 @@ impl Store for Mistaken {
 pub struct ShortPages(pub MemoryStore, pub u32);
 
 impl Store for ShortPages {
-    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+    fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
         match request {
             Request::List(options) => {
                 let limit = options.limit.unwrap_or(self.1).min(self.1);
-                self.0.call(Request::List(ListOptions { limit: Some(limit), ..options }))
+                self.0.call(Request::List(options.with_limit(limit)))
             }
             _ => self.0.call(request),
         }
@@ -132,14 +133,15 @@ impl<S> Flaky<S> {
 }
 
 impl<S: Store> Store for Flaky<S> {
-    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+    fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
         let (drawn, in_a_row) = (self.next() % 16, self.in_a_row.fetch_add(1, Ordering::Relaxed));
         if drawn > 1 || in_a_row >= 3 {
             self.in_a_row.store(0, Ordering::Relaxed);
             return self.store.call(request);
         }
-        let answer = if drawn == 0 { "429 Too Many Requests" } else { "503 Service Unavailable" };
-        Box::pin(async move { Err(request.refused(answer)) })
+        let (status, message) =
+            if drawn == 0 { (429, "Too Many Requests") } else { (503, "Service Unavailable") };
+        Box::pin(async move { Err(request.refused(Some(status), message)) })
     }
 }
 
@@ -164,11 +166,11 @@ impl<S> OneWriteASecond<S> {
 }
 
 impl<S: Store> Store for OneWriteASecond<S> {
-    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+    fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
         let is_write = matches!(request, Request::Put { .. } | Request::Delete { .. });
         if is_write && self.is_too_soon(request.key()) {
             self.refused.fetch_add(1, Ordering::Relaxed);
-            return Box::pin(async move { Err(request.refused("429 Too Many Requests")) });
+            return Box::pin(async move { Err(request.refused(Some(429), "Too Many Requests")) });
         }
         self.store.call(request)
     }
@@ -233,7 +235,7 @@ impl Lagging {
 }
 
 impl Store for Lagging {
-    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+    fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
         self.catch_up();
         Box::pin(async move {
             if let Request::Put { key, .. } | Request::Delete { key } = request {
@@ -265,7 +267,7 @@ impl LateLists {
 }
 
 impl Store for LateLists {
-    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+    fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
         if let Request::Put { key, .. } = request {
             self.written.lock().unwrap().insert(key.to_owned(), self.clock.now());
         }
@@ -286,9 +288,9 @@ pub struct Refusing<S, F> {
 }
 
 impl<S: Store, F: Fn(Request<'_>) -> bool + Send + Sync> Store for Refusing<S, F> {
-    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+    fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
         if (self.refuses)(request) {
-            return Box::pin(async move { Err(request.refused("503 Service Unavailable")) });
+            return Box::pin(async move { Err(request.refused(Some(503), "Service Unavailable")) });
         }
         self.store.call(request)
     }
@@ -298,11 +300,11 @@ impl<S: Store, F: Fn(Request<'_>) -> bool + Send + Sync> Store for Refusing<S, F
 pub struct EmptyLastPage(pub MemoryStore, pub u32);
 
 impl Store for EmptyLastPage {
-    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+    fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
         let Request::List(options) = request else { return self.0.call(request) };
-        let limit = Some(options.limit.unwrap_or(self.1).min(self.1));
+        let limit = options.limit.unwrap_or(self.1).min(self.1);
         Box::pin(async move {
-            let mut page = self.0.list(ListOptions { limit, ..options }).await?;
+            let mut page = self.0.list(options.with_limit(limit)).await?;
             if let (None, None, Some(last)) = (&page.cursor, options.limit, page.keys.last()) {
                 page.cursor = Some(last.name.clone());
             }

@@ -1,8 +1,9 @@
 //! A migration that goes the other way than before: what is left of the one way is no place to carry on from the other.
 
 use futures::executor::block_on;
-use kv_migrations::kv::{Fault, MemoryStore, faulty};
-use kv_migrations::{Backfill, BoxError, Fold, Migration, Write};
+use kv_migrations::kv::MemoryStore;
+use kv_migrations::testing::{Fault, faulty};
+use kv_migrations::{Backfill, BoxError, Fold, FoldOutput, Migration};
 
 use crate::service::{Service, failure, filled};
 
@@ -60,7 +61,7 @@ fn a_fold_whose_plain_rollback_failed_half_way_writes_everything() {
                 all.push(record.text()?.to_owned());
                 Ok(())
             },
-            |all, ()| Ok(all.iter().map(|one| Write::new(format!("index_{one}"), "1")).collect()),
+            |all, ()| Ok(all.iter().map(|one| FoldOutput::new(format!("index_{one}"), "1")).collect()),
         );
         vec![Migration::fold("001", "", index).with_down(async |kv, ()| {
             let mut keys = kv.list("index_");

@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, SystemTime};
 
-use futures::future::{LocalBoxFuture, poll_fn};
-use kv_migrations::clock::{Clock, ManualClock};
+use futures::future::poll_fn;
+use kv_migrations::BoxFuture;
+use kv_migrations::clock::Clock;
 use kv_migrations::kv::{Answer, KvError, Request, Store};
+use kv_migrations::testing::ManualClock;
 
 use crate::service::start;
 
@@ -23,7 +25,7 @@ type Waiting = (SystemTime, Waker);
 
 impl VirtualTime {
     pub fn new() -> Self {
-        Self { clock: ManualClock::at(start()), waiting: Arc::default() }
+        Self { clock: ManualClock::starting_at(start()), waiting: Arc::default() }
     }
 
     /// How long `work` takes, and what comes of it.
@@ -75,7 +77,7 @@ impl Clock for VirtualTime {
         self.clock.now()
     }
 
-    fn sleep(&self, duration: Duration) -> LocalBoxFuture<'_, ()> {
+    fn sleep(&self, duration: Duration) -> BoxFuture<'_, ()> {
         let until = self.clock.now() + duration;
         Box::pin(poll_fn(move |context| {
             if self.clock.now() >= until {
@@ -98,7 +100,7 @@ pub struct Slow<S> {
 }
 
 impl<S: Store> Store for Slow<S> {
-    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+    fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
         Box::pin(async move {
             self.time.sleep(self.latency).await;
             self.store.call(request).await

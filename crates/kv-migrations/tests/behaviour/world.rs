@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::executor::block_on;
-use kv_migrations::clock::ManualClock;
 use kv_migrations::kv::{Expiration, Key, MemoryStore, Metadata, PutOptions, Store, StoreExt};
-use kv_migrations::log::MemoryLog;
+use kv_migrations::testing::ManualClock;
+use kv_migrations::testing::MemoryLog;
 use kv_migrations::{Budget, Error, Migration, RunReport, Runner};
 
 use crate::service::start;
@@ -47,13 +47,12 @@ pub struct World {
 
 impl World {
     pub fn of(seeds: &[Seed], operations: u64) -> Self {
-        let clock = ManualClock::at(start());
+        let clock = ManualClock::starting_at(start());
         let store = MemoryStore::with_clock(clock.clone());
         for seed in seeds {
-            let options = PutOptions {
-                metadata: seed.metadata.map(Metadata::from_json),
-                expiration: seed.ttl.map(Expiration::After),
-            };
+            let options = PutOptions::new()
+                .with_metadata(seed.metadata.map(Metadata::from_json))
+                .with_expiration(seed.ttl.map(Expiration::After));
             block_on(store.put(&seed.key, &seed.value, &options)).expect("KV takes it");
         }
         let budget = Budget::default().with_operations(operations);

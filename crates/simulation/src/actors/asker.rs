@@ -86,11 +86,11 @@ fn draw(world: &World) -> Request {
 }
 
 async fn ask(instance: Rc<Instance>, request: Request) -> Result<Answer, CoordinatorError> {
-    let (coordinator, caller) = (&instance.coordinator, Caller::default().labelled("somebody"));
+    let (coordinator, caller) = (&instance.coordinator, Caller::default().with_label("somebody"));
     let unfinished = |after: Option<Duration>| Answer::Unfinished(after.unwrap_or_default());
     Ok(match request {
         Request::Migrate { waits } => {
-            let caller = if waits { caller.waiting() } else { caller };
+            let caller = if waits { caller.queued() } else { caller };
             let report = coordinator.run_pending(&caller).await?;
             if report.is_finished() { Answer::Finished } else { unfinished(report.retry_after) }
         }

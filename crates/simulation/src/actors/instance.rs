@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
 
-use futures::future::LocalBoxFuture;
+use kv_migrations::BoxFuture;
 use kv_migrations::coordinator::{Coordinator, MemoryStorage};
 use kv_migrations::{Budget, Runner};
 
@@ -117,7 +117,7 @@ impl Instance {
 /// Something that goes on in an instance.
 pub(super) struct Within<T> {
     instance: Rc<Instance>,
-    work: Option<LocalBoxFuture<'static, T>>,
+    work: Option<BoxFuture<'static, T>>,
     on_fate: Box<dyn Fn(Fate)>,
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::LocalBoxFuture;
+use kv_migrations::BoxFuture;
 use kv_migrations::log::Log;
 use kv_migrations::{Budget, Error, RunLock, Runner};
 
@@ -114,7 +114,7 @@ impl Isolate {
         world: &World,
         run: usize,
         doom: Doom,
-        work: LocalBoxFuture<'static, Result<Option<Duration>, Error>>,
+        work: BoxFuture<'static, Result<Option<Duration>, Error>>,
     ) -> Answered {
         let witness = world.witness.clone();
         let on_stall = move |is_frozen| witness.freeze(run, is_frozen);

@@ -33,7 +33,7 @@ async fn write(world: &World, table: usize, index: usize, location: usize) {
     let binding = world.binding(location, "the service".to_owned());
     let version = world.versions.begin(table, index);
     let metadata = entry.metadata.map(Metadata::from_json);
-    let options = PutOptions { metadata, expiration: None };
+    let options = PutOptions::new().with_metadata(metadata);
     let mut keys = keys(world, table, index);
     if world.dice.chance(500) {
         keys.reverse();

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures::future::LocalBoxFuture;
+use kv_migrations::BoxFuture;
 use kv_migrations::kv::{Answer, KvError, PutOptions, Request, Store};
 
 use super::namespace::{Namespace, Write};
@@ -149,7 +149,7 @@ impl Drop for OnItsWay<'_> {
 }
 
 impl Store for Binding {
-    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+    fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
         self.doom.count();
         if let Some(run) = self.run.get() {
             let is_write = matches!(request, Request::Put { .. } | Request::Delete { .. });

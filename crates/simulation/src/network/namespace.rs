@@ -89,7 +89,7 @@ impl Clock for Exact {
         self.0.now()
     }
 
-    fn sleep(&self, duration: std::time::Duration) -> futures::future::LocalBoxFuture<'_, ()> {
+    fn sleep(&self, duration: std::time::Duration) -> kv_migrations::BoxFuture<'_, ()> {
         self.0.sleep(duration)
     }
 }

@@ -52,7 +52,7 @@ pub fn migration() -> Migration<Env> {
             return Ok(());
         };
         let place = Place::try_from(imported)?;
-        city.put_json(&place).metadata(&Metadata { country: &place.country }).await?;
+        city.put_json(&place).with_metadata(&Metadata { country: &place.country }).await?;
         Ok(())
     });
     let down = Backfill::new("city_", async |_, city, _| {
@@ -60,10 +60,11 @@ pub fn migration() -> Migration<Env> {
             city.json::<Imported>()?;
             return Ok(());
         };
-        city.put_json(&Imported::from(place)).no_metadata().await?;
+        city.put_json(&Imported::from(place)).clear_metadata().await?;
         Ok(())
     });
-    Migration::backfill(ID, "Make numbers of coordinates", up.counted()).with_down_backfill(down.counted())
+    Migration::backfill(ID, "Make numbers of coordinates", up.count_entries())
+        .with_down_backfill(down.count_entries())
 }
 
 impl TryFrom<Imported> for Place {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kv_migrations::{Backfill, Fold, Migration, Write};
+use kv_migrations::{Backfill, Fold, FoldOutput, Migration};
 use serde::{Deserialize, Serialize};
 use worker::Env;
 
@@ -35,7 +35,7 @@ pub fn migration() -> Migration<Env> {
         |index, _| {
             index
                 .iter()
-                .map(|(country, lines)| Write::json(format!("idx:country:{country}"), lines))
+                .map(|(country, lines)| FoldOutput::json(format!("idx:country:{country}"), lines))
                 .collect()
         },
     );

@@ -16,13 +16,13 @@ use crate::virtual_time::Slow;
 const RUN_AT: &str = r#"{"runAt":"2025-01-01T00:00:00.000Z"}"#;
 
 fn put_marker(object: &Object, id: &str, value: &str, metadata: Option<&str>) {
-    let options = PutOptions { metadata: metadata.map(Metadata::from_json), expiration: None };
+    let options = PutOptions::new().with_metadata(metadata.map(Metadata::from_json));
     block_on(object.kv.put(&format!("migration_my-service_{id}"), value.as_bytes(), &options))
         .expect("KV takes it");
 }
 
 fn migrate(object: &Object, coordinator: &Coordinator) -> Vec<String> {
-    let report = object.serve(coordinator, coordinator.run_pending(&Caller::default().waiting()));
+    let report = object.serve(coordinator, coordinator.run_pending(&Caller::default().queued()));
     report.expect("nothing fails").ran
 }
 

@@ -59,7 +59,7 @@ fn what_is_cancelled_is_pending_again_and_begins_anew() {
         assert_eq!(object.marker("001"), None, "KV is told");
         assert_eq!(coordinator.history().expect("it can be read")[0].outcome, Outcome::Cancelled);
 
-        let report = object.serve(&coordinator, coordinator.run_pending(&Caller::default().waiting()));
+        let report = object.serve(&coordinator, coordinator.run_pending(&Caller::default().queued()));
         assert_eq!(report.expect("nothing fails").ran, ["001", "002"]);
         assert_eq!(object.marked(), 100);
     }
@@ -89,7 +89,7 @@ fn what_is_paused_at_a_migration_that_was_taken_out_keeps_no_run_from_beginning(
 fn a_rollback_can_be_cancelled() {
     let object = Object::new().with_users(100);
     let coordinator = object.instance(vec![marking("001")]);
-    object.serve(&coordinator, coordinator.run_pending(&Caller::default().waiting())).expect("it succeeds");
+    object.serve(&coordinator, coordinator.run_pending(&Caller::default().queued())).expect("it succeeds");
     object.serve(&coordinator, coordinator.rollback("001", &Caller::default())).expect("it begins");
     let status = object.serve(&coordinator, coordinator.cancel("001", &Caller::default()));
     assert_eq!(
@@ -98,7 +98,7 @@ fn a_rollback_can_be_cancelled() {
         "it does not count as applied any more"
     );
     object
-        .serve(&coordinator, coordinator.run_pending(&Caller::default().waiting()))
+        .serve(&coordinator, coordinator.run_pending(&Caller::default().queued()))
         .expect("it is applied anew");
     assert_eq!(object.marked(), 100);
 }
@@ -107,7 +107,7 @@ fn a_rollback_can_be_cancelled() {
 fn who_waits_for_the_run_is_told_that_it_was_stopped() {
     let object = Object::new().with_users(100);
     let coordinator = object.instance(vec![marking("001")]);
-    let caller = Caller::default().waiting();
+    let caller = Caller::default().queued();
     let stop = async {
         object.time.sleep(Duration::from_millis(500)).await;
         coordinator.pause("001", &Caller::default()).await.expect("it is under way");

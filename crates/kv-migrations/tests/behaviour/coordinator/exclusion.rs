@@ -33,7 +33,7 @@ fn of_a_hundred_callers_one_runs_it_and_the_others_are_told_who() {
     let object = Object::new();
     let coordinator = object.instance(vec![counting("001", &object.time), counting("002", &object.time)]);
     let callers: Vec<Caller> =
-        (0..100).map(|number| Caller::default().labelled(format!("deploy {number}"))).collect();
+        (0..100).map(|number| Caller::default().with_label(format!("deploy {number}"))).collect();
     let answers =
         object.serve(&coordinator, join_all(callers.iter().map(|caller| coordinator.run_pending(caller))));
 
@@ -52,7 +52,7 @@ fn of_a_hundred_callers_one_runs_it_and_the_others_are_told_who() {
 fn those_who_wait_run_one_after_the_other_and_find_nothing_left() {
     let object = Object::new();
     let coordinator = object.instance(vec![counting("001", &object.time)]);
-    let caller = Caller::default().waiting();
+    let caller = Caller::default().queued();
     let answers = object.serve(&coordinator, join_all((0..10).map(|_| coordinator.run_pending(&caller))));
     let ran: Vec<usize> =
         answers.into_iter().map(|answer| answer.expect("nothing fails").ran.len()).collect();
@@ -138,11 +138,11 @@ fn wherever_a_run_is_cut_off_it_is_carried_on_and_nothing_that_finished_runs_aga
     loop {
         let object = Object::new().with_users(30);
         let first = object.instance(migrations(&object));
-        let waiting = Caller::default().waiting();
+        let waiting = Caller::default().queued();
         let is_finished = object.serve_for(cut_off, &first, first.run_pending(&waiting)).is_some();
         let next = object.instance(migrations(&object));
         object.pass(&next, Duration::from_mins(2));
-        object.serve(&next, next.run_pending(&Caller::default().waiting())).expect("nothing fails");
+        object.serve(&next, next.run_pending(&Caller::default().queued())).expect("nothing fails");
 
         let context = format!("cut off after {cut_off:?}");
         assert_eq!(object.marked(), 30, "{context}");
@@ -185,7 +185,7 @@ fn a_step_that_wakes_too_late_does_not_end_the_task_that_took_the_place_of_its_o
     }
     // Its second step failed, and the third one is under way.
     object.time.time(object.time.sleep(Duration::from_secs(20)));
-    let caller = Caller::default().labelled("rollback").staying();
+    let caller = Caller::default().with_label("rollback").until_finished();
     object.time.time(select(
         pin!(coordinator.rollback("001", &caller)),
         select(&mut rings, object.time.sleep(Duration::from_mins(5))),
@@ -202,7 +202,7 @@ fn a_step_that_wakes_too_late_does_not_end_the_task_that_took_the_place_of_its_o
 fn who_stays_for_a_run_that_another_instance_ends_does_not_wait_for_ever() {
     let object = Object::new();
     let (old, new) = (object.instance(vec![good("001")]), object.instance(vec![good("001")]));
-    let caller = Caller::default().staying();
+    let caller = Caller::default().until_finished();
     let report = object.serve_for(Duration::from_mins(2), &new, old.run_pending(&caller));
     let report = report.expect("it does not wait for ever").expect("nothing failed");
     assert!(report.is_finished());
@@ -264,7 +264,7 @@ fn wherever_the_storage_fails_the_run_is_carried_on() {
             Slow { store: object.kv.clone(), time: object.time.clone(), latency: Duration::from_millis(10) };
         let coordinator = Coordinator::new(object.runner_on(store, migrations), storage.clone(), || Ok(()));
         let context = format!("failed at call {failing_call}");
-        let caller = Caller::default().waiting();
+        let caller = Caller::default().queued();
         let work = async {
             let first = coordinator.run_pending(&caller).await;
             if first.is_err() {

@@ -11,7 +11,7 @@ use crate::service::{failing, good, ids};
 fn a_run_is_remembered_with_who_and_when_and_what() {
     let object = Object::new().with_users(50);
     let coordinator = object.instance(vec![good("001"), marking("002")]);
-    let caller = Caller::default().labelled("deploy\n4711\u{7}").waiting();
+    let caller = Caller::default().with_label("deploy\n4711\u{7}").queued();
     object.serve(&coordinator, coordinator.run_pending(&caller)).expect("nothing fails");
     let [entry] = &coordinator.history().expect("it can be read")[..] else { panic!("there was one run") };
     assert_eq!((entry.number, entry.action.as_str()), (1, "migrate"));
@@ -62,7 +62,7 @@ fn what_found_nothing_to_do_is_not_and_only_the_last_hundred_are() {
 fn a_label_is_cut() {
     let object = Object::new();
     let coordinator = object.instance(vec![good("001")]);
-    let caller = Caller::default().labelled("ü".repeat(500));
+    let caller = Caller::default().with_label("ü".repeat(500));
     object.serve(&coordinator, coordinator.run_pending(&caller)).expect("it succeeds");
     let by = coordinator.history().expect("it can be read")[0].by.clone().expect("it was labelled");
     assert_eq!(by.len(), 200);
@@ -73,7 +73,9 @@ fn a_label_is_cut() {
 fn a_rollback_that_cannot_be_carried_on_is_remembered() {
     let object = Object::new().with_users(100);
     let coordinator = object.instance(vec![marking("001")]);
-    object.serve(&coordinator, coordinator.run_pending(&Caller::default().staying())).expect("it succeeds");
+    object
+        .serve(&coordinator, coordinator.run_pending(&Caller::default().until_finished()))
+        .expect("it succeeds");
     object.serve(&coordinator, coordinator.rollback("001", &Caller::default())).expect("it begins");
     let next = object.instance(vec![good("002")]);
     object.pass(&next, Duration::from_mins(1));

@@ -68,7 +68,7 @@ fn so_many_copies_are_made_in_one_alarm_as_the_budget_allows() {
     let store = object.refusing_markers(&is_down);
     let migrations = (0..100).map(|number| quiet(format!("{number:03}"))).collect();
     let coordinator = object.instance_on(store, migrations);
-    let caller = Caller::default().staying();
+    let caller = Caller::default().until_finished();
     object.serve(&coordinator, coordinator.run_pending(&caller)).expect("the object knows them");
     is_down.store(false, Ordering::Relaxed);
 

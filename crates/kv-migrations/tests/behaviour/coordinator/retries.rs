@@ -85,7 +85,7 @@ fn a_run_takes_the_place_of_one_that_waits_to_be_tried_again() {
     assert!(object.status(&coordinator, "001").retry_at.is_some());
 
     is_broken.store(false, Ordering::Relaxed);
-    let report = object.serve(&coordinator, coordinator.run_pending(&Caller::default().waiting()));
+    let report = object.serve(&coordinator, coordinator.run_pending(&Caller::default().queued()));
     assert_eq!(report.expect("it was mended").ran, ids(&["001"]));
     let outcomes: Vec<Outcome> =
         coordinator.history().expect("it can be read").iter().map(|entry| entry.outcome).collect();
@@ -96,7 +96,7 @@ fn a_run_takes_the_place_of_one_that_waits_to_be_tried_again() {
 fn who_waits_for_a_run_that_is_given_up_is_told_why() {
     let (object, is_broken) = (Object::new().with_users(100), Arc::new(AtomicBool::new(true)));
     let coordinator = object.instance(vec![stumbling(&is_broken)]);
-    let result = object.serve(&coordinator, coordinator.run_pending(&Caller::default().waiting()));
+    let result = object.serve(&coordinator, coordinator.run_pending(&Caller::default().queued()));
     let Err(CoordinatorError::Runner(Error::Failed(failure))) = result else { panic!("{result:?}") };
     assert_eq!(failure.id, "001");
 }

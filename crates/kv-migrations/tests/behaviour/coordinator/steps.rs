@@ -56,7 +56,7 @@ fn what_does_not_fit_is_carried_on_by_alarms() {
 fn who_waits_gets_the_report_of_all_steps() {
     let object = Object::new().with_users(100);
     let coordinator = object.instance(vec![good("001"), marking("002"), good("003")]);
-    let report = object.serve(&coordinator, coordinator.run_pending(&Caller::default().waiting()));
+    let report = object.serve(&coordinator, coordinator.run_pending(&Caller::default().queued()));
     let report = report.expect("nothing fails");
     assert_eq!(report.ran, ids(&["001", "002", "003"]));
     assert_eq!(report.skipped, ids(&[]), "what it ran itself is not skipped");
@@ -69,7 +69,7 @@ fn who_waits_gets_the_report_of_all_steps() {
 fn a_rollback_is_carried_on_too() {
     let object = Object::new().with_users(100);
     let coordinator = object.instance(vec![marking("001")]);
-    object.serve(&coordinator, coordinator.run_pending(&Caller::default().waiting())).expect("it succeeds");
+    object.serve(&coordinator, coordinator.run_pending(&Caller::default().queued())).expect("it succeeds");
     let first = object.serve(&coordinator, coordinator.rollback("001", &Caller::default()));
     assert!(!first.expect("nothing fails").is_finished());
     object.pass(&coordinator, Duration::from_mins(1));
@@ -149,7 +149,7 @@ fn what_ran_out_of_order_is_told_of_all_steps() {
     let object = Object::new().with_users(100);
     object.migrate(&object.instance(vec![good("003")])).expect("it succeeds");
     let coordinator = object.instance(vec![good("001"), marking("002"), good("003"), good("004")]);
-    let report = object.serve(&coordinator, coordinator.run_pending(&Caller::default().staying()));
+    let report = object.serve(&coordinator, coordinator.run_pending(&Caller::default().until_finished()));
     let report = report.expect("nothing fails");
     assert_eq!((report.ran, report.skipped), (ids(&["001", "002", "004"]), ids(&["003"])));
     assert_eq!(report.out_of_order, ids(&["001", "002"]));

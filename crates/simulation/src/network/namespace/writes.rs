@@ -102,11 +102,11 @@ impl Namespace {
         let weather = state.weather;
         let history = state.keys.entry(key.clone()).or_default();
         if !history.takes(now) {
-            return Err(request.refused("429 Too Many Requests"));
+            return Err(request.refused(Some(429), "Too Many Requests"));
         }
         self.truth.call(request).now_or_never().unwrap_or_else(|| Err(request.refused("memory waits")))?;
         let stored = value.as_ref().map(|value| Stored {
-            entry: Entry { value: value.clone(), metadata: options.metadata.clone() },
+            entry: Entry::new(value.clone()).with_metadata(options.metadata.clone()),
             expiration: options.expiration.map(|expiration| match expiration {
                 Expiration::At(at) => at,
                 Expiration::After(seconds) => u64::try_from(now / 1_000).unwrap_or(0) + seconds,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use futures_util::future::LocalBoxFuture;
+use kv_migrations::BoxFuture;
 use kv_migrations::clock::{Clock, SystemClock};
 
 struct Ahead(Duration);
@@ -18,7 +18,7 @@ impl Clock for Ahead {
         SystemClock.now() + self.0
     }
 
-    fn sleep(&self, duration: Duration) -> LocalBoxFuture<'_, ()> {
+    fn sleep(&self, duration: Duration) -> BoxFuture<'_, ()> {
         SystemClock.sleep(duration)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::Response;
 use kv_migrations::kv::Store;
-use kv_migrations::kv::conformance::CASES;
+use kv_migrations::testing::conformance::CASES;
 use kv_migrations_routes::Namespace;
 use worker::{Env, Result};
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use futures_util::future::LocalBoxFuture;
+use kv_migrations::BoxFuture;
 use kv_migrations::kv::{Answer, KvError, Request, Store};
 use worker::console_log;
 
@@ -34,7 +34,7 @@ impl Hung {
 }
 
 impl Store for Hung {
-    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+    fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
         if self.is_it(request) {
             console_log!("hung at the {request:?}");
             return Box::pin(std::future::pending());

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kv_migrations::kv::Key;
-use kv_migrations::{Backfill, Fold, Migration, Record, Rekey, Result, Write};
+use kv_migrations::{Backfill, Fold, FoldOutput, Migration, Record, Rekey, Result};
 use serde_json::{Map, Value};
 use worker::{Delay, Env};
 
@@ -14,7 +14,7 @@ pub fn migrations(scenario: &str) -> Option<Vec<Migration<Env>>> {
     let about = about.to_owned();
     Some(match name {
         "seen" => vec![seen(backfill(|_| Ok(())))],
-        "seen-counted" => vec![seen(backfill(|_| Ok(())).counted()).with_down_backfill(unseen())],
+        "seen-counted" => vec![seen(backfill(|_| Ok(())).count_entries()).with_down_backfill(unseen())],
         "seen-but" => vec![seen(backfill(move |key| if key == about { Err("boom".into()) } else { Ok(()) }))],
         "seen-panicking" => vec![seen(backfill(move |key| {
             assert_ne!(key, about, "on purpose");
@@ -89,7 +89,7 @@ fn index() -> Fold<Env, Index> {
         Ok(())
     };
     Fold::new("mod_", Index::new, each, |index, _| {
-        index.iter().map(|(customer, mods)| Write::json(format!("mods_of_{customer}"), mods)).collect()
+        index.iter().map(|(customer, mods)| FoldOutput::json(format!("mods_of_{customer}"), mods)).collect()
     })
 }
 
@@ -107,7 +107,7 @@ fn puts(number: &str, nth: u32) -> Option<Migration<Env>> {
     let number: u32 = number.parse().ok()?;
     Some(Migration::new(format!("{nth:03}_puts"), "", async move |kv, _: &Env| {
         for key in 0..number {
-            kv.put(&format!("put_{nth}_{key}"), "").no_metadata().never_expires().await?;
+            kv.put(&format!("put_{nth}_{key}"), "").clear_metadata().clear_expiration().await?;
         }
         Ok(())
     }))

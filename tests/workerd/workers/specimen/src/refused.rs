@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use futures_util::future::LocalBoxFuture;
+use kv_migrations::BoxFuture;
 use kv_migrations::kv::{Answer, KvError, Request, Store};
 
 /// Refuses every put to a key that begins so, while there is a key `refuse`.
@@ -18,12 +18,12 @@ impl Refused {
 }
 
 impl Store for Refused {
-    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+    fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
         Box::pin(async move {
             if matches!(request, Request::Put { key, .. } if key.starts_with(&self.prefix))
                 && let Answer::Entry(Some(_)) = self.store.call(Request::Get { key: "refuse" }).await?
             {
-                return Err(request.refused("403 on purpose"));
+                return Err(request.refused(Some(403), "on purpose"));
             }
             self.store.call(request).await
         })

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures_util::future::{LocalBoxFuture, join};
+use futures_util::future::join;
+use kv_migrations::BoxFuture;
 use kv_migrations::kv::{Answer, KvError, Request, Store};
 use worker::Delay;
 
@@ -25,11 +26,13 @@ impl Slow {
 }
 
 impl Store for Slow {
-    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+    fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
         Box::pin(async move {
             let connection = Connection::open(&self.under_way);
             if connection.number > CONNECTIONS {
-                return Err(request.refused("400 more operations at once than a Worker has connections"));
+                return Err(
+                    request.refused(Some(400), "more operations at once than a Worker has connections")
+                );
             }
             let (answer, ()) = join(self.store.call(request), Delay::from(self.latency)).await;
             answer

@@ -25,7 +25,7 @@ async fn change_all(kv: &Kv) -> kv_migrations::Result<usize> {
         let mut fields: Map<String, Value> = kv.json(&key.name).await?.unwrap_or_default();
         let seen = fields.get("seen").and_then(Value::as_i64).unwrap_or(0);
         fields.insert("seen".to_owned(), (seen + 1).into());
-        kv.put_json(&key.name, &fields).like(key).await?;
+        kv.put_json(&key.name, &fields).with_options_of(key).await?;
     }
     Ok(keys.len())
 }

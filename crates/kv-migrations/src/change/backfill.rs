@@ -1,0 +1,352 @@
+//! A change to every entry of a prefix, over as many requests as it takes.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::Job;
+use super::record::Record;
+use super::resumable::{Advance, Resumable};
+use super::values::{LargeValues, Loaded, load_entries};
+use super::walk::{KeyWalk, Position, Range, Visited, Walk, WalkEnd, over_budget};
+use crate::error::{Result, reason};
+use crate::future::BoxFuture;
+use crate::kv::{Key, Kv, KvError, KvErrorKind};
+use crate::report::{FailedEntry, Phase};
+use crate::session::Session;
+
+/// A change to each entry whose key begins with a prefix.
+///
+/// It runs until there are no more keys, over as many requests as the [`Budget`](crate::Budget) requires. Each request
+/// resumes where the one before stopped. Values are read 100 at a time, and several entries are changed at once. A
+/// checkpoint in the marker records how far it got: at most every two seconds, and at the end of each request. After a
+/// crash, everything since the last checkpoint is repeated, so the change must do no harm the second time.
+///
+/// Keys are visited in the order of their bytes. Keys that are written before the position that it has reached are not
+/// visited. Markers are left out: all keys that begin with `migration_`, unless the prefix does; then only the service's
+/// own markers are left out.
+///
+/// # Example
+/// ```
+/// use kv_migrations::{Backfill, Migration, Runner, kv::MemoryStore};
+/// use serde_json::{Map, Value};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let verified = Backfill::new("customer_", async |_, customer, _: &()| {
+///     let mut fields: Map<String, Value> = customer.json()?;
+///     fields.entry("verified").or_insert(false.into());
+///     customer.put_json(&fields).await?;
+///     Ok(())
+/// });
+/// let migration = Migration::backfill("003_verified", "Fill in `verified`", verified);
+///
+/// let store = MemoryStore::new();
+/// store.insert("customer_1", r#"{"name":"Ada"}"#);
+/// let report = Runner::new(store.clone(), "my-service", vec![migration])?.run_pending(&()).await?;
+///
+/// assert!(report.is_finished());
+/// assert_eq!(store.value("customer_1").unwrap(), br#"{"name":"Ada","verified":false}"#);
+/// # Ok(())
+/// # }
+/// # futures_util::FutureExt::now_or_never(example()).unwrap().unwrap();
+/// ```
+pub struct Backfill<C = ()> {
+    prefix: Cow<'static, str>,
+    each: Box<dyn Each<C>>,
+    counts_entries: bool,
+    reads_singly: bool,
+    max_failures: usize,
+    applies_despite_failures: bool,
+}
+
+/// The most entries that can be skipped.
+const MAX_FAILURES: usize = 1_000;
+
+impl<C> Backfill<C> {
+    /// Runs `each` on each entry whose key begins with `prefix`: `async |kv, record, context| { …; Ok(()) }`.
+    ///
+    /// The first entry for which it returns an error fails the migration. The next run resumes with that entry.
+    pub fn new(
+        prefix: impl Into<Cow<'static, str>>,
+        each: impl AsyncFn(&Kv, &Record, &C) -> Result + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            prefix: prefix.into(),
+            each: Box::new(each),
+            counts_entries: false,
+            reads_singly: false,
+            max_failures: 0,
+            applies_despite_failures: false,
+        }
+    }
+
+    /// Counts the entries first, so that its progress has a total. One more operation for every 1,000 entries.
+    #[must_use]
+    pub fn count_entries(mut self) -> Self {
+        self.counts_entries = true;
+        self
+    }
+
+    /// Reads every value singly, byte for byte and together with its metadata: one operation for each entry instead of
+    /// one for 100. For values that may begin with a byte order mark that matters.
+    #[must_use]
+    pub fn read_singly(mut self) -> Self {
+        self.reads_singly = true;
+        self
+    }
+
+    /// Skips up to `max` entries that fail: at most 1,000. An entry that fails because KV was temporarily unavailable
+    /// (429, 5xx) is not skipped: the next run resumes with it.
+    ///
+    /// When all other entries are done, the migration fails with a list of those that failed. The next run tries only
+    /// these again.
+    #[must_use]
+    pub fn skip_failures(mut self, max: usize) -> Self {
+        self.max_failures = max.min(MAX_FAILURES);
+        self
+    }
+
+    /// Marks the migration as applied although entries were skipped. They are reported and never tried again.
+    #[must_use]
+    pub fn apply_despite_failures(mut self) -> Self {
+        self.applies_despite_failures = true;
+        self
+    }
+
+    /// Counts the keys.
+    async fn count(&self, job: &mut Job<'_>, state: &mut BackfillState) -> Result<WalkEnd> {
+        let mut walk = KeyWalk::new(job.session(), Range::all(&self.prefix), &state.position);
+        while let Some(keys) = walk.next(job).await? {
+            job.add_done(keys.len() as u64);
+            state.position.set(walk.position());
+        }
+        Ok(walk.end())
+    }
+
+    /// Changes the entries, in the order of their keys.
+    async fn change_entries(
+        &self,
+        job: &mut Job<'_>,
+        context: &C,
+        state: &mut BackfillState,
+    ) -> Result<WalkEnd> {
+        let (session, large_values) = (job.session(), LargeValues::new());
+        let load = |keys| -> BoxFuture<'_, _> { Box::pin(self.load(session, keys)) };
+        let work = |key, loaded| self.change_entry(session, &large_values, key, loaded, context);
+        let mut walk = Walk::new(session, Range::all(&self.prefix), &state.position);
+        let result = async {
+            while let Some(visited) = walk.next(load, work).await? {
+                match visited {
+                    Visited::Entry(None) => job.add_done(1),
+                    Visited::Entry(Some(failed)) if state.failures.len() >= self.max_failures => {
+                        return Err(first_failure(&failed, state.failures.len()).into());
+                    }
+                    Visited::Entry(Some(failed)) => {
+                        state.failures.push(failed);
+                        job.set_failed(state.failures.len());
+                        job.add_done(0);
+                    }
+                    Visited::EndOfPage => {}
+                }
+                state.position.set(walk.position());
+                if job.is_checkpoint_due(walk.entries_left()) {
+                    job.save(state).await?;
+                }
+            }
+            Ok(walk.end())
+        }
+        .await;
+        walk.finish(job, result).await
+    }
+
+    async fn load(&self, session: &Session<'_>, keys: Vec<Key>) -> Result<Vec<(Key, Loaded)>> {
+        if self.reads_singly {
+            return Ok(keys.into_iter().map(|key| (key, Loaded::Unread)).collect());
+        }
+        Ok(load_entries(&session.kv, keys).await?)
+    }
+
+    /// Changes one entry. Returns the failure that the entry itself caused; a failure of KV is an error.
+    async fn change_entry(
+        &self,
+        session: &Session<'_>,
+        large_values: &LargeValues,
+        key: Key,
+        loaded: Loaded,
+        context: &C,
+    ) -> Result<Option<FailedEntry>> {
+        let (kv, name) = (&session.kv, key.name.clone());
+        let change = async |value: Option<Vec<u8>>| match value {
+            // It was deleted in the meantime.
+            None => Ok(()),
+            Some(value) => self.each.run(kv, &Record::new(kv, key, value), context).await,
+        };
+        let result = large_values.with_value(kv, &name, loaded, change).await;
+        if session.meter.is_overdrawn() {
+            // An operation of this entry may have been refused, whatever the closure made of it: it is not done.
+            return Err("the budget is used up".into());
+        }
+        match result {
+            Ok(()) => Ok(None),
+            Err(error) if is_of_kv(&*error) => Err(format!("at the entry `{name}`: {error}").into()),
+            Err(error) => Ok(Some(FailedEntry::new(name, reason(&*error)))),
+        }
+    }
+
+    /// Tries the entries again that failed.
+    async fn retry(&self, job: &mut Job<'_>, context: &C, state: &mut BackfillState) -> Result<WalkEnd> {
+        let session = job.session();
+        let before = session.operations();
+        let mut tried = 0;
+        while let Some(failed) = state.to_retry.pop() {
+            let each = (session.operations() - before).div_ceil(tried.max(1));
+            if tried > 0 && session.meter.left() < each {
+                state.to_retry.push(failed);
+                return Ok(WalkEnd::Paused);
+            }
+            let result = self.retry_entry(&session.kv, &failed.key, context).await;
+            if session.meter.is_overdrawn() {
+                state.to_retry.push(failed);
+                return Ok(over_budget(job));
+            }
+            tried += 1;
+            job.note_advance();
+            match result {
+                Ok(()) => job.add_done(1),
+                Err(error) => state.failures.push(FailedEntry::new(failed.key, reason(&*error))),
+            }
+            job.set_failed(state.failures.len() + state.to_retry.len());
+            if job.is_checkpoint_due(None) {
+                job.save(state).await?;
+            }
+        }
+        Ok(WalkEnd::Complete)
+    }
+
+    async fn retry_entry(&self, kv: &Kv, name: &str, context: &C) -> Result {
+        let Some(key) = kv.find(name).await? else { return Ok(()) };
+        let Some(value) = kv.bytes(name).await? else { return Ok(()) };
+        self.each.run(kv, &Record::new(kv, key, value), context).await
+    }
+
+    /// Ends with all entries done, except for those that failed.
+    fn end(&self, state: &mut BackfillState) -> Result<Advance> {
+        let failures = std::mem::take(&mut state.failures);
+        if failures.is_empty() || self.applies_despite_failures {
+            return Ok(Advance::Done(failures));
+        }
+        let error = failures_text(&failures);
+        state.phase = BackfillPhase::Retry;
+        state.to_retry = failures.into_iter().rev().collect();
+        Err(error.into())
+    }
+}
+
+impl<C> Resumable<C> for Backfill<C> {
+    type State = BackfillState;
+
+    fn name(&self) -> String {
+        format!("backfill {}", self.prefix)
+    }
+
+    fn begin(&self, job: &mut Job<'_>) -> BackfillState {
+        let (phase, reported) = if self.counts_entries {
+            (BackfillPhase::Count, Phase::Count)
+        } else {
+            (BackfillPhase::Entries, Phase::Entries)
+        };
+        job.begin_phase(reported, None);
+        BackfillState { phase, ..BackfillState::default() }
+    }
+
+    async fn advance(&self, job: &mut Job<'_>, context: &C, state: &mut BackfillState) -> Result<Advance> {
+        if state.phase == BackfillPhase::Retry {
+            job.begin_phase(Phase::Retry, Some(state.to_retry.len() as u64));
+        }
+        loop {
+            let end = match state.phase {
+                BackfillPhase::Count => self.count(job, state).await?,
+                BackfillPhase::Entries => self.change_entries(job, context, state).await?,
+                BackfillPhase::Retry => self.retry(job, context, state).await?,
+            };
+            match end {
+                WalkEnd::Paused => return Ok(Advance::Paused),
+                WalkEnd::Stuck => {
+                    let instead = "let it do less for each entry";
+                    return Ok(Advance::Stuck { what: "a single entry needs more than", instead });
+                }
+                WalkEnd::Complete | WalkEnd::Stopped if state.phase == BackfillPhase::Count => {
+                    (state.phase, state.position) = (BackfillPhase::Entries, Position::default());
+                    job.begin_phase(Phase::Entries, Some(job.done_in_phase()));
+                }
+                WalkEnd::Complete | WalkEnd::Stopped => return self.end(state),
+            }
+        }
+    }
+}
+
+/// Whether KV was temporarily unavailable, or the run was superseded.
+fn is_of_kv(error: &(dyn std::error::Error + 'static)) -> bool {
+    let error = error.downcast_ref::<KvError>();
+    error.is_some_and(|error| error.is_retryable() || *error.kind() == KvErrorKind::Superseded)
+}
+
+fn first_failure(failed: &FailedEntry, skipped: usize) -> String {
+    let FailedEntry { key, reason } = failed;
+    match skipped {
+        0 => format!("at the entry `{key}`: {reason}"),
+        _ => format!("at the entry `{key}`, after {skipped} others that were skipped: {reason}"),
+    }
+}
+
+/// What a checkpoint keeps.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct BackfillState {
+    phase: BackfillPhase,
+    position: Position,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    failures: Vec<FailedEntry>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    to_retry: Vec<FailedEntry>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum BackfillPhase {
+    Count,
+    #[default]
+    Entries,
+    Retry,
+}
+
+/// Which entries failed; the first ones by name.
+fn failures_text(failures: &[FailedEntry]) -> String {
+    const MAX_NAMED: usize = 10;
+    let number = failures.len();
+    let named = failures.iter().take(MAX_NAMED).map(|failed| format!("`{}`: {}", failed.key, failed.reason));
+    let named: Vec<String> = named.collect();
+    let more = if number > MAX_NAMED { format!("; and {} more", number - MAX_NAMED) } else { String::new() };
+    format!(
+        "{number} of the entries failed and were skipped: {}{more}. All other entries are done; the next run tries these \
+         again",
+        named.join("; ")
+    )
+}
+
+/// What is done to an entry: an async closure behind a trait object.
+trait Each<C>: Send + Sync {
+    fn run<'a>(&'a self, kv: &'a Kv, record: &'a Record, context: &'a C) -> BoxFuture<'a, Result>;
+}
+
+impl<C, F: AsyncFn(&Kv, &Record, &C) -> Result + Send + Sync> Each<C> for F {
+    fn run<'a>(&'a self, kv: &'a Kv, record: &'a Record, context: &'a C) -> BoxFuture<'a, Result> {
+        Box::pin(self(kv, record, context))
+    }
+}
+
+impl<C> fmt::Debug for Backfill<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Backfill").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}

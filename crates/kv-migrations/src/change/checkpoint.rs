@@ -1,0 +1,205 @@
+//! Checkpoints: how far a change has got, kept in its marker so that another request can resume it.
+
+use std::time::{Duration, SystemTime};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::{between, iso8601, milliseconds_between, parse_iso8601};
+use crate::error::{BoxError, Error, Result};
+use crate::kv::limits::MAX_VALUE_BYTES;
+use crate::ledger::MarkerState;
+use crate::report::{Direction, Progress};
+use crate::session::Session;
+
+/// The least time between two checkpoints. A large checkpoint waits longer.
+const INTERVAL: Duration = Duration::from_secs(2);
+/// A checkpoint waits one second longer for each of these.
+const BYTES_PER_SECOND: usize = 256 * 1024;
+/// The version of a checkpoint's format. A release reads only its own version.
+const VERSION: u32 = 1;
+
+/// The value of a checkpoint. The marker's metadata has the [`Progress`].
+#[derive(Serialize, Deserialize)]
+struct Saved<S> {
+    version: u32,
+    direction: Direction,
+    /// The kind and the prefix of the change; empty if there is no state to resume from.
+    change: String,
+    state: S,
+}
+
+/// Where a change begins.
+pub(crate) enum Start<S> {
+    /// At the beginning.
+    Fresh,
+    /// Where an earlier request stopped.
+    Resumed(S),
+    /// Nowhere: another run has made the change.
+    AlreadyApplied,
+}
+
+/// A checkpoint as it is recorded.
+pub(crate) struct Checkpoint {
+    pub(crate) value: Vec<u8>,
+    pub(crate) progress: Box<Progress>,
+}
+
+/// The checkpoints of one change in one request.
+pub(super) struct Checkpoints<'a> {
+    session: &'a Session<'a>,
+    id: &'a str,
+    direction: Direction,
+    /// The direction that the marker names, if it holds a checkpoint.
+    marker: Option<Direction>,
+    /// The kind and the prefix of the change: it resumes only from its own checkpoints.
+    change: String,
+    /// When the marker was written last, and the size of its value.
+    written: Option<SystemTime>,
+    bytes: usize,
+    /// The last checkpoint that is known: a failure is recorded with it.
+    last: Option<Checkpoint>,
+}
+
+impl<'a> Checkpoints<'a> {
+    pub(super) fn new(
+        session: &'a Session<'a>,
+        id: &'a str,
+        direction: Direction,
+        marker: Option<Direction>,
+    ) -> Self {
+        Self { session, id, direction, marker, change: String::new(), written: None, bytes: 0, last: None }
+    }
+
+    /// Loads the checkpoint of this change, if there is one. One operation.
+    pub(super) async fn load<S: DeserializeOwned>(&mut self, change: String) -> Result<Start<S>> {
+        self.change = change;
+        let state = self.session.ledger.state_of(self.id).await.map_err(|error| match error {
+            Error::Ledger(error) => BoxError::from(error),
+            error => error.into(),
+        })?;
+        let (value, progress) = match state {
+            MarkerState::Checkpoint { value, progress } => (value, progress),
+            MarkerState::Applied if self.direction == Direction::Up => return Ok(Start::AlreadyApplied),
+            MarkerState::Applied | MarkerState::Nothing => return Ok(Start::Fresh),
+        };
+        self.written = parse_iso8601(&progress.checkpoint_at);
+        self.marker = Some(progress.direction);
+        if progress.direction != self.direction || value == self.encode("", &())? {
+            return Ok(Start::Fresh);
+        }
+        let state = self.decode(&value)?;
+        self.bytes = value.len();
+        self.last = Some(Checkpoint { value, progress });
+        Ok(Start::Resumed(state))
+    }
+
+    /// The progress of the checkpoint that was loaded or saved last.
+    pub(super) fn progress(&self) -> Option<&Progress> {
+        self.last.as_ref().map(|last| &*last.progress)
+    }
+
+    /// Whether it is time for the next checkpoint. `start` is when the request began the change, `left` the number of
+    /// entries that are left of those that it walks over, and `done` how many it has done.
+    pub(super) fn is_due(&self, start: SystemTime, done: u64, left: Option<usize>) -> bool {
+        let now = self.session.now();
+        let seconds = u64::try_from(self.bytes / BYTES_PER_SECOND).unwrap_or(0);
+        // A time that another clock wrote may be in the future.
+        let written = self.written.filter(|written| (start..=now).contains(written)).unwrap_or(start);
+        between(written, now) >= INTERVAL + Duration::from_secs(seconds)
+            && !left.is_some_and(|left| self.is_nearly_done(milliseconds_between(start, now), done, left))
+    }
+
+    /// Whether the rest takes less time than has to pass between two writes to the marker, so that a checkpoint now would
+    /// delay the end.
+    fn is_nearly_done(&self, milliseconds: u64, done: u64, left: usize) -> bool {
+        let interval = self.session.ledger.write_interval().as_millis();
+        let interval = u64::try_from(interval).unwrap_or(u64::MAX);
+        milliseconds.saturating_mul(left as u64) < interval.saturating_mul(done)
+    }
+
+    /// Saves a checkpoint durably.
+    pub(super) async fn save(&mut self, state: &impl Serialize, progress: Box<Progress>) -> Result {
+        let value = self.encode(&self.change, state)?;
+        self.write(value, progress).await
+    }
+
+    /// Saves a checkpoint without state, so that no run resumes from an older one.
+    pub(super) async fn save_nothing(&mut self, progress: Box<Progress>) -> Result {
+        let value = self.encode("", &())?;
+        self.write(value, progress).await
+    }
+
+    /// Keeps a checkpoint for the failure that is about to be returned.
+    pub(super) fn keep(&mut self, state: &impl Serialize, progress: Box<Progress>) {
+        if let Ok(value) = self.encode(&self.change, state) {
+            self.last = Some(Checkpoint { value, progress: self.dated(progress) });
+        }
+    }
+
+    /// How far the change had got when it failed; `None` if that is not known.
+    pub(super) fn take_last(&mut self) -> Option<Checkpoint> {
+        self.last.take()
+    }
+
+    /// Whether the marker says that the migration is going the other way.
+    pub(super) fn turns_around(&self) -> bool {
+        self.marker.is_some_and(|marker| marker != self.direction)
+    }
+
+    /// Waits until the marker may be written again.
+    pub(super) async fn wait_for_marker(&self) {
+        let Some(written) = self.written else { return };
+        let passed = between(written, self.session.now());
+        let left = self.session.ledger.write_interval().checked_sub(passed);
+        if let Some(left) = left.filter(|left| !left.is_zero()) {
+            self.session.sleep(left).await;
+        }
+    }
+
+    async fn write(&mut self, value: Vec<u8>, progress: Box<Progress>) -> Result {
+        self.bytes = value.len();
+        self.wait_for_marker().await;
+        let progress = self.dated(progress);
+        self.session.ledger.record_running(self.id, &value, &progress).await?;
+        self.written = Some(self.session.now());
+        self.last = Some(Checkpoint { value, progress });
+        Ok(())
+    }
+
+    #[allow(clippy::unnecessary_box_returns, reason = "the caller's box is returned")]
+    fn dated(&self, mut progress: Box<Progress>) -> Box<Progress> {
+        progress.checkpoint_at = iso8601(self.session.now());
+        progress
+    }
+
+    fn encode(&self, change: &str, state: &impl Serialize) -> Result<Vec<u8>> {
+        let saved = Saved { version: VERSION, direction: self.direction, change: change.to_owned(), state };
+        let value = serde_json::to_vec(&saved)
+            .map_err(|_| "its state cannot be written as JSON: its maps need keys that are text")?;
+        let bytes = value.len();
+        if bytes > MAX_VALUE_BYTES {
+            return Err(format!(
+                "its state has grown to {bytes} bytes of JSON, and a checkpoint holds {MAX_VALUE_BYTES}. Split the fold \
+                 into several migrations, for instance by prefix"
+            )
+            .into());
+        }
+        Ok(value)
+    }
+
+    fn decode<S: DeserializeOwned>(&self, value: &[u8]) -> Result<S> {
+        let saved = serde_json::from_slice::<Saved<S>>(value).ok();
+        let is_own = |saved: &Saved<S>| {
+            saved.version == VERSION && saved.direction == self.direction && saved.change == self.change
+        };
+        let saved = saved.filter(is_own).ok_or_else(|| {
+            let key = self.session.ledger.key(self.id);
+            format!(
+                "cannot read its checkpoint. The migration's prefix, kind or state type has changed since the checkpoint \
+                 was written. Restore the old version, or delete the key `{key}` to start over"
+            )
+        })?;
+        Ok(saved.state)
+    }
+}

@@ -1,0 +1,146 @@
+//! One change in one request: what it works with, how far it has got, and its checkpoints.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::checkpoint::{Checkpoint, Checkpoints, Start};
+use super::progress::ProgressCounter;
+use crate::error::Result;
+use crate::report::{Direction, Event, Phase, Progress};
+use crate::session::Session;
+
+/// One change in one request.
+pub(crate) struct Job<'a> {
+    session: &'a Session<'a>,
+    id: &'a str,
+    direction: Direction,
+    progress: ProgressCounter,
+    checkpoints: Checkpoints<'a>,
+}
+
+impl<'a> Job<'a> {
+    /// `marker` is the direction that the migration's marker names, if it holds a checkpoint.
+    pub(crate) fn new(
+        session: &'a Session<'a>,
+        id: &'a str,
+        direction: Direction,
+        marker: Option<Direction>,
+    ) -> Self {
+        let progress = ProgressCounter::new(direction, session.now(), session.operations());
+        let checkpoints = Checkpoints::new(session, id, direction, marker);
+        Self { session, id, direction, progress, checkpoints }
+    }
+
+    pub(crate) fn id(&self) -> &'a str {
+        self.id
+    }
+
+    pub(crate) fn session(&self) -> &'a Session<'a> {
+        self.session
+    }
+
+    /// Loads the checkpoint of this change, if there is one. One operation.
+    pub(super) async fn load<S: DeserializeOwned>(&mut self, change: String) -> Result<Start<S>> {
+        let start = self.checkpoints.load(change).await?;
+        if let (Start::Resumed(_), Some(progress)) = (&start, self.checkpoints.progress()) {
+            self.progress.resume(progress);
+        }
+        Ok(start)
+    }
+
+    /// Begins a phase, of this many entries if the number is known.
+    pub(super) fn begin_phase(&mut self, phase: Phase, total: Option<u64>) {
+        self.progress.begin_phase(phase, total);
+    }
+
+    /// Names the phase, and keeps the number of its entries.
+    pub(super) fn set_phase(&mut self, phase: Phase) {
+        self.progress.set_phase(phase);
+    }
+
+    /// Sets how many entries are done already as a phase begins.
+    pub(super) fn set_done(&mut self, entries: u64) {
+        self.progress.set_done(entries);
+    }
+
+    pub(super) fn set_failed(&mut self, entries: usize) {
+        self.progress.set_failed(entries);
+    }
+
+    /// Counts entries that are done, and reports progress from time to time.
+    pub(super) fn add_done(&mut self, entries: u64) {
+        self.progress.add_done(entries);
+        if self.progress.is_report_due(self.session.now()) {
+            let progress = self.progress();
+            self.session.notify(&Event::Progress { id: self.id.to_owned(), progress });
+        }
+    }
+
+    /// The entries that are done in this phase.
+    pub(super) fn done_in_phase(&self) -> u64 {
+        self.progress.done_in_phase()
+    }
+
+    /// Notes a step that the next request need not repeat.
+    pub(super) fn note_advance(&mut self) {
+        self.progress.note_advance();
+    }
+
+    /// Whether this request has made a step that the next one need not repeat.
+    pub(super) fn has_advanced(&self) -> bool {
+        self.progress.has_advanced()
+    }
+
+    /// How far the change has got by now.
+    #[allow(clippy::unnecessary_box_returns, reason = "every caller keeps it in a box")]
+    pub(crate) fn progress(&self) -> Box<Progress> {
+        self.progress.snapshot(self.session.now(), self.session.operations())
+    }
+
+    /// Whether it is time for a checkpoint. `left` is the number of entries that are left, if it is known.
+    pub(super) fn is_checkpoint_due(&self, left: Option<usize>) -> bool {
+        self.checkpoints.is_due(self.progress.start(), self.progress.done_in_request(), left)
+    }
+
+    /// Saves a checkpoint durably.
+    pub(super) async fn save(&mut self, state: &impl Serialize) -> Result {
+        let progress = self.progress();
+        self.checkpoints.save(state, progress).await?;
+        if let Some(saved) = self.checkpoints.progress() {
+            self.progress.note_checkpoint(&saved.checkpoint_at);
+        }
+        Ok(())
+    }
+
+    /// Records that a rollback begins, before anything is undone: from then on the migration is not applied. Likewise
+    /// records a turn to the other direction, so that no later run resumes from what the earlier direction left.
+    pub(super) async fn announce(&mut self, state: &impl Serialize) -> Result {
+        let is_announced = self.direction == Direction::Down || self.checkpoints.turns_around();
+        if is_announced { self.save(state).await } else { Ok(()) }
+    }
+
+    /// Records a turn to the other direction for a change without checkpoints.
+    pub(super) async fn announce_turn(&mut self) -> Result {
+        if !self.checkpoints.turns_around() {
+            return Ok(());
+        }
+        let progress = self.progress();
+        self.checkpoints.save_nothing(progress).await
+    }
+
+    /// Keeps a checkpoint for the failure that is about to be returned.
+    pub(super) fn keep(&mut self, state: &impl Serialize) {
+        let progress = self.progress();
+        self.checkpoints.keep(state, progress);
+    }
+
+    /// How far the change had got when it failed; `None` if that is not known.
+    pub(crate) fn take_checkpoint(&mut self) -> Option<Checkpoint> {
+        self.checkpoints.take_last()
+    }
+
+    /// Waits until the marker may be written again.
+    pub(crate) async fn wait_for_marker(&self) {
+        self.checkpoints.wait_for_marker().await;
+    }
+}

@@ -1,0 +1,125 @@
+//! Counts how far a change has got, in this request and in those before it.
+
+use std::time::{Duration, SystemTime};
+
+use crate::clock::{between, iso8601, milliseconds_between};
+use crate::report::{Direction, Phase, Progress};
+
+/// The time between two progress events.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The counters of one change in one request.
+pub(super) struct ProgressCounter {
+    start: SystemTime,
+    /// The operations of the session before this change.
+    operations_before: u64,
+    /// What earlier requests took.
+    earlier: Totals,
+    /// The phase and its entries. The totals in it are those of the last checkpoint.
+    progress: Progress,
+    /// The entries that this request did.
+    done: u64,
+    has_advanced: bool,
+    reported: SystemTime,
+}
+
+/// What requests took.
+#[derive(Default)]
+struct Totals {
+    requests: u64,
+    operations: u64,
+    duration_ms: u64,
+}
+
+impl ProgressCounter {
+    pub(super) fn new(direction: Direction, now: SystemTime, operations: u64) -> Self {
+        Self {
+            start: now,
+            operations_before: operations,
+            earlier: Totals::default(),
+            progress: Progress { direction, started_at: iso8601(now), ..Progress::default() },
+            done: 0,
+            has_advanced: false,
+            reported: now,
+        }
+    }
+
+    /// Continues from the progress of a checkpoint.
+    pub(super) fn resume(&mut self, progress: &Progress) {
+        let Progress { requests, operations, duration_ms, .. } = *progress;
+        self.earlier = Totals { requests, operations, duration_ms };
+        self.progress.clone_from(progress);
+    }
+
+    pub(super) fn note_checkpoint(&mut self, at: &str) {
+        at.clone_into(&mut self.progress.checkpoint_at);
+    }
+
+    /// When this request began the change.
+    pub(super) fn start(&self) -> SystemTime {
+        self.start
+    }
+
+    pub(super) fn begin_phase(&mut self, phase: Phase, total: Option<u64>) {
+        (self.progress.phase, self.progress.done, self.progress.total) = (phase, 0, total);
+    }
+
+    pub(super) fn set_phase(&mut self, phase: Phase) {
+        self.progress.phase = phase;
+    }
+
+    pub(super) fn set_done(&mut self, entries: u64) {
+        self.progress.done = entries;
+    }
+
+    pub(super) fn set_failed(&mut self, entries: usize) {
+        self.progress.failed = entries as u64;
+    }
+
+    pub(super) fn add_done(&mut self, entries: u64) {
+        self.done += entries;
+        self.progress.done += entries;
+        self.has_advanced |= entries > 0;
+    }
+
+    /// Notes a step that the next request need not repeat.
+    pub(super) fn note_advance(&mut self) {
+        self.has_advanced = true;
+    }
+
+    pub(super) fn has_advanced(&self) -> bool {
+        self.has_advanced
+    }
+
+    /// The entries that are done in this phase.
+    pub(super) fn done_in_phase(&self) -> u64 {
+        self.progress.done
+    }
+
+    /// The entries that this request did.
+    pub(super) fn done_in_request(&self) -> u64 {
+        self.done
+    }
+
+    /// Whether it is time for a progress event; if so, the next one is due an interval later.
+    pub(super) fn is_report_due(&mut self, now: SystemTime) -> bool {
+        let is_due = between(self.reported, now) >= REPORT_INTERVAL;
+        if is_due {
+            self.reported = now;
+        }
+        is_due
+    }
+
+    /// The progress now. `operations` are those of the session.
+    #[allow(clippy::unnecessary_box_returns, reason = "every caller keeps it in a box")]
+    pub(super) fn snapshot(&self, now: SystemTime, operations: u64) -> Box<Progress> {
+        let milliseconds = milliseconds_between(self.start, now);
+        Box::new(Progress {
+            requests: self.earlier.requests + 1,
+            operations: self.earlier.operations + operations - self.operations_before,
+            duration_ms: self.earlier.duration_ms + milliseconds,
+            entries_per_second: self.done * 1000 / milliseconds.max(1),
+            ..self.progress.clone()
+        })
+    }
+}

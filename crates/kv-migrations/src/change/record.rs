@@ -1,0 +1,99 @@
+//! An entry, as a backfill or a fold gets it.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::kv::{Key, Kv, KvError, KvErrorKind, Metadata, Operation, Put};
+
+/// One entry: its key, value, metadata and expiration.
+///
+/// The value was read in bulk where that is exact, so that a byte order mark at its start is lost: see
+/// [`BulkValue`](crate::kv::BulkValue). Metadata and expiration come from a list, which can be a minute older than the
+/// value if the entry was written a moment ago.
+///
+/// # Example
+/// ```
+/// use kv_migrations::{Backfill, Migration};
+/// use serde_json::{Map, Value};
+///
+/// let verified = Backfill::new("customer_", async |_, customer, _: &()| {
+///     let mut fields: Map<String, Value> = customer.json()?;
+///     fields.entry("verified").or_insert(false.into());
+///     customer.put_json(&fields).await?; // in place: metadata and expiration stay
+///     Ok(())
+/// });
+/// let migration = Migration::backfill("003_verified", "Fill in `verified`", verified);
+/// # let _ = migration;
+/// ```
+pub struct Record {
+    kv: Kv,
+    key: Key,
+    value: Vec<u8>,
+}
+
+impl Record {
+    pub(crate) fn new(kv: &Kv, key: Key, value: Vec<u8>) -> Self {
+        Self { kv: kv.clone(), key, value }
+    }
+
+    /// The name of the key.
+    pub fn name(&self) -> &str {
+        &self.key.name
+    }
+
+    /// The key, with its metadata and its expiration: what [`Put::with_options_of`](crate::kv::Put::with_options_of) takes.
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// The metadata, if there is any.
+    pub fn metadata(&self) -> Option<&Metadata> {
+        self.key.metadata.as_ref()
+    }
+
+    /// The value.
+    pub fn value(&self) -> &[u8] {
+        &self.value
+    }
+
+    /// The value as text; an error if it is not UTF-8.
+    pub fn text(&self) -> Result<&str, KvError> {
+        std::str::from_utf8(&self.value).map_err(|_| self.unreadable(KvErrorKind::NotUtf8))
+    }
+
+    /// The value, read by [`serde_json`]; an error if it is not JSON of this shape.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, KvError> {
+        serde_json::from_slice(&self.value).map_err(|error| {
+            self.unreadable(KvErrorKind::NotJson { line: error.line(), column: error.column() })
+        })
+    }
+
+    /// Replaces the value with text or bytes. Metadata and expiration stay unless they are set: see [`Put`]. One
+    /// operation.
+    pub fn put(&self, value: impl AsRef<[u8]>) -> Put<'_> {
+        self.kv.put(&self.key.name, value).with_options_of(&self.key)
+    }
+
+    /// Replaces the value with JSON. Metadata and expiration stay unless they are set: see [`Put`]. One operation.
+    pub fn put_json(&self, value: &impl Serialize) -> Put<'_> {
+        self.kv.put_json(&self.key.name, value).with_options_of(&self.key)
+    }
+
+    /// Deletes the entry. One operation.
+    pub async fn delete(&self) -> Result<(), KvError> {
+        self.kv.delete(&self.key.name).await
+    }
+
+    fn unreadable(&self, kind: KvErrorKind) -> KvError {
+        KvError::new(Operation::Get, &self.key.name, kind)
+    }
+}
+
+/// Without the value: it is the user's.
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record").field("key", &self.key.name).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,170 @@
+//! Moves entries to new keys without losing any.
+//!
+//! Survey, copy, wait, sweep, wait, check: each file of this folder is one of these phases, `phases` drives them, and
+//! `verdict` decides what is deleted. Nothing is deleted before its copy was read back, later than KV's delay, and found to
+//! be the same.
+
+mod check;
+mod collision;
+mod copy;
+mod fingerprint;
+mod mapping;
+mod phases;
+mod relocation;
+mod state;
+mod survey;
+mod sweep;
+mod verdict;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use super::{BoxChange, ResumableChange};
+use crate::kv::Key;
+pub use collision::Collisions;
+use mapping::Mapping;
+use relocation::Relocation;
+
+/// How long KV takes until a write is visible everywhere, and until a cached miss is forgotten: 60 seconds or more.
+///
+/// Source: <https://developers.cloudflare.com/kv/concepts/how-kv-works/>.
+const VISIBILITY_DELAY: Duration = Duration::from_secs(90);
+
+/// Moves entries to new keys.
+///
+/// An entry keeps its value, byte for byte, its metadata, and its expiration. The move has these phases:
+///
+/// 1. **survey**: looks for collisions among all keys. Where something else is at a new key, it looks once more after a
+///    **wait** (**confirm**). Nothing is written before the survey is complete.
+/// 2. **copy**: writes up to 50,000 entries to their new keys.
+/// 3. **wait**: until the copies are visible everywhere.
+/// 4. **sweep**: reads each entry under both keys. If the copy is there and the entry has not changed since, the old key is
+///    deleted. If the entry has changed, it is copied again and swept after another wait. Then the next 50,000 follow.
+/// 5. **wait** and **check**: looks for entries that were written under old keys in the meantime, and moves them too. The
+///    check also runs when the survey found nothing: what was written a moment ago, perhaps by the previous migration, may
+///    not have been listed yet.
+///
+/// Until the migration is applied, let the service read the new key first and then the old one, and **write both**: then no
+/// write is lost. If the service writes only the new key, a write elsewhere within KV's delay of the copy can be lost; if it
+/// writes only the old key, a write within KV's delay of the deletion can be lost.
+///
+/// An entry that expires within 90 seconds is not moved but left to expire. An entry that expires after January 2038, which
+/// the Workers runtime cannot write, is an error before anything is written.
+///
+/// # Example
+/// ```
+/// use kv_migrations::{Migration, Rekey};
+///
+/// let users = Migration::<()>::rekey("005_users", "user_… to user:…", Rekey::prefix("user_", "user:"));
+/// assert!(users.is_reversible());
+/// ```
+pub struct Rekey {
+    mapping: Mapping,
+    inverse: Option<Mapping>,
+    collisions: Collisions,
+    delay: Duration,
+}
+
+impl Rekey {
+    /// Moves every entry whose key begins with `prefix` to the key that `mapping` returns. An entry stays where it is if
+    /// `mapping` returns `None` or the same key.
+    ///
+    /// The mapping sees the key with its metadata and expiration, but not its value. To use a field of the value, put it
+    /// into the metadata first, with a [`Backfill`](crate::Backfill). The mapping must always return the same for the same
+    /// key: if it reads metadata, that must not change until the migration is applied, or a copy stays behind under the
+    /// earlier key. To prove that no two entries get the same key, the re-key remembers all new keys: 250,000 at most. With
+    /// an [inverse](Self::with_inverse) there is no such limit.
+    pub fn new(
+        prefix: impl Into<Cow<'static, str>>,
+        mapping: impl Fn(&Key) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            mapping: Mapping::new(prefix.into(), mapping),
+            inverse: None,
+            collisions: Collisions::default(),
+            delay: VISIBILITY_DELAY,
+        }
+    }
+
+    /// Moves every entry whose key begins with `from` to the key that begins with `to` instead. A rollback moves every entry
+    /// whose key begins with `to` back. If one prefix begins with the other (`user_` and `user_v2_`), a key with the longer
+    /// one never counts as a key with the shorter one.
+    pub fn prefix(from: impl Into<Cow<'static, str>>, to: impl Into<Cow<'static, str>>) -> Self {
+        let (from, to) = (from.into(), to.into());
+        let (mapping, inverse) = (replace(from.clone(), to.clone()), replace(to.clone(), from.clone()));
+        Self::new(from, mapping).with_inverse(to, inverse)
+    }
+
+    /// Sets the inverse: `mapping` returns the old key for a new one, and all new keys begin with `prefix`.
+    ///
+    /// The inverse makes the migration reversible, and proves that no two entries get the same key: a key that it does not
+    /// return counts as a collision.
+    ///
+    /// # Example
+    /// ```
+    /// use kv_migrations::Rekey;
+    ///
+    /// let cities = Rekey::new("city_", |key| {
+    ///     let country: String = key.metadata.as_ref()?.parse().ok()?;
+    ///     Some(format!("city:{country}:{}", key.name.strip_prefix("city_")?))
+    /// })
+    /// .with_inverse("city:", |key| Some(format!("city_{}", key.name.rsplit(':').next()?)));
+    /// # let _ = cities;
+    /// ```
+    #[must_use]
+    pub fn with_inverse(
+        mut self,
+        prefix: impl Into<Cow<'static, str>>,
+        mapping: impl Fn(&Key) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.inverse = Some(Mapping::new(prefix.into(), mapping));
+        self
+    }
+
+    /// Sets what happens to entries whose new keys are not free (default [`Collisions::Fail`]).
+    #[must_use]
+    pub fn with_collisions(mut self, collisions: Collisions) -> Self {
+        self.collisions = collisions;
+        self
+    }
+
+    /// Sets how long to wait until what was written is visible everywhere (default 90 seconds). For tests and for stores
+    /// without KV's delay: on Cloudflare, a shorter time can lose what a stale read does not show.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn with_visibility_delay(mut self, delay: Duration) -> Self {
+        self.delay = delay;
+        self
+    }
+
+    /// The `up`, and the `down` if there is an inverse.
+    pub(crate) fn into_changes<C>(self) -> (BoxChange<C>, Option<BoxChange<C>>) {
+        let Self { mapping, inverse, collisions, delay } = self;
+        let change = |mapping: &Mapping, inverse: Option<&Mapping>| -> BoxChange<C> {
+            let (mapping, inverse) = (mapping.clone(), inverse.cloned());
+            Box::new(ResumableChange(Relocation { mapping, inverse, collisions, delay }))
+        };
+        let down = inverse.as_ref().map(|inverse| change(inverse, Some(&mapping)));
+        (change(&mapping, inverse.as_ref()), down)
+    }
+}
+
+/// Replaces one prefix by another. A key with the longer of two prefixes is no key with the shorter one.
+fn replace(from: Cow<'static, str>, to: Cow<'static, str>) -> impl Fn(&Key) -> Option<String> {
+    move |key| {
+        let is_moved = to.starts_with(&*from) && key.name.starts_with(&*to);
+        let rest = key.name.strip_prefix(&*from).filter(|_| !is_moved)?;
+        Some(format!("{to}{rest}"))
+    }
+}
+
+impl fmt::Debug for Rekey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rekey")
+            .field("prefix", &self.mapping.prefix())
+            .field("collisions", &self.collisions)
+            .field("reversible", &self.inverse.is_some())
+            .finish_non_exhaustive()
+    }
+}

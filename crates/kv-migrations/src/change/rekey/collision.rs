@@ -1,0 +1,74 @@
+//! Entries that cannot have their new keys, and what becomes of them.
+
+use std::collections::BTreeMap;
+
+use crate::error::{BoxError, Result};
+
+/// How many are listed in an error.
+const MAX_LISTED: usize = 20;
+/// How many a checkpoint keeps.
+pub(super) const MAX_KEPT: usize = 1_000;
+
+/// What a [`Rekey`](crate::Rekey) does with an entry whose new key is not free: because two old keys map to it, or because
+/// something else is stored there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Collisions {
+    /// The migration fails and lists the collisions. It writes and deletes nothing.
+    #[default]
+    Fail,
+    /// The entry that is at the new key, or whose old key comes first, has the new key. The others stay at their old keys
+    /// and are reported: at most 1,000.
+    Skip,
+}
+
+/// An entry that cannot have its new key.
+#[derive(Debug)]
+pub(super) struct Collision {
+    pub(super) old: String,
+    pub(super) reason: String,
+}
+
+impl Collision {
+    pub(super) fn occupied(old: &str, new: &str) -> Self {
+        Self::new(old, format!("would get the key `{new}`, at which there is something else"))
+    }
+
+    pub(super) fn shared(old: &str, new: &str) -> Self {
+        Self::new(old, format!("would get the key `{new}`, which another entry gets as well"))
+    }
+
+    pub(super) fn not_inverted(old: &str, new: &str, inverse: Option<&str>) -> Self {
+        let inverse = inverse.map_or_else(|| "no key".to_owned(), |inverse| format!("`{inverse}`"));
+        Self::new(old, format!("would get the key `{new}`, for which the inverse gives {inverse}"))
+    }
+
+    fn new(old: &str, reason: String) -> Self {
+        Self { old: old.to_owned(), reason }
+    }
+
+    /// The error when something may have been written already.
+    pub(super) fn into_error(self) -> BoxError {
+        let Self { old, reason } = self;
+        format!(
+            "`{old}` {reason}, written by the service or by an interrupted run. No data was lost. Compare both, delete the \
+             wrong one, and migrate again"
+        )
+        .into()
+    }
+}
+
+/// The error for all collisions at once, before anything was written.
+pub(super) fn refuse(collisions: &BTreeMap<String, String>) -> Result {
+    let number = collisions.len();
+    let listed = collisions.iter().take(MAX_LISTED).map(|(old, reason)| format!("`{old}` {reason}"));
+    let listed: Vec<String> = listed.collect();
+    let more =
+        if number > MAX_LISTED { format!("; and {} more", number - MAX_LISTED) } else { String::new() };
+    Err(format!(
+        "{number} of the entries cannot have their new keys: {}{more}. Nothing was written or deleted. Give them keys of \
+         their own, or let them stay with `Collisions::Skip`",
+        listed.join("; ")
+    )
+    .into())
+}

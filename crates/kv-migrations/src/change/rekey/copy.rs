@@ -1,0 +1,140 @@
+//! Writes entries to their new keys.
+
+use super::collision::Collision;
+use super::fingerprint::entry_fingerprint;
+use super::relocation::{Relocation, expires_soon, put};
+use super::state::RekeyState;
+use super::survey::{claim, load_into};
+use crate::change::Job;
+use crate::change::values::{LargeValues, Loaded};
+use crate::change::walk::{Range, Visited, Walk, WalkEnd};
+use crate::error::{BoxError, Result};
+use crate::future::BoxFuture;
+use crate::kv::{Key, Kv};
+use crate::session::Session;
+
+/// How many entries are copied before they are swept. The checkpoint holds a fingerprint of each in the meantime.
+const MAX_BATCH: usize = 50_000;
+
+/// What is to be done with an entry.
+enum CopyPlan {
+    Stays,
+    Moves { new: String, existing: Loaded },
+    Collides(Collision),
+}
+
+/// What is known of a new key.
+#[derive(PartialEq, Eq)]
+enum Place {
+    Free,
+    Occupied,
+}
+
+/// What was done with an entry.
+enum Copied {
+    /// It stays, or it is gone.
+    Nothing,
+    Copy {
+        fingerprint: u64,
+    },
+    /// Something else is at its new key: the sweep looks again.
+    Deferred,
+    Collides(Collision),
+}
+
+/// Copies a batch of entries. Stopped when the batch is full.
+pub(super) async fn copy(
+    relocation: &Relocation,
+    job: &mut Job<'_>,
+    state: &mut RekeyState,
+) -> Result<WalkEnd> {
+    let (session, large_values) = (job.session(), LargeValues::new());
+    let work = |key, plan| follow(&session.kv, &large_values, key, plan);
+    let mut walk = Walk::new(session, Range::all(relocation.mapping.prefix()), &state.position);
+    let result = async {
+        while let Some(visited) = walk.next(|keys| plan(relocation, session, keys, state), work).await? {
+            match visited {
+                Visited::EndOfPage | Visited::Entry(Copied::Nothing) => {}
+                Visited::Entry(Copied::Deferred) => state.needs_sweep = true,
+                Visited::Entry(Copied::Collides(collision)) => relocation.leave(collision, state)?,
+                Visited::Entry(Copied::Copy { fingerprint }) => {
+                    state.remember_copy(fingerprint);
+                    job.add_done(1);
+                }
+            }
+            state.position.set(walk.position());
+            if job.is_checkpoint_due(walk.entries_left()) {
+                job.save(state).await?;
+            }
+            if state.copied.len() >= MAX_BATCH {
+                return Ok(WalkEnd::Stopped);
+            }
+        }
+        Ok(walk.end())
+    }
+    .await;
+    walk.finish(job, result).await
+}
+
+/// Where the entries go, and whether something is there already.
+fn plan<'a>(
+    relocation: &Relocation,
+    session: &'a Session<'a>,
+    keys: Vec<Key>,
+    state: &mut RekeyState,
+) -> BoxFuture<'a, Result<Vec<(Key, CopyPlan)>>> {
+    let plans = keys.into_iter().map(|key| {
+        let plan = plan_entry(relocation, session, &key, state)?;
+        Ok((key, plan))
+    });
+    let plans: Result<Vec<_>> = plans.collect();
+    Box::pin(async move {
+        let mut plans = plans?;
+        let (mut names, mut places) = (Vec::new(), Vec::new());
+        for (_, plan) in &mut plans {
+            if let CopyPlan::Moves { new, existing } = plan {
+                names.push(new.as_str());
+                places.push(existing);
+            }
+        }
+        load_into(&session.kv, &names, places).await?;
+        Ok::<_, BoxError>(plans)
+    })
+}
+
+fn plan_entry(
+    relocation: &Relocation,
+    session: &Session<'_>,
+    key: &Key,
+    state: &mut RekeyState,
+) -> Result<CopyPlan> {
+    let Some(new) = relocation.target(session, key, state)? else { return Ok(CopyPlan::Stays) };
+    Ok(match claim(relocation, &key.name, &new, &mut state.owners)? {
+        Some(collision) => CopyPlan::Collides(collision),
+        None => CopyPlan::Moves { new, existing: Loaded::Missing },
+    })
+}
+
+async fn follow(kv: &Kv, large_values: &LargeValues, key: Key, plan: CopyPlan) -> Result<Copied> {
+    match plan {
+        CopyPlan::Stays => Ok(Copied::Nothing),
+        CopyPlan::Collides(collision) => Ok(Copied::Collides(collision)),
+        CopyPlan::Moves { .. } if expires_soon(kv, &key) => Ok(Copied::Nothing),
+        CopyPlan::Moves { new, existing: Loaded::Missing } => copy_entry(kv, &key, &new, Place::Free).await,
+        CopyPlan::Moves { new, existing: Loaded::Large } => {
+            large_values.alone(copy_entry(kv, &key, &new, Place::Occupied)).await
+        }
+        CopyPlan::Moves { new, .. } => copy_entry(kv, &key, &new, Place::Occupied).await,
+    }
+}
+
+/// Copies an entry. Where something is at the new key, it may be a copy that was made after the last checkpoint.
+async fn copy_entry(kv: &Kv, key: &Key, new: &str, place: Place) -> Result<Copied> {
+    let Some(entry) = kv.get(&key.name).await? else { return Ok(Copied::Nothing) };
+    if place == Place::Occupied && kv.get(new).await?.is_some_and(|copy| copy != entry) {
+        return Ok(Copied::Deferred);
+    }
+    let fingerprint = entry_fingerprint(&key.name, &entry.value, entry.metadata.as_ref(), key.expiration);
+    put(kv, new, entry, key.expiration).await?;
+    Ok(Copied::Copy { fingerprint })
+}

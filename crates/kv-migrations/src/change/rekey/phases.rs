@@ -1,0 +1,186 @@
+//! The phases of a re-key, one after the other.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::check::check;
+use super::copy::copy;
+use super::relocation::Relocation;
+use super::state::{RekeyPhase, RekeyState};
+use super::survey::{confirm, survey};
+use super::sweep::sweep;
+use crate::change::Job;
+use crate::change::resumable::{Advance, Resumable};
+use crate::change::walk::{Position, WalkEnd};
+use crate::clock::seconds;
+use crate::error::Result;
+use crate::kv::KvError;
+use crate::report::{FailedEntry, Phase};
+use crate::session::Session;
+
+/// How often what changes in the meantime is moved again before the re-key fails.
+const MAX_ROUNDS: u32 = 5;
+
+impl<C> Resumable<C> for Relocation {
+    type State = RekeyState;
+
+    fn name(&self) -> String {
+        format!("re-key {}", self.mapping.prefix())
+    }
+
+    fn begin(&self, job: &mut Job<'_>) -> RekeyState {
+        job.begin_phase(Phase::Survey, None);
+        RekeyState::default()
+    }
+
+    async fn advance(&self, job: &mut Job<'_>, _: &C, state: &mut RekeyState) -> Result<Advance> {
+        let result = self.run_phases(job, state).await;
+        if let Err(error) = &result {
+            let is_written = !matches!(state.phase, RekeyPhase::Survey | RekeyPhase::Confirm);
+            // Before anything is written it starts over, perhaps with another mapping.
+            if !is_written && !error.is::<KvError>() {
+                *state = RekeyState::default();
+                job.begin_phase(Phase::Survey, None);
+            }
+        }
+        result
+    }
+}
+
+impl Relocation {
+    async fn run_phases(&self, job: &mut Job<'_>, state: &mut RekeyState) -> Result<Advance> {
+        loop {
+            let recorded = state.wait_until;
+            if let Some(left) = self.time_to_wait(job, state) {
+                if state.wait_until != recorded {
+                    job.save(state).await?;
+                }
+                return Ok(Advance::Waiting(left));
+            }
+            let phase = state.phase;
+            let end = match phase {
+                RekeyPhase::Survey => survey(self, job, state).await?,
+                RekeyPhase::Confirm => confirm(self, job, state).await?,
+                RekeyPhase::Copy => copy(self, job, state).await?,
+                RekeyPhase::Sweep => sweep(self, job, state).await?,
+                RekeyPhase::Check => check(self, job, state).await?,
+            };
+            match end {
+                WalkEnd::Complete | WalkEnd::Stopped => {}
+                WalkEnd::Paused => return Ok(Advance::Paused),
+                WalkEnd::Stuck => {
+                    let what = "a single entry could not be moved within";
+                    return Ok(Advance::Stuck { what, instead: "spend less before it" });
+                }
+            }
+            let Some(next) = self.next_phase(job.session(), state, end)? else { return Ok(done(state)) };
+            begin_phase(next, job, state);
+            // Before anything is written, and before it waits.
+            let is_surveyed = matches!(phase, RekeyPhase::Survey | RekeyPhase::Confirm);
+            if self.time_to_wait(job, state).is_some() || is_surveyed {
+                job.save(state).await?;
+            }
+        }
+    }
+
+    /// The phase after one that ended, complete or stopped; `None` if everything is moved.
+    fn next_phase(
+        &self,
+        session: &Session<'_>,
+        state: &mut RekeyState,
+        end: WalkEnd,
+    ) -> Result<Option<RekeyPhase>> {
+        let is_complete = end == WalkEnd::Complete;
+        Ok(Some(match state.phase {
+            RekeyPhase::Survey if !state.suspects.is_empty() => {
+                state.wait_until = Some(self.visible_at(session));
+                RekeyPhase::Confirm
+            }
+            RekeyPhase::Survey | RekeyPhase::Confirm if state.found == 0 => {
+                // What the migration before this one wrote may not be listed yet.
+                state.wait_until = Some(self.visible_at(session));
+                RekeyPhase::Check
+            }
+            RekeyPhase::Survey | RekeyPhase::Confirm => RekeyPhase::Copy,
+            RekeyPhase::Copy => {
+                state.wait_until = Some(self.visible_at(session));
+                state.batch_end = (!is_complete).then(|| state.position.clone());
+                let has_nothing_to_sweep = is_complete && state.copied.is_empty() && !state.needs_sweep;
+                if has_nothing_to_sweep { RekeyPhase::Check } else { RekeyPhase::Sweep }
+            }
+            RekeyPhase::Sweep => self.after_sweep(session, state)?,
+            RekeyPhase::Check if is_complete => return Ok(None),
+            RekeyPhase::Check => {
+                state.rounds += 1;
+                if state.rounds > MAX_ROUNDS {
+                    state.rounds = 0;
+                    return Err("entries appear under old keys again and again: the service still writes them. What is \
+                                moved stays moved. Deploy a version that writes the new keys, and migrate again"
+                        .into());
+                }
+                state.batch = Position::default();
+                RekeyPhase::Copy
+            }
+        }))
+    }
+
+    fn after_sweep(&self, session: &Session<'_>, state: &mut RekeyState) -> Result<RekeyPhase> {
+        let copied_again = std::mem::take(&mut state.copied_again);
+        if !copied_again.is_empty() {
+            Rc::make_mut(&mut state.copied).extend(copied_again);
+        }
+        state.suspects = std::mem::take(&mut state.next_suspects);
+        if std::mem::take(&mut state.needs_sweep) {
+            state.sweeps += 1;
+            if state.sweeps > MAX_ROUNDS {
+                (state.sweeps, state.needs_sweep) = (0, true);
+                return Err("entries change faster than they can be moved: the service keeps writing the old keys. What \
+                            is moved stays moved. Deploy a version that writes only the new keys and still reads both; \
+                            then migrate again"
+                    .into());
+            }
+            state.wait_until = Some(self.visible_at(session));
+            return Ok(RekeyPhase::Sweep);
+        }
+        state.sweeps = 0;
+        state.copied = Rc::default();
+        Ok(if let Some(end) = state.batch_end.take() {
+            state.batch = end;
+            RekeyPhase::Copy
+        } else {
+            state.wait_until = Some(self.visible_at(session));
+            RekeyPhase::Check
+        })
+    }
+
+    /// The rest of the time to wait before the phase, if there is any.
+    fn time_to_wait(&self, job: &mut Job<'_>, state: &mut RekeyState) -> Option<Duration> {
+        let session = job.session();
+        // After a clock was set back it must not wait longer than it would from now on.
+        let until = state.wait_until?.min(self.visible_at(session));
+        let left = until.saturating_sub(seconds(session.now()));
+        state.wait_until = (left > 0).then_some(until);
+        if left == 0 {
+            job.set_phase(state.phase.reported());
+            return None;
+        }
+        job.set_phase(Phase::Wait);
+        Some(Duration::from_secs(left))
+    }
+}
+
+fn begin_phase(phase: RekeyPhase, job: &mut Job<'_>, state: &mut RekeyState) {
+    state.phase = phase;
+    let is_of_batch = matches!(phase, RekeyPhase::Copy | RekeyPhase::Sweep);
+    state.position = if is_of_batch { state.batch.clone() } else { Position::default() };
+    job.begin_phase(phase.reported(), is_of_batch.then_some(state.found));
+    if is_of_batch {
+        job.set_done(state.moved);
+    }
+}
+
+fn done(state: &mut RekeyState) -> Advance {
+    let left = std::mem::take(&mut state.left).into_iter();
+    let failed_entry = |(key, reason)| FailedEntry { key, reason: format!("was left: it {reason}") };
+    Advance::Done(left.map(failed_entry).collect())
+}

@@ -1,0 +1,85 @@
+//! A re-key in one direction: what all its phases share.
+
+use std::time::Duration;
+
+use super::collision::{Collision, Collisions, MAX_KEPT};
+use super::mapping::{Mapping, Target};
+use super::state::RekeyState;
+use crate::clock::seconds;
+use crate::error::Result;
+use crate::kv::{Entry, Expiration, Key, Kv, KvError, PutOptions, StoreExt};
+use crate::session::Session;
+
+/// An entry that expires sooner is not written again: KV takes no expiration within 60 seconds, and the write may take
+/// some time.
+const MIN_EXPIRATION_SECONDS: u64 = 90;
+
+/// A re-key in one direction.
+pub(super) struct Relocation {
+    pub(super) mapping: Mapping,
+    /// Proves that no two old keys have the same new key.
+    pub(super) inverse: Option<Mapping>,
+    pub(super) collisions: Collisions,
+    /// How long KV may take to show a write everywhere.
+    pub(super) delay: Duration,
+}
+
+impl Relocation {
+    /// The key that an entry gets; `None` if it stays.
+    pub(super) fn target(
+        &self,
+        session: &Session<'_>,
+        key: &Key,
+        state: &RekeyState,
+    ) -> Result<Option<String>> {
+        if state.left.contains_key(&key.name) {
+            return Ok(None);
+        }
+        match self.mapping.target(session, key, self.inverse.as_ref())? {
+            Target::Stays => Ok(None),
+            Target::Moves(new) => Ok(Some(new)),
+            // An entry that was written after the survey.
+            Target::NotInverted { .. } if self.collisions == Collisions::Skip => Ok(None),
+            Target::NotInverted { new, inverse } => {
+                Err(Collision::not_inverted(&key.name, &new, inverse.as_deref()).into_error())
+            }
+        }
+    }
+
+    /// Leaves the entry at its old key, or fails.
+    pub(super) fn leave(&self, collision: Collision, state: &mut RekeyState) -> Result {
+        if self.collisions == Collisions::Fail {
+            return Err(collision.into_error());
+        }
+        state.left.insert(collision.old, collision.reason);
+        if state.left.len() > MAX_KEPT {
+            return Err(format!(
+                "more than {MAX_KEPT} entries would stay at their old keys because their new keys are taken: give them \
+                 keys of their own"
+            )
+            .into());
+        }
+        Ok(())
+    }
+
+    /// When a write that is made now is visible everywhere, in seconds since 1970.
+    pub(super) fn visible_at(&self, session: &Session<'_>) -> u64 {
+        if self.delay.is_zero() {
+            return 0;
+        }
+        // One more, for the fraction of a second that is cut off.
+        seconds(session.now()).saturating_add(self.delay.as_secs()).saturating_add(1)
+    }
+}
+
+/// Whether an entry is left to expire.
+pub(super) fn expires_soon(kv: &Kv, key: &Key) -> bool {
+    key.expiration.is_some_and(|at| at < kv.now_seconds().saturating_add(MIN_EXPIRATION_SECONDS))
+}
+
+/// Writes an entry to its new key: its value and metadata as they were read together, and the expiration.
+pub(super) async fn put(kv: &Kv, new: &str, entry: Entry, expiration: Option<u64>) -> Result<(), KvError> {
+    let expiration = expiration.map(Expiration::At);
+    let options = PutOptions::new().with_metadata(entry.metadata).with_expiration(expiration);
+    kv.store().put(new, &entry.value, &options).await
+}

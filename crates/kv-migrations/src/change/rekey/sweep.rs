@@ -1,0 +1,205 @@
+//! Reads entries under both keys, later than KV's delay, and deletes the old ones whose copies are there.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use futures_util::future::try_join;
+
+use super::collision::{Collision, MAX_KEPT};
+use super::fingerprint::{entry_fingerprint, without_byte_order_mark};
+use super::relocation::{Relocation, expires_soon, put};
+use super::state::RekeyState;
+use super::verdict::{AtNewKey, Evidence, MAX_SIGHTINGS, Verdict, verdict};
+use crate::change::Job;
+use crate::change::values::{LargeValues, Loaded, load_values};
+use crate::change::walk::{Position, Range, Visited, Walk, WalkEnd};
+use crate::error::{BoxError, Result};
+use crate::future::BoxFuture;
+use crate::kv::{Entry, Key, Kv};
+use crate::sabotage::{self, Defect};
+use crate::session::Session;
+
+/// An entry and its copy, as they were read in bulk.
+struct Pair {
+    new: String,
+    old_value: Loaded,
+    new_value: Loaded,
+}
+
+/// What was done with an entry.
+enum Swept {
+    /// It stays, or it is gone.
+    Nothing,
+    Deleted,
+    /// Another sweep has to prove the copy.
+    Unproven {
+        /// The fingerprint of the copy, if it is new.
+        fingerprint: Option<u64>,
+    },
+    /// Something else is at its new key.
+    Suspect {
+        old: String,
+        new: String,
+    },
+}
+
+/// What the work of a sweep reads.
+#[derive(Clone)]
+struct Sweep {
+    copied: Rc<BTreeSet<u64>>,
+    sweeps: u32,
+}
+
+/// Sweeps a batch.
+pub(super) async fn sweep(
+    relocation: &Relocation,
+    job: &mut Job<'_>,
+    state: &mut RekeyState,
+) -> Result<WalkEnd> {
+    let (session, large_values) = (job.session(), LargeValues::new());
+    let sweep = Sweep { copied: state.copied.clone(), sweeps: state.sweeps };
+    let work = |key, pair| sweep.work(&session.kv, &large_values, key, pair);
+    let until = state.batch_end.as_ref().and_then(Position::after).map(str::to_owned);
+    let range = Range { prefix: relocation.mapping.prefix(), until: until.as_deref() };
+    let mut walk = Walk::new(session, range, &state.position);
+    let result = async {
+        while let Some(visited) = walk.next(|keys| load(relocation, session, keys, state), work).await? {
+            if let Visited::Entry(swept) = visited {
+                record(relocation, job, swept, state)?;
+            }
+            state.position.set(walk.position());
+            if job.is_checkpoint_due(walk.entries_left()) {
+                job.save(state).await?;
+            }
+        }
+        Ok(walk.end())
+    }
+    .await;
+    walk.finish(job, result).await
+}
+
+/// Reads the entries that move, and what is at their new keys.
+fn load<'a>(
+    relocation: &Relocation,
+    session: &'a Session<'a>,
+    keys: Vec<Key>,
+    state: &RekeyState,
+) -> BoxFuture<'a, Result<Vec<(Key, Option<Pair>)>>> {
+    let targets = keys.into_iter().map(|key| {
+        let target = relocation.target(session, &key, state)?;
+        Ok((key, target))
+    });
+    let targets: Result<Vec<_>> = targets.collect();
+    Box::pin(async move {
+        let targets = targets?;
+        let moves =
+            || targets.iter().filter_map(|(key, target)| Some((key.name.as_str(), target.as_deref()?)));
+        let (old, new): (Vec<&str>, Vec<&str>) = moves().unzip();
+        let (old, new) = match old.is_empty() {
+            true => (Vec::new(), Vec::new()),
+            false => try_join(load_values(&session.kv, &old), load_values(&session.kv, &new)).await?,
+        };
+        let mut values = old.into_iter().zip(new);
+        let pair = |(key, target): (Key, Option<String>)| {
+            let pair = target.and_then(|new| {
+                let (old_value, new_value) = values.next()?;
+                Some(Pair { new, old_value, new_value })
+            });
+            (key, pair)
+        };
+        Ok::<_, BoxError>(targets.into_iter().map(pair).collect())
+    })
+}
+
+impl Sweep {
+    async fn work(&self, kv: &Kv, large_values: &LargeValues, key: Key, pair: Option<Pair>) -> Result<Swept> {
+        let Some(pair) = pair else { return Ok(Swept::Nothing) };
+        if self.is_proven(&key, &pair) || sabotage::is_on(Defect::DeleteBeforeVerify) {
+            kv.delete(&key.name).await?;
+            return Ok(Swept::Deleted);
+        }
+        let is_large = matches!(pair.old_value, Loaded::Large) || matches!(pair.new_value, Loaded::Large);
+        let look_closer = self.look_closer(kv, &key, pair.new);
+        if is_large { large_values.alone(look_closer).await } else { look_closer.await }
+    }
+
+    /// Whether the entry is as it was copied and the copy has the same value.
+    fn is_proven(&self, key: &Key, pair: &Pair) -> bool {
+        let (Loaded::Value(old), Loaded::Value(new)) = (&pair.old_value, &pair.new_value) else {
+            return false;
+        };
+        let fingerprint = entry_fingerprint(&key.name, old, key.metadata.as_ref(), key.expiration);
+        without_byte_order_mark(old) == without_byte_order_mark(new) && self.copied.contains(&fingerprint)
+    }
+
+    /// Reads one entry and its copy exactly, where reading in bulk proved nothing.
+    async fn look_closer(&self, kv: &Kv, key: &Key, new: String) -> Result<Swept> {
+        let Some(entry) = kv.get(&key.name).await? else { return Ok(Swept::Nothing) };
+        let fingerprint = entry_fingerprint(&key.name, &entry.value, entry.metadata.as_ref(), key.expiration);
+        let is_unchanged = self.copied.contains(&fingerprint);
+        let at_new_key = self.at_new_key(kv, key, &entry, &new).await?;
+        match verdict(Evidence { is_unchanged, at_new_key, sweeps: self.sweeps }) {
+            Verdict::Delete => {
+                kv.delete(&key.name).await?;
+                Ok(Swept::Deleted)
+            }
+            Verdict::Adopt => Ok(Swept::Unproven { fingerprint: Some(fingerprint) }),
+            Verdict::LookAgain => Ok(Swept::Unproven { fingerprint: None }),
+            Verdict::Collide => Ok(Swept::Suspect { old: key.name.clone(), new }),
+            Verdict::CopyAgain if expires_soon(kv, key) => Ok(Swept::Nothing),
+            Verdict::CopyAgain => {
+                put(kv, &new, entry, key.expiration).await?;
+                Ok(Swept::Unproven { fingerprint: Some(fingerprint) })
+            }
+        }
+    }
+
+    async fn at_new_key(&self, kv: &Kv, key: &Key, entry: &Entry, new: &str) -> Result<AtNewKey> {
+        let Some(copy) = kv.get(new).await? else { return Ok(AtNewKey::Nothing) };
+        let listed = kv.find(new).await?;
+        let expiration = listed.as_ref().and_then(|listed| listed.expiration);
+        if copy == *entry && expiration == key.expiration {
+            return Ok(AtNewKey::SameEntry);
+        }
+        let is_our_copy = listed.is_some_and(|listed| {
+            let fingerprint =
+                entry_fingerprint(&key.name, &copy.value, listed.metadata.as_ref(), listed.expiration);
+            self.copied.contains(&fingerprint)
+        });
+        Ok(if copy == *entry {
+            AtNewKey::OtherExpiration { is_our_copy }
+        } else {
+            AtNewKey::OtherContent { is_our_copy }
+        })
+    }
+}
+
+fn record(relocation: &Relocation, job: &mut Job<'_>, swept: Swept, state: &mut RekeyState) -> Result {
+    match swept {
+        Swept::Nothing => {}
+        Swept::Deleted => {
+            state.moved += 1;
+            job.add_done(1);
+        }
+        Swept::Unproven { fingerprint } => {
+            state.copied_again.extend(fingerprint);
+            state.needs_sweep = true;
+        }
+        Swept::Suspect { old, new } => {
+            let times = state.suspects.get(&old).map_or(1, |times| times + 1);
+            if times >= MAX_SIGHTINGS {
+                return relocation.leave(Collision::occupied(&old, &new), state);
+            }
+            state.needs_sweep = true;
+            state.next_suspects.insert(old, times);
+            if state.next_suspects.len() > MAX_KEPT {
+                return Err(format!(
+                    "more than {MAX_KEPT} entries have something else at their new keys. No data was lost. Migrate again \
+                     to look at them once more"
+                )
+                .into());
+            }
+        }
+    }
+    Ok(())
+}

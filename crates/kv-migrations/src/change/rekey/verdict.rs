@@ -1,0 +1,115 @@
+//! Decides what becomes of an entry and its copy: pure.
+
+/// How often an earlier copy, or something else, may be seen at a new key, each time later by KV's delay, before it counts
+/// as what is really there.
+pub(super) const MAX_SIGHTINGS: u32 = 3;
+
+/// What was read of an entry and of its new key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Evidence {
+    /// Whether the entry is as it was when it was copied.
+    pub(super) is_unchanged: bool,
+    pub(super) at_new_key: AtNewKey,
+    /// How many sweeps of this batch came before.
+    pub(super) sweeps: u32,
+}
+
+/// What is at the new key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AtNewKey {
+    Nothing,
+    /// The same value, metadata and expiration.
+    SameEntry,
+    /// The same value and metadata, with another expiration.
+    OtherExpiration {
+        is_our_copy: bool,
+    },
+    /// Another value or other metadata.
+    OtherContent {
+        is_our_copy: bool,
+    },
+}
+
+/// What becomes of the entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The new key has the entry, or something newer that the service wrote: the old key is deleted.
+    Delete,
+    /// The copy is the same, but it is not known to be ours: another run may have made it, or the service wrote both. It
+    /// counts as our copy from now on, and the next sweep looks again.
+    Adopt,
+    /// KV may still show an earlier copy: the next sweep looks again.
+    LookAgain,
+    /// The entry has changed since it was copied, or the copy is missing.
+    CopyAgain,
+    /// Something else is at the new key.
+    Collide,
+}
+
+pub(super) fn verdict(evidence: Evidence) -> Verdict {
+    let Evidence { is_unchanged, at_new_key, sweeps } = evidence;
+    let (is_our_copy, has_other_content) = match at_new_key {
+        AtNewKey::Nothing => return Verdict::CopyAgain,
+        AtNewKey::SameEntry => return if is_unchanged { Verdict::Delete } else { Verdict::Adopt },
+        AtNewKey::OtherExpiration { is_our_copy } => (is_our_copy, false),
+        AtNewKey::OtherContent { is_our_copy } => (is_our_copy, true),
+    };
+    match (is_unchanged, is_our_copy) {
+        (true, true) if sweeps < MAX_SIGHTINGS => Verdict::LookAgain,
+        (true, false) => Verdict::Delete,
+        (false, false) if has_other_content => Verdict::Collide,
+        (true, true) | (false, _) => Verdict::CopyAgain,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OURS: bool = true;
+    const FOREIGN: bool = false;
+
+    fn rows() -> Vec<(AtNewKey, [Verdict; 4])> {
+        use AtNewKey::{Nothing, OtherContent, OtherExpiration, SameEntry};
+        use Verdict::{Adopt, Collide, CopyAgain, Delete, LookAgain};
+        vec![
+            // at the new key                            unchanged  unchanged, late  changed  changed, late
+            (Nothing, [CopyAgain, CopyAgain, CopyAgain, CopyAgain]),
+            (SameEntry, [Delete, Delete, Adopt, Adopt]),
+            (OtherExpiration { is_our_copy: OURS }, [LookAgain, CopyAgain, CopyAgain, CopyAgain]),
+            (OtherExpiration { is_our_copy: FOREIGN }, [Delete, Delete, CopyAgain, CopyAgain]),
+            (OtherContent { is_our_copy: OURS }, [LookAgain, CopyAgain, CopyAgain, CopyAgain]),
+            (OtherContent { is_our_copy: FOREIGN }, [Delete, Delete, Collide, Collide]),
+        ]
+    }
+
+    #[test]
+    fn every_row_of_the_table() {
+        for (at_new_key, expected) in rows() {
+            let situations = [
+                (true, MAX_SIGHTINGS - 1),
+                (true, MAX_SIGHTINGS),
+                (false, MAX_SIGHTINGS - 1),
+                (false, MAX_SIGHTINGS),
+            ];
+            for ((is_unchanged, sweeps), expected) in situations.into_iter().zip(expected) {
+                let evidence = Evidence { is_unchanged, at_new_key, sweeps };
+                assert_eq!(verdict(evidence), expected, "{evidence:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_deleted_while_the_new_key_holds_nothing_or_a_copy_that_is_not_the_same() {
+        for (at_new_key, verdicts) in rows() {
+            let is_at_risk = matches!(
+                at_new_key,
+                AtNewKey::Nothing
+                    | AtNewKey::OtherExpiration { is_our_copy: OURS }
+                    | AtNewKey::OtherContent { is_our_copy: OURS }
+            );
+            let deletes = verdicts.contains(&Verdict::Delete);
+            assert!(!(is_at_risk && deletes), "{at_new_key:?}");
+        }
+    }
+}

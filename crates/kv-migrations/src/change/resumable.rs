@@ -1,0 +1,78 @@
+//! A change that takes more than one request and resumes from its checkpoint.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::checkpoint::Start;
+use super::{Change, Job, NEXT_REQUEST, Outcome};
+use crate::error::Result;
+use crate::future::BoxFuture;
+use crate::report::FailedEntry;
+
+/// What differs between such changes.
+pub(crate) trait Resumable<C>: Send + Sync {
+    /// What a checkpoint keeps.
+    type State: Serialize + DeserializeOwned;
+
+    /// The kind of the change and the prefix that it walks over. A checkpoint of another change is not read.
+    fn name(&self) -> String;
+
+    /// The state at the beginning. Begins the first phase.
+    fn begin(&self, job: &mut Job<'_>) -> Self::State;
+
+    /// Gets as far as the budget allows. The state says how far, even after an error.
+    async fn advance(&self, job: &mut Job<'_>, context: &C, state: &mut Self::State) -> Result<Advance>;
+}
+
+/// How far a resumable change got.
+pub(crate) enum Advance {
+    /// To the end, except for these entries.
+    Done(Vec<FailedEntry>),
+    /// As far as the budget allows.
+    Paused,
+    /// To a point where it has to wait. Its checkpoint says so already.
+    Waiting(Duration),
+    /// Nowhere: the budget is too small for one step.
+    Stuck { what: &'static str, instead: &'static str },
+}
+
+/// Makes a [`Change`] of a [`Resumable`].
+pub(crate) struct ResumableChange<R>(pub(crate) R);
+
+impl<C, R: Resumable<C>> Change<C> for ResumableChange<R> {
+    fn run<'a>(&'a self, job: &'a mut Job<'_>, context: &'a C) -> BoxFuture<'a, Result<Outcome>> {
+        Box::pin(async move {
+            let mut state = match job.load(self.0.name()).await? {
+                Start::AlreadyApplied => return Ok(Outcome::AlreadyApplied),
+                Start::Resumed(state) => state,
+                Start::Fresh => {
+                    let state = self.0.begin(job);
+                    job.announce(&state).await?;
+                    state
+                }
+            };
+            match self.0.advance(job, context, &mut state).await {
+                Ok(Advance::Done(failed_entries)) => Ok(Outcome::Done(failed_entries)),
+                Ok(Advance::Waiting(retry_after)) => Ok(Outcome::Paused { retry_after }),
+                Ok(Advance::Paused) => {
+                    job.save(&state).await?;
+                    Ok(Outcome::Paused { retry_after: NEXT_REQUEST })
+                }
+                Ok(Advance::Stuck { what, instead }) => {
+                    job.keep(&state);
+                    Ok(Outcome::OverBudget { reason: job.session().over_budget(what, instead) })
+                }
+                Err(error) => {
+                    job.keep(&state);
+                    Err(error)
+                }
+            }
+        })
+    }
+
+    fn is_resumable(&self) -> bool {
+        true
+    }
+}

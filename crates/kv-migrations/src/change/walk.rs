@@ -1,0 +1,303 @@
+//! Walks over the entries of a prefix, from where an earlier request stopped, as far as the budget allows.
+//!
+//! A walk reads ahead, works on several entries at once, and returns them in the order of their keys, so that a position is
+//! all that a checkpoint needs:
+//!
+//! ```text
+//! list a page → load a chunk of its values → work on entries → visit them in order
+//! ```
+
+mod keys;
+mod pace;
+mod pages;
+mod position;
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use futures_util::future::{Either, select};
+use futures_util::stream::{FuturesOrdered, StreamExt};
+
+use super::Job;
+use crate::error::Result;
+use crate::future::BoxFuture;
+use crate::kv::limits::MAX_BULK_KEYS;
+use crate::kv::{Key, KvError};
+use crate::session::Session;
+pub(super) use keys::KeyWalk;
+use pace::Pace;
+pub(super) use pages::is_marker;
+use pages::{KeyPage, Pages};
+pub(super) use position::{Position, Range, WalkEnd, over_budget};
+
+/// A walk. `T` is what is loaded for an entry, `W` the work on it.
+pub(super) struct Walk<'a, T, W: Future> {
+    session: &'a Session<'a>,
+    /// Lists and loads what is next. `None` when all is read.
+    source: Option<Source<'a, T>>,
+    /// The chunks of listed keys that are not loaded yet.
+    chunks: VecDeque<Chunk>,
+    /// What is loaded and not begun.
+    ahead: VecDeque<Step<T>>,
+    /// The work on entries, and where each step leads, in the same order.
+    working: FuturesOrdered<W>,
+    begun: VecDeque<Begun>,
+    /// The number of keys that are not loaded yet, once the last page is listed.
+    unread: Option<usize>,
+    pace: Pace<'a>,
+    position: Position,
+    has_moved: bool,
+    end: WalkEnd,
+}
+
+/// What the walk reads from.
+enum Source<'a, T> {
+    Idle(Pages<'a>),
+    /// A read on its way. It holds a connection, so that it has to be polled to its end.
+    Reading(BoxFuture<'a, Read<'a, T>>),
+}
+
+/// What was read, and where to read on.
+enum Read<'a, T> {
+    Page { pages: Pages<'a>, page: Result<Option<KeyPage>, KvError> },
+    Chunk { pages: Pages<'a>, entries: Result<Vec<(Key, T)>>, chunk: Chunk },
+}
+
+/// Keys of one page that are loaded together.
+struct Chunk {
+    keys: Vec<Key>,
+    /// The cursor of the page.
+    cursor: Option<Rc<str>>,
+    ends_page: bool,
+    /// The number of keys after the chunk, if its page is the last one.
+    unread: Option<usize>,
+}
+
+/// One step, in the order of the keys.
+enum Step<T> {
+    Entry { key: Key, loaded: T, cursor: Option<Rc<str>> },
+    EndOfPage { cursor: Option<Rc<str>> },
+}
+
+/// A step that was begun.
+enum Begun {
+    Entry { name: String, cursor: Option<Rc<str>> },
+    EndOfPage { cursor: Option<Rc<str>> },
+}
+
+/// A step that is done.
+pub(super) enum Visited<R> {
+    Entry(R),
+    EndOfPage,
+}
+
+impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
+    pub(super) fn new(session: &'a Session<'a>, range: Range<'a>, position: &Position) -> Self {
+        Self {
+            session,
+            source: Some(Source::Idle(Pages::new(session, range, position.clone()))),
+            chunks: VecDeque::new(),
+            ahead: VecDeque::new(),
+            working: FuturesOrdered::new(),
+            begun: VecDeque::new(),
+            unread: None,
+            pace: Pace::new(session),
+            position: position.clone(),
+            has_moved: false,
+            end: WalkEnd::Paused,
+        }
+    }
+
+    /// The next step that is done; `None` at the [end](Self::end). `load` reads what entries need, for at most 100 keys,
+    /// and `work` is done on several entries at once.
+    ///
+    /// Every walk, also one that failed, has to be [finished](Self::finish).
+    pub(super) async fn next(
+        &mut self,
+        mut load: impl FnMut(Vec<Key>) -> BoxFuture<'a, Result<Vec<(Key, T)>>>,
+        mut work: impl FnMut(Key, T) -> W,
+    ) -> Result<Option<Visited<R>>> {
+        loop {
+            let is_spent = self.begin_steps(&mut work);
+            if let Some(Begun::EndOfPage { .. }) = self.begun.front() {
+                self.arrive();
+                return Ok(Some(Visited::EndOfPage));
+            }
+            if !is_spent && self.is_short() {
+                self.begin_reading(&mut load);
+            }
+            let reading = match &mut self.source {
+                Some(Source::Reading(reading)) if !(is_spent && self.working.is_empty()) => Some(reading),
+                _ => None,
+            };
+            let event = match (reading, self.working.is_empty()) {
+                (None, true) => {
+                    let is_complete = self.source.is_none() && self.ahead.is_empty();
+                    self.end = if is_complete { WalkEnd::Complete } else { WalkEnd::Paused };
+                    return Ok(None);
+                }
+                (Some(reading), true) => Either::Left(reading.await),
+                (None, false) => Either::Right(self.working.next().await),
+                (Some(reading), false) => match select(self.working.next(), reading).await {
+                    Either::Left((finished, _)) => Either::Right(finished),
+                    Either::Right((read, _)) => Either::Left(read),
+                },
+            };
+            match event {
+                Either::Left(read) => self.take_read(read)?,
+                Either::Right(finished) => {
+                    let Some(result) = finished else { continue };
+                    self.pace.finish();
+                    let result = result?;
+                    self.arrive();
+                    return Ok(Some(Visited::Entry(result)));
+                }
+            }
+        }
+    }
+
+    /// How the walk ended, once [`next`](Self::next) has returned `None`.
+    pub(super) fn end(&self) -> WalkEnd {
+        self.end
+    }
+
+    /// The position after the last step that was returned.
+    pub(super) fn position(&self) -> &Position {
+        &self.position
+    }
+
+    /// The number of entries that are left, if it is known.
+    pub(super) fn entries_left(&self) -> Option<usize> {
+        self.unread.map(|unread| unread + self.ahead.len() + self.working.len())
+    }
+
+    /// Waits for the work that is on its way, which must not arrive after another run has begun. Returns how the walk
+    /// ended: an error after the budget was used up is a pause.
+    pub(super) async fn finish(mut self, job: &mut Job<'_>, result: Result<WalkEnd>) -> Result<WalkEnd> {
+        while self.working.next().await.is_some() {}
+        if self.has_moved {
+            job.note_advance();
+        }
+        match result {
+            Err(_) if self.session.meter.is_overdrawn() => Ok(over_budget(job)),
+            result => result,
+        }
+    }
+
+    /// Begins as many steps as the budget covers. True if it covers no more.
+    fn begin_steps(&mut self, work: &mut impl FnMut(Key, T) -> W) -> bool {
+        loop {
+            if !self.pace.can_afford_another() {
+                return true;
+            }
+            match self.ahead.front() {
+                None => return false,
+                Some(Step::Entry { .. }) if !self.pace.has_room() => return false,
+                Some(_) => {}
+            }
+            let Some(step) = self.ahead.pop_front() else { return false };
+            self.begun.push_back(match step {
+                Step::EndOfPage { cursor } => Begun::EndOfPage { cursor },
+                Step::Entry { key, loaded, cursor } => {
+                    let name = key.name.clone();
+                    self.pace.begin();
+                    self.working.push_back(work(key, loaded));
+                    Begun::Entry { name, cursor }
+                }
+            });
+        }
+    }
+
+    /// Moves the position behind the first step that was begun.
+    fn arrive(&mut self) {
+        let (name, cursor) = match self.begun.pop_front() {
+            Some(Begun::Entry { name, cursor }) => (Some(name), cursor),
+            Some(Begun::EndOfPage { cursor }) => (None, cursor),
+            None => return,
+        };
+        if self.position.cursor.as_deref() != cursor.as_deref() {
+            self.position.cursor = cursor.as_deref().map(str::to_owned);
+            self.has_moved = true;
+        }
+        if let Some(name) = name {
+            self.position.after = Some(name);
+            self.has_moved = true;
+        }
+    }
+
+    /// Whether to read ahead: one chunk, so that no entry waits for it. Before the cost of an entry is known, only what is
+    /// needed.
+    fn is_short(&self) -> bool {
+        if self.pace.is_measured() { self.ahead.len() < MAX_BULK_KEYS } else { self.ahead.is_empty() }
+    }
+
+    /// Begins to load the next chunk, or to list the next page.
+    fn begin_reading(&mut self, load: &mut impl FnMut(Vec<Key>) -> BoxFuture<'a, Result<Vec<(Key, T)>>>) {
+        let mut pages = match self.source.take() {
+            Some(Source::Idle(pages)) => pages,
+            other => {
+                self.source = other;
+                return;
+            }
+        };
+        let reading: BoxFuture<'a, Read<'a, T>> = match self.chunks.pop_front() {
+            None => Box::pin(async move {
+                let page = pages.next().await;
+                Read::Page { pages, page }
+            }),
+            Some(mut chunk) => {
+                let keys = std::mem::take(&mut chunk.keys);
+                let loading = (!keys.is_empty()).then(|| load(keys));
+                Box::pin(async move {
+                    let entries = match loading {
+                        Some(loading) => loading.await,
+                        None => Ok(Vec::new()),
+                    };
+                    Read::Chunk { pages, entries, chunk }
+                })
+            }
+        };
+        self.source = Some(Source::Reading(reading));
+    }
+
+    fn take_read(&mut self, read: Read<'a, T>) -> Result {
+        let pages = match read {
+            Read::Page { pages, page } => match page? {
+                Some(page) => {
+                    self.chunks = split(page);
+                    pages
+                }
+                None => {
+                    self.source = None;
+                    return Ok(());
+                }
+            },
+            Read::Chunk { pages, entries, chunk } => {
+                self.unread = chunk.unread;
+                let entry = |(key, loaded)| Step::Entry { key, loaded, cursor: chunk.cursor.clone() };
+                self.ahead.extend(entries?.into_iter().map(entry));
+                if chunk.ends_page {
+                    self.ahead.push_back(Step::EndOfPage { cursor: chunk.cursor });
+                }
+                pages
+            }
+        };
+        self.source = Some(Source::Idle(pages));
+        Ok(())
+    }
+}
+
+fn split(page: KeyPage) -> VecDeque<Chunk> {
+    let cursor: Option<Rc<str>> = page.cursor.map(Rc::from);
+    let mut rest = page.keys.into_iter();
+    let mut chunks = VecDeque::new();
+    loop {
+        let keys: Vec<Key> = rest.by_ref().take(MAX_BULK_KEYS).collect();
+        let ends_page = keys.len() < MAX_BULK_KEYS;
+        let unread = page.is_last.then_some(rest.len());
+        chunks.push_back(Chunk { keys, cursor: cursor.clone(), ends_page, unread });
+        if ends_page {
+            return chunks;
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! A walk over keys alone, page by page, as far as the budget allows.
+
+use super::pages::Pages;
+use super::position::{Position, Range, WalkEnd, over_budget};
+use crate::change::Job;
+use crate::error::Result;
+use crate::kv::Key;
+use crate::session::Session;
+
+/// A walk over keys.
+pub(crate) struct KeyWalk<'a> {
+    session: &'a Session<'a>,
+    pages: Pages<'a>,
+    position: Position,
+    is_first: bool,
+    end: WalkEnd,
+}
+
+impl<'a> KeyWalk<'a> {
+    pub(crate) fn new(session: &'a Session<'a>, range: Range<'a>, position: &Position) -> Self {
+        let pages = Pages::new(session, range, position.clone());
+        Self { session, pages, position: position.clone(), is_first: true, end: WalkEnd::Paused }
+    }
+
+    /// The keys of the next page, which may be none; `None` at the [end](Self::end).
+    pub(crate) async fn next(&mut self, job: &mut Job<'_>) -> Result<Option<Vec<Key>>> {
+        let is_spent = self.session.meter.left() == 0;
+        if is_spent && !std::mem::take(&mut self.is_first) {
+            self.end = WalkEnd::Paused;
+            return Ok(None);
+        }
+        self.is_first = false;
+        match self.pages.next().await {
+            Ok(Some(page)) => {
+                let end = page.end(&self.position);
+                if end != self.position {
+                    job.note_advance();
+                }
+                self.position = end;
+                Ok(Some(page.keys))
+            }
+            Ok(None) => {
+                self.end = WalkEnd::Complete;
+                Ok(None)
+            }
+            Err(_) if self.session.meter.is_overdrawn() => {
+                self.end = over_budget(job);
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// How the walk ended, once [`next`](Self::next) has returned `None`.
+    pub(crate) fn end(&self) -> WalkEnd {
+        self.end
+    }
+
+    /// The position after the last page that was returned.
+    pub(crate) fn position(&self) -> &Position {
+        &self.position
+    }
+}

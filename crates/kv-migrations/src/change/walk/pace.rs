@@ -1,0 +1,56 @@
+//! Decides how many entries may be worked on at once within the rest of the budget.
+
+use crate::kv::limits::MAX_CONNECTIONS;
+use crate::session::Session;
+
+/// How many entries are worked on at once: more than there are connections, so that a slow entry does not delay the
+/// others.
+const MAX_AT_ONCE: usize = 2 * MAX_CONNECTIONS;
+
+/// Measures what an entry costs, and admits only as many as the budget covers.
+pub(super) struct Pace<'a> {
+    session: &'a Session<'a>,
+    /// The operations of the session before the first entry.
+    operations_before: u64,
+    begun: u64,
+    finished: u64,
+}
+
+impl<'a> Pace<'a> {
+    pub(super) fn new(session: &'a Session<'a>) -> Self {
+        Self { session, operations_before: 0, begun: 0, finished: 0 }
+    }
+
+    pub(super) fn begin(&mut self) {
+        if self.begun == 0 {
+            self.operations_before = self.session.operations();
+        }
+        self.begun += 1;
+    }
+
+    pub(super) fn finish(&mut self) {
+        self.finished += 1;
+    }
+
+    /// Whether the cost of an entry is known yet.
+    pub(super) fn is_measured(&self) -> bool {
+        self.finished > 0
+    }
+
+    /// Whether one more entry may be worked on beside those that are. The first one runs alone: then its cost is known, and
+    /// every request gets further than the one before.
+    pub(super) fn has_room(&self) -> bool {
+        let max = if self.is_measured() { MAX_AT_ONCE as u64 } else { 1 };
+        self.begun - self.finished < max
+    }
+
+    /// Whether the budget covers the entries that are worked on and one more.
+    pub(super) fn can_afford_another(&self) -> bool {
+        if self.begun == 0 {
+            return true;
+        }
+        let spent = self.session.operations().saturating_sub(self.operations_before);
+        let each = spent.div_ceil(self.finished.max(1)).max(1);
+        self.session.meter.left() >= each * (self.begun - self.finished + 1)
+    }
+}

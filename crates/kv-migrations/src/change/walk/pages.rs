@@ -1,0 +1,84 @@
+//! The keys of a range, page by page, from where an earlier request stopped.
+
+use super::position::{Position, Range};
+use crate::kv::{Key, KvError, ListOptions, Page, StoreExt};
+use crate::ledger::MARKER_PREFIX;
+use crate::session::Session;
+
+/// The pages of a range.
+pub(crate) struct Pages<'a> {
+    session: &'a Session<'a>,
+    range: Range<'a>,
+    position: Position,
+    /// Whether the cursor comes from a checkpoint.
+    is_resumed: bool,
+    is_complete: bool,
+}
+
+/// A page without the keys that are done already.
+pub(crate) struct KeyPage {
+    pub(crate) keys: Vec<Key>,
+    /// The cursor that the page was listed with.
+    pub(super) cursor: Option<String>,
+    pub(super) is_last: bool,
+}
+
+impl KeyPage {
+    /// The position after the page.
+    pub(crate) fn end(&self, before: &Position) -> Position {
+        let last = self.keys.last().map(|key| key.name.clone());
+        Position { after: last.or_else(|| before.after.clone()), cursor: self.cursor.clone() }
+    }
+}
+
+impl<'a> Pages<'a> {
+    pub(crate) fn new(session: &'a Session<'a>, range: Range<'a>, position: Position) -> Self {
+        Self { session, range, position, is_resumed: true, is_complete: false }
+    }
+
+    /// The next page, which may be empty; `None` after the last one. One operation.
+    pub(crate) async fn next(&mut self) -> Result<Option<KeyPage>, KvError> {
+        if self.is_complete {
+            return Ok(None);
+        }
+        let Page { mut keys, cursor } = self.list().await?;
+        self.is_complete =
+            cursor.is_none() || keys.last().is_some_and(|key| self.range.ends_before(&key.name));
+        keys.retain(|key| {
+            let name = key.name.as_str();
+            self.position.is_before(name)
+                && !self.range.ends_before(name)
+                && !is_marker(self.session, name, self.range.prefix)
+        });
+        let cursor = std::mem::replace(&mut self.position.cursor, cursor);
+        Ok(Some(KeyPage { keys, cursor, is_last: self.is_complete }))
+    }
+
+    /// KV does not say how long a cursor is valid. If it no longer knows the cursor of a checkpoint, it may answer that
+    /// there are no more keys; then the walk lists all keys from the first one.
+    async fn list(&mut self) -> Result<Page, KvError> {
+        let page = self.list_from_cursor().await;
+        let is_lost = match &page {
+            Ok(page) => page.keys.is_empty() && page.cursor.is_none(),
+            Err(error) => error.status().is_none_or(|status| (400..429).contains(&status)),
+        };
+        let is_from_checkpoint = std::mem::take(&mut self.is_resumed) && self.position.cursor.is_some();
+        if is_lost && is_from_checkpoint && !self.session.meter.is_overdrawn() {
+            self.position.cursor = None;
+            return self.list_from_cursor().await;
+        }
+        page
+    }
+
+    async fn list_from_cursor(&self) -> Result<Page, KvError> {
+        let options = ListOptions::new(self.range.prefix).with_cursor(self.position.cursor.as_deref());
+        self.session.kv.store().list(options).await
+    }
+}
+
+/// Whether a key is a marker, of this service or another one. Markers are no data, unless `prefix` asks for them: then
+/// those of this service are left out.
+pub(crate) fn is_marker(session: &Session<'_>, key: &str, prefix: &str) -> bool {
+    let is_asked_for = prefix.starts_with(MARKER_PREFIX);
+    key.starts_with(MARKER_PREFIX) && (!is_asked_for || key.starts_with(&session.ledger.key("")))
+}

@@ -1,0 +1,73 @@
+//! Where a walk is, which keys it goes over, and how it ended.
+
+use serde::{Deserialize, Serialize};
+
+use crate::change::Job;
+
+/// How far a walk has got.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Position {
+    /// The last key that is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) after: Option<String>,
+    /// KV's cursor of the page that contains it, which spares listing the pages before. Only the key decides what is done.
+    /// Not the cursor of the next page: that page may be empty, and then nobody could tell whether it was the last one or
+    /// the cursor is no longer known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) cursor: Option<String>,
+}
+
+impl Position {
+    /// The last key that is done.
+    pub(crate) fn after(&self) -> Option<&str> {
+        self.after.as_deref()
+    }
+
+    /// Becomes `other`, and keeps its buffers.
+    pub(crate) fn set(&mut self, other: &Self) {
+        self.after.clone_from(&other.after);
+        self.cursor.clone_from(&other.cursor);
+    }
+
+    /// Whether this position is before `key`.
+    pub(super) fn is_before(&self, key: &str) -> bool {
+        self.after().is_none_or(|after| after < key)
+    }
+}
+
+/// The keys that a walk goes over: those that begin with `prefix`, up to and including `until`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Range<'a> {
+    pub(crate) prefix: &'a str,
+    pub(crate) until: Option<&'a str>,
+}
+
+impl<'a> Range<'a> {
+    /// All keys of a prefix.
+    pub(crate) fn all(prefix: &'a str) -> Self {
+        Self { prefix, until: None }
+    }
+
+    /// Whether the range ends before `key`.
+    pub(super) fn ends_before(&self, key: &str) -> bool {
+        self.until.is_some_and(|until| key > until)
+    }
+}
+
+/// How a walk ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WalkEnd {
+    /// There are no more keys.
+    Complete,
+    /// The caller stopped it.
+    Stopped,
+    /// The budget is used up.
+    Paused,
+    /// The budget is used up, and this request got nowhere with it.
+    Stuck,
+}
+
+/// How a walk ends at an operation that was refused because the budget is used up.
+pub(crate) fn over_budget(job: &Job<'_>) -> WalkEnd {
+    if job.has_advanced() { WalkEnd::Paused } else { WalkEnd::Stuck }
+}

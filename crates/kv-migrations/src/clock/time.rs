@@ -1,0 +1,28 @@
+//! Times as numbers. A clock may be set back, and a time before 1970 counts as 1970: no function here fails.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The time from `start` to `end`; zero if the clock was set back between them.
+pub(crate) fn between(start: SystemTime, end: SystemTime) -> Duration {
+    end.duration_since(start).unwrap_or_default()
+}
+
+/// The time from `start` to `end`, in milliseconds.
+pub(crate) fn milliseconds_between(start: SystemTime, end: SystemTime) -> u64 {
+    u64::try_from(between(start, end).as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Milliseconds since 1970, as rows hold a time.
+pub(crate) fn milliseconds(time: SystemTime) -> u64 {
+    milliseconds_between(UNIX_EPOCH, time)
+}
+
+/// The time this many milliseconds after the start of 1970.
+pub(crate) fn at_milliseconds(milliseconds: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(milliseconds)
+}
+
+/// Whole seconds since 1970, as KV has a time.
+pub(crate) fn seconds(time: SystemTime) -> u64 {
+    between(UNIX_EPOCH, time).as_secs()
+}

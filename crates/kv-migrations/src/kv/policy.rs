@@ -1,0 +1,109 @@
+//! How operations are sent: retried, counted, a few at once, and only while their run has its lease and some budget left.
+
+mod connections;
+mod refusals;
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use super::{Answer, KvError, KvErrorKind, Request, Store, limits};
+use crate::budget::{Counter, Meter};
+use crate::clock::Clock;
+use crate::future::BoxFuture;
+use crate::lock::LeaseGuard;
+pub(crate) use connections::Connections;
+pub(crate) use refusals::Refusals;
+
+/// The policy of a run, or of operations outside one. Clones share the count, the connections and the budget.
+#[derive(Clone)]
+pub(crate) struct Policy {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) counter: Counter,
+    pub(crate) refusals: Refusals,
+    connections: Connections,
+    /// The lease without which nothing is sent. `None` outside a run.
+    lease: Option<Weak<LeaseGuard>>,
+    /// The budget. `None` for operations that record how far a run got.
+    meter: Option<Meter>,
+}
+
+impl Policy {
+    /// The policy of operations that belong to no run.
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            counter: Counter::default(),
+            refusals: Refusals::default(),
+            connections: Connections::new(limits::MAX_CONNECTIONS),
+            lease: None,
+            meter: None,
+        }
+    }
+
+    /// Sends only while the run has this lease.
+    pub(crate) fn with_lease(self, lease: &Arc<LeaseGuard>) -> Self {
+        Self { lease: Some(Arc::downgrade(lease)), ..self }
+    }
+
+    /// Sends only while the budget lasts.
+    pub(crate) fn with_meter(self, meter: &Meter) -> Self {
+        Self { meter: Some(meter.clone()), ..self }
+    }
+
+    /// Uses a connection of its own, for operations that must not wait for the others.
+    pub(crate) fn with_own_connection(self) -> Self {
+        Self { connections: Connections::new(1), ..self }
+    }
+
+    /// Counts one more operation, if it may be sent.
+    fn admit(&self) -> Result<(), KvErrorKind> {
+        if self.meter.as_ref().is_some_and(|meter| !meter.admits()) {
+            return Err(KvErrorKind::OverBudget);
+        }
+        let is_current = |lease: &Weak<LeaseGuard>| lease.upgrade().is_some_and(|lease| lease.renew());
+        if !self.lease.as_ref().is_none_or(is_current) {
+            return Err(KvErrorKind::Superseded);
+        }
+        self.counter.add();
+        Ok(())
+    }
+}
+
+/// The pauses before each retry, in seconds. KV takes one write a second to a key, so that a shorter pause is useless.
+const PAUSES: [u64; 4] = [1, 2, 4, 8];
+
+/// A store under a policy. One decorator does it all: every layer of futures costs bytes in every user's wasm.
+pub(crate) struct PolicyStore {
+    pub(super) policy: Policy,
+    pub(super) store: Arc<dyn Store>,
+}
+
+impl PolicyStore {
+    /// Sends once, as soon as a connection is free. A retry is counted again, and needs the lease and the budget again.
+    async fn send(&self, request: Request<'_>) -> Result<Answer, KvError> {
+        let _connection = self.policy.connections.take().await;
+        let admitted = self.policy.admit();
+        admitted.map_err(|kind| KvError::new(request.operation(), request.key(), kind))?;
+        self.store.call(request).await
+    }
+}
+
+impl Store for PolicyStore {
+    /// Retries up to four times over 15 seconds after a temporary failure: a second write to a key within a second (429),
+    /// an error of the store (5xx). A write that took effect although it failed is thereby repeated, over what others may
+    /// have written in the meantime; any write in KV can do that.
+    fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
+        Box::pin(async move {
+            let mut pauses = PAUSES.iter();
+            loop {
+                match (self.send(request).await, pauses.next()) {
+                    (Err(error), Some(seconds)) if error.is_retryable() => {
+                        self.policy.refusals.add(error);
+                        self.policy.clock.sleep(Duration::from_secs(*seconds)).await;
+                    }
+                    (result, _) => return result,
+                }
+            }
+        })
+    }
+}

@@ -1,0 +1,135 @@
+//! How far a migration that takes more than one request has got.
+
+use serde::{Deserialize, Serialize};
+
+/// Which way a migration runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Direction {
+    /// It is being applied.
+    #[default]
+    Up,
+    /// It is being rolled back.
+    Down,
+}
+
+/// What a long migration is doing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Phase {
+    /// A backfill counts its entries.
+    Count,
+    /// A backfill or a fold works on its entries.
+    #[default]
+    Entries,
+    /// A backfill tries the entries again that failed.
+    Retry,
+    /// A fold writes its output.
+    Write,
+    /// A re-key looks for collisions. Nothing is written.
+    Survey,
+    /// A re-key looks once more at the collisions that it found.
+    Confirm,
+    /// A re-key writes entries to their new keys.
+    Copy,
+    /// A re-key waits until what it wrote or deleted is visible everywhere.
+    Wait,
+    /// A re-key verifies copies and deletes the old keys.
+    Sweep,
+    /// A re-key looks for entries that were written under old keys in the meantime.
+    Check,
+    /// A phase that this release does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+impl Phase {
+    /// The name, as JSON and markers have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Count => "count",
+            Self::Entries => "entries",
+            Self::Retry => "retry",
+            Self::Write => "write",
+            Self::Survey => "survey",
+            Self::Confirm => "confirm",
+            Self::Copy => "copy",
+            Self::Wait => "wait",
+            Self::Sweep => "sweep",
+            Self::Check => "check",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// The phase with this name; [`Phase::Unknown`] if there is none.
+    pub(crate) fn from_name(name: &str) -> Self {
+        const ALL: [Phase; 10] = [
+            Phase::Count,
+            Phase::Entries,
+            Phase::Retry,
+            Phase::Write,
+            Phase::Survey,
+            Phase::Confirm,
+            Phase::Copy,
+            Phase::Wait,
+            Phase::Sweep,
+            Phase::Check,
+        ];
+        ALL.into_iter().find(|phase| phase.name() == name).unwrap_or(Self::Unknown)
+    }
+}
+
+/// How far a backfill, a fold or a re-key has got.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Progress {
+    /// Whether it is being applied or rolled back.
+    pub direction: Direction,
+    /// What it is doing.
+    pub phase: Phase,
+    /// The number of entries that are done in this phase.
+    pub done: u64,
+    /// The number of entries in this phase, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<u64>,
+    /// The number of entries that failed and were skipped.
+    pub failed: u64,
+    /// How many entries a second the last request did.
+    pub entries_per_second: u64,
+    /// The number of requests so far.
+    pub requests: u64,
+    /// The number of KV operations so far, in all requests.
+    pub operations: u64,
+    /// The time so far, in all requests, in milliseconds.
+    pub duration_ms: u64,
+    /// When it began: ISO 8601.
+    pub started_at: String,
+    /// When its last checkpoint was written: ISO 8601. An interrupted run resumes from there.
+    pub checkpoint_at: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_phase_has_the_same_name_in_json_and_in_markers() {
+        for name in
+            ["count", "entries", "retry", "write", "survey", "confirm", "copy", "wait", "sweep", "check"]
+        {
+            let phase: Phase = serde_json::from_value(name.into()).expect("it is a phase");
+            assert_ne!(phase, Phase::Unknown, "{name}");
+            assert_eq!((phase.name(), Phase::from_name(name)), (name, phase));
+            assert_eq!(serde_json::to_value(phase).expect("it is text"), name);
+        }
+    }
+
+    #[test]
+    fn a_phase_of_a_later_release_is_read_as_unknown() {
+        let phase: Phase = serde_json::from_value("polish".into()).expect("any text is a phase");
+        assert_eq!((phase, Phase::from_name("polish")), (Phase::Unknown, Phase::Unknown));
+    }
+}

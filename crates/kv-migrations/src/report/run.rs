@@ -1,0 +1,109 @@
+//! What a run or a rollback did.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Progress;
+
+/// What a run did.
+///
+/// As JSON it has the fields of the TypeScript runner (`ran`, `skipped`) and more.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct RunReport {
+    /// The migrations that this run applied, in order.
+    pub ran: Vec<String>,
+    /// The migrations that were applied already.
+    pub skipped: Vec<String>,
+    /// What each of `ran` took.
+    pub details: Vec<AppliedMigration>,
+    /// Those of `ran` that are registered before one of `skipped`: they ran later than their place says.
+    pub out_of_order: Vec<String>,
+    /// Migrations that are applied for this service but not registered. Only markers that this runner wrote are known
+    /// to belong to the service.
+    pub missing: Vec<String>,
+    /// All KV operations of the run: those of migrations, and those that read and write the ledger.
+    pub operations: u64,
+    /// The migrations that are still to be applied because the run used up its [`Budget`](crate::Budget). The next run
+    /// begins with the first of them. Empty if the run finished.
+    pub remaining: Vec<String>,
+    /// How far the first of `remaining` has got, if it has begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Box<Progress>>,
+    /// How long to wait before the next run, if anything remains. Not part of the JSON.
+    #[serde(skip)]
+    pub retry_after: Option<Duration>,
+}
+
+impl RunReport {
+    /// Whether every registered migration is applied.
+    pub fn is_finished(&self) -> bool {
+        self.remaining.is_empty()
+    }
+}
+
+/// A migration that a run applied, and what that took.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct AppliedMigration {
+    /// The migration.
+    pub id: String,
+    /// How long its `up` took, in milliseconds.
+    pub duration_ms: u64,
+    /// How many KV operations it made.
+    pub operations: u64,
+    /// The entries that were skipped because they failed or collided.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed_entries: Vec<FailedEntry>,
+}
+
+/// An entry that was skipped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct FailedEntry {
+    /// Its key.
+    pub key: String,
+    /// Why: at most 200 bytes of the error.
+    pub reason: String,
+}
+
+impl FailedEntry {
+    pub(crate) fn new(key: String, mut reason: String) -> Self {
+        const MAX_REASON_BYTES: usize = 200;
+        reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
+        Self { key, reason }
+    }
+}
+
+/// What a rollback did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct RollbackReport {
+    /// The migration that is rolled back. `None` if its `down` is not finished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolled_back: Option<String>,
+    /// How long its `down` took, in milliseconds.
+    pub duration_ms: u64,
+    /// All KV operations, those on the ledger included.
+    pub operations: u64,
+    /// The entries that were skipped because they failed or collided.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed_entries: Vec<FailedEntry>,
+    /// How far its `down` has got, if it is not finished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Box<Progress>>,
+    /// How long to wait before the rollback is called again. Not part of the JSON.
+    #[serde(skip)]
+    pub retry_after: Option<Duration>,
+}
+
+impl RollbackReport {
+    /// Whether the migration is rolled back, so that nothing is left to do.
+    pub fn is_finished(&self) -> bool {
+        self.rolled_back.is_some()
+    }
+}

@@ -1,0 +1,81 @@
+//! The state of each migration.
+
+use serde::{Deserialize, Serialize};
+
+use super::Progress;
+
+/// The state of a migration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum State {
+    /// It was never applied, or it was rolled back.
+    Pending,
+    /// It runs at this moment in the same process (for a Worker: the same isolate), or it takes more than one request
+    /// and the next one resumes it. Its progress tells when its last checkpoint was written.
+    Running,
+    /// It has begun and waits to be resumed. Only a coordinator pauses migrations.
+    Paused,
+    /// It is recorded as applied.
+    Applied,
+    /// Its last run returned an error. The next run tries it again.
+    Failed,
+}
+
+/// One migration, as the ledger knows it.
+///
+/// As JSON it has the fields of the TypeScript runner (`id`, `run`, `description`) and more; fields that do not apply
+/// are left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Status {
+    /// Its id.
+    pub id: String,
+    /// Whether it is applied.
+    pub run: bool,
+    /// What it does. `None` if it was registered with an empty description.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Its state.
+    pub state: State,
+    /// When it was applied: ISO 8601, as the runner that applied it wrote it. `None` in a marker that was set by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_at: Option<String>,
+    /// How long its `up` took, in milliseconds. `None` if the TypeScript runner applied it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
+    /// How many KV operations its `up` made. `None` if the TypeScript runner applied it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operations: Option<u64>,
+    /// Whether it has a `down`.
+    pub reversible: bool,
+    /// Why it failed: at most about 900 bytes of its error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// How far it has got, if it takes more than one request and is not finished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Box<Progress>>,
+    /// When a coordinator retries what failed: ISO 8601.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<String>,
+}
+
+impl Status {
+    /// A pending migration.
+    pub(crate) fn pending(id: &str, description: &str, reversible: bool) -> Self {
+        Self {
+            id: id.to_owned(),
+            run: false,
+            description: Some(description).filter(|text| !text.is_empty()).map(str::to_owned),
+            state: State::Pending,
+            run_at: None,
+            duration_ms: None,
+            operations: None,
+            reversible,
+            error: None,
+            progress: None,
+            retry_at: None,
+        }
+    }
+}

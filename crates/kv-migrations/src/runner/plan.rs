@@ -1,0 +1,137 @@
+//! The plan of a run: pure, from the registered ids and the markers.
+
+use crate::id::IdSet;
+use crate::ledger::Markers;
+
+/// The steps of a run, and its findings. No finding stops a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// One for each registered migration, in order.
+    pub(crate) steps: Vec<PlannedMigration>,
+    /// Migrations that are applied but not registered: removed, or of a later release.
+    pub(crate) missing: Vec<String>,
+}
+
+/// What a run does with one migration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PlannedMigration {
+    pub(crate) id: String,
+    pub(crate) decision: Decision,
+    /// Whether it runs although a later one is applied.
+    pub(crate) is_out_of_order: bool,
+}
+
+/// Whether a migration runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// It is pending or failed: its `up` runs.
+    Apply,
+    /// It is applied already.
+    Skip,
+}
+
+impl Plan {
+    pub(crate) fn new<'a>(registered: impl Iterator<Item = &'a str> + Clone, markers: &Markers) -> Self {
+        let ids = IdSet::new(registered.clone());
+        let missing = markers.applied_ids().filter(|id| !ids.contains(id)).map(str::to_owned).collect();
+
+        let mut steps: Vec<PlannedMigration> =
+            registered.map(|id| PlannedMigration::new(id, markers)).collect();
+        let last_applied = steps.iter().rposition(|step| step.decision == Decision::Skip).unwrap_or(0);
+        for step in steps.iter_mut().take(last_applied) {
+            step.is_out_of_order = step.decision == Decision::Apply;
+        }
+        Self { steps, missing }
+    }
+}
+
+impl PlannedMigration {
+    fn new(id: &str, markers: &Markers) -> Self {
+        let decision = if markers.is_applied(id) { Decision::Skip } else { Decision::Apply };
+        Self { id: id.to_owned(), decision, is_out_of_order: false }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+    use proptest::sample::subsequence;
+
+    use super::*;
+    use crate::ledger::Marker;
+
+    fn markers<'a>(applied: impl IntoIterator<Item = &'a String>, failed: &[String]) -> Markers {
+        let failed = failed
+            .iter()
+            .map(|id| (id.clone(), Marker::Failed { reason: "boom".to_owned(), progress: None }));
+        let applied = applied.into_iter().map(|id| (id.clone(), Marker::Applied(Box::default())));
+        failed.chain(applied).collect()
+    }
+
+    fn plan(registered: &[String], markers: &Markers) -> Plan {
+        Plan::new(registered.iter().map(String::as_str), markers)
+    }
+
+    fn pending(plan: &Plan) -> Vec<String> {
+        plan.steps
+            .iter()
+            .filter(|step| step.decision == Decision::Apply)
+            .map(|step| step.id.clone())
+            .collect()
+    }
+
+    /// Registered ids in an order of their own, and a ledger that knows some of them and some others.
+    fn situations() -> impl Strategy<Value = (Vec<String>, Vec<String>, Vec<String>)> {
+        proptest::collection::btree_set("[a-d]{1,3}", 0..20).prop_flat_map(|ids: BTreeSet<String>| {
+            let ids: Vec<String> = ids.into_iter().collect();
+            let any_of = |ids: &[String]| subsequence(ids.to_vec(), 0..=ids.len());
+            (any_of(&ids).prop_shuffle(), any_of(&ids), any_of(&ids))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn every_registered_migration_has_one_step_in_its_place(
+            (registered, applied, failed) in situations()
+        ) {
+            let steps = plan(&registered, &markers(&applied, &failed)).steps;
+            let ids: Vec<String> = steps.into_iter().map(|step| step.id).collect();
+            prop_assert_eq!(ids, registered);
+        }
+
+        #[test]
+        fn exactly_what_is_not_applied_runs((registered, applied, failed) in situations()) {
+            let plan = plan(&registered, &markers(&applied, &failed));
+            let expected: Vec<String> =
+                registered.into_iter().filter(|id| !applied.contains(id)).collect();
+            prop_assert_eq!(pending(&plan), expected);
+        }
+
+        #[test]
+        fn out_of_order_is_what_runs_before_something_applied((registered, applied, failed) in situations()) {
+            let plan = plan(&registered, &markers(&applied, &failed));
+            for (index, step) in plan.steps.iter().enumerate() {
+                let later = registered.iter().skip(index + 1).any(|id| applied.contains(id));
+                let expected = later && !applied.contains(&step.id);
+                prop_assert_eq!(step.is_out_of_order, expected, "{}", step.id);
+            }
+        }
+
+        #[test]
+        fn missing_is_what_is_applied_and_not_registered((registered, applied, failed) in situations()) {
+            let plan = plan(&registered, &markers(&applied, &failed));
+            let expected: Vec<String> = applied.into_iter().filter(|id| !registered.contains(id)).collect();
+            prop_assert_eq!(plan.missing, expected);
+        }
+
+        #[test]
+        fn after_a_run_nothing_is_left_to_do((registered, applied, failed) in situations()) {
+            let before = plan(&registered, &markers(&applied, &failed));
+            let ran = pending(&before);
+            let after = plan(&registered, &markers(applied.iter().chain(&ran), &[]));
+            prop_assert_eq!(pending(&after), Vec::<String>::new());
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The registered migrations of a service, validated before anything runs.
+
+use std::sync::Arc;
+
+use crate::id::{self, IdSet, MARKER_KEY_OVERHEAD, RegistrationError};
+use crate::kv::limits::MAX_KEY_BYTES;
+use crate::migration::Migration;
+
+/// An ordered list of valid migrations.
+pub(crate) struct Registered<C> {
+    migrations: Arc<[Migration<C>]>,
+}
+
+impl<C> Clone for Registered<C> {
+    fn clone(&self) -> Self {
+        Self { migrations: self.migrations.clone() }
+    }
+}
+
+impl<C> Registered<C> {
+    pub(crate) fn new(service: &str, migrations: Arc<[Migration<C>]>) -> Result<Self, RegistrationError> {
+        if let Err(reason) = id::check(service) {
+            return Err(RegistrationError::InvalidService { service: service.to_owned(), reason });
+        }
+        let mut ids = IdSet::default();
+        for (index, migration) in migrations.iter().enumerate() {
+            let (id, position) = (migration.id(), index + 1);
+            if let Err(reason) = id::check(id) {
+                return Err(RegistrationError::InvalidId { id: id.to_owned(), position, reason });
+            }
+            let bytes = MARKER_KEY_OVERHEAD + service.len() + id.len();
+            if bytes > MAX_KEY_BYTES {
+                return Err(RegistrationError::KeyTooLong { id: id.to_owned(), bytes });
+            }
+            if !ids.insert(id) {
+                return Err(RegistrationError::DuplicateId { id: id.to_owned(), position });
+            }
+        }
+        Ok(Self { migrations })
+    }
+
+    pub(crate) fn migrations(&self) -> &[Migration<C>] {
+        &self.migrations
+    }
+
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &str> + Clone {
+        self.migrations.iter().map(Migration::id)
+    }
+
+    pub(crate) fn get(&self, id: &str) -> Option<&Migration<C>> {
+        self.migrations.iter().find(|migration| migration.id() == id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn register(service: &str, ids: &[&str]) -> Result<(), RegistrationError> {
+        let migration = |id: &&str| Migration::new((*id).to_owned(), "", async |_, ()| Ok(()));
+        Registered::new(service, ids.iter().map(migration).collect()).map(drop)
+    }
+
+    fn error(service: &str, ids: &[&str]) -> String {
+        register(service, ids).expect_err("this registration must be refused").to_string()
+    }
+
+    #[test]
+    fn an_ordinary_list_is_taken_in_any_order_of_its_ids() {
+        assert_eq!(register("my-service", &["002_b", "001_a"]), Ok(()));
+        assert_eq!(register("my-service", &[]), Ok(()));
+    }
+
+    #[test]
+    fn a_refusal_says_which_migration_and_why() {
+        assert_eq!(
+            error("p", &["a", ""]),
+            "\"\" (number 2 of the registered migrations) cannot be an id: it is empty"
+        );
+        assert!(error("p", &["a\nb"]).contains(r#""a\nb""#), "a control character must not reach a log");
+        assert!(
+            error("p", &["a", "b", "a"]).contains("`a` is registered twice, the second time as number 3")
+        );
+        assert_eq!(error("", &["a"]), "\"\" cannot be the prefix of a service: it is empty");
+    }
+
+    #[test]
+    fn the_whole_key_of_the_marker_must_fit() {
+        let id = "x".repeat(512 - "migration_p_".len());
+        assert_eq!(register("p", &[&id]), Ok(()));
+        assert!(error("pp", &[&id]).contains("513 bytes long"));
+    }
+}

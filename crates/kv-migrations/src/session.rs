@@ -1,0 +1,119 @@
+//! What one run or rollback shares: KV, the ledger, the budget, the lease, the log and the observer.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::budget::{Budget, Interrupt, Meter};
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::future::BoxFuture;
+use crate::kv::{Kv, Policy, Store};
+use crate::ledger::Ledger;
+use crate::lock::{LeaseGuard, RunLock};
+use crate::log::Log;
+use crate::report::{Event, Observer};
+
+/// What every session of a runner is opened with.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) service: String,
+    pub(crate) store: Arc<dyn Store>,
+    /// The store of the markers, if it is another one.
+    pub(crate) journal: Option<Arc<dyn Store>>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) lock: RunLock,
+    pub(crate) budget: Budget,
+    pub(crate) interrupt: Interrupt,
+}
+
+impl Settings {
+    /// A ledger for reading: it takes no lease.
+    pub(crate) fn ledger(&self) -> Ledger {
+        self.ledger_with(Policy::new(self.clock.clone()))
+    }
+
+    fn ledger_with(&self, policy: Policy) -> Ledger {
+        match &self.journal {
+            None => Ledger::new(Kv::with_policy(self.store.clone(), policy), &self.service),
+            Some(journal) => Ledger::for_journal(Kv::with_policy(journal.clone(), policy), &self.service),
+        }
+    }
+}
+
+/// One run or one rollback in one request. It gives its lease back when it is dropped.
+pub(crate) struct Session<'a> {
+    /// For migrations: within the budget.
+    pub(crate) kv: Kv,
+    /// Beyond the budget, so that how far a run got can always be recorded.
+    pub(crate) ledger: Ledger,
+    pub(crate) meter: Meter,
+    policy: Policy,
+    lease: Arc<LeaseGuard>,
+    log: &'a dyn Log,
+    observer: &'a Observer<'a>,
+}
+
+impl<'a> Session<'a> {
+    /// Takes the lease, without which no operation is sent.
+    pub(crate) fn open(settings: &'a Settings, observer: &'a Observer<'a>) -> Result<Self, Error> {
+        let lease = settings.lock.acquire(&settings.clock);
+        let lease = Arc::new(lease.map_err(|retry_after| Error::RunInProgress { retry_after })?);
+        let policy = Policy::new(settings.clock.clone()).with_lease(&lease);
+        let (counter, clock) = (policy.counter.clone(), settings.clock.clone());
+        let meter = Meter::new(settings.budget, counter, clock, settings.interrupt.clone());
+        let kv = Kv::with_policy(settings.store.clone(), policy.clone().with_meter(&meter));
+        // A checkpoint is written while entries that hold the connections wait for it.
+        let ledger = settings.ledger_with(policy.clone().with_own_connection());
+        Ok(Self { kv, ledger, meter, policy, lease, log: &*settings.log, observer })
+    }
+
+    /// Notes in the log and in the lock which migration runs now. False if another run has the lease.
+    pub(crate) fn begin(&self, id: &str, line: &str) -> bool {
+        let is_current = self.lease.begin(id);
+        if is_current {
+            self.log.info(line);
+        }
+        is_current
+    }
+
+    /// Whether no other run has taken the lease.
+    pub(crate) fn is_current(&self) -> bool {
+        self.lease.renew()
+    }
+
+    pub(crate) fn notify(&self, event: &Event) {
+        (self.observer)(event);
+    }
+
+    pub(crate) fn log(&self) -> &dyn Log {
+        self.log
+    }
+
+    pub(crate) fn now(&self) -> SystemTime {
+        self.policy.clock.now()
+    }
+
+    pub(crate) fn sleep(&self, duration: Duration) -> BoxFuture<'_, ()> {
+        self.policy.clock.sleep(duration)
+    }
+
+    /// All KV operations so far.
+    pub(crate) fn operations(&self) -> u64 {
+        self.meter.operations()
+    }
+
+    /// The text of an error for work that does not fit into the budget: what is too large, and what to do instead.
+    pub(crate) fn over_budget(&self, what: &str, instead: &str) -> String {
+        let budget = self.meter.budget();
+        let (operations, seconds) = (budget.operations(), budget.seconds());
+        let refused = self.policy.refusals.so_far().map_or_else(String::new, |refused| {
+            let (count, last) = (refused.count, refused.last);
+            format!(". KV refused {count} operations, which were retried after pauses; the last one: {last}")
+        });
+        format!(
+            "{what} the {operations} KV operations and {seconds} seconds that one request may take: {instead}, or give \
+             the runner a larger budget, if the Worker may make more operations{refused}"
+        )
+    }
+}
