@@ -28,7 +28,6 @@ impl Entry {
 
 /// What a bulk get returns for one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum BulkValue {
     /// The value as a single get returns it, except for a byte order mark at its start, which is lost: Cloudflare reads
     /// values in bulk as text.
@@ -155,7 +154,6 @@ impl<'a> ListOptions<'a> {
 
 /// When a value expires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Expiration {
     /// At this time, in seconds since 1970: at least 60 seconds from now and before 2038.
     At(u64),

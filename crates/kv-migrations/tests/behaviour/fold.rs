@@ -100,7 +100,7 @@ fn a_state_too_large_for_a_checkpoint_says_how_large() {
     let error = world.drive(&world.runner_on(store, migration)).unwrap_err().to_string();
     assert!(
         error.contains("its state has grown to ")
-            && error.contains(" bytes as JSON, and a checkpoint holds 26214400"),
+            && error.contains(" bytes of JSON, and a checkpoint holds 26214400"),
         "{error}"
     );
 }

@@ -59,23 +59,28 @@ impl Current {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fault {
     /// It has no effect.
-    Refused(&'static str),
+    Refused(Option<u16>, &'static str),
     /// Its answer is lost.
-    Lost(&'static str),
+    Lost(Option<u16>, &'static str),
 }
 
 impl Binding {
     fn fault(&self) -> Option<Fault> {
         let (weather, dice) = (self.namespace.weather(), &self.dice);
         if dice.chance(weather.refused) {
-            return Some(Fault::Refused(dice.pick(["429 Too Many Requests", "503 Service Unavailable"])));
+            let (status, message) = dice.pick([(429, "Too Many Requests"), (503, "Service Unavailable")]);
+            return Some(Fault::Refused(Some(status), message));
         }
         if dice.chance(weather.lost) {
-            return Some(Fault::Lost("500 Internal Server Error"));
+            return Some(Fault::Lost(Some(500), "Internal Server Error"));
         }
         if dice.chance(weather.broken) {
             let message = "Network connection lost.";
-            return Some(if dice.chance(500) { Fault::Refused(message) } else { Fault::Lost(message) });
+            return Some(if dice.chance(500) {
+                Fault::Refused(None, message)
+            } else {
+                Fault::Lost(None, message)
+            });
         }
         None
     }
@@ -91,7 +96,7 @@ impl Binding {
         let (there, back) = (self.latency(), self.latency());
         let at = self.time.now() + there;
         let result = match request {
-            _ if matches!(fault, Some(Fault::Refused(_))) => {
+            _ if matches!(fault, Some(Fault::Refused(..))) => {
                 self.time.sleep_until(at).await;
                 Ok(Answer::Done)
             }
@@ -105,7 +110,9 @@ impl Binding {
         self.time.sleep(back).await;
         match fault {
             None => result,
-            Some(Fault::Refused(message) | Fault::Lost(message)) => Err(request.refused(message)),
+            Some(Fault::Refused(status, message) | Fault::Lost(status, message)) => {
+                Err(request.refused(status, message))
+            }
         }
     }
 
@@ -114,7 +121,7 @@ impl Binding {
             Request::Get { key } => Answer::Entry(self.namespace.get(self.location, key)),
             Request::GetBulk { keys } => Answer::Values(self.namespace.get_bulk(self.location, keys)),
             Request::List(options) => Answer::Page(self.namespace.list(self.location, options)),
-            Request::Put { .. } | Request::Delete { .. } => Answer::Done,
+            _ => Answer::Done,
         }
     }
 
@@ -166,7 +173,6 @@ impl Store for Binding {
 fn outcome(result: &Result<Answer, KvError>) -> String {
     let text = |value: &[u8]| String::from_utf8_lossy(value).chars().take(60).collect::<String>();
     match result {
-        Ok(Answer::Done) => "done".to_owned(),
         Ok(Answer::Entry(entry)) => {
             entry.as_ref().map_or_else(|| "missing".to_owned(), |entry| text(&entry.value))
         }
@@ -175,6 +181,7 @@ fn outcome(result: &Result<Answer, KvError>) -> String {
             let names: Vec<&str> = page.keys.iter().map(|key| key.name.as_str()).collect();
             format!("{names:?}{}", if page.cursor.is_some() { " and more" } else { "" })
         }
+        Ok(_) => "done".to_owned(),
         Err(error) => error.to_string(),
     }
 }

@@ -72,7 +72,7 @@ impl History {
         let version = self.versions.iter().rev().find(|version| version.listed[location] <= now)?;
         let stored = version.stored.as_ref().filter(|stored| stored.is_live(now))?;
         let metadata = stored.entry.metadata.clone();
-        Some(Key { name: name.to_owned(), expiration: stored.expiration, metadata })
+        Some(Key::new(name).with_expiration(stored.expiration).with_metadata(metadata))
     }
 }
 

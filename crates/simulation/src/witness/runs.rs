@@ -73,7 +73,7 @@ impl Witness {
     /// A run without a coordinator tells what happens.
     pub fn event(&self, run: usize, event: &Event) {
         let id = match event {
-            Event::Started { id, .. } | Event::Paused { id, .. } | Event::Failed { id, .. } => *id,
+            Event::Started { id, .. } | Event::Paused { id, .. } | Event::Failed { id, .. } => id.as_str(),
             Event::Applied(detail) => detail.id.as_str(),
             _ => return,
         };

@@ -35,7 +35,7 @@ impl Namespace {
         let cursor = options.cursor.and_then(|cursor| cursor.split_once(' '));
         let told = cursor.and_then(|(told, _)| told.parse().ok()).unwrap_or(now);
         if now - told > CURSOR_LIFE {
-            return Page { keys: Vec::new(), cursor: None };
+            return Page::new(Vec::new());
         }
         let mut limit = options.limit.unwrap_or(MOST_KEYS) as usize;
         if self.dice.chance(state.weather.short_pages) {
@@ -53,6 +53,6 @@ impl Namespace {
         keys.truncate(limit);
         let last = keys.last().map_or(after.unwrap_or_default(), |key| key.name.as_str());
         let cursor = (!is_last).then(|| format!("{now} {last}"));
-        Page { keys, cursor }
+        Page::new(keys).with_cursor(cursor)
     }
 }

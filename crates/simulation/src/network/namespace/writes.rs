@@ -104,7 +104,10 @@ impl Namespace {
         if !history.takes(now) {
             return Err(request.refused(Some(429), "Too Many Requests"));
         }
-        self.truth.call(request).now_or_never().unwrap_or_else(|| Err(request.refused("memory waits")))?;
+        self.truth
+            .call(request)
+            .now_or_never()
+            .unwrap_or_else(|| Err(request.refused(None, "memory waits")))?;
         let stored = value.as_ref().map(|value| Stored {
             entry: Entry::new(value.clone()).with_metadata(options.metadata.clone()),
             expiration: options.expiration.map(|expiration| match expiration {
