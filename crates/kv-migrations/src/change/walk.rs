@@ -50,6 +50,9 @@ pub(super) struct Walk<'a, T, W: Future> {
     end: WalkEnd,
 }
 
+/// Reads what is needed of the entries of some keys.
+pub(super) type Loading<'a, T> = BoxFuture<'a, Result<Vec<(Key, T)>>>;
+
 /// What the walk reads from.
 enum Source<'a, T> {
     Idle(Pages<'a>),
@@ -114,7 +117,7 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
     /// Every walk, also one that failed, has to be [finished](Self::finish).
     pub(super) async fn next(
         &mut self,
-        mut load: impl FnMut(Vec<Key>) -> BoxFuture<'a, Result<Vec<(Key, T)>>>,
+        mut load: impl FnMut(Vec<Key>) -> Loading<'a, T>,
         mut work: impl FnMut(Key, T) -> W,
     ) -> Result<Option<Visited<R>>> {
         loop {
@@ -232,7 +235,7 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
     }
 
     /// Begins to load the next chunk, or to list the next page.
-    fn begin_reading(&mut self, load: &mut impl FnMut(Vec<Key>) -> BoxFuture<'a, Result<Vec<(Key, T)>>>) {
+    fn begin_reading(&mut self, load: &mut impl FnMut(Vec<Key>) -> Loading<'a, T>) {
         let mut pages = match self.source.take() {
             Some(Source::Idle(pages)) => pages,
             other => {
@@ -262,16 +265,14 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
 
     fn take_read(&mut self, read: Read<'a, T>) -> Result {
         let pages = match read {
-            Read::Page { pages, page } => match page? {
-                Some(page) => {
-                    self.chunks = split(page);
-                    pages
-                }
-                None => {
+            Read::Page { pages, page } => {
+                let Some(page) = page? else {
                     self.source = None;
                     return Ok(());
-                }
-            },
+                };
+                self.chunks = split(page);
+                pages
+            }
             Read::Chunk { pages, entries, chunk } => {
                 self.unread = chunk.unread;
                 let entry = |(key, loaded)| Step::Entry { key, loaded, cursor: chunk.cursor.clone() };

@@ -115,7 +115,7 @@ impl<'a, C> Step<'a, C> {
         let mut changes = Vec::new();
         let Some(mut task) = self.coordinator.task().map_err(Lost::Storage)? else { return Ok(()) };
         match event {
-            Event::Started { id, .. } => task.at(Some((*id).to_owned())),
+            Event::Started { id, .. } => task.at(Some(id.clone())),
             Event::Applied(detail) => {
                 changes.push(ran::add(task.ran, detail));
                 task.ran += 1;
