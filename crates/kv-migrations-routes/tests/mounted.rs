@@ -88,7 +88,7 @@ fn a_context_that_cannot_be_made_is_an_answer_and_changes_nothing() {
 #[test]
 fn what_is_not_for_the_routes_costs_no_operation_and_passes_through_as_it_came() {
     let store = MemoryStore::new();
-    let mut service = routes(&store, "layer").at("/admin").layer(Echo);
+    let mut service = routes(&store, "layer").with_base_path("/admin").layer(Echo);
     for uri in ["/", "/migrate", "/migrations/status", "/admin", "/admin/other?a=b", "/admin/migrate/"] {
         let response = block_on(service.call(request(Method::POST, uri))).unwrap();
         let body = block_on(response.into_body().collect()).unwrap().to_bytes();

@@ -1,8 +1,7 @@
-//! A KV binding of the Worker's environment, looked up by its name whenever it is needed: mounting routes needs no
-//! environment, and what is not for them never touches KV.
+//! A KV binding of the Worker's environment, as a store of the core crate. The binding is looked up by its name at every
+//! call, so that mounting the routes needs no environment.
 //!
-//! It calls the runtime itself. By way of `worker::kv`, every Worker would carry how serde reads JavaScript's
-//! objects.
+//! It calls the runtime directly. `worker::kv` would add serde's conversion of JavaScript objects to every Worker.
 
 use futures_util::future::LocalBoxFuture;
 use kv_migrations::kv::{
@@ -14,7 +13,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use worker::js_sys::{Array, JSON, Map, Object, Promise, Reflect, Uint8Array};
 use worker::wasm_bindgen_futures::JsFuture;
 
-use crate::environment::binding;
+use super::environment::binding;
 
 /// A KV namespace by the name of its binding.
 pub(crate) struct Binding(pub(crate) String);
@@ -43,17 +42,20 @@ impl Store for Binding {
     fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
         Box::pin(async move {
             let Some(namespace) = binding(&self.0) else {
-                return Err(request.refused(format!(
-                    "the Worker has no KV binding `{}`: name it under [[kv_namespaces]] in wrangler.toml",
-                    self.0
-                )));
+                return Err(refused(
+                    request,
+                    &format!(
+                        "the Worker has no KV binding `{}`: name it under [[kv_namespaces]] in wrangler.toml",
+                        self.0
+                    ),
+                ));
             };
-            // One place where what was thrown is caught: by the call, or by its promise.
+            // The call throws, or its promise is rejected.
             let answer = match send(namespace.unchecked_ref(), request) {
                 Ok(promise) => JsFuture::from(promise).await,
-                Err(thrown) => Err(thrown),
+                Err(error) => Err(error),
             };
-            read(request, &answer.map_err(|thrown| request.thrown(&thrown))?)
+            read(request, &answer.map_err(|error| thrown(request, &error))?)
         })
     }
 }
@@ -87,9 +89,20 @@ fn read(request: Request<'_>, answer: &JsValue) -> Result<Answer, KvError> {
             let keys = keys.iter().map(|listed| key(&listed)).collect();
             let cursor = field(answer, "cursor").as_string();
             let page = Page::of(keys, field(answer, "list_complete").is_truthy(), cursor);
-            Answer::Page(page.map_err(|message| request.refused(message))?)
+            Answer::Page(page.map_err(|message| refused(request, message))?)
         }
     })
+}
+
+/// The error of a request that failed here, and never got an answer of KV.
+fn refused(request: Request<'_>, message: &str) -> KvError {
+    request.refused(message)
+}
+
+/// The error of a request that KV refused. Its status stands only in the text that the runtime throws:
+/// `KV PUT failed: 429 Too Many Requests`.
+fn thrown(request: Request<'_>, error: &JsValue) -> KvError {
+    request.thrown(error)
 }
 
 fn names(keys: &[&str]) -> Array {
@@ -139,7 +152,7 @@ fn key(listed: &JsValue) -> Key {
     }
 }
 
-/// The metadata in an answer: null, or not there, where there is none.
+/// The metadata in an answer. Where there is none, it is null or undefined.
 fn metadata(answer: &JsValue) -> Option<Metadata> {
     let metadata = field(answer, "metadata");
     if metadata.is_null() || metadata.is_undefined() {
@@ -148,7 +161,7 @@ fn metadata(answer: &JsValue) -> Option<Metadata> {
     JSON::stringify(&metadata).ok().map(|json| Metadata::from_json(String::from(json)))
 }
 
-/// A field of an object; undefined if it has none.
+/// A field of an object, or undefined.
 fn field(object: &JsValue, name: &str) -> JsValue {
     Reflect::get(object, &name.into()).unwrap_or_default()
 }
