@@ -107,3 +107,42 @@ impl From<Box<Problem>> for Response<Body> {
 fn serialize_status<S: Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u16(status.as_u16())
 }
+
+#[cfg(test)]
+mod tests {
+    use http::header::CONTENT_TYPE;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn as_json(problem: &Problem) -> Value {
+        serde_json::from_slice(&to_json(problem)).expect("it is JSON")
+    }
+
+    #[test]
+    fn members_that_do_not_apply_are_left_out() {
+        let problem = Problem::new(&kinds::KV_FAILED, "KV list failed.");
+        let expected = json!({
+            "type": "urn:kv-migrations:problem:kv-failed",
+            "title": "KV failed",
+            "status": 500,
+            "detail": "KV list failed.",
+        });
+        assert_eq!(as_json(&problem), expected);
+    }
+
+    #[test]
+    fn a_problem_is_an_answer_with_its_status_and_header() {
+        let problem = Problem::new(&kinds::RUN_PAUSED, "A run is paused.")
+            .with_migration("001_a".to_owned())
+            .with_retry_after(Duration::from_millis(4_001));
+        let json = as_json(&problem);
+        assert_eq!((&json["migration"], &json["status"]), (&json!("001_a"), &json!(409)));
+        assert!(json["help"].as_str().is_some_and(|help| help.contains("resume")));
+
+        let response = Response::<Body>::from(problem);
+        assert_eq!(response.status(), StatusCode::CONFLICT);
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
+        assert_eq!(response.headers()[RETRY_AFTER], "5");
+    }
+}
