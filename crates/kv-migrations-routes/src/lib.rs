@@ -1,15 +1,13 @@
 #![doc = include_str!("lib.md")]
 #![deny(missing_docs)]
 #![warn(missing_debug_implementations, unreachable_pub)]
-// The files, from the top down; each uses only those below it:
+// The layers of this crate. Imports run down only.
 //
-// mount/, coordinator/   how a request comes in: mounted in a Worker, or in the Durable Object
-// routes                 the routes of a service: how they are set up, and who answers a request
-// local, remote          who answers: a runner in this isolate, or the Durable Object
-// response/              what is answered
-// request/               what is asked
-// namespace              where the data lies
-// platform/              what the runtime offers
+// mount/     coordinator/   where requests arrive: in a Worker, or in its Durable Object
+// routes                    how the routes are set up, and who answers a request
+// local      remote         who answers: a runner in this isolate, or the Durable Object
+// response/  namespace      answers; where the data lies
+// request/   platform/      requests; what the runtime offers
 
 mod coordinator;
 mod local;

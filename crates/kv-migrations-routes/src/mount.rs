@@ -1,8 +1,7 @@
 //! The ways to mount the routes: in front of a service, as a service, and beside `worker::Router`.
 //!
-//! Each takes its own type of request, asks [`MigrationRoutes`](crate::MigrationRoutes) for the answer, and gives it back
-//! in its own type of response. Uses [`routes`](crate::routes), [`request`](crate::request) and
-//! [`response`](crate::response); nothing uses it.
+//! Each takes its own type of request, gets the answer from [`routes`](crate::routes), and returns it as its own type of
+//! response. May use everything but `coordinator/`; nothing uses it.
 
 pub(crate) mod body;
 mod fetch;

@@ -1,7 +1,7 @@
 //! What the Workers runtime offers: the environment, KV, a Durable Object's storage, its errors and its panics.
 //!
-//! Everything that calls JavaScript by `wasm-bindgen` is here. Uses the core crate's contracts for stores and storages,
-//! and nothing else of this crate.
+//! All declarations of JavaScript's functions are here. Uses the core crate, whose contracts for stores and storages it
+//! fulfils, and nothing else of this crate.
 
 pub(crate) mod binding;
 pub(crate) mod environment;

@@ -1,7 +1,6 @@
 //! The Worker's side of a coordinator: it forwards a request to the Durable Object of the service.
 //!
-//! The protocol between the two is HTTP, with one more header ([`COORDINATOR`]). `coordinator/` is
-//! the object's side.
+//! The protocol between the two is HTTP, with one more header ([`COORDINATOR`]). `coordinator/` is the object's side.
 
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;

@@ -1,7 +1,7 @@
 //! What the routes answer: bodies, reports as JSON, events line by line, and problems (RFC 9457).
 //!
-//! Uses [`request`](crate::request), whose refusals become problems. Knows nothing of the runtime, apart from
-//! [`convert`].
+//! Uses [`request`](crate::request), whose refusals become problems, and the core crate's reports and errors. Only
+//! [`convert`] knows the runtime's types.
 
 pub(crate) mod body;
 pub(crate) mod convert;

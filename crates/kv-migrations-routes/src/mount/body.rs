@@ -1,7 +1,7 @@
 //! The body of an answer that is ours or another service's.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -53,10 +53,13 @@ impl<B: HttpBody<Data = Bytes>> HttpBody for ResponseBody<B> {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        match self.project().content.project() {
-            ContentProjection::Routes { body } => body.poll_frame(context).map_err(|never| match never {}),
-            ContentProjection::Inner { body } => body.poll_frame(context),
-        }
+        // Not `Poll::map`: with it the compiler does not see which frames are data, and a Worker gets 1.7 KB larger.
+        Poll::Ready(match self.project().content.project() {
+            ContentProjection::Routes { body } => {
+                ready!(body.poll_frame(context)).map(|frame| frame.map_err(|never| match never {}))
+            }
+            ContentProjection::Inner { body } => ready!(body.poll_frame(context)),
+        })
     }
 
     fn is_end_stream(&self) -> bool {
