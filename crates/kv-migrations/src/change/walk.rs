@@ -37,11 +37,11 @@ pub(super) struct Walk<'a, T, W: Future> {
     source: Option<Source<'a, T>>,
     /// The chunks of listed keys that are not loaded yet.
     chunks: VecDeque<Chunk>,
-    /// What is loaded and not begun.
+    /// What is loaded and not started.
     ahead: VecDeque<Step<T>>,
     /// The work on entries, and where each step leads, in the same order.
     working: FuturesOrdered<W>,
-    begun: VecDeque<Begun>,
+    started: VecDeque<Started>,
     /// The number of keys that are not loaded yet, once the last page is listed.
     unread: Option<usize>,
     pace: Pace<'a>,
@@ -66,6 +66,12 @@ enum Read<'a, T> {
     Chunk { pages: Pages<'a>, entries: Result<Vec<(Key, T)>>, chunk: Chunk },
 }
 
+/// What a walk waits for.
+enum Arrival<'a, T, R> {
+    Read(Read<'a, T>),
+    Work(Result<R>),
+}
+
 /// Keys of one page that are loaded together.
 struct Chunk {
     keys: Vec<Key>,
@@ -82,8 +88,8 @@ enum Step<T> {
     EndOfPage { cursor: Option<Rc<str>> },
 }
 
-/// A step that was begun.
-enum Begun {
+/// A step that was started.
+enum Started {
     Entry { name: String, cursor: Option<Rc<str>> },
     EndOfPage { cursor: Option<Rc<str>> },
 }
@@ -102,7 +108,7 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
             chunks: VecDeque::new(),
             ahead: VecDeque::new(),
             working: FuturesOrdered::new(),
-            begun: VecDeque::new(),
+            started: VecDeque::new(),
             unread: None,
             pace: Pace::new(session),
             position: position.clone(),
@@ -121,38 +127,25 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
         mut work: impl FnMut(Key, T) -> W,
     ) -> Result<Option<Visited<R>>> {
         loop {
-            let is_spent = self.begin_steps(&mut work);
-            if let Some(Begun::EndOfPage { .. }) = self.begun.front() {
-                self.arrive();
+            let is_spent = self.start_steps(&mut work);
+            if let Some(Started::EndOfPage { .. }) = self.started.front() {
+                self.move_on();
                 return Ok(Some(Visited::EndOfPage));
             }
             if !is_spent && self.is_short() {
                 self.begin_reading(&mut load);
             }
-            let reading = match &mut self.source {
-                Some(Source::Reading(reading)) if !(is_spent && self.working.is_empty()) => Some(reading),
-                _ => None,
-            };
-            let event = match (reading, self.working.is_empty()) {
-                (None, true) => {
+            match self.wait(is_spent).await {
+                None => {
                     let is_complete = self.source.is_none() && self.ahead.is_empty();
                     self.end = if is_complete { WalkEnd::Complete } else { WalkEnd::Paused };
                     return Ok(None);
                 }
-                (Some(reading), true) => Either::Left(reading.await),
-                (None, false) => Either::Right(self.working.next().await),
-                (Some(reading), false) => match select(self.working.next(), reading).await {
-                    Either::Left((finished, _)) => Either::Right(finished),
-                    Either::Right((read, _)) => Either::Left(read),
-                },
-            };
-            match event {
-                Either::Left(read) => self.take_read(read)?,
-                Either::Right(finished) => {
-                    let Some(result) = finished else { continue };
+                Some(Arrival::Read(read)) => self.take_read(read)?,
+                Some(Arrival::Work(result)) => {
                     self.pace.finish();
                     let result = result?;
-                    self.arrive();
+                    self.move_on();
                     return Ok(Some(Visited::Entry(result)));
                 }
             }
@@ -187,8 +180,8 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
         }
     }
 
-    /// Begins as many steps as the budget covers. True if it covers no more.
-    fn begin_steps(&mut self, work: &mut impl FnMut(Key, T) -> W) -> bool {
+    /// Starts as many steps as the budget covers. True if it covers no more.
+    fn start_steps(&mut self, work: &mut impl FnMut(Key, T) -> W) -> bool {
         loop {
             if !self.pace.can_afford_another() {
                 return true;
@@ -199,23 +192,23 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
                 Some(_) => {}
             }
             let Some(step) = self.ahead.pop_front() else { return false };
-            self.begun.push_back(match step {
-                Step::EndOfPage { cursor } => Begun::EndOfPage { cursor },
+            self.started.push_back(match step {
+                Step::EndOfPage { cursor } => Started::EndOfPage { cursor },
                 Step::Entry { key, loaded, cursor } => {
                     let name = key.name.clone();
-                    self.pace.begin();
+                    self.pace.start();
                     self.working.push_back(work(key, loaded));
-                    Begun::Entry { name, cursor }
+                    Started::Entry { name, cursor }
                 }
             });
         }
     }
 
-    /// Moves the position behind the first step that was begun.
-    fn arrive(&mut self) {
-        let (name, cursor) = match self.begun.pop_front() {
-            Some(Begun::Entry { name, cursor }) => (Some(name), cursor),
-            Some(Begun::EndOfPage { cursor }) => (None, cursor),
+    /// Moves the position behind the first step that was started.
+    fn move_on(&mut self) {
+        let (name, cursor) = match self.started.pop_front() {
+            Some(Started::Entry { name, cursor }) => (Some(name), cursor),
+            Some(Started::EndOfPage { cursor }) => (None, cursor),
             None => return,
         };
         if self.position.cursor.as_deref() != cursor.as_deref() {
@@ -232,6 +225,24 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
     /// needed.
     fn is_short(&self) -> bool {
         if self.pace.is_measured() { self.ahead.len() < MAX_BULK_KEYS } else { self.ahead.is_empty() }
+    }
+
+    /// Waits for a read or for the work on the first entry. `None` if there is nothing to wait for.
+    async fn wait(&mut self, is_spent: bool) -> Option<Arrival<'a, T, R>> {
+        let is_idle = self.working.is_empty();
+        let reading = match &mut self.source {
+            Some(Source::Reading(reading)) if !(is_spent && is_idle) => Some(reading),
+            _ => None,
+        };
+        match (reading, is_idle) {
+            (None, true) => None,
+            (Some(reading), true) => Some(Arrival::Read(reading.await)),
+            (None, false) => self.working.next().await.map(Arrival::Work),
+            (Some(reading), false) => match select(self.working.next(), reading).await {
+                Either::Left((finished, _)) => finished.map(Arrival::Work),
+                Either::Right((read, _)) => Some(Arrival::Read(read)),
+            },
+        }
     }
 
     /// Begins to load the next chunk, or to list the next page.

@@ -72,7 +72,7 @@ impl<'a, C> Step<'a, C> {
         let failed = FailureRecord { at: &at, reason: &reason };
         let found = ledger.state_of(id).await;
         let checkpoint = match &found {
-            Ok(MarkerState::Checkpoint { value, progress }) => Some((value.as_slice(), &**progress)),
+            Ok(MarkerState::Unfinished(checkpoint)) => Some(checkpoint),
             _ => None,
         };
         // The history says it in any case.

@@ -17,6 +17,7 @@ mod latency;
 mod ledger;
 mod object;
 mod rekey;
+mod reports;
 mod rollback;
 mod run;
 mod service;
