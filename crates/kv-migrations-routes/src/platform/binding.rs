@@ -55,7 +55,7 @@ impl Store for Binding {
                 Ok(promise) => JsFuture::from(promise).await,
                 Err(error) => Err(error),
             };
-            read(request, &answer.map_err(|error| thrown(request, &error))?)
+            read(request, &answer.map_err(|error| js_error(request, &error))?)
         })
     }
 }
@@ -101,7 +101,7 @@ fn refused(request: Request<'_>, message: &str) -> KvError {
 
 /// The error of a request that KV refused. Its status stands only in the text that the runtime throws:
 /// `KV PUT failed: 429 Too Many Requests`.
-fn thrown(request: Request<'_>, error: &JsValue) -> KvError {
+fn js_error(request: Request<'_>, error: &JsValue) -> KvError {
     request.thrown(error)
 }
 
