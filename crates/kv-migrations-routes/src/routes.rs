@@ -193,7 +193,7 @@ impl<C: 'static> MigrationRoutes<C> {
     /// Has a Durable Object coordinate the runs: one at a time in the world. Its alarms continue a long run without
     /// further requests.
     ///
-    /// [`coordinator!`](crate::coordinator) makes the object's class of the same routes. `binding` is its name in
+    /// [`coordinator!`](crate::coordinator!) makes the object's class of the same routes. `binding` is its name in
     /// `wrangler.toml`:
     ///
     /// ```toml

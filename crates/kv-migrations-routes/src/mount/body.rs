@@ -10,7 +10,8 @@ use pin_project_lite::pin_project;
 use crate::response::body::Body;
 
 pin_project! {
-    /// The body of an answer of [`WithMigrationRoutes`]: of the routes, or of the inner service. The default is empty.
+    /// The body of an answer of [`WithMigrationRoutes`](crate::WithMigrationRoutes): of the routes, or of the inner service.
+    /// The default is empty.
     ///
     /// It fails only if the inner service's body fails.
     #[derive(Debug)]
@@ -53,7 +54,7 @@ impl<B: HttpBody<Data = Bytes>> HttpBody for ResponseBody<B> {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        // Not `Poll::map`: with it the compiler does not see which frames are data, and a Worker gets 1.7 KB larger.
+        // Not `Poll::map`: with it the compiler does not see which frames are data, and a Worker is 1.7 KB larger.
         Poll::Ready(match self.project().content.project() {
             ContentProjection::Routes { body } => {
                 ready!(body.poll_frame(context)).map(|frame| frame.map_err(|never| match never {}))

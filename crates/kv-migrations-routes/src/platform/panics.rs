@@ -23,8 +23,8 @@ extern "C" {
 /// The event by which the runtime reports uncaught errors, panics among them.
 const UNCAUGHT: &str = "error";
 
-/// A promise of the result of `work`. It is rejected if anything in the instance panics, or throws an uncaught error;
-/// after such an error, which is no panic, the work continues.
+/// A promise of the result of `work`. An uncaught error anywhere in the instance rejects it, as a panic does. After an
+/// error that is no panic, the work itself continues.
 pub(crate) fn reject_on_panic(work: impl Future<Output = Result<JsValue, JsValue>> + 'static) -> Promise {
     let scope: Scope = global().unchecked_into();
     let mut reject = None;
