@@ -49,13 +49,15 @@ fn every_row_of_json_has_a_version() {
 
 /// As after a deploy of an older release.
 #[test]
-fn a_row_of_another_version_is_named_and_nothing_is_changed() {
+fn a_row_of_another_version_is_named_and_left_as_it_is() {
     let object = Object::new().with_users(100);
     let rows = under_way(&object);
     for (name, bytes) in rows.iter().filter(is_json) {
         let storage = MemoryStorage::new();
         let of_next_release: Vec<u8> = [b"[2,", &bytes[b"[1,".len()..]].concat();
-        let changes = rows.iter().map(|(other, bytes)| {
+        // The number of the run is read when the next one begins.
+        let others = rows.iter().filter(|(other, _)| name != "number" || other != "task");
+        let changes = others.map(|(other, bytes)| {
             let bytes = if other == name { &of_next_release } else { bytes };
             RowChange::put(other, bytes.as_slice())
         });
@@ -63,19 +65,16 @@ fn a_row_of_another_version_is_named_and_nothing_is_changed() {
         let object = Object { storage: storage.clone(), ..object.clone() };
         let coordinator = object.instance(vec![good("001"), good("002"), marking("003")]);
 
-        let (answers, _) = object.time.time(async {
-            let caller = Caller::default();
+        let all = async {
             object.time.sleep(Duration::from_hours(1)).await;
-            [
-                coordinator.history().err(),
-                coordinator.status().await.err(),
-                coordinator.alarm().await.err(),
-                coordinator.run_pending(&caller).await.err(),
-            ]
-        });
-        let errors: Vec<String> = answers.iter().flatten().map(ToString::to_string).collect();
+            coordinator.history()?;
+            coordinator.status().await?;
+            coordinator.alarm().await?;
+            coordinator.run_pending(&Caller::default()).await
+        };
+        let error = object.time.time(all).0.expect_err("one of them reads the row").to_string();
         let expected = format!("the row `{name}` has version 2, and this release reads version 1");
-        assert!(errors.iter().any(|error| error.contains(&expected)), "{name}: {errors:?}");
+        assert!(error.contains(&expected), "{name}: {error}");
         assert_eq!(storage.get(name), Ok(Some(of_next_release)), "{name}");
     }
 }
