@@ -2,14 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use kv_migrations::coordinator::{Change, MemoryStorage, Storage};
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use kv_migrations::coordinator::{MemoryStorage, RowChange, Storage};
+use serde_json::Value;
 
 /// The names, or their beginnings, of the rows that tell something.
 const TASK: &str = "task";
 const LEASE: &str = "lease";
-const RAN: &str = "ran/";
+const APPLIED: &str = "applied/";
 const MARKER: &str = "marker/";
 const UNMIRRORED: &str = "unmirrored/";
 
@@ -33,61 +32,57 @@ pub struct Marker {
     pub run: Option<u64>,
 }
 
-#[derive(Deserialize)]
 struct Task {
+    number: Option<u64>,
     migration: Option<String>,
-    /// Counted for one migration, like the next.
-    #[serde(rename = "attempts")]
-    _attempts: u64,
-    #[serde(rename = "failed_at")]
-    _failed_at: u64,
-    #[serde(flatten)]
-    others: Map<String, Value>,
-}
-
-impl Task {
-    fn number(&self) -> Option<u64> {
-        self.others.get("number")?.as_u64()
-    }
+    /// All but the migration, and the retries, which are counted for one migration.
+    others: Value,
 }
 
 impl Noted {
     /// Reads it from the changes, which are to be made to what is stored.
-    pub fn read(changes: &[Change], storage: &MemoryStorage) -> Self {
+    pub fn read(changes: &[RowChange], storage: &MemoryStorage) -> Self {
         let before = storage.get(TASK).ok().flatten().and_then(|row| run(&row));
         let puts = || {
             changes.iter().filter_map(|change| match change {
-                Change::Put { name, bytes } => Some((name.as_str(), bytes.as_slice())),
-                Change::Delete { .. } | Change::Alarm(_) => None,
+                RowChange::Put { name, bytes } => Some((name.as_str(), bytes.as_slice())),
+                _ => None,
             })
         };
         let put = |row: &str| puts().find(|(name, _)| *name == row).map(|(_, bytes)| bytes);
         // At the end of a step the lease is given back; a request has none; what is applied is a row beside it; and
         // whatever else is noted, that a step is taken for example, is a field beside the migration.
         let is_in_step = put(LEASE).is_some_and(|bytes| says(bytes, "is_held"));
-        let is_applied = puts().any(|(name, _)| name.starts_with(RAN));
+        let is_applied = puts().any(|(name, _)| name.starts_with(APPLIED));
         let after = put(TASK).filter(|_| is_in_step && !is_applied).and_then(run);
         let is_same = |task: &Task| before.as_ref().is_some_and(|before| before.others == task.others);
         let begun = after.filter(is_same).and_then(|task| task.migration);
         let own: BTreeSet<&str> = puts().filter_map(|(name, _)| name.strip_prefix(UNMIRRORED)).collect();
         let markers = puts().filter_map(|(name, bytes)| {
             let key = name.strip_prefix(MARKER)?;
-            let run = before.as_ref().filter(|_| own.contains(key)).and_then(Task::number);
+            let run = before.as_ref().filter(|_| own.contains(key)).and_then(|task| task.number);
             Some(Marker { key: key.to_owned(), is_applied: says(bytes, "is_applied"), run })
         });
         Self { begun, markers: markers.collect() }
     }
 }
 
+/// What a row holds, behind its version.
+fn content(row: &[u8]) -> Option<Value> {
+    let (_, content): (u32, Value) = serde_json::from_slice(row).ok()?;
+    Some(content)
+}
+
 /// Whether the field of a row is true.
 fn says(row: &[u8], field: &str) -> bool {
-    let row: Option<Value> = serde_json::from_slice(row).ok();
-    row.is_some_and(|row| row.get(field) == Some(&Value::Bool(true)))
+    content(row).is_some_and(|row| row.get(field) == Some(&Value::Bool(true)))
 }
 
 /// The task, if it is a run and no rollback.
 fn run(row: &[u8]) -> Option<Task> {
-    serde_json::from_slice(row)
-        .ok()
-        .filter(|task: &Task| task.others.get("action").is_some_and(|action| action == "migrate"))
+    let mut others = content(row)?;
+    let number = others.get("number").and_then(Value::as_u64);
+    let migration = others.get_mut("work")?.get_mut("migrate")?.get_mut("migration")?.take();
+    others.as_object_mut()?.remove("retries");
+    Some(Task { number, migration: migration.as_str().map(str::to_owned), others })
 }

@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use http::HeaderValue;
 use kv_migrations::clock::{Clock, SystemClock};
-use kv_migrations::coordinator::{Change, Coordinator, Storage, StorageError};
+use kv_migrations::coordinator::{Coordinator, RowChange, Storage, StorageError};
 use kv_migrations::log::{ConsoleLog, Log};
 use kv_migrations::{Error, RegistrationError};
 use wasm_bindgen::JsValue;
@@ -206,13 +206,13 @@ impl<C: 'static> Service<C> {
         if self.storage.get(NAME)?.is_some() {
             return Ok(());
         }
-        self.storage.write(&[Change::Put { name: NAME.to_owned(), bytes: name.into_bytes() }])
+        self.storage.write(&[RowChange::put(NAME, name)])
     }
 
     /// A run that alarms continue must not end because a deploy had an invalid list of migrations.
     fn wait_for_deploy(&self, error: &RegistrationError) -> Result<(), StorageError> {
         ConsoleLog.error(&format!("[Migration] {error}"));
-        self.storage.write(&[Change::Alarm(Some(SystemClock.now() + REGISTRATION_RETRY_AFTER))])
+        self.storage.write(&[RowChange::alarm(SystemClock.now() + REGISTRATION_RETRY_AFTER)])
     }
 }
 

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use kv_migrations::coordinator::{Change, Storage, StorageError};
+use kv_migrations::coordinator::{RowChange, Storage, StorageError};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 use worker::durable::State;
@@ -72,7 +72,7 @@ impl Storage for ObjectStorage {
         self.0.list(prefix).map_err(|error| failed(&error))
     }
 
-    fn write(&self, changes: &[Change]) -> Result<(), StorageError> {
+    fn write(&self, changes: &[RowChange]) -> Result<(), StorageError> {
         self.0.write(changes).map_err(|error| failed(&error))
     }
 }
@@ -109,16 +109,18 @@ impl Rows {
 
     /// Writes in a transaction, since a failed statement rolls back only itself, and `sql.exec` takes no `BEGIN`. All
     /// writes before the next await reach the disk together.
-    fn write(&self, changes: &[Change]) -> Result<(), JsValue> {
+    fn write(&self, changes: &[RowChange]) -> Result<(), JsValue> {
         let mut alarm = None;
         // Creates the table before the transaction, which would roll it back with the rest.
         self.sql()?;
         self.storage.transaction(&mut || {
             for change in changes {
                 match change {
-                    Change::Put { name, bytes } => self.put(name, bytes)?,
-                    Change::Delete { name } => self.delete(name, 0)?,
-                    Change::Alarm(at) => alarm = Some(at),
+                    RowChange::Put { name, bytes } => self.put(name, bytes)?,
+                    RowChange::Delete { name } => self.delete(name, 0)?,
+                    RowChange::Alarm(at) => alarm = Some(at),
+                    // All changes or none.
+                    _ => return Err(JsValue::from_str("this storage does not know the change")),
                 }
             }
             // The alarm comes last, so that nothing has to be taken back if it is refused.

@@ -1,14 +1,12 @@
-//! Why a coordinator refuses something, or how a run of it failed.
+//! What a coordinator fails with.
 
 use std::fmt;
 
-use serde::Serialize;
-
-use super::StorageError;
+use super::report::Activity;
+use super::storage::StorageError;
 use crate::error::Error;
-use crate::report::Progress;
 
-/// Why nothing more was done. The text says what to do next.
+/// Why a coordinator refuses a request, or how a run of it failed. The text says what to do next.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CoordinatorError {
@@ -24,8 +22,8 @@ pub enum CoordinatorError {
         /// The migration that it was at, if it was at one.
         id: Option<String>,
     },
-    /// A step of the run was cut off five times in a row: by a panic, or because it takes more memory or CPU time than
-    /// there is. What had been recorded before stays.
+    /// A step of the run was cut off five times in a row: by a panic, or because it takes more memory or CPU time than there
+    /// is. What was recorded before stays.
     #[non_exhaustive]
     CutOff {
         /// The migration that it was at, if it was at one.
@@ -55,41 +53,10 @@ pub enum CoordinatorError {
         /// The id.
         id: String,
     },
-    /// What migrations get as context could not be made: why. Nothing was changed.
+    /// The context of the migrations could not be made, for this reason. Nothing was changed.
     Context(String),
-    /// The object's storage failed. What had been recorded before stays.
+    /// The object's storage failed. What was recorded before stays.
     Storage(StorageError),
-}
-
-/// What a coordinator is doing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub struct Activity {
-    /// Who asked for it, if they said so.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub by: Option<String>,
-    /// When it began: ISO 8601.
-    pub since: String,
-    /// The migration that it is at, once it is at one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub migration: Option<String>,
-    /// How far that has got, if it takes more than one step.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub progress: Option<Box<Progress>>,
-}
-
-impl fmt::Display for Activity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "since {}", self.since)?;
-        if let Some(by) = &self.by {
-            write!(f, ", by {by:?}")?;
-        }
-        if let Some(migration) = &self.migration {
-            write!(f, ", at migration {migration}")?;
-        }
-        Ok(())
-    }
 }
 
 impl fmt::Display for CoordinatorError {
@@ -108,12 +75,12 @@ impl fmt::Display for CoordinatorError {
                 let at = id.as_ref().map_or_else(String::new, |id| format!(" at migration {id}"));
                 write!(
                     f,
-                    "The run was cut off{at} five times in a row, and is not tried again: it may panic, or take more \
-                     memory or CPU time than there is. Fix it, deploy, and migrate again"
+                    "The run was cut off{at} five times in a row and is not retried: it may panic, or take more memory \
+                     or CPU time than there is. Fix it, deploy, and migrate again"
                 )
             }
             Self::NotRunning { id } => {
-                write!(f, "No run is at migration {id}: there is nothing to pause or to cancel")
+                write!(f, "No run is at migration {id}: there is nothing to pause or cancel")
             }
             Self::NotPaused { id } => write!(f, "Migration {id} is not paused: there is nothing to resume"),
             Self::NotResumable { id } => write!(
@@ -122,7 +89,9 @@ impl fmt::Display for CoordinatorError {
                  re-key can"
             ),
             Self::UnknownMigration { id } => write!(f, "Migration {id:?} is not registered"),
-            Self::Context(reason) => write!(f, "The context of the migrations could not be made: {reason}"),
+            Self::Context(reason) => {
+                write!(f, "The context of the migrations could not be made, so nothing was run: {reason}")
+            }
             Self::Storage(error) => error.fmt(f),
         }
     }

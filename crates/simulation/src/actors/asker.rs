@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures::future::{Either, select};
-use kv_migrations::coordinator::{Caller, CoordinatorError, Outcome};
+use kv_migrations::coordinator::{Caller, CoordinatorError, RunOutcome};
 
 use super::instance::Instance;
 use super::object::Object;
@@ -141,8 +141,8 @@ async fn come_to_rest(object: &Rc<Object>) {
     for _ in 0..MOST_REQUESTS {
         let latest = object.current().coordinator.history().unwrap_or_default().into_iter().next();
         match latest.map(|entry| (entry.outcome, entry.migration)) {
-            Some((Outcome::Running, _)) => wait(world, Duration::from_mins(1)).await,
-            Some((Outcome::Paused, id)) => {
+            Some((RunOutcome::Running, _)) => wait(world, Duration::from_mins(1)).await,
+            Some((RunOutcome::Paused, id)) => {
                 let answer = ask(object.current(), Request::Cancel(id.unwrap_or_default())).await;
                 world.witness.trace.note(|| format!("what is paused is cancelled: {answer:?}"));
             }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::SystemTime;
 
 use futures::future::{Either, select};
-use kv_migrations::coordinator::{Change, MemoryStorage, Storage};
+use kv_migrations::coordinator::{MemoryStorage, RowChange, Storage};
 
 use super::instance::Instance;
 use super::rows::AlarmSet;
@@ -158,7 +158,7 @@ impl Object {
 
     fn set_alarm(&self, at: SystemTime) {
         // Memory takes it.
-        let _ = self.storage.write(&[Change::Alarm(Some(at))]);
+        let _ = self.storage.write(&[RowChange::alarm(at)]);
         self.alarm.tell();
     }
 }

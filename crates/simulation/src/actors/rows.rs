@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 
 use futures::future::poll_fn;
-use kv_migrations::coordinator::{Change, MemoryStorage, Storage, StorageError};
+use kv_migrations::coordinator::{MemoryStorage, RowChange, Storage, StorageError};
 
 use crate::dice::Dice;
 use crate::network::{Current, Namespace};
@@ -42,12 +42,12 @@ impl Storage for Rows {
         self.storage.list(prefix)
     }
 
-    fn write(&self, changes: &[Change]) -> Result<(), StorageError> {
+    fn write(&self, changes: &[RowChange]) -> Result<(), StorageError> {
         self.may_fail()?;
         let noted = Noted::read(changes, &self.storage);
         self.storage.write(changes)?;
         self.witness.noted(self.step.get(), &noted, self.namespace.truth());
-        if changes.iter().any(|change| matches!(change, Change::Alarm(_))) {
+        if changes.iter().any(|change| matches!(change, RowChange::Alarm(_))) {
             self.alarm.tell();
         }
         Ok(())

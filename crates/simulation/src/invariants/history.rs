@@ -1,6 +1,6 @@
 //! What an object tells of its runs.
 
-use kv_migrations::coordinator::{HistoryEntry, Outcome};
+use kv_migrations::coordinator::{HistoryEntry, RunOutcome};
 
 use super::{Verdict, violated};
 use crate::plan::Plan;
@@ -28,7 +28,7 @@ pub fn the_history_is_true(seen: &Seen, plan: &Plan, history: &[HistoryEntry]) -
         }
         let has_failures =
             entry.failed_attempts > 0 && entry.failures.iter().all(|failure| !failure.error.is_empty());
-        if entry.outcome == Outcome::Failed && (entry.failures.is_empty() || !has_failures) {
+        if entry.outcome == RunOutcome::Failed && (entry.failures.is_empty() || !has_failures) {
             return wrong(format!("run {number} failed, and does not tell why"));
         }
     }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use kv_migrations::coordinator::{Caller, Outcome};
+use kv_migrations::coordinator::{
+    Activity, Caller, CoordinatorError, HistoryEntry, InterventionKind, RunOutcome, TaskKind,
+};
+use serde_json::{from_value, json, to_value};
 
 use crate::object::{Object, marking};
 use crate::service::{failing, good, ids};
@@ -14,11 +17,11 @@ fn a_run_is_remembered_with_who_and_when_and_what() {
     let caller = Caller::default().with_label("deploy\n4711\u{7}").queued();
     object.serve(&coordinator, coordinator.run_pending(&caller)).expect("nothing fails");
     let [entry] = &coordinator.history().expect("it can be read")[..] else { panic!("there was one run") };
-    assert_eq!((entry.number, entry.action.as_str()), (1, "migrate"));
+    assert_eq!((entry.number, entry.action), (1, TaskKind::Migrate));
     assert_eq!(entry.by.as_deref(), Some("deploy4711"), "control characters could break a line of a log");
     assert!(entry.started_at.starts_with("2026-11-22T10:48:28.7"), "{entry:?}");
     assert!(entry.ended_at.is_some());
-    assert_eq!((entry.outcome, &entry.ran), (Outcome::Finished, &ids(&["001", "002"])));
+    assert_eq!((entry.outcome, &entry.ran), (RunOutcome::Finished, &ids(&["001", "002"])));
     assert!(entry.steps > 1 && entry.operations > 50 && entry.duration_ms > 0, "{entry:?}");
 }
 
@@ -28,7 +31,7 @@ fn what_goes_on_stands_first() {
     let coordinator = object.instance(vec![marking("001")]);
     object.migrate(&coordinator).expect("nothing fails");
     let history = coordinator.history().expect("it can be read");
-    assert_eq!((history[0].outcome, history[0].migration.as_deref()), (Outcome::Running, Some("001")));
+    assert_eq!((history[0].outcome, history[0].migration.as_deref()), (RunOutcome::Running, Some("001")));
 }
 
 #[test]
@@ -37,7 +40,7 @@ fn a_failure_is_remembered_with_its_error() {
     let coordinator = object.instance(vec![failing("001")]);
     object.migrate(&coordinator).expect_err("it fails");
     let [entry] = &coordinator.history().expect("it can be read")[..] else { panic!("there was one run") };
-    assert_eq!((entry.outcome, entry.migration.as_deref()), (Outcome::Failed, Some("001")));
+    assert_eq!((entry.outcome, entry.migration.as_deref()), (RunOutcome::Failed, Some("001")));
     assert!(entry.failures[0].error.contains("boom"), "{entry:?}");
 }
 
@@ -54,8 +57,8 @@ fn what_found_nothing_to_do_is_not_and_only_the_last_hundred_are() {
     }
     let history = coordinator.history().expect("it can be read");
     assert_eq!(history.len(), 100);
-    assert_eq!((history[0].number, history[0].action.as_str()), (180, "rollback"));
-    assert!(history.iter().all(|entry| entry.action == "rollback" || entry.ran == ["001"]));
+    assert_eq!((history[0].number, history[0].action), (180, TaskKind::Rollback));
+    assert!(history.iter().all(|entry| entry.action == TaskKind::Rollback || entry.ran == ["001"]));
 }
 
 #[test]
@@ -80,6 +83,62 @@ fn a_rollback_that_cannot_be_carried_on_is_remembered() {
     let next = object.instance(vec![good("002")]);
     object.pass(&next, Duration::from_mins(1));
     let history = next.history().expect("it can be read");
-    assert_eq!((history[0].action.as_str(), history[0].outcome), ("rollback", Outcome::Failed));
+    assert_eq!((history[0].action, history[0].outcome), (TaskKind::Rollback, RunOutcome::Failed));
     assert!(history[0].failures[0].error.contains("not registered"), "{history:?}");
+}
+
+/// What a Rust client does with the answers of the routes.
+#[test]
+fn the_history_is_read_back_from_its_json() {
+    let object = Object::new().with_users(100);
+    let coordinator = object.instance(vec![good("001"), marking("002")]);
+    let caller = Caller::default().with_label("deploy");
+    object.serve(&coordinator, coordinator.run_pending(&caller)).expect("nothing fails");
+    object.serve(&coordinator, coordinator.pause("002", &caller)).expect("it is under way");
+    object.serve(&coordinator, coordinator.resume("002", &Caller::default())).expect("it is paused");
+    object.pass(&coordinator, Duration::from_mins(1));
+    object.migrate(&object.instance(vec![failing("003")])).expect_err("it fails");
+
+    let history = coordinator.history().expect("it can be read");
+    let json = to_value(&history).expect("it is JSON");
+    assert_eq!(from_value::<Vec<HistoryEntry>>(json.clone()).expect("it is a history"), history);
+    let (failed, finished) = (&json[0], &json[1]);
+    assert_eq!(
+        [&failed["action"], &failed["outcome"], &failed["migration"], &failed["failures"][0]["error"]],
+        [&json!("migrate"), &json!("failed"), &json!("003"), &json!("Migration 003 failed: boom")]
+    );
+    let entry = &history[1];
+    assert_eq!(
+        finished,
+        &json!({
+            "number": 1,
+            "action": "migrate",
+            "by": "deploy",
+            "startedAt": entry.started_at,
+            "endedAt": entry.ended_at,
+            "outcome": "finished",
+            "ran": ["001", "002"],
+            "steps": entry.steps,
+            "durationMs": entry.duration_ms,
+            "operations": entry.operations,
+            "failedAttempts": 0,
+            "interventions": [
+                { "at": entry.interventions[0].at, "action": "pause", "by": "deploy" },
+                { "at": entry.interventions[1].at, "action": "resume" }
+            ]
+        })
+    );
+    assert_eq!(entry.interventions[1].action, InterventionKind::Resume);
+}
+
+#[test]
+fn what_is_in_progress_is_read_back_from_its_json() {
+    let object = Object::new().with_users(100);
+    let coordinator = object.instance(vec![marking("001")]);
+    object.migrate(&coordinator).expect("nothing fails");
+    let refusal = object.migrate(&coordinator).expect_err("it goes on");
+    let CoordinatorError::InProgress(activity) = refusal else { panic!("{refusal:?}") };
+    let json = to_value(&activity).expect("it is JSON");
+    assert!(json["progress"].is_object() && json.get("by").is_none(), "{json}");
+    assert_eq!(from_value::<Activity>(json).expect("it is one"), *activity);
 }
