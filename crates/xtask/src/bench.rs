@@ -1,32 +1,33 @@
 //! `cargo xtask bench`: this project, and what a user would use instead, measured by turns in one run.
 
-mod contents;
-mod growth;
-mod machine;
-mod markdown;
-mod numbers;
-mod plot;
-mod report;
-mod workerd;
-
 use std::fs;
 use std::time::Instant;
 
 use anyhow::Result;
 use clap::Args;
-use xshell::cmd;
+use xshell::{Shell, cmd};
 
-use crate::console::progress;
-use crate::size::Sizes;
+use crate::console::{progress, run_quietly};
+use crate::size;
 use crate::tools::WorkerToolchain;
 use crate::workers::{Profile, Worker};
 use crate::workspace::Workspace;
-use growth::Growth;
-use workerd::Measured;
 
-/// The Worker that is measured. Those whose size is measured are built for that.
-const SUBJECT: &str = "measured";
-/// The most records of the long backfill, if there is little time for it.
+/// The Worker that is measured, and two that differ in their coordinator only.
+const WORKERS: [&str; 3] = ["measured", "quickstart", "coordinated"];
+
+/// The packages that have benchmarks by criterion, and what these are called.
+const CRITERION: [(&str, &str); 2] = [("kv-migrations", "growth"), ("kv-migrations-routes", "routing")];
+
+/// Few and short samples. Criterion's own `--quick` makes do with two, which on a busy machine tell little.
+const QUICK: [&str; 6] = ["--sample-size", "10", "--warm-up-time", "0.1", "--measurement-time", "0.3"];
+
+/// Makes glibc keep freed pages, as the allocator of a Worker does. Otherwise the large end measures the kernel, which
+/// takes pages back and gives them again: up to ten times what is to be measured.
+const KEEP_PAGES: [(&str, &str); 2] =
+    [("MALLOC_TRIM_THRESHOLD_", "1073741824"), ("MALLOC_MMAP_THRESHOLD_", "33554432")];
+
+/// The most records of the long backfill, if it is to be quick.
 const FEW: &str = "100000";
 
 #[derive(Args)]
@@ -36,51 +37,48 @@ pub(crate) struct Scope {
     quick: bool,
 }
 
-/// All that is measured.
-struct Results {
-    machine: String,
-    sizes: Sizes,
-    /// Not if it is to be quick.
-    coordinator: Option<Sizes>,
-    /// What the WebAssembly has more with the routes, by crate and section, in bytes.
-    contents: Vec<(String, i64)>,
-    workerd: Measured,
-    growths: Vec<Growth>,
-    /// A table.
-    long: String,
-}
-
-pub(crate) fn run(workspace: &Workspace, scope: &Scope) -> Result<()> {
+/// One after the other, so that nothing else needs the machine meanwhile.
+pub(crate) fn run(workspace: &Workspace, Scope { quick }: &Scope) -> Result<()> {
     let start = Instant::now();
-    let results = measure(workspace, scope.quick)?;
-    let directory = workspace.root.join(if scope.quick { "target/benchmarks" } else { "docs" });
-    fs::create_dir_all(&directory)?;
-    let page = directory.join("benchmarks.md");
-    report::write(&results, &page)?;
-    println!("{} (in {} s)", page.display(), start.elapsed().as_secs());
+    build_workers(workspace)?;
+    measure_natively(&workspace.shell()?, *quick)?;
+    progress(&format!(
+        "measuring in workerd ({})",
+        if *quick { "about a minute" } else { "about 14 minutes" }
+    ));
+    workspace.node("bench/report.mjs", if *quick { &["--quick"] } else { &[] })?;
+    println!("in {} s", start.elapsed().as_secs());
     Ok(())
 }
 
-/// One after the other, so that nothing else needs the machine meanwhile.
-fn measure(workspace: &Workspace, quick: bool) -> Result<Results> {
+fn build_workers(workspace: &Workspace) -> Result<()> {
     let toolchain = WorkerToolchain::ensure(workspace)?;
-    let sizes = Sizes::measure(workspace, &toolchain)?;
-    let coordinator = (!quick).then(|| Sizes::measure_coordinator(workspace, &toolchain)).transpose()?;
-    Worker::for_tests(workspace, SUBJECT)?.build(workspace, &toolchain, Profile::Release)?;
-    Ok(Results {
-        machine: machine::describe(workspace)?,
-        contents: contents::added(&sizes.without.file, &sizes.with.file)?,
-        sizes,
-        coordinator,
-        workerd: Measured::measure(workspace, quick)?,
-        growths: growth::measure(workspace, quick)?,
-        long: long(workspace, quick)?,
-    })
+    size::build(workspace, &toolchain)?;
+    for name in WORKERS {
+        Worker::find(workspace, name)?.build(workspace, &toolchain, Profile::Release)?;
+    }
+    Ok(())
 }
 
-/// Up to ten million records.
-fn long(workspace: &Workspace, quick: bool) -> Result<String> {
+/// Leaves the results where `bench/report.mjs` reads them: in `target/growth` and `target/long.md`.
+fn measure_natively(shell: &Shell, quick: bool) -> Result<()> {
+    // A directory of its own: in that of `cargo bench` there are results of benchmarks that no longer exist.
+    let results = shell.current_dir().join("target/growth");
+    shell.remove_path(&results)?;
+    let samples = if quick { QUICK.as_slice() } else { &[] };
+    for (package, benchmark) in CRITERION {
+        progress(&format!("measuring {package} natively (about half a minute, after building it)"));
+        run_quietly(
+            cmd!(shell, "cargo bench --quiet --package {package} --bench {benchmark} -- {samples...}")
+                .env("CRITERION_HOME", &results)
+                .envs(KEEP_PAGES),
+        )?;
+    }
     progress("running long backfills natively");
-    let (shell, few) = (workspace.shell()?, quick.then_some(FEW));
-    Ok(cmd!(shell, "cargo bench --quiet --package kv-migrations --bench long -- {few...}").quiet().read()?)
+    let most = quick.then_some(FEW);
+    let table = cmd!(shell, "cargo bench --quiet --package kv-migrations --bench long -- {most...}")
+        .quiet()
+        .read()?;
+    fs::write(shell.current_dir().join("target/long.md"), table)?;
+    Ok(())
 }

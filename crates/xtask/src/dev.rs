@@ -12,7 +12,7 @@ use crate::workers::Worker;
 use crate::workspace::Workspace;
 
 pub(crate) fn run(workspace: &Workspace, example: &str, port: u16) -> Result<()> {
-    let worker = Worker::example(workspace, example)?;
+    let worker = Worker::find(workspace, example)?;
     let toolchain = WorkerToolchain::ensure(workspace)?;
 
     let shell = workspace.shell_in(&worker.directory)?;

@@ -1,11 +1,12 @@
 //! `cargo xtask`: everything that a developer of kv-migrations runs. Each command first installs what it lacks.
 
+mod audit;
 mod bench;
 mod console;
 mod demo;
 mod dev;
+mod imports;
 mod lint;
-mod lockfile;
 mod package;
 mod simulate;
 mod size;
@@ -19,7 +20,6 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::demo::gazetteer;
 use crate::tools::WorkerToolchain;
 use crate::workers::{Profile, Worker};
 use crate::workspace::Workspace;
@@ -56,9 +56,11 @@ enum Command {
     Test,
     /// Run migrations in simulated worlds, each drawn from a seed: `--seeds 100000`, or one again with `--seed 42`
     Simulate(simulate::Scope),
-    /// Check formatting, lints and documentation of every crate, natively and for WebAssembly
+    /// Check formatting, imports, lints and documentation of every crate, natively and for WebAssembly
     Lint,
-    /// Measure what mounting the routes adds to a Worker
+    /// Check the public API, licenses and dependencies: before an issue is resolved
+    Audit(audit::Scope),
+    /// Measure what mounting the routes adds to a Worker, and fail above the limit
     Size,
     /// Measure this project beside what a user would use instead, and write docs/benchmarks.md
     Bench(bench::Scope),
@@ -67,7 +69,7 @@ enum Command {
 #[derive(Subcommand)]
 enum Demo {
     /// Migrate 170,000 places, kill the server in the middle of it, and check every record
-    Gazetteer(gazetteer::Scope),
+    Gazetteer(demo::Scope),
 }
 
 fn main() -> ExitCode {
@@ -83,20 +85,21 @@ fn main() -> ExitCode {
 fn run(command: &Command) -> Result<()> {
     let workspace = Workspace::open()?;
     match command {
-        Command::Demo { demo: None } => demo::run(&workspace),
-        Command::Demo { demo: Some(Demo::Gazetteer(scope)) } => gazetteer::run(&workspace, scope),
+        Command::Demo { demo: None } => demo::quickstart(&workspace),
+        Command::Demo { demo: Some(Demo::Gazetteer(scope)) } => demo::gazetteer(&workspace, scope),
         Command::Dev { example, port } => dev::run(&workspace, example, *port),
         Command::Build { example, dev } => build(&workspace, example, *dev),
         Command::Test => test::run(&workspace),
         Command::Simulate(scope) => simulate::run(&workspace, scope),
         Command::Lint => lint::run(&workspace),
+        Command::Audit(scope) => audit::run(&workspace, scope),
         Command::Size => size::run(&workspace),
         Command::Bench(scope) => bench::run(&workspace, scope),
     }
 }
 
 fn build(workspace: &Workspace, example: &str, dev: bool) -> Result<()> {
-    let worker = Worker::example(workspace, example)?;
+    let worker = Worker::find(workspace, example)?;
     let profile = if dev { Profile::Dev } else { Profile::Release };
     let toolchain = WorkerToolchain::ensure(workspace)?;
     worker.build(workspace, &toolchain, profile)

@@ -6,40 +6,47 @@ use anyhow::{Context, Result};
 use xshell::{Shell, cmd};
 
 use crate::console::heading;
+use crate::tools::WASM_TARGET;
 use crate::workspace::Workspace;
 
 /// In the order in which they depend on each other.
 const PACKAGES: [&str; 2] = ["kv-migrations", "kv-migrations-routes"];
 
-/// Cargo's own check would do, but for one thing: it keeps what it once unpacked and compiled of a version, and would
-/// check the routes against the kv-migrations of last time.
+/// Packs both crates, and checks the second against the first as `cargo package` cannot before the first is published.
 pub(crate) fn check(workspace: &Workspace) -> Result<()> {
     heading("packages");
     let shell = workspace.shell()?;
-    let target = workspace.root.join("target/package-check");
+    let target = workspace.root.join("target");
+    let directory = target.join("package-check");
     let packages = PACKAGES.map(|package| ["--package", package]).concat();
-    cmd!(shell, "cargo package --quiet --allow-dirty --no-verify --target-dir {target} {packages...}")
+    cmd!(shell, "cargo package --quiet --allow-dirty --no-verify --target-dir {directory} {packages...}")
         .quiet()
         .run()?;
 
-    let unpacked = target.join("unpacked");
+    let unpacked = directory.join("unpacked");
     shell.remove_path(&unpacked)?;
     shell.create_dir(&unpacked)?;
-    let core = unpack(&shell, &target, &unpacked, PACKAGES[0])?;
-    let routes = unpack(&shell, &target, &unpacked, PACKAGES[1])?;
+    let core = unpack(&shell, &directory, &unpacked, PACKAGES[0])?;
+    let routes = unpack(&shell, &directory, &unpacked, PACKAGES[1])?;
     let unpublished = format!("patch.crates-io.{}.path='{core}'", PACKAGES[0]);
-    cmd!(shell, "cargo check --quiet --manifest-path {routes}/Cargo.toml --config {unpublished}")
-        .args(["--target-dir".as_ref(), target.as_os_str()])
-        .quiet()
-        .run()?;
+    // For the platform, and in the directory, for which the dependencies were compiled before.
+    let platform = WASM_TARGET.name;
+    cmd!(
+        shell,
+        "cargo check --quiet --manifest-path {routes}/Cargo.toml --config {unpublished} --target {platform}"
+    )
+    .args(["--target-dir".as_ref(), target.as_os_str()])
+    .quiet()
+    .run()?;
     Ok(())
 }
 
-/// Where the package then lies.
-fn unpack(shell: &Shell, target: &Path, unpacked: &Path, package: &str) -> Result<String> {
+/// Where the package is then.
+fn unpack(shell: &Shell, directory: &Path, unpacked: &Path, package: &str) -> Result<String> {
     let name = format!("{package}-{}", env!("CARGO_PKG_VERSION"));
-    let archive = target.join("package").join(format!("{name}.crate"));
-    cmd!(shell, "tar -xzf {archive} -C {unpacked}").quiet().run()?;
+    let archive = directory.join("package").join(format!("{name}.crate"));
+    // With the time of now: in the archive every file has the same one, by which cargo would take it for unchanged.
+    cmd!(shell, "tar -xzmf {archive} -C {unpacked}").quiet().run()?;
     let path = unpacked.join(name).into_os_string().into_string();
     path.ok().context("the path of the checkout is not UTF-8")
 }

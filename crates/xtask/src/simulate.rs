@@ -21,7 +21,7 @@ pub(crate) fn run(workspace: &Workspace, scope: &Scope) -> Result<()> {
     Ok(())
 }
 
-/// So many worlds, from the first seed on.
+/// Runs this many worlds, from seed 0 on.
 pub(crate) fn run_some(workspace: &Workspace, seeds: u64) -> Result<()> {
     let arguments = vec!["--seeds".to_owned(), seeds.to_string()];
     run(workspace, &Scope { arguments })

@@ -1,18 +1,15 @@
 //! `cargo xtask test`: every test that there is.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-
 use anyhow::{Result, ensure};
 use xshell::{Shell, cmd};
 
 use crate::console::heading;
-use crate::demo::gazetteer::{self, Scope};
+use crate::demo::{self, Scope};
 use crate::package;
 use crate::simulate;
 use crate::size;
 use crate::tools::WorkerToolchain;
-use crate::workers::{Profile, examples, test_workers};
+use crate::workers::{Profile, Worker};
 use crate::workspace::Workspace;
 
 /// Enough for migrations that take several requests, in which the server can be killed.
@@ -27,10 +24,10 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     simulate::run_some(workspace, SEEDS)?;
     package::check(workspace)?;
     heading("size");
-    size::check(workspace, &toolchain)?;
+    size::run(workspace)?;
     build_workers(workspace, &toolchain)?;
     test_end_to_end(workspace)?;
-    gazetteer::run(workspace, &Scope { limit: Some(PLACES), ..Scope::default() })
+    demo::gazetteer(workspace, &Scope { limit: Some(PLACES), ..Scope::default() })
 }
 
 fn test_crates(shell: &Shell) -> Result<()> {
@@ -47,7 +44,7 @@ fn test_crates(shell: &Shell) -> Result<()> {
 
 fn build_workers(workspace: &Workspace, toolchain: &WorkerToolchain) -> Result<()> {
     heading("Workers");
-    for worker in examples(workspace)?.into_iter().chain(test_workers(workspace)?) {
+    for worker in Worker::all(workspace)? {
         worker.build(workspace, toolchain, Profile::Dev)?;
     }
     Ok(())
@@ -55,22 +52,10 @@ fn build_workers(workspace: &Workspace, toolchain: &WorkerToolchain) -> Result<(
 
 fn test_end_to_end(workspace: &Workspace) -> Result<()> {
     heading("end to end in workerd");
-    let directory = workspace.end_to_end_tests();
-    let files = test_files(&directory)?;
-    ensure!(!files.is_empty(), "there is no *.test.mjs in {}", directory.display());
-    let shell = workspace.shell_in(&directory)?;
+    let shell = workspace.shell_in(workspace.end_to_end_tests())?;
+    let mut files = shell.read_dir(".")?;
+    files.retain(|file| file.to_string_lossy().ends_with(".test.mjs"));
+    ensure!(!files.is_empty(), "there is no *.test.mjs in {}", shell.current_dir().display());
     cmd!(shell, "node --test --test-reporter=spec --test-timeout=300000 {files...}").quiet().run()?;
     Ok(())
-}
-
-fn test_files(directory: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        if path.to_string_lossy().ends_with(".test.mjs") {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
 }

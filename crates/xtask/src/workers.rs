@@ -1,17 +1,16 @@
 //! The Worker crates of this repository: the examples, and those that only tests deploy.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use xshell::cmd;
 
 use crate::console::{progress, run_quietly};
 use crate::tools::WorkerToolchain;
 use crate::workspace::Workspace;
 
-const EXAMPLES: &str = "examples";
-const TEST_WORKERS: &str = "tests/workerd/workers";
+/// Where they are, and the file by which one is known.
+const PLACES: [(&str, &str); 2] = [("examples", "wrangler.toml"), ("tests/workerd/workers", "Cargo.toml")];
 
 pub(crate) struct Worker {
     pub(crate) name: String,
@@ -25,21 +24,24 @@ pub(crate) enum Profile {
 }
 
 impl Worker {
-    pub(crate) fn example(workspace: &Workspace, name: &str) -> Result<Self> {
-        let examples = examples(workspace)?;
-        let names: Vec<_> = examples.iter().map(|example| example.name.clone()).collect();
-        let Some(example) = examples.into_iter().find(|example| example.name == name) else {
-            bail!("there is no example {name}; there are: {}", names.join(", "))
-        };
-        Ok(example)
+    /// An example, or a Worker for tests.
+    pub(crate) fn find(workspace: &Workspace, name: &str) -> Result<Self> {
+        let workers = Self::all(workspace)?;
+        let names: Vec<_> = workers.iter().map(|worker| worker.name.clone()).collect();
+        let found = workers.into_iter().find(|worker| worker.name == name);
+        found.with_context(|| format!("there is no Worker {name}; there are: {}", names.join(", ")))
     }
 
-    pub(crate) fn for_tests(workspace: &Workspace, name: &str) -> Result<Self> {
-        let directory = workspace.root.join(TEST_WORKERS).join(name);
-        if !directory.exists() {
-            bail!("there is no Worker at {}", directory.display());
+    pub(crate) fn all(workspace: &Workspace) -> Result<Vec<Self>> {
+        let (shell, mut workers) = (workspace.shell()?, Vec::new());
+        for (parent, known_by) in PLACES {
+            for directory in shell.read_dir(parent)? {
+                if let Some(name) = directory.file_name().filter(|_| directory.join(known_by).exists()) {
+                    workers.push(Self { name: name.display().to_string(), directory });
+                }
+            }
         }
-        Ok(Self { name: name.to_owned(), directory })
+        Ok(workers)
     }
 
     /// Leaves the Worker in its directory `build`. Built from there, it gets only the features that it asks for.
@@ -71,30 +73,4 @@ impl Profile {
             Self::Release => "about 3 minutes the first time, then half a minute",
         }
     }
-}
-
-/// In alphabetical order.
-pub(crate) fn examples(workspace: &Workspace) -> Result<Vec<Worker>> {
-    workers_in(&workspace.root.join(EXAMPLES), "wrangler.toml")
-}
-
-/// In alphabetical order.
-pub(crate) fn test_workers(workspace: &Workspace) -> Result<Vec<Worker>> {
-    workers_in(&workspace.root.join(TEST_WORKERS), "Cargo.toml")
-}
-
-/// The directories that hold `marker`.
-fn workers_in(parent: &Path, marker: &str) -> Result<Vec<Worker>> {
-    if !parent.exists() {
-        return Ok(Vec::new());
-    }
-    let mut workers = Vec::new();
-    for entry in fs::read_dir(parent).with_context(|| format!("cannot read {}", parent.display()))? {
-        let directory = entry?.path();
-        if let Some(name) = directory.file_name().filter(|_| directory.join(marker).exists()) {
-            workers.push(Worker { name: name.to_string_lossy().into_owned(), directory });
-        }
-    }
-    workers.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(workers)
 }

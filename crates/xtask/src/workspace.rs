@@ -4,11 +4,11 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use xshell::Shell;
+use xshell::{Shell, cmd};
 
 pub(crate) struct Workspace {
     pub(crate) root: PathBuf,
-    /// Survives a fresh clone, so that nobody builds the same tools twice.
+    /// It outlives a checkout, so that the same tools are not built twice.
     pub(crate) cache: PathBuf,
 }
 
@@ -30,6 +30,13 @@ impl Workspace {
         let shell = Shell::new()?;
         shell.change_dir(self.root.join(directory));
         Ok(shell)
+    }
+
+    /// Runs a script of `tests/workerd`, whose packages must be there.
+    pub(crate) fn node(&self, script: &str, arguments: &[&str]) -> Result<()> {
+        let shell = self.shell_in(self.end_to_end_tests())?;
+        cmd!(shell, "node {script} {arguments...}").quiet().run()?;
+        Ok(())
     }
 
     pub(crate) fn end_to_end_tests(&self) -> PathBuf {

@@ -1,4 +1,4 @@
-/** Long measurements are made once, short ones some times: until there are so many, or they took so long together. */
+/** A measurement is repeated until it was made this often, or until all of them have taken this long. */
 const USUALLY = { times: 5, milliseconds: 4_000 };
 
 /**

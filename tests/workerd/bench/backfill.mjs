@@ -1,6 +1,5 @@
 /** What it takes to change every record of a prefix: see `workers/measured` and `typescript/migrations.ts`. */
 import { alternating } from "./alternating.mjs";
-import { growth } from "./process-memory.mjs";
 import { withSeeds } from "./seeds.mjs";
 import { Subject } from "./subject.mjs";
 
@@ -13,7 +12,7 @@ const BULK = 100;
 const PAGE = 1_000;
 
 /**
- * All of them in one request, by each of the ways, which is in a process of its own that begins anew with each size.
+ * All of them in one request, by each of the ways, which has a process of its own for each size.
  *
  * @param {{ way: string, modules: object[], migrations: string }[]} ways
  * @param {{ records: number, latencies: number[] }[]} sizes
@@ -41,9 +40,8 @@ export async function backfills(ways, sizes) {
 async function measure(ways, records, milliseconds) {
   for (const way of ways) await backfill(way, WARM_UP, 0);
   const once = async (way) => {
-    const [answer, memory] = await growth(way.subject.pid, () => backfill(way, CUSTOMERS, milliseconds));
     way.times = (way.times ?? 0) + 1;
-    return { ...answer, memory };
+    return backfill(way, CUSTOMERS, milliseconds);
   };
   const measured = await alternating(Object.fromEntries(ways.map((way) => [way.way, () => once(way)])));
   return Object.entries(measured).map(([way, figures]) => row(way, records, milliseconds, figures));
@@ -80,8 +78,8 @@ function least(records) {
   return Math.ceil(records / PAGE) + Math.ceil(records / BULK) + records;
 }
 
-function row(way, records, milliseconds, { operations, kinds, took, times, memory, wasmMemory }) {
-  return { way, records, milliseconds, operations, least: least(records), kinds, took, times, memory, wasmMemory };
+function row(way, records, milliseconds, { operations, kinds, took, times, wasmMemory }) {
+  return { way, records, milliseconds, operations, least: least(records), kinds, took, times, wasmMemory };
 }
 
 function customers(number, prefix = CUSTOMERS) {

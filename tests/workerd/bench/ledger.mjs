@@ -7,10 +7,10 @@ const numbers = (from, to) => Array.from({ length: to - from }, (_, index) => fr
 
 const STATUS = { what: "status", method: "GET", path: "/migrations/status" };
 const IDLE = { what: "idle", method: "POST", path: "/migrate" };
-/** So many milliseconds an operation, a request mostly waits: two of them do not hinder each other. */
+/** With this many milliseconds an operation, a request mostly waits: two of them do not hinder each other. */
 const MOSTLY_WAITING = 10;
 
-/** Status, and a run with nothing to do, of so many migrations that have all run: each by subjects of its own. */
+/** Status, and a run with nothing to do, of migrations that have all run: each by subjects of its own. */
 export async function idle([ofStatus, ofIdle], { registered, latencies, limits }) {
   const rows = [];
   let marked = 0;

@@ -1,11 +1,4 @@
-/**
- * Measures Workers in workerd, and prints the results as JSON:
- *
- *     node bench/measure.mjs [--quick] > RESULTS
- *
- * The Workers `measured`, `size-baseline` and `size-mounted` have to be built for release.
- */
-import { parseArgs } from "node:util";
+/** Measures Workers in workerd. `measured`, `size-baseline` and `size-mounted` have to be built for release. */
 import { gzipSync } from "node:zlib";
 
 import { backfills, requests } from "./backfill.mjs";
@@ -39,58 +32,58 @@ const QUICK = {
   requestTimes: { another: 500, status: 100 },
 };
 
-const { values } = parseArgs({ options: { quick: { type: "boolean", default: false } } });
-const scope = values.quick ? QUICK : FULL;
+/** Everything, or less of everything. */
+export async function measure(isQuick) {
+  const scope = isQuick ? QUICK : FULL;
+  const [ours, theirs] = [await rust("measured"), await typescript()];
+  const [baseline, mounted] = [await rust("size-baseline"), await rust("size-mounted")];
+  const results = { typescriptBytes: gzipSync(theirs[0].contents, { level: 9 }).length };
 
-const [ours, theirs] = [await rust("measured"), await typescript()];
-const [baseline, mounted] = [await rust("size-baseline"), await rust("size-mounted")];
-const results = { typescriptBytes: gzipSync(theirs[0].contents, { level: 9 }).length };
-
-await measured("cold starts", async () => {
-  results.coldStarts = await coldStarts({ baseline, mounted, typescript: theirs }, scope.coldStarts);
-});
-
-const runners = { rust: ours, typescript: theirs };
-
-await withSubjects(runners, async (ofStatus) => {
-  await withSubjects(runners, async (ofIdle) => {
-    const subjects = [ofStatus, ofIdle].map(Object.values);
-    await measured("status and idle runs", async () => (results.idle = await idle(subjects, scope.idle)));
+  await measured("cold starts", async () => {
+    results.coldStarts = await coldStarts({ baseline, mounted, typescript: theirs }, scope.coldStarts);
   });
-});
 
-await withSubjects(runners, async (subjects) => {
-  await measured("runs", async () => (results.pending = await pending(Object.values(subjects), scope.pending)));
-});
+  const runners = { rust: ours, typescript: theirs };
 
-await measured("backfills", async () => {
-  const ways = [
-    { way: "rust", modules: ours, migrations: "backfill" },
-    { way: "one by one", modules: theirs, migrations: "backfill one by one" },
-    { way: "in pages", modules: theirs, migrations: "backfill in pages" },
-  ];
-  results.backfills = await backfills(ways, scope.backfills);
-});
+  await withSubjects(runners, async (ofStatus) => {
+    await withSubjects(runners, async (ofIdle) => {
+      const subjects = [ofStatus, ofIdle].map(Object.values);
+      await measured("status and idle runs", async () => (results.idle = await idle(subjects, scope.idle)));
+    });
+  });
 
-await withSubjects({ rust: ours }, async ({ rust }) => {
-  await measured("requests", async () => (results.requests = await requests(rust, scope.requests)));
-});
+  await withSubjects(runners, async (subjects) => {
+    await measured("runs", async () => (results.pending = await pending(Object.values(subjects), scope.pending)));
+  });
 
-await withSubjects({ baseline, mounted, ours, typescript: theirs }, async (subjects) => {
-  const times = scope.requestTimes;
-  const other = { method: "GET", path: "/", headers: {}, times: times.another };
-  const status = { method: "GET", path: "/migrations/status", headers: { migrations: "10" }, times: times.status };
-  const asked = [
-    { name: "another, without the routes", subject: subjects.baseline, ...other },
-    { name: "another, with the routes", subject: subjects.mounted, ...other },
-    { name: "another, TypeScript", subject: subjects.typescript, ...other },
-    { name: "status of 10", subject: subjects.ours, ...status },
-    { name: "status of 10, TypeScript", subject: subjects.typescript, ...status },
-  ];
-  await measured("requests one by one", async () => (results.requestTimes = await requestTimes(asked)));
-});
+  await measured("backfills", async () => {
+    const ways = [
+      { way: "rust", modules: ours, migrations: "backfill" },
+      { way: "one by one", modules: theirs, migrations: "backfill one by one" },
+      { way: "in pages", modules: theirs, migrations: "backfill in pages" },
+    ];
+    results.backfills = await backfills(ways, scope.backfills);
+  });
 
-console.log(JSON.stringify(results, null, 2));
+  await withSubjects({ rust: ours }, async ({ rust }) => {
+    await measured("requests", async () => (results.requests = await requests(rust, scope.requests)));
+  });
+
+  await withSubjects({ baseline, mounted, ours, typescript: theirs }, async (subjects) => {
+    const times = scope.requestTimes;
+    const other = { method: "GET", path: "/", headers: {}, times: times.another };
+    const status = { method: "GET", path: "/migrations/status", headers: { migrations: "10" }, times: times.status };
+    const asked = [
+      { name: "another, without the routes", subject: subjects.baseline, ...other },
+      { name: "another, with the routes", subject: subjects.mounted, ...other },
+      { name: "another, TypeScript", subject: subjects.typescript, ...other },
+      { name: "status of 10", subject: subjects.ours, ...status },
+      { name: "status of 10, TypeScript", subject: subjects.typescript, ...status },
+    ];
+    await measured("requests one by one", async () => (results.requestTimes = await requestTimes(asked)));
+  });
+  return results;
+}
 
 async function withSubjects(modules, work) {
   const subjects = {};

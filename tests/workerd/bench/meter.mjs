@@ -16,7 +16,7 @@ class KvNamespace {
     this.#kv = kv;
   }
 
-  /** Counts anew, and from now on each operation takes at least so long. */
+  /** Resets the counts. From now on each operation takes at least this many milliseconds. */
   begin(milliseconds) {
     this.#milliseconds = milliseconds;
     this.#counts = { list: 0, get: 0, getBulk: 0, put: 0, delete: 0 };

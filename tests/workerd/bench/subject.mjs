@@ -5,8 +5,7 @@ import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { Miniflare } from "miniflare";
 
-import { COMPATIBILITY_DATE, KV_BINDING, request } from "../harness/worker.mjs";
-import { children } from "./process-memory.mjs";
+import { COMPATIBILITY_DATE, KV_BINDING, LOADER, Loader, request } from "../harness/worker.mjs";
 
 const TOKEN = "dev-token";
 
@@ -35,24 +34,17 @@ export async function typescript() {
  */
 export class Subject {
   static async start(name, modules, kvPersist) {
-    const shared = { compatibilityDate: COMPATIBILITY_DATE };
-    const others = await children("workerd");
     const miniflare = new Miniflare({
       workers: [
         {
-          ...shared,
           name: "subject",
+          compatibilityDate: COMPATIBILITY_DATE,
           modules: [await module("entry.mjs"), await module("memory.mjs"), ...modules],
           bindings: { MIGRATIONS_TOKEN: TOKEN },
           wrappedBindings: { [KV_BINDING]: { scriptName: "meter" } },
         },
         { name: "meter", modules: [await module("meter.mjs")], kvNamespaces: { kv: KV_BINDING } },
-        {
-          ...shared,
-          name: "store",
-          modules: [await module("../harness/store.worker.mjs")],
-          kvNamespaces: { [KV_BINDING]: KV_BINDING },
-        },
+        { ...LOADER, kvNamespaces: { [KV_BINDING]: KV_BINDING } },
       ],
       host: "127.0.0.1",
       port: 0,
@@ -61,19 +53,17 @@ export class Subject {
       // The log of a run is not what is measured.
       handleRuntimeStdio: (...streams) => streams.forEach((stream) => stream.resume()),
     });
-    const url = await miniflare.ready;
-    const pid = (await children("workerd")).find((pid) => !others.includes(pid));
-    return new Subject(name, miniflare, url, pid);
+    return new Subject(name, miniflare, await miniflare.ready);
   }
 
   #miniflare;
+  #loader;
   #url;
 
-  constructor(name, miniflare, url, pid) {
+  constructor(name, miniflare, url) {
     this.name = name;
-    /** Of its workerd; undefined where nobody knows. */
-    this.pid = pid;
     this.#miniflare = miniflare;
+    this.#loader = new Loader(miniflare);
     this.#url = url;
   }
 
@@ -91,34 +81,19 @@ export class Subject {
   }
 
   /** Puts entries, past the meter. */
-  async put(entries) {
-    for (let start = 0; start < entries.length; start += 1_000) {
-      await this.#store("", { method: "PUT", body: JSON.stringify(entries.slice(start, start + 1_000)) });
-    }
+  put(entries) {
+    return this.#loader.load(KV_BINDING, entries);
   }
 
   /** All entries, past the meter, page by page. */
-  async *entries() {
-    let cursor;
-    do {
-      const answer = await this.#store(cursor === undefined ? "" : `?cursor=${encodeURIComponent(cursor)}`);
-      const page = await answer.json();
-      yield* page.entries;
-      cursor = page.cursor;
-    } while (cursor !== undefined);
+  entries() {
+    return this.#loader.entries(KV_BINDING, { asText: true });
   }
 
   /** Deletes keys, past the meter. */
   async delete(keys) {
-    const kv = await this.#miniflare.getKVNamespace(KV_BINDING, "store");
+    const kv = await this.#miniflare.getKVNamespace(KV_BINDING, LOADER.name);
     await Promise.all(keys.map((key) => kv.delete(key)));
-  }
-
-  async #store(query, init) {
-    const store = await this.#miniflare.getWorker("store");
-    const answer = await store.fetch(`http://store/${query}`, init);
-    if (!answer.ok) throw new Error(`the store answered ${answer.status}: ${await answer.text()}`);
-    return answer;
   }
 
   stop() {

@@ -88,8 +88,8 @@ export class Client {
   }
 
   /**
-   * Migrates again and again until there is an answer other than 202, and gives all answers. Nobody waits: the clock of
-   * the runs is ahead by so many seconds, and then by as many more as `Retry-After` says.
+   * Migrates again and again until there is an answer other than 202, and gives all answers. It does not wait: the clock
+   * of the runs is ahead by this many seconds, and then by as many more as `Retry-After` says.
    */
   migrateToEnd(headers, ahead) {
     return carryOn((clock) => this.migrate({ ...headers, ...clock }), ahead);

@@ -18,7 +18,7 @@ export function customers(number) {
   }));
 }
 
-/** The same entries after so many runs of the scenario `seen` over each. */
+/** The same entries after the scenario `seen` has run over each, as often as `times` says. */
 export function seen(entries, times = () => 1) {
   return entries.map((entry, index) => ({
     ...entry,

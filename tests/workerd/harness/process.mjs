@@ -9,13 +9,16 @@ const SERVE = fileURLToPath(new URL("serve.mjs", import.meta.url));
  * Serves a Worker in a process of its own, which can be killed.
  *
  * @param {string} directory the Worker's crate
- * @param {string[]} options those of `serve.mjs`
+ * @param {object} options those of `startWorker`
  * @param {string} temporary a directory for its temporary files, which it cannot delete when it is killed
  */
 export async function startProcess(directory, options, temporary) {
   const env = { ...process.env, TMPDIR: temporary };
   // In a group of its own, so that workerd, its child, is killed with it.
-  const server = spawn("node", [SERVE, directory, ...options], { detached: true, stdio: "pipe", env });
+  const server = spawn("node", [SERVE, directory], { detached: true, stdio: "pipe", env });
+  // If it ends early, `told` says so.
+  server.stdin.on("error", () => {});
+  server.stdin.write(`${JSON.stringify(options)}\n`);
   const killable = new KillableWorker(server);
   const ready = await killable.told(/^ready (.*)$/m);
   killable.url = new URL(ready[1]);
@@ -33,6 +36,11 @@ class KillableWorker {
       stream.setEncoding("utf8").on("data", (text) => (this.#output += text));
     }
     this.#ended = new Promise((resolve) => process.once("close", resolve));
+  }
+
+  /** What it has printed. */
+  get output() {
+    return this.#output;
   }
 
   fetch(path, init) {

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -13,7 +13,7 @@ export class Storage {
   #test;
   #directory;
   #objects;
-  #once;
+  #namespace;
 
   /**
    * @param {import("node:test").TestContext} test
@@ -25,9 +25,7 @@ export class Storage {
     this.#objects = objects;
     this.#directory = mkdtempSync(path.join(tmpdir(), "storage-"));
     test.after(() => rmSync(this.#directory, { recursive: true }));
-    const file = this.#path("entries.json");
-    writeFileSync(file, JSON.stringify(entries));
-    this.#once = ["--namespace", file];
+    this.#namespace = [...entries];
   }
 
   #path(name) {
@@ -44,19 +42,18 @@ export class Storage {
     }
   }
 
+  /** The entries are put once, by the first process. */
   #options(bindings) {
-    const named = (flag, values) => Object.entries(values).flatMap(([name, value]) => [flag, `${name}=${value}`]);
-    return [
-      ...["--persist", this.#path("kv"), "--persist-objects", this.#path("objects")],
-      ...named("--binding", { MIGRATIONS_TOKEN: TOKEN, ...bindings }),
-      ...named("--object", this.#objects),
-      ...this.#once.splice(0),
-    ];
+    const namespace = this.#namespace.splice(0);
+    return { ...this.#persist(), namespace, objects: this.#objects, bindings: { MIGRATIONS_TOKEN: TOKEN, ...bindings } };
+  }
+
+  #persist() {
+    return { kvPersist: this.#path("kv"), objectsPersist: this.#path("objects") };
   }
 
   /** Serves it until the test ends. */
   serve(bindings) {
-    const persist = { kvPersist: this.#path("kv"), objectsPersist: this.#path("objects") };
-    return serveSpecimen(this.#test, { ...persist, objects: this.#objects, bindings });
+    return serveSpecimen(this.#test, { ...this.#persist(), objects: this.#objects, bindings });
   }
 }

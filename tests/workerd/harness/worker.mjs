@@ -17,15 +17,19 @@ const MEMORY = "/dev/shm";
 /** Miniflare keeps in temporary files what it keeps for no longer than it runs, and waits for the disk at every write. */
 if (existsSync(MEMORY) && freeMegabytes(MEMORY) > 256) process.env.TMPDIR ??= MEMORY;
 
-/** The Worker that loads and dumps namespaces. */
-const LOADER = {
+/** The Worker that loads and dumps namespaces: see `Loader`. */
+export const LOADER = {
   name: "loader",
   modules: true,
   modulesRoot: fileURLToPath(new URL(".", import.meta.url)),
   scriptPath: fileURLToPath(new URL("loader.mjs", import.meta.url)),
   modulesRules: [{ type: "ESModule", include: ["**/*.mjs"] }],
+  compatibilityDate: COMPATIBILITY_DATE,
   compatibilityFlags: ["nodejs_compat"],
 };
+
+/** How many entries one request to the loader puts. */
+const LOADED_AT_ONCE = 1_000;
 
 /**
  * Starts a Worker that `worker-build` built, in workerd.
@@ -61,7 +65,7 @@ export async function startWorker(
   const miniflare = new Miniflare({
     workers: [
       { ...shared, ...modules(path.resolve(directory, "build")), bindings, durableObjects: withSqlite(objects), ...workerOptions },
-      { ...shared, ...LOADER },
+      { ...LOADER, kvNamespaces },
     ],
     kvPersist,
     durableObjectsPersist: objectsPersist,
@@ -100,12 +104,48 @@ export function request(url, { body, ...init } = {}) {
   });
 }
 
+/** Loads and dumps the namespaces of a Miniflare in which `LOADER` runs. */
+export class Loader {
+  #miniflare;
+
+  constructor(miniflare) {
+    this.#miniflare = miniflare;
+  }
+
+  /** Puts entries. @param {import("./namespace.mjs").Entry[]} entries */
+  async load(binding, entries) {
+    for (let start = 0; start < entries.length; start += LOADED_AT_ONCE) {
+      await this.#ask("POST", binding, JSON.stringify(entries.slice(start, start + LOADED_AT_ONCE)));
+    }
+  }
+
+  /** All entries, page by page. @param {{ asText?: boolean }} [options] `asText`: see `dumpPage` */
+  async *entries(binding, { asText = false } = {}) {
+    let cursor;
+    do {
+      const query = new URLSearchParams({ ...(cursor !== undefined && { cursor }), ...(asText && { text: "" }) });
+      const page = await (await this.#ask("GET", `${binding}?${query}`)).json();
+      yield* page.entries;
+      cursor = page.cursor;
+    } while (cursor !== undefined);
+  }
+
+  async #ask(method, path, body) {
+    const loader = await this.#miniflare.getWorker(LOADER.name);
+    const response = await loader.fetch(`http://loader/${path}`, { method, body });
+    if (!response.ok) throw new Error(`the loader answered ${response.status}: ${await response.text()}`);
+    return response;
+  }
+}
+
 class RunningWorker {
   #miniflare;
+  #loader;
   #binding;
 
   constructor(miniflare, url, binding) {
     this.#miniflare = miniflare;
+    this.#loader = new Loader(miniflare);
     this.#binding = binding;
     /** Where it listens. @type {URL} */
     this.url = url;
@@ -122,20 +162,20 @@ class RunningWorker {
   }
 
   /** Puts entries into a namespace. @param {import("./namespace.mjs").Entry[]} entries */
-  async load(entries, binding) {
-    await this.#loader("POST", binding, JSON.stringify(entries));
+  load(entries, binding = this.#binding) {
+    return this.#loader.load(binding, entries);
   }
 
   /** All that a namespace holds, in the format of `fixtures/typescript-namespace.json`. */
-  async dump(binding) {
-    return (await this.#loader("GET", binding)).json();
+  async dump(binding = this.#binding) {
+    const entries = [];
+    for await (const entry of this.#loader.entries(binding)) entries.push(entry);
+    return entries;
   }
 
-  async #loader(method, binding = this.#binding, body) {
-    const loader = await this.#miniflare.getWorker(LOADER.name);
-    const response = await loader.fetch(`http://loader/${binding}`, { method, body });
-    if (!response.ok) throw new Error(`the loader answered ${response.status}: ${await response.text()}`);
-    return response;
+  /** The same for many entries whose values are text, one by one. */
+  texts(binding = this.#binding) {
+    return this.#loader.entries(binding, { asText: true });
   }
 
   stop() {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use xshell::cmd;
 
-use super::Tool;
+use super::install::Tool;
 use crate::console::run_quietly;
 use crate::workspace::Workspace;
 

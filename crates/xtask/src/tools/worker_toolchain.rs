@@ -2,13 +2,16 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
+use xshell::cmd;
 
 use super::cargo::CargoTool;
+use super::install::install_missing;
 use super::npm::NpmPackages;
-use super::{WASM_TARGET, ensure, host};
-use crate::lockfile::locked_version;
+use super::rustup::WASM_TARGET;
 use crate::workspace::Workspace;
+
+const OLDEST_NODE: u32 = 20;
 
 /// The version that the examples' wrangler.toml name.
 const WORKER_BUILD_VERSION: &str = "0.8.7";
@@ -19,23 +22,23 @@ pub(crate) struct WorkerToolchain {
     pub(crate) worker_build: PathBuf,
     pub(crate) wrangler: PathBuf,
     wasm_bindgen: PathBuf,
-    pub(crate) wasm_opt: PathBuf,
+    wasm_opt: PathBuf,
     esbuild: PathBuf,
 }
 
 impl WorkerToolchain {
     /// Installs what is missing of it.
     pub(crate) fn ensure(workspace: &Workspace) -> Result<Self> {
-        host::require_node(workspace)?;
+        require_node(workspace)?;
         let packages = NpmPackages::new(workspace)?;
         let wasm_bindgen = wasm_bindgen(workspace)?;
         let worker_build = worker_build();
 
-        ensure(workspace, &WASM_TARGET)?;
-        ensure(workspace, &packages)?;
+        install_missing(workspace, &WASM_TARGET)?;
+        install_missing(workspace, &packages)?;
         packages.link()?;
-        ensure(workspace, &wasm_bindgen)?;
-        ensure(workspace, &worker_build)?;
+        install_missing(workspace, &wasm_bindgen)?;
+        install_missing(workspace, &worker_build)?;
 
         Ok(Self {
             worker_build_root: worker_build.root(workspace),
@@ -57,24 +60,26 @@ impl WorkerToolchain {
     }
 }
 
-/// The command line must be of exactly the version that the Worker is compiled with.
+/// It must be of exactly the version that the Workers are compiled with.
 fn wasm_bindgen(workspace: &Workspace) -> Result<CargoTool> {
-    Ok(CargoTool {
-        package: "wasm-bindgen-cli",
-        version: locked_version(workspace, "wasm-bindgen")?,
-        executable: "wasm-bindgen",
-        // Its Cargo.lock names a version of a crate that the registry does not have.
-        locked: false,
-        installation_time: "about 3 minutes",
-    })
+    let shell = workspace.shell()?;
+    let id = cmd!(shell, "cargo pkgid wasm-bindgen").quiet().read()?;
+    let (_, version) = id.rsplit_once('@').context("`cargo pkgid` names no version of wasm-bindgen")?;
+    // Without TLS: it downloads nothing. And without `--locked`: its Cargo.lock names a version that the registry lacks.
+    Ok(CargoTool::new("wasm-bindgen-cli", version, "wasm-bindgen", &["--no-default-features"], "2 minutes"))
 }
 
 fn worker_build() -> CargoTool {
-    CargoTool {
-        package: "worker-build",
-        version: WORKER_BUILD_VERSION.to_owned(),
-        executable: "worker-build",
-        locked: true,
-        installation_time: "about 5 minutes",
-    }
+    CargoTool::new("worker-build", WORKER_BUILD_VERSION, "worker-build", &["--locked"], "3 minutes")
+}
+
+fn require_node(workspace: &Workspace) -> Result<()> {
+    let shell = workspace.shell()?;
+    let version = cmd!(shell, "node --version").quiet().read().unwrap_or_else(|_| "is missing".to_owned());
+    let major = version.strip_prefix('v').and_then(|version| version.split('.').next()?.parse::<u32>().ok());
+    ensure!(
+        major.is_some_and(|major| major >= OLDEST_NODE),
+        "Node.js {version}: install Node.js {OLDEST_NODE} or newer"
+    );
+    Ok(())
 }
