@@ -20,7 +20,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use super::{BoxChange, ResumableChange};
+use super::contract::BoxChange;
+use super::resumable::ResumableChange;
 use crate::kv::Key;
 pub use collision::Collisions;
 use mapping::Mapping;
