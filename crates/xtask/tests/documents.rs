@@ -1,0 +1,46 @@
+//! What documents say is what the code is.
+
+#![allow(clippy::panic, reason = "tests")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+fn read(path: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    fs::read_to_string(root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+#[test]
+fn the_code_in_the_readme_is_the_quickstarts() {
+    let readme = read("README.md");
+    // `rs` is what cannot be compiled on its own.
+    let blocks = readme.split("```r").skip(1).filter_map(|rest| rest.split("```").next());
+    let mut shown = 0;
+    for block in blocks {
+        let mut lines = block.splitn(3, '\n').skip(1);
+        // One that names no file stands for itself, and is compiled with the documentation.
+        let Some(path) = lines.next().and_then(|line| line.strip_prefix("// ")) else { continue };
+        let source = read(&format!("examples/quickstart/{path}"));
+        assert_eq!(lines.next(), Some(source.as_str()), "{path} differs from what the README shows");
+        shown += 1;
+    }
+    assert_eq!(shown, 4, "the two migrations, their list, and the mount");
+}
+
+/// Tools rely on the type of a problem, and look it up.
+#[test]
+fn the_http_reference_lists_every_type_of_problem_and_no_other() {
+    let kinds = read("crates/kv-migrations-routes/src/response/problem/kinds.rs");
+    let between = |text: &str, start: &str, end: char| -> BTreeSet<String> {
+        text.split(start).skip(1).filter_map(|rest| rest.split(end).next()).map(str::to_owned).collect()
+    };
+    let defined = between(&kinds, "name: \"", '"');
+    assert!(defined.len() > 20, "kinds.rs is not read as it is written: {defined:?}");
+
+    let reference = read("docs/http-api.md");
+    let errors = reference.split("## Errors").nth(1).unwrap_or_default();
+    let rows = errors.lines().filter(|line| line.starts_with("| 4") || line.starts_with("| 5"));
+    let listed: BTreeSet<String> = rows.filter_map(|row| row.split('`').nth(1)).map(str::to_owned).collect();
+    assert_eq!(listed, defined, "left: docs/http-api.md; right: kinds.rs");
+}
