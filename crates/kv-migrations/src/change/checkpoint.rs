@@ -29,6 +29,14 @@ struct Saved<S> {
     state: S,
 }
 
+/// The value of a checkpoint that has no state to resume from. Written out, because every user's wasm has it.
+const fn nothing(direction: Direction) -> &'static [u8] {
+    match direction {
+        Direction::Up => br#"{"version":1,"direction":"up","change":"","state":null}"#,
+        Direction::Down => br#"{"version":1,"direction":"down","change":"","state":null}"#,
+    }
+}
+
 /// Where a change begins.
 pub(crate) enum Start<S> {
     /// At the beginning.
@@ -80,7 +88,7 @@ impl<'a> Checkpoints<'a> {
         let direction = checkpoint.progress.direction;
         self.written = parse_iso8601(&checkpoint.progress.checkpoint_at);
         self.marker = Some(direction);
-        if direction != self.direction || checkpoint.value == self.encode("", &())? {
+        if direction != self.direction || checkpoint.value == nothing(direction) {
             return Ok(Start::Fresh);
         }
         let state = self.decode(&checkpoint.value)?;
@@ -115,19 +123,18 @@ impl<'a> Checkpoints<'a> {
 
     /// Saves a checkpoint durably.
     pub(super) async fn save(&mut self, state: &impl Serialize, progress: Box<Progress>) -> Result {
-        let value = self.encode(&self.change, state)?;
+        let value = self.encode(state)?;
         self.write(value, progress).await
     }
 
     /// Saves a checkpoint without state, so that no run resumes from an older one.
     pub(super) async fn save_nothing(&mut self, progress: Box<Progress>) -> Result {
-        let value = self.encode("", &())?;
-        self.write(value, progress).await
+        self.write(nothing(self.direction).to_vec(), progress).await
     }
 
     /// Keeps a checkpoint for the failure that is about to be returned.
     pub(super) fn keep(&mut self, state: &impl Serialize, progress: Box<Progress>) {
-        if let Ok(value) = self.encode(&self.change, state) {
+        if let Ok(value) = self.encode(state) {
             self.last = Some(Checkpoint { value, progress: self.dated(progress) });
         }
     }
@@ -168,9 +175,9 @@ impl<'a> Checkpoints<'a> {
         progress
     }
 
-    fn encode(&self, change: &str, state: &impl Serialize) -> Result<Vec<u8>> {
-        let saved = Saved { version: VERSION, direction: self.direction, change: change.to_owned(), state };
-        let value = serde_json::to_vec(&saved)
+    fn encode(&self, state: &impl Serialize) -> Result<Vec<u8>> {
+        let (direction, change) = (self.direction, self.change.clone());
+        let value = serde_json::to_vec(&Saved { version: VERSION, direction, change, state })
             .map_err(|_| "its state cannot be written as JSON: its maps need keys that are text")?;
         let bytes = value.len();
         if bytes > MAX_VALUE_BYTES {
@@ -196,5 +203,18 @@ impl<'a> Checkpoints<'a> {
             )
         })?;
         Ok(saved.state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_without_state_has_the_form_of_the_others() {
+        for direction in [Direction::Up, Direction::Down] {
+            let saved = Saved { version: VERSION, direction, change: String::new(), state: () };
+            assert_eq!(serde_json::to_vec(&saved).expect("it is JSON"), nothing(direction));
+        }
     }
 }
