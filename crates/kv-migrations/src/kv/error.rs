@@ -121,8 +121,6 @@ impl fmt::Display for KvError {
         let Failed { operation, key, kind } = &*self.0;
         match kind {
             KvErrorKind::Refused { status: Some(status), message } => {
-                // As u64, for which every user's wasm has the code already.
-                let status = u64::from(*status);
                 write!(f, "KV {operation} of `{key}` failed: {status} {message}")
             }
             KvErrorKind::Refused { status: None, message } => {
