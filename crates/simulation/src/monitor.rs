@@ -1,117 +1,123 @@
-//! Sees all that happens in a world, and says at once when something is as it must not be.
+//! The monitor of a world: it observes everything that happens, and checks the invariants at once.
+//!
+//! [`runs`] has what runs report, [`markers`] what is written.
 
-mod marks;
+mod markers;
 mod runs;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use kv_migrations::clock::Clock;
 use kv_migrations::coordinator::HistoryEntry;
 use kv_migrations::kv::MemoryStore;
+use kv_migrations::testing::VirtualTime;
 
-use crate::dice::Dice;
-use crate::invariants::{self, Verdict, Violation};
+use crate::deployment::Deployment;
+use crate::invariants;
+use crate::observations::{MigrationRecord, Observations};
 use crate::plan::Plan;
-use crate::seen::{Marked, Seen};
+use crate::random::Random;
 use crate::tally::Tally;
-use crate::time::Time;
 use crate::trace::Trace;
 use crate::versions::Versions;
+use crate::violation::{Check, Violation};
 
-/// What is known of a world. Clones are the same.
+/// The monitor of a world. Clones share what it knows.
 #[derive(Clone)]
-pub struct Witness {
+pub struct Monitor {
     /// What happened, line by line.
     pub trace: Trace,
     plan: Arc<Plan>,
     versions: Versions,
-    time: Time,
-    seen: Arc<Mutex<Seen>>,
+    time: VirtualTime,
+    observations: Arc<Mutex<Observations>>,
 }
 
-impl Witness {
-    /// Of a world in which nothing has happened.
-    pub fn new(plan: Arc<Plan>, versions: Versions, time: Time, trace: Trace) -> Self {
-        let migrations = vec![Marked::default(); plan.migrations.len()];
-        let seen = Seen { migrations, ..Seen::default() };
-        Self { trace, plan, versions, time, seen: Arc::new(Mutex::new(seen)) }
+impl Monitor {
+    /// The monitor of a world in which nothing has happened.
+    pub fn new(plan: Arc<Plan>, versions: Versions, time: VirtualTime, trace: Trace) -> Self {
+        let migrations = vec![MigrationRecord::default(); plan.migrations.len()];
+        let mut observations = Observations { migrations, ..Observations::default() };
+        observations.tally.mode = plan.mode;
+        Self { trace, plan, versions, time, observations: Arc::new(Mutex::new(observations)) }
     }
 
-    /// What went wrong, if anything did.
+    /// The first violation of an invariant.
     pub fn violation(&self) -> Option<Violation> {
-        self.seen().violation.clone()
+        self.locked().violation.clone()
     }
 
-    /// Whether something went wrong.
+    /// Whether an invariant was violated.
     pub fn has_violation(&self) -> bool {
-        self.seen().violation.is_some()
+        self.locked().violation.is_some()
     }
 
-    /// What can happen, and did.
+    /// What may happen, and did.
     pub fn tally(&self) -> Tally {
-        self.seen().tally
-    }
-
-    /// From now on an object coordinates the runs, or none does; what ran before has ended.
-    pub fn set_coordinated(&self, is_coordinated: bool) {
-        let mut seen = self.seen();
-        seen.is_coordinated = is_coordinated;
-        let now = self.time.now();
-        for run in seen.runs.iter_mut().filter(|run| !run.is_over) {
-            (run.is_over, run.ended, run.inside) = (true, now, None);
-        }
-    }
-
-    /// An object is idle, and tells what its runs did.
-    pub fn is_idle(&self, history: &[HistoryEntry], truth: &MemoryStore) {
-        let mut seen = self.seen();
-        let verdict = invariants::the_history_is_true(&seen, &self.plan, history);
-        let same = invariants::the_markers_in_kv_are_those_of_the_object(&seen, &self.plan, truth);
-        self.keep(&mut seen, verdict.and(same));
-    }
-
-    /// Whether there can be two forms of an entry that is re-keyed, so that a run which was cut off, or which others ran
-    /// beside, may have to ask which one is right.
-    pub fn may_ask_for_help(&self) -> bool {
-        self.plan.has_two_forms() || self.seen().was_out_of_order
-    }
-
-    /// Whether data can be counted on to be right.
-    pub fn is_exact(&self) -> bool {
-        self.seen().is_exact(&self.plan)
-    }
-
-    /// Takes down what a check says.
-    pub fn check(&self, verdict: Verdict) {
-        self.keep(&mut self.seen(), verdict);
-    }
-
-    fn keep(&self, seen: &mut Seen, verdict: Verdict) {
-        if let Err(violation) = verdict {
-            self.trace.note(|| format!("VIOLATION of {violation}"));
-            seen.violation.get_or_insert(violation);
-        }
-    }
-
-    /// Something that is rolled back in part, and cannot be left so.
-    pub fn half_undone(&self) -> Option<usize> {
-        self.seen().migrations.iter().position(|marked| marked.is_half_undone && marked.is_marked)
-    }
-
-    /// What can be rolled back: the last that was begun, where migrations build on those before.
-    pub fn undoable(&self, is_last: bool, dice: &Dice) -> Option<usize> {
-        let seen = self.seen();
-        if is_last {
-            return seen.migrations.iter().rposition(|marked| marked.is_begun);
-        }
-        Some(dice.below(seen.migrations.len()))
+        self.locked().tally
     }
 
     /// Changes what is counted.
     pub fn count(&self, change: impl FnOnce(&mut Tally)) {
-        change(&mut self.seen().tally);
+        change(&mut self.locked().tally);
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A release is deployed: all runs before it have ended.
+    pub fn deployed(&self, deployment: &Deployment) {
+        self.trace.add(|| format!("{deployment:?}"));
+        let (mut observations, now) = (self.locked(), self.time.now());
+        observations.is_coordinated = deployment.is_coordinated;
+        for run in observations.runs.iter_mut().filter(|run| run.ended.is_none()) {
+            (run.ended, run.inside) = (Some(now), None);
+        }
+    }
+
+    /// The object is idle, and this is its history.
+    pub fn object_is_idle(&self, history: &[HistoryEntry], truth: &MemoryStore) {
+        let mut observations = self.locked();
+        let complete = invariants::the_history_is_complete(&observations, &self.plan, history);
+        let same = invariants::kv_has_the_markers_of_the_object(&observations, &self.plan, truth);
+        self.report(&mut observations, complete.and(same));
+    }
+
+    /// Whether a re-key may find two different values of an entry, after a crash or beside another run.
+    pub fn may_report_collision(&self) -> bool {
+        self.plan.has_concurrent_writes() || self.locked().was_out_of_order
+    }
+
+    /// Whether all data must be right.
+    pub fn is_exact(&self) -> bool {
+        self.locked().is_exact(&self.plan)
+    }
+
+    /// Notes the result of a check.
+    pub fn check(&self, check: Check) {
+        self.report(&mut self.locked(), check);
+    }
+
+    /// A migration that is rolled back in part, and has to be rolled back completely.
+    pub fn half_rolled_back(&self) -> Option<usize> {
+        let observations = self.locked();
+        observations.migrations.iter().position(|record| record.is_half_rolled_back && record.is_marked)
+    }
+
+    /// Draws a migration to roll back. Where migrations build on those before, it is the last that has begun.
+    pub fn draw_rollback(&self, random: &Random) -> Option<usize> {
+        let observations = self.locked();
+        if self.plan.is_chained {
+            return observations.migrations.iter().rposition(|record| record.has_begun);
+        }
+        Some(random.below(observations.migrations.len()))
+    }
+
+    fn report(&self, observations: &mut Observations, check: Check) {
+        if let Err(violation) = check {
+            self.trace.add(|| format!("VIOLATION of {violation}"));
+            observations.violation.get_or_insert(violation);
+        }
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Observations> {
+        self.observations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,106 +1,116 @@
-//! What is known of a world: its runs, its isolates, its markers.
+//! What the monitor knows of a world: its runs, its isolates, its migrations.
 
-use crate::invariants::Violation;
+use std::time::{Duration, SystemTime};
+
 use crate::plan::Plan;
 use crate::tally::Tally;
+use crate::violation::Violation;
 
-/// What was seen so far.
+/// What was observed so far.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub struct Observations {
     /// Every run and rollback, by its number.
-    pub runs: Vec<Run>,
-    /// Every isolate, by its number.
-    pub isolates: Vec<Isolate>,
+    pub runs: Vec<RunRecord>,
+    /// Every isolate and object, by its number.
+    pub isolates: Vec<IsolateRecord>,
     /// Every migration, in the order of registration.
-    pub migrations: Vec<Marked>,
-    /// Whether an object coordinates the runs at the moment: then its rows say what is applied, and not KV.
+    pub migrations: Vec<MigrationRecord>,
+    /// Whether an object coordinates the runs now. Then its storage says what is applied, and not KV.
     pub is_coordinated: bool,
-    /// Which run of the object applied which migration.
-    pub applied: Vec<Applied>,
-    /// Whether a migration ever began before one was undone again that stands before it: KV still showed that one.
+    /// The migrations that runs of the object applied.
+    pub applied: Vec<AppliedRecord>,
+    /// Whether a migration ever began after one before it was rolled back: KV still showed that one as applied.
     pub was_out_of_order: bool,
-    /// Whether a migration ever began while one before it was undone in part: what it then finds is anybody's guess.
-    pub was_half_undone: bool,
-    /// What can happen, and did.
+    /// Whether a migration ever began while one before it was rolled back in part: nothing is known of what it finds.
+    pub was_half_rolled_back: bool,
+    /// What may happen, and did.
     pub tally: Tally,
-    /// What went wrong, if anything did.
+    /// The first violation of an invariant.
     pub violation: Option<Violation>,
 }
 
-impl Seen {
-    /// Whether data can be counted on to be right.
+impl Observations {
+    /// Whether all data must be right.
     pub fn is_exact(&self, plan: &Plan) -> bool {
-        plan.is_exact() && !self.was_half_undone && !self.tally.arrived_late
+        plan.is_exact() && !self.was_half_rolled_back && !self.tally.write_arrived_late
     }
 
     /// Whether this run ended a while ago, and another has begun since.
-    pub fn is_long_over(&self, run: usize, now: i64) -> bool {
-        const A_WHILE: i64 = 500;
-        let ended = &self.runs[run];
-        ended.is_over && now - ended.ended >= A_WHILE && run + 1 < self.runs.len()
+    pub fn is_long_over(&self, run: usize, now: SystemTime) -> bool {
+        const A_WHILE: Duration = Duration::from_millis(500);
+        let is_old = self.runs[run].ended.is_some_and(|ended| now >= ended + A_WHILE);
+        is_old && run + 1 < self.runs.len()
     }
 }
 
 /// A migration that a run of the object applied.
 #[derive(Debug, Clone, Copy)]
-pub struct Applied {
-    /// The number of the run.
+pub struct AppliedRecord {
+    /// The number that the coordinator gave the run.
     pub run: u64,
-    /// Which.
+    /// The number of the migration.
     pub migration: usize,
     /// When.
-    pub at: i64,
-    /// Whether the object's storage failed just then, before the run could write that it had applied it.
-    pub may_be_untold: bool,
+    pub at: SystemTime,
+    /// Whether the object's storage failed at the same moment, so that the run may not have recorded it.
+    pub may_be_unrecorded: bool,
 }
 
-/// A run, or a rollback.
+/// A run or a rollback; with a coordinator, a step of one.
 #[derive(Debug)]
-#[allow(clippy::struct_excessive_bools, reason = "each is something else")]
-pub struct Run {
-    /// Where.
+pub struct RunRecord {
+    /// The number of its isolate.
     pub isolate: usize,
     /// When it began.
-    pub began: i64,
-    /// Whether it is not resumed at the moment.
-    pub is_frozen: bool,
-    /// Whether it has ended, or was dropped.
-    pub is_over: bool,
-    /// When it did.
-    pub ended: i64,
-    /// The migration whose `up` it is in.
+    pub began: SystemTime,
+    /// When it ended or was dropped.
+    pub ended: Option<SystemTime>,
+    /// Whether it is not resumed now.
+    pub is_suspended: bool,
+    /// The migration whose `up` it runs.
     pub inside: Option<usize>,
-    /// Whether that was marked as applied already when it began.
+    /// Whether that migration was marked as applied before.
     pub was_marked: bool,
-    /// Whether the storage of its object failed meanwhile.
-    pub had_broken_rows: bool,
-    /// The migrations whose `up` returned `Ok`, as far as they tell.
+    /// Whether the object's storage failed meanwhile.
+    pub storage_failed: bool,
+    /// The migrations whose `up` returned `Ok`, of those that report it.
     pub finished: Vec<usize>,
 }
 
 /// An isolate, in which no two runs may overlap.
 #[derive(Debug, Default)]
-pub struct Isolate {
-    /// The run that made the last operation.
-    pub holder: Option<usize>,
-    /// When that was.
-    pub last_operation: i64,
+pub struct IsolateRecord {
+    /// The run with the last operation, and when that was; in an object, the last step.
+    pub last: Option<(usize, SystemTime)>,
 }
 
-/// What is really known of a migration.
+/// What is true of a migration.
 #[derive(Debug, Default, Clone)]
-#[allow(clippy::struct_excessive_bools, reason = "each is something else")]
-pub struct Marked {
+#[allow(clippy::struct_excessive_bools, reason = "each is another fact")]
+pub struct MigrationRecord {
     /// Whether it is marked as applied.
     pub is_marked: bool,
-    /// Since when.
-    pub marked_at: i64,
-    /// When it was last no more marked as applied.
-    pub unmarked_at: Option<i64>,
-    /// Whether it was ever begun: also if it was cancelled, some of it is done then.
-    pub is_begun: bool,
-    /// Whether it was begun to be rolled back in one piece, and neither that nor a new `up` has come to its end.
-    pub is_half_undone: bool,
-    /// Whether its `up` has finished since it was undone last, as far as it tells.
+    /// When it was last marked as applied.
+    pub marked_at: Option<SystemTime>,
+    /// When its mark was last removed.
+    pub unmarked_at: Option<SystemTime>,
+    /// Whether it ever began. Some of it is done then, even if it was cancelled.
+    pub has_begun: bool,
+    /// Whether a rollback in one piece has begun, and neither that nor a new `up` has ended.
+    pub is_half_rolled_back: bool,
+    /// Whether its `up` has finished since it was last rolled back, if it reports that.
     pub is_finished: bool,
+}
+
+/// A write that took effect.
+#[derive(Debug)]
+pub struct CompletedWrite<'a> {
+    /// The run that sent it, if a run did.
+    pub run: Option<usize>,
+    /// Its key.
+    pub key: &'a str,
+    /// Its value; `None` if the key was deleted.
+    pub value: Option<&'a [u8]>,
+    /// The value before, if the key was deleted.
+    pub deleted: Option<&'a [u8]>,
 }

@@ -1,33 +1,33 @@
-//! What the rows tell that an object writes, so that its migrations need not be asked.
+//! What the rows say that an object writes.
 
 use std::collections::BTreeSet;
 
-use kv_migrations::coordinator::{Change, MemoryStorage, Storage};
+use kv_migrations::coordinator::{Change, Storage};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-/// The names, or their beginnings, of the rows that tell something.
+/// The names of rows, or their prefixes.
 const TASK: &str = "task";
 const LEASE: &str = "lease";
 const RAN: &str = "ran/";
 const MARKER: &str = "marker/";
 const UNMIRRORED: &str = "unmirrored/";
 
-/// What one write tells.
+/// What one write says.
 #[derive(Debug, Default)]
-pub struct Noted {
-    /// The migration whose `up` begins, or is carried on.
+pub struct WrittenRows {
+    /// The migration whose `up` begins or continues.
     pub begun: Option<String>,
     /// The markers that are written.
-    pub markers: Vec<Marker>,
+    pub markers: Vec<MarkerRow>,
 }
 
 /// A marker that is written.
 #[derive(Debug)]
-pub struct Marker {
+pub struct MarkerRow {
     /// Its key in KV.
     pub key: String,
-    /// Whether it says now that its migration is applied.
+    /// Whether its migration is applied now.
     pub is_applied: bool,
     /// The number of the run that wrote it; none if it was taken over from KV, or if a rollback wrote it.
     pub run: Option<u64>,
@@ -51,9 +51,9 @@ impl Task {
     }
 }
 
-impl Noted {
+impl WrittenRows {
     /// Reads it from the changes, which are to be made to what is stored.
-    pub fn read(changes: &[Change], storage: &MemoryStorage) -> Self {
+    pub fn read(changes: &[Change], storage: &dyn Storage) -> Self {
         let before = storage.get(TASK).ok().flatten().and_then(|row| run(&row));
         let puts = || {
             changes.iter().filter_map(|change| match change {
@@ -73,7 +73,7 @@ impl Noted {
         let markers = puts().filter_map(|(name, bytes)| {
             let key = name.strip_prefix(MARKER)?;
             let run = before.as_ref().filter(|_| own.contains(key)).and_then(Task::number);
-            Some(Marker { key: key.to_owned(), is_applied: says(bytes, "is_applied"), run })
+            Some(MarkerRow { key: key.to_owned(), is_applied: says(bytes, "is_applied"), run })
         });
         Self { begun, markers: markers.collect() }
     }

@@ -1,22 +1,23 @@
-//! Who asks an object for something.
+//! Clients of an object: ask it for anything.
 
 use std::rc::Rc;
 use std::time::Duration;
 
 use futures::future::{Either, select};
+use kv_migrations::clock::Clock;
 use kv_migrations::coordinator::{Caller, CoordinatorError, Outcome};
 
 use super::instance::Instance;
+use super::limits::{COLLISION, MAX_REQUESTS};
 use super::object::Object;
-use super::{ASKS_FOR_HELP, MOST_REQUESTS};
-use crate::invariants::violated;
-use crate::network::Weather;
-use crate::world::{CALM_AFTER, World};
+use crate::network::NetworkConditions;
+use crate::violation::violated;
+use crate::world::{FAULTS_ARE_OVER_AFTER, World};
 
-/// What can be asked for.
+/// What a client asks for.
 #[derive(Debug, Clone)]
-enum Request {
-    Migrate { waits: bool },
+enum ObjectRequest {
+    Migrate { is_queued: bool },
     Rollback(String),
     Status,
     Pause(String),
@@ -24,179 +25,175 @@ enum Request {
     Cancel(String),
 }
 
-/// What comes of it.
+/// The answer of the object.
 #[derive(Debug)]
-enum Answer {
+enum ObjectAnswer {
     Finished,
     Unfinished(Duration),
-    Other,
+    Status,
 }
 
-/// Asks again and again, for anything.
-pub async fn ask_while_it_is_bad(object: Rc<Object>) {
+/// Makes the requests of a deployment.
+pub async fn ask_while_faulty(object: Rc<Object>) {
     let world = object.world.clone();
-    let dice = &world.dice;
-    for _ in 0..world.phase.requests {
+    let random = &world.random;
+    for _ in 0..world.deployment.requests {
         let request = draw(&world);
         let instance = object.current();
-        if dice.chance(20) {
-            // It goes on beside its successor.
+        if random.chance(20) {
+            // It continues beside the next instance.
             object.replace(&instance);
         }
-        let (striking, struck) = (object.clone(), instance.clone());
-        let answer = instance.within(ask(instance.clone(), request.clone()), move |fate| {
-            striking.strike(&struck, fate);
+        let (asked, faulty) = (object.clone(), instance.clone());
+        let answer = instance.run(ask(instance.clone(), request.clone()), move |fault| {
+            asked.inject(&faulty, fault);
         });
-        let most = dice.pick([2_000, 60_000, 600_000]);
-        let patience = world.time.sleep(i64::try_from(dice.between(0..=most)).unwrap_or(0));
+        let max_patience = random.pick([2_000, 60_000, 600_000]);
+        let patience = world.time.sleep(random.milliseconds(0..=max_patience));
         match select(answer, patience).await {
             Either::Left((answer, _)) => {
-                world.witness.trace.note(|| format!("{request:?}: {answer:?}"));
-                world.witness.count(|tally| {
-                    tally.runs +=
-                        u64::from(matches!(request, Request::Migrate { .. } | Request::Rollback(_)));
-                    tally.refused |= matches!(
-                        answer,
-                        Some(Err(CoordinatorError::InProgress(_) | CoordinatorError::Paused(_)))
-                    );
+                world.monitor.trace.add(|| format!("{request:?}: {answer:?}"));
+                let is_run = matches!(request, ObjectRequest::Migrate { .. } | ObjectRequest::Rollback(_));
+                let error = answer.and_then(Result::err);
+                world.monitor.count(|tally| {
+                    tally.runs += u64::from(is_run);
+                    tally.refused |=
+                        matches!(error, Some(CoordinatorError::InProgress(_) | CoordinatorError::Paused(_)));
                 });
             }
-            Either::Right(_) => world.witness.trace.note(|| format!("{request:?}: the caller hangs up")),
+            Either::Right(_) => world.monitor.trace.add(|| format!("{request:?}: the client disconnects")),
         }
-        let most = dice.pick([1_000, 10_000, 120_000]);
-        world.time.sleep(i64::try_from(dice.between(0..=most)).unwrap_or(0)).await;
+        let max_pause = random.pick([1_000, 10_000, 120_000]);
+        world.time.sleep(random.milliseconds(0..=max_pause)).await;
     }
-    object.callers.set(object.callers.get() - 1);
+    object.clients.set(object.clients.get() - 1);
 }
 
-fn draw(world: &World) -> Request {
-    let (plan, dice) = (&world.plan, &world.dice);
-    let id = || plan.migrations[dice.below(plan.migrations.len())].id.clone();
-    match dice.between(0..=99) {
-        0..=9 => Request::Status,
-        10..=14 => Request::Pause(id()),
-        15..=19 => Request::Resume(id()),
-        20..=22 => Request::Cancel(id()),
-        23..=39 if world.phase.has_rollbacks => match world.witness.undoable(plan.is_chained, dice) {
-            Some(number) => Request::Rollback(plan.migrations[number].id.clone()),
-            None => Request::Status,
+fn draw(world: &World) -> ObjectRequest {
+    let (plan, random) = (&world.plan, &world.random);
+    let id = || plan.migrations[random.below(plan.migrations.len())].id.clone();
+    let has_rollbacks = plan.has_rollbacks && world.deployment.allows_rollbacks;
+    match random.between(0..=99) {
+        0..=9 => ObjectRequest::Status,
+        10..=14 => ObjectRequest::Pause(id()),
+        15..=19 => ObjectRequest::Resume(id()),
+        20..=22 => ObjectRequest::Cancel(id()),
+        23..=39 if has_rollbacks => match world.monitor.draw_rollback(random) {
+            Some(number) => ObjectRequest::Rollback(plan.migrations[number].id.clone()),
+            None => ObjectRequest::Status,
         },
-        percent => Request::Migrate { waits: percent > 80 },
+        percent => ObjectRequest::Migrate { is_queued: percent > 80 },
     }
 }
 
-async fn ask(instance: Rc<Instance>, request: Request) -> Result<Answer, CoordinatorError> {
-    let (coordinator, caller) = (&instance.coordinator, Caller::default().with_label("somebody"));
-    let unfinished = |after: Option<Duration>| Answer::Unfinished(after.unwrap_or_default());
+async fn ask(instance: Rc<Instance>, request: ObjectRequest) -> Result<ObjectAnswer, CoordinatorError> {
+    let (coordinator, caller) = (&instance.coordinator, Caller::default().with_label("a client"));
+    let unfinished = |after: Option<Duration>| ObjectAnswer::Unfinished(after.unwrap_or_default());
     Ok(match request {
-        Request::Migrate { waits } => {
-            let caller = if waits { caller.queued() } else { caller };
+        ObjectRequest::Migrate { is_queued } => {
+            let caller = if is_queued { caller.queued() } else { caller };
             let report = coordinator.run_pending(&caller).await?;
-            if report.is_finished() { Answer::Finished } else { unfinished(report.retry_after) }
+            if report.is_finished() { ObjectAnswer::Finished } else { unfinished(report.retry_after) }
         }
-        Request::Rollback(id) => {
+        ObjectRequest::Rollback(id) => {
             let report = coordinator.rollback(&id, &caller).await?;
-            if report.is_finished() { Answer::Finished } else { unfinished(report.retry_after) }
+            if report.is_finished() { ObjectAnswer::Finished } else { unfinished(report.retry_after) }
         }
-        Request::Status => coordinator.status().await.map(|_| Answer::Other)?,
-        Request::Pause(id) => coordinator.pause(&id, &caller).await.map(|_| Answer::Other)?,
-        Request::Resume(id) => coordinator.resume(&id, &caller).await.map(|_| Answer::Other)?,
-        Request::Cancel(id) => coordinator.cancel(&id, &caller).await.map(|_| Answer::Other)?,
+        ObjectRequest::Status => coordinator.status().await.map(|_| ObjectAnswer::Status)?,
+        ObjectRequest::Pause(id) => coordinator.pause(&id, &caller).await.map(|_| ObjectAnswer::Status)?,
+        ObjectRequest::Resume(id) => coordinator.resume(&id, &caller).await.map(|_| ObjectAnswer::Status)?,
+        ObjectRequest::Cancel(id) => coordinator.cancel(&id, &caller).await.map(|_| ObjectAnswer::Status)?,
     })
 }
 
-/// Waits for all others, and then asks until all is finished, when nothing goes wrong any more.
+/// Waits for all other clients, and then asks for runs until all is finished, without faults.
 pub async fn ask_until_finished(object: Rc<Object>) {
     let world = object.world.clone();
-    while object.callers.get() > 0 {
-        world.time.sleep(5_000).await;
+    while object.clients.get() > 0 {
+        world.time.sleep(Duration::from_secs(5)).await;
     }
-    world.namespace.set_weather(Weather::calm());
-    object.calm_down();
-    wait(&world, CALM_AFTER).await;
-    world.witness.trace.note(|| "from here on nothing goes wrong".to_owned());
-    if world.phase.is_cut_short {
-        come_to_rest(&object).await;
+    world.namespace.set_conditions(NetworkConditions::faultless());
+    object.end_faults();
+    world.time.sleep(FAULTS_ARE_OVER_AFTER).await;
+    world.monitor.trace.add(|| "there are no more faults".to_owned());
+    if world.deployment.is_cut_short {
+        become_idle(&object).await;
     }
-    if !world.phase.is_cut_short || world.witness.half_undone().is_some() {
+    if !world.deployment.is_cut_short || world.monitor.half_rolled_back().is_some() {
         finish(&object).await;
     }
-    // Until KV has all markers.
-    for _ in 0..MOST_REQUESTS {
-        if object.storage.alarm().is_none() {
+    // The alarm is set until KV has all markers.
+    for _ in 0..MAX_REQUESTS {
+        if object.runtime.alarm().is_none() {
             break;
         }
-        wait(&world, Duration::from_mins(1)).await;
+        world.time.sleep(Duration::from_mins(1)).await;
     }
     if let Ok(history) = object.current().coordinator.history() {
-        world.witness.trace.note(|| format!("{history:#?}"));
-        world.witness.is_idle(&history, world.namespace.truth());
+        world.monitor.trace.add(|| format!("{history:#?}"));
+        world.monitor.object_is_idle(&history, world.namespace.truth());
     }
     object.end();
 }
 
-/// Until nothing goes on. What is paused is cancelled.
-async fn come_to_rest(object: &Rc<Object>) {
+/// Waits until no run is in progress, and cancels a paused one.
+async fn become_idle(object: &Rc<Object>) {
     let world = &object.world;
-    for _ in 0..MOST_REQUESTS {
+    for _ in 0..MAX_REQUESTS {
         let latest = object.current().coordinator.history().unwrap_or_default().into_iter().next();
         match latest.map(|entry| (entry.outcome, entry.migration)) {
-            Some((Outcome::Running, _)) => wait(world, Duration::from_mins(1)).await,
+            Some((Outcome::Running, _)) => world.time.sleep(Duration::from_mins(1)).await,
             Some((Outcome::Paused, id)) => {
-                let answer = ask(object.current(), Request::Cancel(id.unwrap_or_default())).await;
-                world.witness.trace.note(|| format!("what is paused is cancelled: {answer:?}"));
+                let answer = ask(object.current(), ObjectRequest::Cancel(id.unwrap_or_default())).await;
+                world.monitor.trace.add(|| format!("the paused run is cancelled: {answer:?}"));
             }
             _ => return,
         }
     }
-    world.witness.check(violated("a_calm_run_succeeds", "it does not come to rest"));
+    world.monitor.check(violated("runs_without_faults_succeed", "it does not become idle"));
 }
 
 async fn finish(object: &Rc<Object>) {
     let world = &object.world;
-    for _ in 0..MOST_REQUESTS {
-        let request = match world.witness.half_undone() {
-            Some(number) => Request::Rollback(world.plan.migrations[number].id.clone()),
-            None => Request::Migrate { waits: false },
+    for _ in 0..MAX_REQUESTS {
+        let request = match world.monitor.half_rolled_back() {
+            Some(number) => ObjectRequest::Rollback(world.plan.migrations[number].id.clone()),
+            None => ObjectRequest::Migrate { is_queued: false },
         };
         let answer = ask(object.current(), request.clone()).await;
-        world.witness.trace.note(|| format!("{request:?}: {answer:?}"));
-        if world.witness.may_ask_for_help() && asks_for_help(object) {
-            return world.witness.count(|tally| tally.asked_for_help = true);
+        world.monitor.trace.add(|| format!("{request:?}: {answer:?}"));
+        if world.monitor.may_report_collision() && reports_collision(object) {
+            return world.monitor.count(|tally| tally.collision_reported = true);
         }
-        let is_migration = matches!(request, Request::Migrate { .. });
+        let is_migration = matches!(request, ObjectRequest::Migrate { .. });
         match answer {
-            Ok(Answer::Finished) if is_migration => return,
-            Ok(Answer::Unfinished(time)) => wait(world, time.max(Duration::from_secs(1))).await,
+            Ok(ObjectAnswer::Finished) if is_migration => return,
+            Ok(ObjectAnswer::Unfinished(time)) => world.time.sleep(time.max(Duration::from_secs(1))).await,
             Ok(_) => {}
-            Err(CoordinatorError::InProgress(_)) => wait(world, Duration::from_secs(20)).await,
+            Err(CoordinatorError::InProgress(_)) => world.time.sleep(Duration::from_secs(20)).await,
             Err(CoordinatorError::Paused(activity)) => {
-                let request = Request::Resume(activity.migration.unwrap_or_default());
+                let request = ObjectRequest::Resume(activity.migration.unwrap_or_default());
                 if let Err(error) = ask(object.current(), request).await {
-                    let text = format!("what is paused cannot be resumed: {error}");
-                    return world.witness.check(violated("a_calm_run_succeeds", text));
+                    let text = format!("the paused run cannot be resumed: {error}");
+                    return world.monitor.check(violated("runs_without_faults_succeed", text));
                 }
             }
-            Err(error) if error.to_string().contains(ASKS_FOR_HELP) && world.witness.may_ask_for_help() => {
-                wait(world, Duration::from_mins(2)).await;
+            Err(error) if error.to_string().contains(COLLISION) && world.monitor.may_report_collision() => {
+                world.time.sleep(Duration::from_mins(2)).await;
             }
             Err(error) => {
                 let text = format!("it ended with {error}");
-                return world.witness.check(violated("a_calm_run_succeeds", text));
+                return world.monitor.check(violated("runs_without_faults_succeed", text));
             }
         }
     }
-    let text = format!("it is not finished after {MOST_REQUESTS} requests");
-    world.witness.check(violated("a_calm_run_succeeds", text));
+    let text = format!("it is not finished after {MAX_REQUESTS} requests");
+    world.monitor.check(violated("runs_without_faults_succeed", text));
 }
 
-/// Whether the attempts of an alarm failed so, which nobody is answered.
-fn asks_for_help(object: &Object) -> bool {
+/// Whether steps failed because of a collision, of which no client is told.
+fn reports_collision(object: &Object) -> bool {
     let history = object.current().coordinator.history().unwrap_or_default();
     let failures = history.iter().take(8).flat_map(|entry| &entry.failures);
-    failures.filter(|failure| failure.error.contains(ASKS_FOR_HELP)).count() > 3
-}
-
-async fn wait(world: &World, duration: Duration) {
-    world.time.sleep(i64::try_from(duration.as_millis()).unwrap_or(0)).await;
+    failures.filter(|failure| failure.error.contains(COLLISION)).count() > 3
 }

@@ -1,132 +1,131 @@
-//! A pipeline, or somebody with `curl`: migrates again and again.
+//! A pipeline, or a person with `curl`: asks isolates for runs and rollbacks.
 
 use std::time::Duration;
 
-use super::{ASKS_FOR_HELP, Answered, Isolate, MOST_REQUESTS, WRITES_TOO_OFTEN};
-use crate::fate::Doom;
-use crate::invariants::violated;
-use crate::plan::Mode;
+use kv_migrations::clock::Clock;
+
+use super::isolate::{Isolate, RequestEnd};
+use super::limits::{COLLISION, MAX_REQUESTS, TOO_MANY_CHANGES};
+use crate::fault::FaultCountdown;
+use crate::mode::Mode;
+use crate::violation::violated;
 use crate::world::World;
 
-/// How many more it makes to finish a rollback.
-const MOST_MORE: usize = 60;
+/// How many more requests a client makes to finish a rollback.
+const MAX_ROLLBACK_REQUESTS: usize = 60;
 
-/// Who calls, and which isolates there are for it.
-pub struct Caller {
+/// A client, and the isolates that its requests can reach.
+pub struct RunClient {
     /// The world.
     pub world: World,
-    /// Those that a request can reach.
+    /// The isolates.
     pub isolates: Vec<Isolate>,
 }
 
-impl Caller {
-    fn isolate(&self) -> Isolate {
-        self.isolates[self.world.dice.below(self.isolates.len())].clone()
-    }
-
-    /// It is gone, with all that it remembered; another takes its place.
-    fn replace(&mut self, gone: &Isolate) {
-        let fresh = Isolate::start(&self.world, gone.location);
-        for isolate in self.isolates.iter_mut().filter(|isolate| isolate.location == gone.location) {
-            *isolate = fresh.clone();
+impl RunClient {
+    /// Makes the requests of a deployment, any of which may be cut off.
+    pub async fn run_while_faulty(mut self) {
+        let (plan, random) = (self.world.plan.clone(), self.world.random.clone());
+        let deployment = self.world.deployment;
+        let has_rollbacks = plan.has_rollbacks && deployment.allows_rollbacks;
+        // The migration whose rollback a pipeline has begun, and has to finish.
+        let mut rolling_back: Option<String> = None;
+        let (mut made, requests) = (0, deployment.requests);
+        while made < requests || rolling_back.is_some() && made < requests + MAX_ROLLBACK_REQUESTS {
+            let countdown = if made < requests {
+                FaultCountdown::draw(&random, plan.faults_per_thousand)
+            } else {
+                FaultCountdown::never()
+            };
+            made += 1;
+            if rolling_back.is_none() && has_rollbacks && random.chance(300) {
+                rolling_back = self.draw_rollback();
+            }
+            let is_migrating = rolling_back.is_none();
+            let (isolate, end) = self.request(rolling_back.as_deref(), countdown).await;
+            if plan.mode == Mode::ManyCallers || end.ends_rollback() {
+                rolling_back = None;
+            }
+            if end.loses_isolate(&random) {
+                self.replace(&isolate);
+            }
+            let is_patient = plan.mode != Mode::ManyCallers || random.chance(500);
+            match end {
+                RequestEnd::Finished if is_migrating && random.chance(200) => break,
+                RequestEnd::Unfinished(time) | RequestEnd::Refused(time) if is_patient => {
+                    self.world.time.sleep(time).await;
+                }
+                _ => self.world.time.sleep(random.milliseconds(0..=10_000)).await,
+            }
+            if plan.mode == Mode::ManyCallers && random.chance(200) {
+                self.world.time.sleep(random.milliseconds(0..=120_000)).await;
+            }
         }
     }
 
-    /// Migrates, or rolls back.
-    async fn request(&self, undone: Option<&str>, doom: Doom) -> (Isolate, Answered) {
-        let isolate = self.isolate();
-        let answered = match undone {
+    /// Migrates, or rolls a migration back.
+    async fn request(&self, rolling_back: Option<&str>, countdown: FaultCountdown) -> (Isolate, RequestEnd) {
+        let isolate = self.isolates[self.world.random.below(self.isolates.len())].clone();
+        let end = match rolling_back {
             Some(id) => {
-                self.world.witness.count(|tally| tally.rolled_back = true);
-                isolate.roll_back(&self.world, doom, id.to_owned()).await
+                self.world.monitor.count(|tally| tally.rolled_back = true);
+                isolate.roll_back(&self.world, countdown, id.to_owned()).await
             }
-            None => isolate.migrate(&self.world, doom).await,
+            None => isolate.migrate(&self.world, countdown).await,
         };
-        (isolate, answered)
+        (isolate, end)
     }
 
-    /// What is rolled back: in a pipeline the last migration that something is recorded of, since those before it
-    /// may be what it builds on.
-    fn choice(&self) -> Option<String> {
+    /// Replaces an isolate that was lost with everything that it remembered.
+    fn replace(&mut self, lost: &Isolate) {
+        let next = Isolate::start(&self.world, lost.location);
+        for isolate in self.isolates.iter_mut().filter(|isolate| isolate.location == lost.location) {
+            *isolate = next.clone();
+        }
+    }
+
+    /// Draws a migration to roll back. A pipeline rolls back the last one that has a marker, since it may build on those
+    /// before it.
+    fn draw_rollback(&self) -> Option<String> {
         let plan = &self.world.plan;
         let has_marker = |number: &usize| {
             let marker = plan.migrations[*number].marker();
             self.world.namespace.truth().value(&marker).is_some()
         };
-        let number = match plan.mode {
-            Mode::Pipeline | Mode::Object | Mode::Both => {
-                (0..self.world.phase.release).rev().find(has_marker)?
-            }
-            Mode::Crowd => self.world.dice.below(plan.migrations.len()),
+        let number = if plan.mode == Mode::ManyCallers {
+            self.world.random.below(plan.migrations.len())
+        } else {
+            (0..self.world.deployment.migrations).rev().find(has_marker)?
         };
         Some(plan.migrations[number].id.clone())
     }
 }
 
-/// Makes its requests, any of which can be cut off.
-pub async fn call_while_it_is_bad(mut caller: Caller) {
-    let (plan, dice) = (caller.world.plan.clone(), caller.world.dice.clone());
-    // What a pipeline has begun to roll back, and must roll back until that is finished.
-    let mut undoing: Option<String> = None;
-    let (mut made, requests) = (0, caller.world.phase.requests);
-    while made < requests || undoing.is_some() && made < requests + MOST_MORE {
-        let doom = if made < requests { Doom::draw(&dice, plan.doomed) } else { Doom::none() };
-        made += 1;
-        if undoing.is_none() && caller.world.phase.has_rollbacks && dice.chance(300) {
-            undoing = caller.choice();
-        }
-        let is_migrating = undoing.is_none();
-        let (isolate, answered) = caller.request(undoing.as_deref(), doom).await;
-        if plan.mode == Mode::Crowd || answered.ends_rollback() {
-            undoing = None;
-        }
-        if answered.is_of_isolate(&dice) {
-            caller.replace(&isolate);
-        }
-        let is_patient = plan.mode != Mode::Crowd || dice.chance(500);
-        match answered {
-            Answered::Finished if is_migrating && dice.chance(200) => break,
-            Answered::Unfinished(time) | Answered::Busy(time) if is_patient => {
-                wait(&caller.world, time).await;
-            }
-            _ => wait(&caller.world, Duration::from_millis(dice.between(0..=10_000))).await,
-        }
-        if plan.mode == Mode::Crowd && dice.chance(200) {
-            wait(&caller.world, Duration::from_millis(dice.between(0..=120_000))).await;
-        }
-    }
-}
-
-async fn wait(world: &World, duration: Duration) {
-    world.time.sleep(i64::try_from(duration.as_millis()).unwrap_or(0)).await;
-}
-
-/// Calls until all is finished, when nothing goes wrong any more.
-pub async fn call_until_finished(world: World) {
-    let isolate = Isolate::start(&world, world.phase.place);
+/// Asks for runs until all is finished, once there are no faults any more.
+pub async fn run_until_finished(world: World) {
+    let isolate = Isolate::start(&world, world.deployment.location);
     let mut failures = 0;
-    for _ in 0..MOST_REQUESTS {
-        match isolate.migrate(&world, Doom::none()).await {
-            Answered::Finished => return,
-            Answered::Unfinished(time) => {
-                wait(&world, time).await;
-            }
-            Answered::Failed(error) if error.contains(ASKS_FOR_HELP) && world.witness.may_ask_for_help() => {
+    for _ in 0..MAX_REQUESTS {
+        match isolate.migrate(&world, FaultCountdown::never()).await {
+            RequestEnd::Finished => return,
+            RequestEnd::Unfinished(time) => world.time.sleep(time).await,
+            RequestEnd::Failed(error)
+                if error.contains(COLLISION) && world.monitor.may_report_collision() =>
+            {
                 failures += 1;
                 if failures > 3 {
-                    return world.witness.count(|tally| tally.asked_for_help = true);
+                    return world.monitor.count(|tally| tally.collision_reported = true);
                 }
-                world.time.sleep(120_000).await;
+                world.time.sleep(Duration::from_mins(2)).await;
             }
-            // The service wrote between any two sweeps, while it was bad: the error says to migrate again.
-            Answered::Failed(error) if error.contains(WRITES_TOO_OFTEN) && failures == 0 => failures += 1,
+            // While there were faults, the service wrote between any two sweeps. The error says to migrate again.
+            RequestEnd::Failed(error) if error.contains(TOO_MANY_CHANGES) && failures == 0 => failures += 1,
             other => {
-                return world
-                    .witness
-                    .check(violated("a_calm_run_succeeds", format!("it ended with {other:?}")));
+                let text = format!("it ended with {other:?}");
+                return world.monitor.check(violated("runs_without_faults_succeed", text));
             }
         }
     }
-    let text = format!("it is not finished after {MOST_REQUESTS} requests");
-    world.witness.check(violated("a_calm_run_succeeds", text));
+    let text = format!("it is not finished after {MAX_REQUESTS} requests");
+    world.monitor.check(violated("runs_without_faults_succeed", text));
 }

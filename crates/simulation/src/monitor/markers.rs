@@ -1,119 +1,112 @@
-//! What is written: to KV, or to the rows of an object.
+//! What is written: to KV, and to the storage of an object.
 
+use kv_migrations::clock::Clock;
 use kv_migrations::kv::MemoryStore;
 
-use super::Witness;
+use super::Monitor;
 use crate::invariants;
-use crate::network::Written;
-use crate::noted::{Marker, Noted};
-use crate::plan::Planned;
-use crate::seen::{Applied, Seen};
+use crate::observations::{AppliedRecord, CompletedWrite, Observations};
+use crate::plan::PlannedMigration;
+use crate::row_decoder::{MarkerRow, WrittenRows};
 
-impl Witness {
+impl Monitor {
     /// An object has written rows.
-    pub fn noted(&self, step: Option<usize>, noted: &Noted, truth: &MemoryStore) {
-        if let (Some(step), Some(number)) = (step, noted.begun.as_deref().and_then(|id| self.plan.number(id)))
+    pub fn rows_written(&self, step: Option<usize>, rows: &WrittenRows, truth: &MemoryStore) {
+        if let (Some(step), Some(number)) = (step, rows.begun.as_deref().and_then(|id| self.plan.number(id)))
         {
-            self.begins(step, number);
+            self.migration_begins(step, number);
         }
-        for marker in &noted.markers {
-            self.recorded(step, marker, truth);
+        for marker in &rows.markers {
+            self.marker_row_written(step, marker, truth);
         }
     }
 
     /// The storage of an object has failed.
-    pub fn rows_failed(&self, step: Option<usize>) {
-        self.trace.note(|| "    the object's storage fails".to_owned());
-        let now = self.time.now();
-        let mut seen = self.seen();
+    pub fn storage_failed(&self, step: Option<usize>) {
+        self.trace.add(|| "    the object's storage fails".to_owned());
+        let (mut observations, now) = (self.locked(), self.time.now());
         if let Some(step) = step {
-            seen.runs[step].had_broken_rows = true;
+            observations.runs[step].storage_failed = true;
         }
-        if let Some(applied) = seen.applied.last_mut() {
-            applied.may_be_untold |= applied.at == now;
+        if let Some(applied) = observations.applied.last_mut() {
+            applied.may_be_unrecorded |= applied.at == now;
         }
     }
 
-    fn recorded(&self, run: Option<usize>, marker: &Marker, truth: &MemoryStore) {
-        let Marker { key, is_applied, run: applied_by } = marker;
-        let (key, is_applied) = (key.as_str(), *is_applied);
-        let Some(planned) = self.plan.migrations.iter().find(|planned| planned.marker() == key) else {
+    fn marker_row_written(&self, step: Option<usize>, row: &MarkerRow, truth: &MemoryStore) {
+        let MarkerRow { key, is_applied, run } = row;
+        let Some(planned) = self.plan.migrations.iter().find(|planned| planned.marker() == *key) else {
             return;
         };
-        self.trace.note(|| format!("    object: {key} is {}applied", if is_applied { "" } else { "not " }));
-        let mut seen = self.seen();
-        seen.migrations[planned.number].is_begun = true;
-        if let (true, Some(applied_by)) = (is_applied, *applied_by) {
-            let begun = invariants::what_is_applied_was_begun(&seen, planned, run);
-            self.keep(&mut seen, begun);
+        self.trace.add(|| format!("    object: {key} is {}applied", if *is_applied { "" } else { "not " }));
+        let mut observations = self.locked();
+        observations.migrations[planned.number].has_begun = true;
+        if let (true, Some(run)) = (*is_applied, *run) {
+            let begun = invariants::applied_migrations_have_begun(&observations, planned, step);
+            self.report(&mut observations, begun);
             let (migration, at) = (planned.number, self.time.now());
-            seen.applied.push(Applied { run: applied_by, migration, at, may_be_untold: false });
+            observations.applied.push(AppliedRecord { run, migration, at, may_be_unrecorded: false });
         }
-        if let Some(run) = run {
-            let verdict = invariants::one_step_at_a_time(&seen, run);
-            self.keep(&mut seen, verdict);
+        if let Some(step) = step {
+            let check = invariants::one_step_at_a_time(&observations, step);
+            self.report(&mut observations, check);
         }
-        self.mark(&mut seen, planned, run, is_applied, truth);
+        self.marked(&mut observations, planned, step, *is_applied, truth);
     }
 
-    /// A write took effect.
-    pub fn written(&self, written: &Written<'_>, truth: &MemoryStore) {
-        let (key, value) = (written.key, written.value);
-        self.trace.note(|| {
-            let value =
-                value.map(|value| String::from_utf8_lossy(value).chars().take(60).collect::<String>());
-            format!("    KV: {key} is {}", value.as_deref().unwrap_or("deleted"))
+    /// A write to KV took effect.
+    pub fn kv_written(&self, write: &CompletedWrite<'_>, truth: &MemoryStore) {
+        self.trace.add(|| {
+            let text = |value| String::from_utf8_lossy(value).chars().take(60).collect::<String>();
+            format!("    KV: {} is {}", write.key, write.value.map_or_else(|| "deleted".to_owned(), text))
         });
-        let mut seen = self.seen();
-        if let (true, Some(run)) = (seen.is_coordinated, written.run) {
-            let verdict = invariants::one_step_at_a_time(&seen, run);
-            self.keep(&mut seen, verdict);
+        let (mut observations, now) = (self.locked(), self.time.now());
+        if let (true, Some(run)) = (observations.is_coordinated, write.run) {
+            let check = invariants::one_step_at_a_time(&observations, run);
+            self.report(&mut observations, check);
         }
-        let now = self.time.now();
-        let is_late = written.run.is_some_and(|run| seen.is_long_over(run, now));
-        seen.tally.arrived_late |= is_late && !seen.is_coordinated;
-        let Some(planned) = self.plan.migrations.iter().find(|planned| planned.marker() == key) else {
-            let (plan, versions, tally) = (&self.plan, &self.versions, &mut seen.tally);
-            let verdict = invariants::an_entry_is_deleted_only_if_it_is_elsewhere(
-                plan, versions, written, truth, tally,
-            );
-            return self.keep(&mut seen, verdict);
+        let is_late = write.run.is_some_and(|run| observations.is_long_over(run, now));
+        observations.tally.write_arrived_late |= is_late && !observations.is_coordinated;
+        let Some(planned) = self.plan.migrations.iter().find(|planned| planned.marker() == write.key) else {
+            let tally = &mut observations.tally;
+            let check =
+                invariants::only_copied_entries_are_deleted(&self.plan, &self.versions, write, truth, tally);
+            return self.report(&mut observations, check);
         };
-        if !seen.is_coordinated {
-            self.mark(&mut seen, planned, written.run, value == Some(b"true"), truth);
+        if !observations.is_coordinated {
+            self.marked(&mut observations, planned, write.run, write.value == Some(b"true"), truth);
         }
     }
 
-    /// A migration is marked as applied, or is not any more.
-    fn mark(
+    /// A migration is marked as applied, or its mark is removed.
+    fn marked(
         &self,
-        seen: &mut Seen,
-        planned: &Planned,
+        observations: &mut Observations,
+        planned: &PlannedMigration,
         run: Option<usize>,
         is_marked: bool,
         truth: &MemoryStore,
     ) {
-        if is_marked && !seen.migrations[planned.number].is_marked {
-            let of_run = invariants::marked_by_whom_it_was_finished(seen, planned, run);
-            let is_done = if seen.is_exact(&self.plan) {
-                invariants::marked_is_done(&self.plan, planned, truth)
+        if is_marked && !observations.migrations[planned.number].is_marked {
+            let finished = invariants::runs_mark_only_what_they_finished(observations, planned, run);
+            let done = if observations.is_exact(&self.plan) {
+                invariants::marked_migrations_are_done(&self.plan, planned, truth)
             } else {
                 Ok(())
             };
-            let verdict = of_run.and(is_done);
-            self.keep(seen, verdict);
+            self.report(observations, finished.and(done));
         }
-        let marked = &mut seen.migrations[planned.number];
-        if marked.is_marked && !is_marked {
-            marked.unmarked_at = Some(self.time.now());
-            marked.is_finished = false;
+        let record = &mut observations.migrations[planned.number];
+        if record.is_marked == is_marked {
+            return;
         }
-        if is_marked && !marked.is_marked {
-            marked.marked_at = self.time.now();
+        let now = Some(self.time.now());
+        if is_marked {
+            record.marked_at = now;
+        } else {
+            (record.unmarked_at, record.is_finished) = (now, false);
         }
-        if marked.is_marked != is_marked {
-            marked.is_half_undone = false;
-        }
-        marked.is_marked = is_marked;
+        record.is_half_rolled_back = false;
+        record.is_marked = is_marked;
     }
 }

@@ -1,130 +1,135 @@
 //! What runs do.
 
 use kv_migrations::Event;
+use kv_migrations::clock::Clock;
+use kv_migrations::kv::Request;
 
-use super::Witness;
+use super::Monitor;
+use crate::fault::Suspension;
 use crate::invariants;
-use crate::seen::{Isolate, Run, Seen};
+use crate::observations::{IsolateRecord, Observations, RunRecord};
 
-impl Witness {
-    /// A new isolate.
-    pub fn isolate(&self) -> usize {
-        let mut seen = self.seen();
-        seen.isolates.push(Isolate::default());
-        seen.isolates.len() - 1
+impl Monitor {
+    /// The number of a new isolate.
+    pub fn new_isolate(&self) -> usize {
+        let mut observations = self.locked();
+        observations.isolates.push(IsolateRecord::default());
+        observations.isolates.len() - 1
     }
 
-    /// A run, or a rollback, begins.
-    pub fn begin(&self, isolate: usize) -> usize {
-        let mut seen = self.seen();
-        let (began, finished) = (self.time.now(), Vec::new());
-        let run = Run {
+    /// A run or a rollback begins; with a coordinator, a step of one. Returns its number.
+    pub fn run_begins(&self, isolate: usize) -> usize {
+        let (mut observations, now) = (self.locked(), self.time.now());
+        observations.runs.push(RunRecord {
             isolate,
-            began,
-            is_frozen: false,
-            is_over: false,
-            ended: 0,
+            began: now,
+            ended: None,
+            is_suspended: false,
             inside: None,
             was_marked: false,
-            had_broken_rows: false,
-            finished,
-        };
-        seen.runs.push(run);
-        let run = seen.runs.len() - 1;
-        if seen.is_coordinated {
-            seen.isolates[isolate].holder = Some(run);
+            storage_failed: false,
+            finished: Vec::new(),
+        });
+        let run = observations.runs.len() - 1;
+        if observations.is_coordinated {
+            observations.isolates[isolate].last = Some((run, now));
         }
         run
     }
 
-    /// A run is not resumed any more, or is again.
-    pub fn freeze(&self, run: usize, is_frozen: bool) {
-        self.trace.note(|| format!("run {run} {}", if is_frozen { "is not resumed" } else { "is resumed" }));
-        self.seen().runs[run].is_frozen = is_frozen;
+    /// A run is suspended or resumed.
+    pub fn run_suspension(&self, run: usize, suspension: Suspension) {
+        self.trace.add(|| format!("the suspension of run {run}: {suspension:?}"));
+        self.locked().runs[run].is_suspended = suspension == Suspension::Begins;
     }
 
     /// A run has ended, or is dropped.
-    pub fn end(&self, run: usize) {
-        let run = &mut self.seen().runs[run];
-        (run.is_over, run.ended, run.inside) = (true, self.time.now(), None);
+    pub fn run_ended(&self, run: usize) {
+        let run = &mut self.locked().runs[run];
+        (run.ended, run.inside) = (Some(self.time.now()), None);
     }
 
     /// A run sends an operation.
-    pub fn operation(&self, run: usize, is_write: bool) {
-        let mut seen = self.seen();
-        if seen.is_coordinated {
-            // Anybody may read.
-            let verdict = if is_write { invariants::one_step_at_a_time(&seen, run) } else { Ok(()) };
-            seen.tally.overlapped |= verdict.is_err();
-            return self.keep(&mut seen, verdict);
+    pub fn operation(&self, run: usize, request: Request<'_>) {
+        let (mut observations, now) = (self.locked(), self.time.now());
+        if observations.is_coordinated {
+            // Any step may read.
+            if matches!(request, Request::Put { .. } | Request::Delete { .. }) {
+                let check = invariants::one_step_at_a_time(&observations, run);
+                observations.tally.ups_overlapped |= check.is_err();
+                self.report(&mut observations, check);
+            }
+            return;
         }
-        let verdict = invariants::one_run_at_a_time_in_an_isolate(&seen, run, self.time.now());
-        self.keep(&mut seen, verdict);
-        let Seen { runs, isolates, tally, .. } = &mut *seen;
+        let check = invariants::one_run_at_a_time_in_an_isolate(&observations, run, now);
+        self.report(&mut observations, check);
+        let Observations { runs, isolates, tally, .. } = &mut *observations;
         let this = &runs[run];
-        let isolate = &mut isolates[this.isolate];
-        (isolate.holder, isolate.last_operation) = (Some(run), self.time.now());
-        let is_other = |other: &Run| !other.is_over && !other.is_frozen && other.inside.is_some();
-        let recent = runs.iter().enumerate().rev().take(8);
-        tally.overlapped |= this.inside.is_some()
-            && recent.into_iter().any(|(number, other)| number != run && is_other(other));
+        isolates[this.isolate].last = Some((run, now));
+        let is_at_work =
+            |other: &RunRecord| other.ended.is_none() && !other.is_suspended && other.inside.is_some();
+        let mut recent = runs.iter().enumerate().rev().take(8);
+        tally.ups_overlapped |=
+            this.inside.is_some() && recent.any(|(number, other)| number != run && is_at_work(other));
     }
 
-    /// A run without a coordinator tells what happens.
+    /// A run without a coordinator reports an event.
     pub fn event(&self, run: usize, event: &Event) {
         let id = match event {
             Event::Started { id, .. } | Event::Paused { id, .. } | Event::Failed { id, .. } => id.as_str(),
-            Event::Applied(detail) => detail.id.as_str(),
+            Event::Applied(applied) => applied.id.as_str(),
             _ => return,
         };
         let Some(number) = self.plan.number(id) else { return };
         if matches!(event, Event::Started { .. }) {
-            return self.begins(run, number);
+            return self.migration_begins(run, number);
         }
-        self.trace.note(|| format!("run {run}: {event:?}"));
-        let mut seen = self.seen();
-        seen.tally.repeated_though_marked |= matches!(event, Event::Applied(_)) && seen.runs[run].was_marked;
-        seen.runs[run].inside = None;
+        self.trace.add(|| format!("run {run}: {event:?}"));
+        let mut observations = self.locked();
+        let is_applied = matches!(event, Event::Applied(_));
+        observations.tally.marked_up_repeated |= is_applied && observations.runs[run].was_marked;
+        observations.runs[run].inside = None;
     }
 
-    /// The `up` of a migration is at work, for the first time in this run or again.
-    pub fn at_work(&self, run: usize, number: usize) {
+    /// The `up` of a migration runs. It calls this at its start, or for every entry.
+    pub fn up_is_running(&self, run: usize, number: usize) {
         let is_known = {
-            let seen = self.seen();
-            !seen.is_coordinated || seen.runs[run].inside == Some(number)
+            let observations = self.locked();
+            !observations.is_coordinated || observations.runs[run].inside == Some(number)
         };
         if !is_known {
-            self.begins(run, number);
+            self.migration_begins(run, number);
         }
     }
 
-    /// A migration begins, or is carried on.
-    pub(super) fn begins(&self, run: usize, number: usize) {
-        self.trace.note(|| format!("run {run} begins {}", self.plan.migrations[number].id));
-        let mut seen = self.seen();
-        let once = invariants::what_is_applied_does_not_run_again(&seen, &self.plan, run, number);
-        let verdict =
-            once.and_then(|()| invariants::in_the_order_of_registration(&mut seen, &self.plan, run, number));
-        self.keep(&mut seen, verdict);
-        seen.was_half_undone |= seen.migrations.iter().take(number).any(|before| before.is_half_undone);
-        let Seen { runs, migrations, tally, .. } = &mut *seen;
+    /// A migration begins or continues.
+    pub(super) fn migration_begins(&self, run: usize, number: usize) {
+        self.trace.add(|| format!("run {run} begins {}", self.plan.migrations[number].id));
+        let mut observations = self.locked();
+        let check = invariants::applied_migrations_do_not_run_again(&observations, &self.plan, run, number)
+            .and_then(|()| invariants::migrations_begin_in_order(&mut observations, &self.plan, run, number));
+        self.report(&mut observations, check);
+        let mut before = observations.migrations.iter().take(number);
+        let is_half_rolled_back = before.any(|record| record.is_half_rolled_back);
+        observations.was_half_rolled_back |= is_half_rolled_back;
+        let Observations { runs, migrations, tally, .. } = &mut *observations;
         let migration = &mut migrations[number];
-        migration.is_begun = true;
-        tally.repeated_unmarked |= migration.is_finished && !migration.is_marked;
+        migration.has_begun = true;
+        tally.unmarked_up_repeated |= migration.is_finished && !migration.is_marked;
         (runs[run].inside, runs[run].was_marked) = (Some(number), migration.is_marked);
     }
 
     /// The `up` of a migration is about to return `Ok`.
-    pub fn finished(&self, run: usize, number: usize) {
-        let mut seen = self.seen();
-        seen.runs[run].finished.push(number);
-        seen.migrations[number].is_finished = true;
+    pub fn up_finished(&self, run: usize, number: usize) {
+        let mut observations = self.locked();
+        observations.runs[run].finished.push(number);
+        observations.migrations[number].is_finished = true;
     }
 
-    /// A rollback that runs in one piece is about to undo something.
-    pub fn undoes(&self, number: usize) {
-        let mut seen = self.seen();
-        seen.migrations[number].is_half_undone = true;
-        seen.tally.rolled_back = true;
+    /// A `down` in one piece is about to change something.
+    pub fn down_is_running(&self, number: usize) {
+        let mut observations = self.locked();
+        observations.migrations[number].is_half_rolled_back = true;
+        observations.tally.rolled_back = true;
     }
 }
