@@ -27,7 +27,6 @@ pub mod network;
 pub mod observations;
 pub mod plan;
 pub mod random;
-pub mod row_decoder;
 pub mod table;
 pub mod tally;
 pub mod time;

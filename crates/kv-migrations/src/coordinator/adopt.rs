@@ -1,33 +1,51 @@
-//! Takes over the markers that stand in KV: of the time before there was a coordinator, or of a time without.
+//! Adopts markers from KV: those from before there was a coordinator, and those of runs without it.
 
-use super::journal::Journal;
-use super::{Change, CoordinatorError, Storage, StorageError, rows};
+use super::error::CoordinatorError;
+use super::object::Coordinator;
+use super::storage::journal::Journal;
+use super::storage::{RowChange, Storage, StorageError, rows};
 use crate::error::Error;
 use crate::ledger::{Ledger, Marker};
 
+/// The row that says that markers were adopted at least once.
 const ROW: &str = "adopted";
 
-/// Whether that was ever done for this object.
-pub(super) fn is_done(storage: &dyn Storage) -> Result<bool, StorageError> {
-    Ok(storage.get(ROW)?.is_some())
+/// Adopts markers before anything is answered for the first time.
+pub(super) async fn adopt_once<C>(coordinator: &Coordinator<C>) -> Result<(), CoordinatorError> {
+    let Coordinator { runner, records, .. } = coordinator;
+    let storage = &*records.storage;
+    if is_done(storage)? {
+        return Ok(());
+    }
+    adopt(&runner.ledger(), runner.registered().ids(), &records.journal(), |changes| {
+        // Another call may have done it in the meantime, and a run may have begun since.
+        let is_first = !is_done(storage)?;
+        if is_first {
+            storage.write(&changes)?;
+        }
+        Ok(is_first)
+    })
+    .await
 }
 
-/// The changes that take over what the object does not know.
+/// Adopts what KV knows and the object does not. `write` writes the changes, and returns whether it did.
 ///
-/// Of a migration that it never heard of, whatever KV says. Of one that it knows as not applied, that KV says it is
-/// applied, unless the object itself has undone that, and KV does not show it yet: then it was applied without the
-/// object, and an `up` that finished must not run again.
+/// A migration that the object has never seen is taken as KV shows it. A migration that the object knows as not applied, and
+/// that KV shows as applied, was applied without the object: an `up` that finished must not run again. The exception is a
+/// migration that the object has undone itself, because KV may still show the earlier state.
 pub(super) async fn adopt(
     kv: &Ledger,
     registered: impl Iterator<Item = &str>,
     journal: &Journal,
-) -> Result<Vec<Change>, CoordinatorError> {
+    write: impl FnOnce(Vec<RowChange>) -> Result<bool, StorageError>,
+) -> Result<(), CoordinatorError> {
     let mut changes = vec![rows::put(ROW, &true)];
+    let mut adopted = Vec::new();
     for (id, marker) in kv.load(registered).await?.iter() {
         let key = kv.key(id);
-        let entry = match (marker, journal.kept(&key)?) {
-            (Marker::Applied(applied), kept) => {
-                let is_news = kept.is_none_or(|kept| kept.is_news(applied.run_at.as_deref()));
+        let entry = match (marker, journal.marker(&key)?) {
+            (Marker::Applied(applied), known) => {
+                let is_news = known.is_none_or(|known| known.is_news(applied.run_at.as_deref()));
                 is_news.then(|| kv.applied_entry(applied))
             }
             (_, Some(_)) => None,
@@ -36,7 +54,17 @@ pub(super) async fn adopt(
         };
         if let Some(entry) = entry {
             changes.extend(journal.adopt(&key, &entry)?);
+            adopted.push((key, entry));
         }
     }
-    Ok(changes)
+    if write(changes)? {
+        for (key, entry) in &adopted {
+            journal.tell(key, Some(entry), None);
+        }
+    }
+    Ok(())
+}
+
+fn is_done(storage: &dyn Storage) -> Result<bool, StorageError> {
+    Ok(rows::read::<bool>(storage, ROW)?.is_some())
 }

@@ -1,4 +1,4 @@
-//! What an alarm does: a step of what was asked for, and the copies of the markers that it changed.
+//! What an alarm does: one step of the task in progress, and the copies of the markers that it changed.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -6,80 +6,88 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::future::{Either, select};
 
-use super::lease::{self, Lease, Lost};
-use super::mirror::{self, Unmirrored, mirror};
-use super::step::Step;
-use super::taken::{Taken, whole};
-use super::task::{Task, Turn};
-use super::{Change, Coordinator, CoordinatorError, Outcome, StorageError, TASK, rows};
+use super::error::CoordinatorError;
+use super::object::Coordinator;
+use super::records::{Records, put};
+use super::report::RunOutcome;
+use super::settle::{release, settle, settle_stop};
+use super::step::{Step, StepResult, mark_failed, take, total};
+use super::storage::mirror::{self, MirrorError};
+use super::storage::{Lease, LeaseError, RowChange, StorageError, lease};
+use super::task::Task;
+use super::transition::{TaskEvent, next};
 use crate::clock::milliseconds_between;
 
-/// How often a step shows that it goes on, while it sends nothing.
+/// How often a step renews its lease while it sends nothing.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// How long a step may take at most, whatever its budget. Cloudflare ends an alarm after 15 minutes, and all that it
-/// holds with it (<https://developers.cloudflare.com/durable-objects/platform/limits/>).
-const LONGEST: Duration = Duration::from_mins(14);
-const A_MOMENT: Duration = Duration::from_millis(100);
+/// How long a step may take, whatever its budget. Cloudflare ends an alarm after 15 minutes, and the instance with it
+/// (<https://developers.cloudflare.com/durable-objects/platform/limits/>).
+const MAX_STEP_TIME: Duration = Duration::from_mins(14);
+/// The least time to an alarm that is set again because it came too early.
+const MIN_SLEEP: Duration = Duration::from_millis(100);
 
 impl<C> Coordinator<C> {
-    /// Takes the next step of what was asked for, if it is due: for the object's alarm to call. An alarm too many does
-    /// no harm, and one that got lost is set again by whoever asks for anything.
+    /// Takes the next step of what was asked for, if it is due. The object's alarm calls it. An extra call does no harm, and
+    /// an alarm that got lost is set again by the next request.
     ///
     /// # Errors
-    /// [`CoordinatorError::Storage`]: the runtime is to call it again.
+    /// [`CoordinatorError::Storage`]: the runtime should call it again.
     pub async fn alarm(&self) -> Result<(), CoordinatorError> {
-        let now = self.now();
-        if let Some(until) = lease::held_until(&*self.storage, now)? {
-            return self.sleep_until(Some(until)).map_err(Into::into);
+        Ok(self.take_due_step().await?)
+    }
+
+    async fn take_due_step(&self) -> Result<(), StorageError> {
+        let Self { records, waiters, .. } = self;
+        let now = records.now();
+        if let Some(until) = lease::held_until(&*records.storage, now)? {
+            return sleep_until(records, Some(until));
         }
-        let mut task = self.task()?;
+        let mut task = records.task()?;
         let due = task.as_ref().and_then(Task::due);
         let is_due = due.is_some_and(|due| due <= now);
-        if !is_due && self.journal(None).unmirrored()?.is_empty() {
-            return self.sleep_until(due).map_err(Into::into);
+        if !is_due && records.journal().unmirrored()?.is_empty() {
+            return sleep_until(records, due);
         }
-        let lease = Arc::new(Lease::take(&self.storage, self.runner.clock())?);
-        if let Some(task) = &mut task
-            && let Some(turn) = task.stop()
-        {
-            // The step that was to heed it was cut off.
-            return self.settle_stopped(&lease, task, turn).map_err(Into::into);
-        }
-        let mut task = task.filter(|_| is_due);
-        if let Some(task) = &mut task {
-            if let Err(error) = task.begin(now) {
-                Step::new(self, &lease).mark_failed(task, &error).await;
-                let turn = Turn::Over(Outcome::Failed);
-                return self.settle(&lease, task, turn, Err(error)).map_err(Into::into);
+        let lease = Arc::new(records.take_lease()?);
+        if let Some(stopping) = task.take_if(|task| task.stop.is_some()) {
+            // The step that was to meet the request was cut off.
+            let transition = next(stopping, TaskEvent::Idle, now);
+            if transition.is_stop() {
+                return settle_stop(records, waiters, &lease, &transition);
             }
-            if lease.write(vec![rows::put(TASK, task)]).is_err() {
+            task = Some(transition.task);
+        }
+        let mut begun = None;
+        if let Some(task) = task.filter(|_| is_due) {
+            let transition = next(task, TaskEvent::StepBegan, now);
+            if transition.outcome == RunOutcome::Failed {
+                let task = &transition.task;
+                let error = CoordinatorError::CutOff { id: task.migration().map(str::to_owned) };
+                mark_failed(&Step::new(self, &lease, Some(task.number)), task, &error).await;
+                return settle(records, waiters, &lease, &transition, Err(error));
+            }
+            if lease.write(vec![put(&transition.task)]).is_err() {
                 return Ok(());
             }
+            begun = Some(transition.task);
         }
-        let work = pin!(self.work(&lease, task));
+        let work = pin!(self.work(&lease, begun));
         let heartbeat = pin!(self.beat(&lease));
         match select(work, heartbeat).await {
             Either::Left((result, _)) => result?,
             // Another step has taken its place, or will.
             Either::Right(((), _)) => {}
         }
-        self.bell.ring();
+        waiters.changes.notify();
         Ok(())
     }
 
-    /// Sets the alarm again, which came too early. If it did so because the runtime's clock is ahead, it would come at
-    /// once, again and again.
-    fn sleep_until(&self, time: Option<SystemTime>) -> Result<(), StorageError> {
-        let soonest = self.now() + A_MOMENT;
-        self.storage.write(&[Change::Alarm(time.map(|time| time.max(soonest)))])
-    }
-
-    /// Until the lease is lost, or the step has taken too long: one that waits for what never comes must not keep the
-    /// lease for ever. It was cut off then, like one whose instance ended.
+    /// Renews the lease until it is lost or the step has taken too long. A step that waits for something that never comes must
+    /// not hold the lease for ever: it counts as cut off, like one whose instance ended.
     async fn beat(&self, lease: &Lease) {
-        let end = self.now() + LONGEST;
-        while self.now() < end {
-            self.runner.clock().sleep(HEARTBEAT).await;
+        let end = self.records.now() + MAX_STEP_TIME;
+        while self.records.now() < end {
+            self.records.clock.sleep(HEARTBEAT).await;
             if lease.renew().is_err() {
                 return;
             }
@@ -87,68 +95,82 @@ impl<C> Coordinator<C> {
     }
 
     async fn work(&self, lease: &Arc<Lease>, task: Option<Task>) -> Result<(), StorageError> {
-        let (step, start) = (Step::new(self, lease), self.now());
-        let taken = match &task {
-            Some(task) => Some(step.take(task).await),
+        let Self { records, waiters, runner, .. } = self;
+        let step = Step::new(self, lease, task.as_ref().map(|task| task.number));
+        let start = records.now();
+        let result = match &task {
+            Some(task) => Some(take(&step, task).await),
             None => None,
         };
         if lease.is_lost() {
             return Ok(());
         }
-        // What KV refused is not tried in every step of a run, but whoever asks for one may have mended that.
-        let is_asked_for = task.is_some_and(|task| task.steps == 0);
-        let noted = if is_asked_for || mirror::due(&*self.storage)? <= self.now() {
-            self.copy_markers(&step, lease, taken.as_ref()).await?
+        // Copies that KV rejects are not retried in every step of a run. A caller who asks for a run may have fixed the cause.
+        let is_asked_for = task.is_some_and(|task| task.totals.steps == 0);
+        let noted = if is_asked_for || mirror::due(&*records.storage)? <= records.now() {
+            self.copy_markers(&step, lease, result.as_ref()).await?
         } else {
             None
         };
         let noted = lease.write(noted.into_iter().collect());
-        // What was asked of it meanwhile is in the row.
-        let (Some(mut task), Ok(())) = (self.task()?, noted) else { return self.rest(lease) };
-        let Some(taken) = taken else {
-            return match task.stop() {
-                Some(turn) => self.settle_stopped(lease, &task, turn),
-                None => self.rest(lease),
+        // The row, because callers may have asked for something in the meantime.
+        let (Some(mut task), Ok(())) = (records.task()?, noted) else { return release(records, lease) };
+        let Some(result) = result else {
+            if task.stop.is_none() {
+                return release(records, lease);
+            }
+            let transition = next(task, TaskEvent::Idle, records.now());
+            return if transition.is_stop() {
+                settle_stop(records, waiters, lease, &transition)
+            } else {
+                release(records, lease)
             };
         };
-        task.duration_ms += milliseconds_between(start, self.now());
-        task.operations += taken.operations;
-        let turn = task.turn(taken.ended, self.now());
-        match turn {
-            Turn::Paused | Turn::Over(Outcome::Cancelled) => self.settle_stopped(lease, &task, turn),
-            _ => {
-                let registered = self.runner.registered().ids();
-                let result = whole(&*self.storage, registered, taken.result, &task)?;
-                self.settle(lease, &task, turn, result)
-            }
+        task.totals.duration_ms += milliseconds_between(start, records.now());
+        task.totals.operations += result.operations;
+        let transition = next(task, TaskEvent::StepEnded(result.outcome), records.now());
+        if transition.is_stop() {
+            return settle_stop(records, waiters, lease, &transition);
         }
+        let registered = runner.registered().ids();
+        let result = total(&*records.storage, registered, result.result, &transition.task)?;
+        settle(records, waiters, lease, &transition, result)
     }
 
-    /// Copies markers to KV, and tells what is to be noted of that.
+    /// Copies markers to KV. The change that notes how that went, unless the lease was lost.
     async fn copy_markers(
         &self,
         step: &Step<'_, C>,
         lease: &Lease,
-        taken: Option<&Taken>,
-    ) -> Result<Option<Change>, StorageError> {
-        match mirror(&step.journal, lease, step.kv().store(), self.copies_after(taken)).await {
-            Ok(()) => Ok(Some(mirror::done())),
-            Err(Unmirrored::Lost(Lost::Superseded)) => Ok(None),
-            Err(Unmirrored::Lost(Lost::Storage(error))) => Err(error),
-            Err(Unmirrored::Refused(error)) => {
-                let line =
-                    format!("[Migration] A marker could not be copied to KV, which is tried again: {error}");
+        result: Option<&StepResult>,
+    ) -> Result<Option<RowChange>, StorageError> {
+        let kv = step.kv();
+        match mirror::copy_markers(&step.journal, lease, kv.store(), self.max_copies(result)).await {
+            Ok(()) => Ok(Some(mirror::succeeded())),
+            Err(MirrorError::Lease(LeaseError::Superseded)) => Ok(None),
+            Err(MirrorError::Lease(LeaseError::Storage(error))) => Err(error),
+            Err(MirrorError::Rejected(error)) => {
+                let line = format!(
+                    "[Migration] A marker could not be copied to KV. The copy is retried later: {error}"
+                );
                 self.runner.log().error(&line);
-                mirror::refused(&*self.storage, self.now()).map(Some)
+                mirror::rejected(&*self.records.storage, self.records.now()).map(Some)
             }
         }
     }
 
-    /// How many markers are copied after a step: what is left of the budget, and a little more, since each alarm has an
-    /// invocation's limits for itself. The next one copies the others.
-    fn copies_after(&self, taken: Option<&Taken>) -> usize {
+    /// How many markers are copied after a step: the rest of the budget, but at least a tenth of it, because each alarm has an
+    /// invocation's limits for itself. The next alarm copies the others.
+    fn max_copies(&self, result: Option<&StepResult>) -> usize {
         let operations = self.runner.budget().operations();
-        let left = operations.saturating_sub(taken.map_or(0, |taken| taken.operations));
+        let left = operations.saturating_sub(result.map_or(0, |result| result.operations));
         usize::try_from(left.max(operations / 10).max(1)).unwrap_or(usize::MAX)
     }
+}
+
+/// Sets an alarm again that came too early. If the runtime's clock is ahead, it would otherwise come at once, again and
+/// again.
+fn sleep_until(records: &Records, time: Option<SystemTime>) -> Result<(), StorageError> {
+    let earliest = records.now() + MIN_SLEEP;
+    records.storage.write(&[RowChange::alarm(time.map(|time| time.max(earliest)))])
 }

@@ -1,9 +1,9 @@
 //! Who asks for something.
 
-/// The most bytes that a label keeps.
-const LABEL_BYTES: usize = 200;
+/// The most bytes of a label that are kept.
+const MAX_LABEL_BYTES: usize = 200;
 
-/// Who asks for a run or a rollback, and whether they wait for its end.
+/// Who asks for a run or a rollback, and what they wait for. The default waits for the first step.
 ///
 /// # Example
 /// ```
@@ -15,36 +15,35 @@ const LABEL_BYTES: usize = 200;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Caller {
     pub(super) label: Option<String>,
-    /// For its own run to end, however many steps that takes.
-    pub(super) stays: bool,
-    /// For a run in progress, before its own.
-    pub(super) waits: bool,
+    pub(super) waits_for_end: bool,
+    pub(super) is_queued: bool,
 }
 
 impl Caller {
-    /// The same with a label, by which others know who it was: in the history, and while the run goes on. At most 200
-    /// bytes of it are kept, without its control characters.
+    /// Sets the label that identifies the caller in the history and to other callers. Control characters are removed, and
+    /// at most 200 bytes are kept. An empty label is no label.
     #[must_use]
     pub fn with_label(mut self, label: impl Into<String>) -> Self {
         let mut label: String = label.into();
         label.retain(|character| !character.is_control());
-        label.truncate(label.floor_char_boundary(LABEL_BYTES));
+        label.truncate(label.floor_char_boundary(MAX_LABEL_BYTES));
         self.label = Some(label).filter(|label| !label.is_empty());
         self
     }
 
-    /// The same, waiting for the end of its own run, however many steps it takes; but not for a run that is in progress.
+    /// Waits for the end of the caller's own run, however many steps it takes. If another run is in progress, the caller is
+    /// refused.
     #[must_use]
     pub fn until_finished(mut self) -> Self {
-        self.stays = true;
+        self.waits_for_end = true;
         self
     }
 
-    /// The same, waiting: for the end of a run that is in progress, to begin one of its own after it; and for the end of
-    /// that, as one who [waits for the end](Self::until_finished).
+    /// Waits for the end of a run in progress, then begins a run and waits for its end, as with
+    /// [`until_finished`](Self::until_finished).
     #[must_use]
     pub fn queued(mut self) -> Self {
-        self.waits = true;
+        self.is_queued = true;
         self.until_finished()
     }
 }

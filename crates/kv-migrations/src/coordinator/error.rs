@@ -1,12 +1,10 @@
-//! Why a coordinator refuses something, or how a run of it failed.
+//! What a coordinator fails with.
 
 use std::fmt;
 
-use serde::Serialize;
-
-use super::StorageError;
+use super::report::Activity;
+use super::storage::StorageError;
 use crate::error::Error;
-use crate::report::Progress;
 
 /// Why nothing more was done. The text says what to do next.
 #[derive(Debug)]
@@ -59,37 +57,6 @@ pub enum CoordinatorError {
     Context(String),
     /// The object's storage failed. What had been recorded before stays.
     Storage(StorageError),
-}
-
-/// What a coordinator is doing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub struct Activity {
-    /// Who asked for it, if they said so.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub by: Option<String>,
-    /// When it began: ISO 8601.
-    pub since: String,
-    /// The migration that it is at, once it is at one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub migration: Option<String>,
-    /// How far that has got, if it takes more than one step.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub progress: Option<Box<Progress>>,
-}
-
-impl fmt::Display for Activity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "since {}", self.since)?;
-        if let Some(by) = &self.by {
-            write!(f, ", by {by:?}")?;
-        }
-        if let Some(migration) = &self.migration {
-            write!(f, ", at migration {migration}")?;
-        }
-        Ok(())
-    }
 }
 
 impl fmt::Display for CoordinatorError {

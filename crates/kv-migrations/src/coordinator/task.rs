@@ -1,299 +1,228 @@
-//! What an object is asked to do, and how that goes on after each step: pure.
+//! A run or a rollback, from the request for it to its end: data, as its row keeps it. `transition` says how it goes on.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Activity, Caller, CoordinatorError};
+use super::caller::Caller;
+use super::report::{
+    Activity, FailedAttempt, HistoryEntry, Intervention, InterventionKind, RunOutcome, TaskKind,
+};
 use crate::clock::{at_milliseconds, iso8601, milliseconds};
+use crate::report::AppliedMigration;
 
-/// How long to wait before a step that failed is tried again. When it has failed once more than that, the run has.
-const WAITS: [Duration; 4] =
-    [Duration::from_secs(5), Duration::from_secs(30), Duration::from_mins(2), Duration::from_mins(10)];
-/// When a step was cut off so often in a row, the run has failed: a crash, an eviction or a deploy is no reason to, but it
-/// seems that the step itself is what ends its instance.
-pub(super) const MOST_CUT_OFF: u32 = 5;
-/// So many failed attempts are told in full.
-const MOST_FAILURES: usize = 10;
-/// So many requests to pause, resume or cancel are.
-const MOST_INTERVENTIONS: usize = 20;
+/// The most failures that are kept.
+const MAX_FAILURES: usize = 10;
+/// The most interventions that are kept.
+const MAX_INTERVENTIONS: usize = 20;
+/// The most migrations that an entry of the history lists.
+const MAX_LISTED: usize = 1_000;
 
-/// A run or a rollback, from the request for it to its end.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Task {
     pub(super) number: u64,
-    pub(super) action: Action,
+    pub(super) work: Work,
+    /// The label of the caller who asked for it.
     pub(super) by: Option<String>,
-    /// ISO 8601.
+    /// When it was asked for: ISO 8601.
     pub(super) since: String,
-    pub(super) next: Next,
-    /// What it is to be stopped for, once the step has ended that is being taken.
-    pub(super) wanted: Option<Wanted>,
-    /// Those that have ended.
-    pub(super) steps: u64,
-    /// How often the step that is next was begun: whenever it did not end, it was cut off.
-    pub(super) begun: u32,
-    /// Whether the last step failed.
-    pub(super) has_failed: bool,
-    /// How often it has failed since it last got further than before.
-    pub(super) attempts: u32,
-    /// How many entries were done, at most, when it failed.
-    pub(super) failed_at: u64,
-    /// Whether there was something to be rolled back.
-    pub(super) is_begun: bool,
-    /// The migration that it is at.
-    pub(super) migration: Option<String>,
-    /// How many it has applied so far.
-    pub(super) ran: u64,
-    pub(super) duration_ms: u64,
-    pub(super) operations: u64,
-    pub(super) failed_attempts: u64,
-    pub(super) failures: Vec<FailureRecordtempt>,
+    pub(super) stage: TaskStage,
+    /// What a caller has asked for. It is met when no step is under way.
+    pub(super) stop: Option<StopRequest>,
+    pub(super) retries: Retries,
+    pub(super) totals: Totals,
+    pub(super) failures: Vec<FailedAttempt>,
     pub(super) interventions: Vec<Intervention>,
 }
 
-/// What is asked for.
+/// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) enum Action {
-    Migrate,
-    Rollback { id: String },
+pub(super) enum Work {
+    Migrate {
+        /// The migration that it is at, once it is at one.
+        migration: Option<String>,
+        /// How many migrations it has applied.
+        ran: u64,
+    },
+    Rollback {
+        /// The migration.
+        id: String,
+        /// Whether a step has found something to roll back.
+        is_begun: bool,
+    },
 }
 
-/// When a step is taken next.
+/// What happens next. Times are in milliseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Next {
-    /// Not before this time, in milliseconds since 1970.
-    At(u64),
-    /// Not before it is resumed.
-    Resumed,
+#[serde(rename_all = "camelCase")]
+pub(super) enum TaskStage {
+    /// The next step is due at this time.
+    Due { at: u64 },
+    /// A step has begun that was due at this time, for the `tries`th time: whenever it did not end, it was cut off. Whether it
+    /// still goes on is known from the lease.
+    Stepping { due: u64, tries: u32, is_retry: bool },
+    /// The last step failed. It is retried at this time.
+    Retrying { at: u64 },
+    /// Nothing, until it is resumed.
+    Paused,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Wanted {
-    /// If it is still at this migration then.
+#[serde(rename_all = "camelCase")]
+pub(super) enum StopRequest {
+    /// Only if the task is still at this migration.
     Pause { at: String },
-    /// Also if it has got further then, but what is forgotten is the checkpoint of this migration.
+    /// Also if the task has moved on. The checkpoint of this migration is forgotten, and of no other.
     Cancel { at: String },
 }
 
-/// A step that failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct FailureRecordtempt {
-    /// When: ISO 8601.
-    pub at: String,
-    /// Why: at most 1,000 bytes of the error.
-    pub error: String,
+/// The retries of the migration that a task is at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Retries {
+    /// How many there were since the migration last got further than before.
+    pub(super) count: u32,
+    /// The largest number of entries that were done when it failed.
+    pub(super) done: u64,
 }
 
-/// Something that was asked of a run while it went on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Intervention {
-    /// When: ISO 8601.
-    pub at: String,
-    /// `pause`, `resume` or `cancel`.
-    pub action: String,
-    /// Who asked for it, if they said so.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub by: Option<String>,
+/// What the steps of a task took. The duration is in milliseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Totals {
+    /// The steps that have ended.
+    pub(super) steps: u64,
+    pub(super) duration_ms: u64,
+    pub(super) operations: u64,
+    pub(super) failed_attempts: u64,
 }
 
-/// How a step ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Ended {
-    /// Nothing is left to be done.
-    Finished,
-    /// More is, after this time, at this migration.
-    Partly { after: Duration, migration: Option<String> },
-    /// It was asked for something that cannot be done, or not any more.
-    Refused { error: String },
-    /// It failed, at this migration, of which so many entries were done.
-    Failed { error: String, migration: Option<String>, done: u64 },
-}
+impl Work {
+    pub(super) fn migrate() -> Self {
+        Self::Migrate { migration: None, ran: 0 }
+    }
 
-/// How a task goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Turn {
-    /// By an alarm at this time.
-    Alarm(SystemTime),
-    /// When it is resumed.
-    Paused,
-    /// Not at all.
-    Over(Outcome),
-}
+    pub(super) fn rollback(id: &str) -> Self {
+        Self::Rollback { id: id.to_owned(), is_begun: false }
+    }
 
-/// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum Outcome {
-    /// It goes on.
-    Running,
-    /// It waits to be resumed.
-    Paused,
-    /// It did all that was to be done.
-    Finished,
-    /// It failed, and was not tried again, or once too often.
-    Failed,
-    /// It was cancelled.
-    Cancelled,
+    pub(super) fn kind(&self) -> TaskKind {
+        match self {
+            Self::Migrate { .. } => TaskKind::Migrate,
+            Self::Rollback { .. } => TaskKind::Rollback,
+        }
+    }
 }
 
 impl Task {
-    pub(super) fn new(number: u64, action: Action, caller: &Caller, now: SystemTime) -> Self {
+    pub(super) fn new(number: u64, work: Work, caller: &Caller, now: SystemTime) -> Self {
         Self {
             number,
-            migration: match &action {
-                Action::Migrate => None,
-                Action::Rollback { id } => Some(id.clone()),
-            },
-            action,
+            work,
             by: caller.label.clone(),
             since: iso8601(now),
-            next: Next::At(milliseconds(now)),
-            wanted: None,
-            steps: 0,
-            begun: 0,
-            is_begun: false,
-            has_failed: false,
-            attempts: 0,
-            failed_at: 0,
-            ran: 0,
-            duration_ms: 0,
-            operations: 0,
-            failed_attempts: 0,
+            stage: TaskStage::Due { at: milliseconds(now) },
+            stop: None,
+            retries: Retries::default(),
+            totals: Totals::default(),
             failures: Vec::new(),
             interventions: Vec::new(),
         }
     }
 
-    /// When its next step is due, unless it is paused.
+    /// The migration that it is at.
+    pub(super) fn migration(&self) -> Option<&str> {
+        match &self.work {
+            Work::Migrate { migration, .. } => migration.as_deref(),
+            Work::Rollback { id, .. } => Some(id),
+        }
+    }
+
+    /// When its next step is due, or was; `None` if it is paused.
     pub(super) fn due(&self) -> Option<SystemTime> {
-        match self.next {
-            Next::At(milliseconds) => Some(at_milliseconds(milliseconds)),
-            Next::Resumed => None,
+        match self.stage {
+            TaskStage::Due { at } | TaskStage::Stepping { due: at, .. } | TaskStage::Retrying { at } => {
+                Some(at_milliseconds(at))
+            }
+            TaskStage::Paused => None,
         }
     }
 
     pub(super) fn is_paused(&self) -> bool {
-        self.next == Next::Resumed
+        self.stage == TaskStage::Paused
     }
 
-    /// Whether its last step failed, and is to be tried again.
+    /// Whether its last step failed and is to be retried, or is being retried.
     pub(super) fn is_retrying(&self) -> bool {
-        self.has_failed
+        matches!(self.stage, TaskStage::Retrying { .. } | TaskStage::Stepping { is_retry: true, .. })
     }
 
-    /// How it goes on after a step.
-    ///
-    /// The first step has a caller who waits for it, and gets its failure for an answer. Nobody waits for the others:
-    /// those are tried again. So is the first, if it was cut off, and its caller with it.
-    pub(super) fn turn(&mut self, ended: Ended, now: SystemTime) -> Turn {
-        let is_first = self.steps == 0 && self.begun == 1;
-        self.steps += 1;
-        self.begun = 0;
-        let wait = match ended {
-            Ended::Finished => return Turn::Over(Outcome::Finished),
-            Ended::Refused { error } => {
-                if !is_first {
-                    self.note_failure(error, now);
-                }
-                return Turn::Over(Outcome::Failed);
-            }
-            Ended::Partly { after, migration } => {
-                self.at(migration);
-                self.has_failed = false;
-                after
-            }
-            Ended::Failed { error, migration, done } => {
-                self.at(migration);
-                if done > self.failed_at {
-                    (self.attempts, self.failed_at) = (0, done);
-                }
-                self.note_failure(error, now);
-                self.has_failed = true;
-                match WAITS.get(usize::try_from(self.attempts).unwrap_or(usize::MAX)) {
-                    Some(wait) if !is_first => {
-                        self.attempts += 1;
-                        *wait
-                    }
-                    _ => return self.stop().unwrap_or(Turn::Over(Outcome::Failed)),
-                }
-            }
-        };
-        let at = now + wait;
-        self.next = Next::At(milliseconds(at));
-        self.stop().unwrap_or(Turn::Alarm(at))
+    /// How it stands while it is not over.
+    pub(super) fn outcome(&self) -> RunOutcome {
+        if self.is_paused() { RunOutcome::Paused } else { RunOutcome::Running }
     }
 
-    /// Attempts count for one migration. That a step of it succeeds is no reason to forget them: a re-key that fails
-    /// begins anew, and would do so for ever.
-    pub(super) fn at(&mut self, migration: Option<String>) {
-        if self.migration != migration {
-            (self.attempts, self.failed_at) = (0, 0);
-        }
-        self.migration = migration;
-    }
-
-    /// Begins the next step; not if that was cut off too often, which is a failure too.
-    pub(super) fn begin(&mut self, now: SystemTime) -> Result<(), CoordinatorError> {
-        if self.begun < MOST_CUT_OFF {
-            self.begun += 1;
-            return Ok(());
-        }
-        let error = CoordinatorError::CutOff { id: self.migration.clone() };
-        self.note_failure(error.to_string(), now);
-        Err(error)
-    }
-
-    /// What is asked of it now is done now, if no step is being taken; else when that has ended.
-    pub(super) fn stop(&mut self) -> Option<Turn> {
-        match self.wanted.take()? {
-            Wanted::Pause { at } if self.migration.as_ref() == Some(&at) => {
-                self.next = Next::Resumed;
-                Some(Turn::Paused)
-            }
-            Wanted::Pause { .. } => None,
-            Wanted::Cancel { at } => {
-                self.migration = Some(at);
-                Some(Turn::Over(Outcome::Cancelled))
-            }
+    /// A run is at this migration now, for which retries are counted from zero. Successful steps do not reset them: a re-key
+    /// that fails starts over, and would do so for ever. A rollback is at its own migration always.
+    pub(super) fn move_to(&mut self, id: Option<String>) {
+        if let Work::Migrate { migration, .. } = &mut self.work
+            && *migration != id
+        {
+            *migration = id;
+            self.retries = Retries::default();
         }
     }
 
-    /// It goes on at once, and what failed before does not count any more.
-    pub(super) fn resume(&mut self, now: SystemTime) {
-        self.wanted = None;
-        (self.begun, self.attempts, self.has_failed) = (0, 0, false);
-        self.next = Next::At(milliseconds(now));
-    }
-
-    pub(super) fn note(&mut self, action: &str, caller: &Caller, now: SystemTime) {
-        if self.interventions.len() < MOST_INTERVENTIONS {
-            let (at, action, by) = (iso8601(now), action.to_owned(), caller.label.clone());
-            self.interventions.push(Intervention { at, action, by });
+    /// Notes what a caller asked for.
+    pub(super) fn add_intervention(&mut self, action: InterventionKind, caller: &Caller, now: SystemTime) {
+        if self.interventions.len() < MAX_INTERVENTIONS {
+            self.interventions.push(Intervention { at: iso8601(now), action, by: caller.label.clone() });
         }
     }
 
-    /// The first ones: those are the cause, and the last is that of the run.
-    fn note_failure(&mut self, mut error: String, now: SystemTime) {
-        const BYTES: usize = 1_000;
-        error.truncate(error.floor_char_boundary(BYTES));
-        self.failed_attempts += 1;
-        if self.failures.len() == MOST_FAILURES {
+    /// Notes a failure. The first ones are kept because they are the cause, and the last one because it ended the run.
+    pub(super) fn add_failure(&mut self, mut error: String, now: SystemTime) {
+        const MAX_BYTES: usize = 1_000;
+        error.truncate(error.floor_char_boundary(MAX_BYTES));
+        self.totals.failed_attempts += 1;
+        if self.failures.len() == MAX_FAILURES {
             self.failures.pop();
         }
-        self.failures.push(FailureRecordtempt { at: iso8601(now), error });
+        self.failures.push(FailedAttempt { at: iso8601(now), error });
     }
 
-    pub(super) fn activity(&self) -> Activity {
-        Activity {
+    pub(super) fn activity(&self) -> Box<Activity> {
+        Box::new(Activity {
             by: self.by.clone(),
             since: self.since.clone(),
-            migration: self.migration.clone(),
+            migration: self.migration().map(str::to_owned),
             progress: None,
+        })
+    }
+
+    /// Its entry in the history, with what it has applied.
+    pub(super) fn history_entry(
+        &self,
+        outcome: RunOutcome,
+        ended_at: Option<String>,
+        applied: Vec<AppliedMigration>,
+    ) -> HistoryEntry {
+        let action = self.work.kind();
+        let is_finished_run = outcome == RunOutcome::Finished && action == TaskKind::Migrate;
+        HistoryEntry {
+            number: self.number,
+            action,
+            by: self.by.clone(),
+            started_at: self.since.clone(),
+            ended_at,
+            outcome,
+            migration: self.migration().filter(|_| !is_finished_run).map(str::to_owned),
+            ran: applied.into_iter().take(MAX_LISTED).map(|applied| applied.id).collect(),
+            steps: self.totals.steps,
+            duration_ms: self.totals.duration_ms,
+            operations: self.totals.operations,
+            failed_attempts: self.totals.failed_attempts,
+            failures: self.failures.clone(),
+            interventions: self.interventions.clone(),
         }
     }
 }

@@ -9,7 +9,7 @@ use futures_util::future::{Either, select};
 
 use super::VirtualTime;
 use crate::clock::Clock;
-use crate::coordinator::{Change, CoordinatorError, MemoryStorage, Storage, StorageError};
+use crate::coordinator::{CoordinatorError, MemoryStorage, RowChange, Storage, StorageError};
 
 /// How often in a row a failed alarm is called again.
 const MAX_RETRIES: u32 = 6;
@@ -138,7 +138,7 @@ impl ObjectRuntime {
         };
         let again = self.time.now() + pause;
         let earliest = self.alarm().map_or(again, |at| at.min(again));
-        self.write(&[Change::Alarm(Some(earliest))]).is_ok()
+        self.write(&[RowChange::alarm(earliest)]).is_ok()
     }
 
     /// Ends [`call_alarms`](Self::call_alarms) and [`alarm_is_due`](Self::alarm_is_due).
@@ -183,9 +183,9 @@ impl Storage for ObjectRuntime {
         self.storage.list(prefix)
     }
 
-    fn write(&self, changes: &[Change]) -> Result<(), StorageError> {
+    fn write(&self, changes: &[RowChange]) -> Result<(), StorageError> {
         self.storage.write(changes)?;
-        if changes.iter().any(|change| matches!(change, Change::Alarm(_))) {
+        if changes.iter().any(|change| matches!(change, RowChange::Alarm(_))) {
             self.wake();
         }
         Ok(())

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
 
 use kv_migrations::BoxFuture;
-use kv_migrations::coordinator::Coordinator;
+use kv_migrations::coordinator::{Coordinator, JournalEvent};
 use kv_migrations::testing::ObjectRuntime;
 
 use super::isolate::runner;
@@ -60,13 +60,18 @@ impl Instance {
             namespace: world.namespace.clone(),
             step: step.clone(),
         };
-        let current = step.clone();
-        let coordinator = Coordinator::new(runner(world, binding, clock), Arc::new(storage), move || {
-            let run = monitor.run_begins(object);
-            monitor.trace.add(|| format!("instance {number} takes step {run}"));
+        let (current, context_monitor) = (step.clone(), monitor.clone());
+        let context = move || {
+            let run = context_monitor.run_begins(object);
+            context_monitor.trace.add(|| format!("instance {number} takes step {run}"));
             current.set(run);
-            Ok(Context { run, monitor: Some(monitor.clone()) })
-        });
+            Ok(Context { run, monitor: Some(context_monitor.clone()) })
+        };
+        let (current, namespace) = (step.clone(), world.namespace.clone());
+        let observer =
+            move |event: &JournalEvent| monitor.journal_event(current.get(), event, namespace.truth());
+        let coordinator = Coordinator::new(runner(world, binding, clock), Arc::new(storage), context)
+            .with_journal_observer(observer);
         let (state, wakers) = (RefCell::new(State::Running), RefCell::default());
         Rc::new(Self { number, coordinator, step, countdown, state, wakers })
     }

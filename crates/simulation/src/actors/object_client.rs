@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::future::{Either, select};
 use kv_migrations::clock::Clock;
-use kv_migrations::coordinator::{Caller, CoordinatorError, Outcome};
+use kv_migrations::coordinator::{Caller, CoordinatorError, RunOutcome};
 
 use super::instance::Instance;
 use super::limits::{COLLISION, MAX_REQUESTS};
@@ -142,8 +142,8 @@ async fn become_idle(object: &Rc<Object>) {
     for _ in 0..MAX_REQUESTS {
         let latest = object.current().coordinator.history().unwrap_or_default().into_iter().next();
         match latest.map(|entry| (entry.outcome, entry.migration)) {
-            Some((Outcome::Running, _)) => world.time.sleep(Duration::from_mins(1)).await,
-            Some((Outcome::Paused, id)) => {
+            Some((RunOutcome::Running, _)) => world.time.sleep(Duration::from_mins(1)).await,
+            Some((RunOutcome::Paused, id)) => {
                 let answer = ask(object.current(), ObjectRequest::Cancel(id.unwrap_or_default())).await;
                 world.monitor.trace.add(|| format!("the paused run is cancelled: {answer:?}"));
             }

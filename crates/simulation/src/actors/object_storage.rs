@@ -1,12 +1,11 @@
-//! The storage of an object as one of its instances uses it: it may fail, and the monitor sees what is written.
+//! The storage of an object as one of its instances uses it: it may fail.
 
-use kv_migrations::coordinator::{Change, Storage, StorageError};
+use kv_migrations::coordinator::{RowChange, Storage, StorageError};
 use kv_migrations::testing::ObjectRuntime;
 
 use crate::monitor::Monitor;
 use crate::network::{CurrentRun, Namespace};
 use crate::random::Random;
-use crate::row_decoder::WrittenRows;
 
 /// The storage.
 pub(super) struct ObjectStorage {
@@ -39,11 +38,8 @@ impl Storage for ObjectStorage {
         self.runtime.list(prefix)
     }
 
-    fn write(&self, changes: &[Change]) -> Result<(), StorageError> {
+    fn write(&self, changes: &[RowChange]) -> Result<(), StorageError> {
         self.may_fail()?;
-        let rows = WrittenRows::read(changes, &self.runtime);
-        self.runtime.write(changes)?;
-        self.monitor.rows_written(self.step.get(), &rows, self.namespace.truth());
-        Ok(())
+        self.runtime.write(changes)
     }
 }

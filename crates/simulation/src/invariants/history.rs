@@ -1,6 +1,6 @@
 //! What an object says of its runs.
 
-use kv_migrations::coordinator::{HistoryEntry, Outcome};
+use kv_migrations::coordinator::{HistoryEntry, RunOutcome};
 
 use crate::observations::{AppliedRecord, Observations};
 use crate::plan::Plan;
@@ -29,7 +29,7 @@ pub fn the_history_is_complete(observations: &Observations, plan: &Plan, history
         let has_reasons = entry.failed_attempts > 0
             && !entry.failures.is_empty()
             && entry.failures.iter().all(|failure| !failure.error.is_empty());
-        if entry.outcome == Outcome::Failed && !has_reasons {
+        if entry.outcome == RunOutcome::Failed && !has_reasons {
             return wrong(format!("run {number} failed, and does not say why"));
         }
     }

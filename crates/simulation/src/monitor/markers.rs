@@ -1,23 +1,30 @@
 //! What is written: to KV, and to the storage of an object.
 
 use kv_migrations::clock::Clock;
+use kv_migrations::coordinator::JournalEvent;
 use kv_migrations::kv::MemoryStore;
 
 use super::Monitor;
 use crate::invariants;
 use crate::observations::{AppliedRecord, CompletedWrite, Observations};
 use crate::plan::PlannedMigration;
-use crate::row_decoder::{MarkerRow, WrittenRows};
 
 impl Monitor {
-    /// An object has written rows.
-    pub fn rows_written(&self, step: Option<usize>, rows: &WrittenRows, truth: &MemoryStore) {
-        if let (Some(step), Some(number)) = (step, rows.begun.as_deref().and_then(|id| self.plan.number(id)))
-        {
-            self.migration_begins(step, number);
-        }
-        for marker in &rows.markers {
-            self.marker_row_written(step, marker, truth);
+    /// An object has written something down, in this step if one was taken.
+    pub fn journal_event(&self, step: Option<usize>, event: &JournalEvent, truth: &MemoryStore) {
+        match event {
+            JournalEvent::Started { id, .. } => {
+                if let (Some(step), Some(number)) = (step, self.plan.number(id)) {
+                    self.migration_begins(step, number);
+                }
+            }
+            JournalEvent::MarkerWritten { key, is_applied, task, .. } => {
+                let planned = self.plan.migrations.iter().find(|planned| planned.marker() == *key);
+                if let Some(planned) = planned {
+                    self.marker_written(step, planned, *task, *is_applied, truth);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -33,15 +40,19 @@ impl Monitor {
         }
     }
 
-    fn marker_row_written(&self, step: Option<usize>, row: &MarkerRow, truth: &MemoryStore) {
-        let MarkerRow { key, is_applied, run } = row;
-        let Some(planned) = self.plan.migrations.iter().find(|planned| planned.marker() == *key) else {
-            return;
-        };
-        self.trace.add(|| format!("    object: {key} is {}applied", if *is_applied { "" } else { "not " }));
+    fn marker_written(
+        &self,
+        step: Option<usize>,
+        planned: &PlannedMigration,
+        task: Option<u64>,
+        is_applied: bool,
+        truth: &MemoryStore,
+    ) {
+        let (id, not) = (&planned.id, if is_applied { "" } else { "not " });
+        self.trace.add(|| format!("    object: {id} is {not}applied"));
         let mut observations = self.locked();
         observations.migrations[planned.number].has_begun = true;
-        if let (true, Some(run)) = (*is_applied, *run) {
+        if let (true, Some(run)) = (is_applied, task) {
             let begun = invariants::applied_migrations_have_begun(&observations, planned, step);
             self.report(&mut observations, begun);
             let (migration, at) = (planned.number, self.time.now());
@@ -51,7 +62,7 @@ impl Monitor {
             let check = invariants::one_step_at_a_time(&observations, step);
             self.report(&mut observations, check);
         }
-        self.marked(&mut observations, planned, step, *is_applied, truth);
+        self.marked(&mut observations, planned, step, is_applied, truth);
     }
 
     /// A write to KV took effect.

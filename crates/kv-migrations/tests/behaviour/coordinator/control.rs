@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::join;
 use kv_migrations::clock::Clock;
-use kv_migrations::coordinator::{Caller, Coordinator, CoordinatorError, Outcome};
+use kv_migrations::coordinator::{Caller, Coordinator, CoordinatorError, RunOutcome};
 use kv_migrations::{Budget, State};
 
 use crate::object::{Object, marking};
@@ -57,7 +57,7 @@ fn what_is_cancelled_is_pending_again_and_begins_anew() {
         let cancelled_at = object.marked();
         assert!(cancelled_at < 100, "what it changed stays, and it goes no further");
         assert_eq!(object.marker("001"), None, "KV is told");
-        assert_eq!(coordinator.history().expect("it can be read")[0].outcome, Outcome::Cancelled);
+        assert_eq!(coordinator.history().expect("it can be read")[0].outcome, RunOutcome::Cancelled);
 
         let report = object.serve(&coordinator, coordinator.run_pending(&Caller::default().queued()));
         assert_eq!(report.expect("nothing fails").ran, ["001", "002"]);
@@ -184,7 +184,7 @@ fn what_is_paused_is_paused_and_can_be_cancelled_while_its_marker_is_copied() {
         is_down.store(false, Ordering::Relaxed);
         object.pass(&coordinator, Duration::from_hours(1));
         let history = coordinator.history().expect("it can be read");
-        assert_eq!(history[0].outcome, Outcome::Cancelled, "{context}");
+        assert_eq!(history[0].outcome, RunOutcome::Cancelled, "{context}");
         assert_eq!(object.state(&coordinator, "001"), State::Pending, "{context}");
     }
 }
@@ -210,7 +210,7 @@ fn cancelling_forgets_the_checkpoint_of_no_other_migration() {
         };
         let (_, cancelled) = object.serve(&coordinator, join(coordinator.run_pending(&caller), cancel));
         if cancelled.is_ok_and(|status| status.state == State::Applied)
-            && coordinator.history().expect("it can be read")[0].outcome == Outcome::Cancelled
+            && coordinator.history().expect("it can be read")[0].outcome == RunOutcome::Cancelled
         {
             was_applied = true;
             let status = object.status(&coordinator, "002");
@@ -245,6 +245,6 @@ fn what_is_about_to_be_cancelled_is_neither_paused_nor_resumed() {
         });
         object.pass(&coordinator, Duration::from_hours(1));
         let history = coordinator.history().expect("it can be read");
-        assert_eq!(history[0].outcome, Outcome::Cancelled, "is_pause: {is_pause}");
+        assert_eq!(history[0].outcome, RunOutcome::Cancelled, "is_pause: {is_pause}");
     }
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 use futures::future::{Either, join_all, select};
 use kv_migrations::clock::Clock;
 use kv_migrations::coordinator::{
-    Caller, Change, Coordinator, CoordinatorError, MemoryStorage, Outcome, Storage, StorageError,
+    Caller, Coordinator, CoordinatorError, MemoryStorage, RowChange, RunOutcome, Storage, StorageError,
+    TaskKind,
 };
 use kv_migrations::kv::Kv;
 use kv_migrations::{Backfill, BoxError, Budget, Migration, State};
@@ -192,8 +193,8 @@ fn a_step_that_wakes_too_late_does_not_end_the_task_that_took_the_place_of_its_o
     ));
 
     let history = coordinator.history().expect("it can be read");
-    let ends: Vec<_> = history.iter().map(|entry| (entry.action.as_str(), entry.outcome)).collect();
-    assert_eq!(ends, [("rollback", Outcome::Finished), ("migrate", Outcome::Failed)]);
+    let ends: Vec<_> = history.iter().map(|entry| (entry.action, entry.outcome)).collect();
+    assert_eq!(ends, [(TaskKind::Rollback, RunOutcome::Finished), (TaskKind::Migrate, RunOutcome::Failed)]);
     assert_eq!((object.marked(), object.state(&coordinator, "001")), (0, State::Pending));
 }
 
@@ -232,7 +233,7 @@ impl Storage for Failing {
         self.storage.list(prefix)
     }
 
-    fn write(&self, changes: &[Change]) -> Result<(), StorageError> {
+    fn write(&self, changes: &[RowChange]) -> Result<(), StorageError> {
         self.count()?;
         self.storage.write(changes)
     }
@@ -246,7 +247,7 @@ async fn ring_again(object: &Object, coordinator: &Coordinator) {
             let at = object.storage.take_alarm();
             if coordinator.alarm().await.is_err() && object.storage.alarm().is_none() {
                 object.time.sleep(Duration::from_secs(2)).await;
-                object.storage.write(&[Change::Alarm(at)]).expect("memory does not fail");
+                object.storage.write(&[RowChange::alarm(at)]).expect("memory does not fail");
             }
         }
         object.time.sleep(Duration::from_millis(10)).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kv_migrations::coordinator::{Caller, Outcome};
+use kv_migrations::coordinator::{Caller, RunOutcome, TaskKind};
 
 use crate::object::{Object, marking};
 use crate::service::{failing, good, ids};
@@ -14,11 +14,11 @@ fn a_run_is_remembered_with_who_and_when_and_what() {
     let caller = Caller::default().with_label("deploy\n4711\u{7}").queued();
     object.serve(&coordinator, coordinator.run_pending(&caller)).expect("nothing fails");
     let [entry] = &coordinator.history().expect("it can be read")[..] else { panic!("there was one run") };
-    assert_eq!((entry.number, entry.action.as_str()), (1, "migrate"));
+    assert_eq!((entry.number, entry.action), (1, TaskKind::Migrate));
     assert_eq!(entry.by.as_deref(), Some("deploy4711"), "control characters could break a line of a log");
     assert!(entry.started_at.starts_with("2026-11-22T10:48:28.7"), "{entry:?}");
     assert!(entry.ended_at.is_some());
-    assert_eq!((entry.outcome, &entry.ran), (Outcome::Finished, &ids(&["001", "002"])));
+    assert_eq!((entry.outcome, &entry.ran), (RunOutcome::Finished, &ids(&["001", "002"])));
     assert!(entry.steps > 1 && entry.operations > 50 && entry.duration_ms > 0, "{entry:?}");
 }
 
@@ -28,7 +28,7 @@ fn what_goes_on_stands_first() {
     let coordinator = object.instance(vec![marking("001")]);
     object.migrate(&coordinator).expect("nothing fails");
     let history = coordinator.history().expect("it can be read");
-    assert_eq!((history[0].outcome, history[0].migration.as_deref()), (Outcome::Running, Some("001")));
+    assert_eq!((history[0].outcome, history[0].migration.as_deref()), (RunOutcome::Running, Some("001")));
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn a_failure_is_remembered_with_its_error() {
     let coordinator = object.instance(vec![failing("001")]);
     object.migrate(&coordinator).expect_err("it fails");
     let [entry] = &coordinator.history().expect("it can be read")[..] else { panic!("there was one run") };
-    assert_eq!((entry.outcome, entry.migration.as_deref()), (Outcome::Failed, Some("001")));
+    assert_eq!((entry.outcome, entry.migration.as_deref()), (RunOutcome::Failed, Some("001")));
     assert!(entry.failures[0].error.contains("boom"), "{entry:?}");
 }
 
@@ -54,8 +54,8 @@ fn what_found_nothing_to_do_is_not_and_only_the_last_hundred_are() {
     }
     let history = coordinator.history().expect("it can be read");
     assert_eq!(history.len(), 100);
-    assert_eq!((history[0].number, history[0].action.as_str()), (180, "rollback"));
-    assert!(history.iter().all(|entry| entry.action == "rollback" || entry.ran == ["001"]));
+    assert_eq!((history[0].number, history[0].action), (180, TaskKind::Rollback));
+    assert!(history.iter().all(|entry| entry.action == TaskKind::Rollback || entry.ran == ["001"]));
 }
 
 #[test]
@@ -80,6 +80,6 @@ fn a_rollback_that_cannot_be_carried_on_is_remembered() {
     let next = object.instance(vec![good("002")]);
     object.pass(&next, Duration::from_mins(1));
     let history = next.history().expect("it can be read");
-    assert_eq!((history[0].action.as_str(), history[0].outcome), ("rollback", Outcome::Failed));
+    assert_eq!((history[0].action, history[0].outcome), (TaskKind::Rollback, RunOutcome::Failed));
     assert!(history[0].failures[0].error.contains("not registered"), "{history:?}");
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::pending;
 use kv_migrations::clock::Clock;
-use kv_migrations::coordinator::{Caller, CoordinatorError, Outcome};
+use kv_migrations::coordinator::{Caller, CoordinatorError, RunOutcome};
 use kv_migrations::{Backfill, Budget, Error, Migration, Rekey, State};
 
 use crate::object::Object;
@@ -53,7 +53,7 @@ fn a_later_step_that_fails_is_tried_again_and_goes_on() {
     assert_eq!(object.state(&coordinator, "001"), State::Applied);
     assert_eq!(object.marked(), 100);
     let history = coordinator.history().expect("it can be read");
-    assert_eq!(history[0].outcome, Outcome::Finished);
+    assert_eq!(history[0].outcome, RunOutcome::Finished);
     assert!(history[0].failed_attempts > 0);
     assert!(history[0].failures[0].error.contains("the upstream service is down"), "{history:?}");
 }
@@ -68,7 +68,7 @@ fn what_goes_on_failing_is_given_up_and_waits_for_the_next_run() {
     assert_eq!((status.state, status.retry_at), (State::Failed, None));
     assert_eq!(object.storage.alarm(), None);
     let history = coordinator.history().expect("it can be read");
-    assert_eq!((history[0].outcome, history[0].failed_attempts), (Outcome::Failed, 5));
+    assert_eq!((history[0].outcome, history[0].failed_attempts), (RunOutcome::Failed, 5));
 
     is_broken.store(false, Ordering::Relaxed);
     object.migrate(&coordinator).expect("it carries on");
@@ -87,9 +87,9 @@ fn a_run_takes_the_place_of_one_that_waits_to_be_tried_again() {
     is_broken.store(false, Ordering::Relaxed);
     let report = object.serve(&coordinator, coordinator.run_pending(&Caller::default().queued()));
     assert_eq!(report.expect("it was mended").ran, ids(&["001"]));
-    let outcomes: Vec<Outcome> =
+    let outcomes: Vec<RunOutcome> =
         coordinator.history().expect("it can be read").iter().map(|entry| entry.outcome).collect();
-    assert_eq!(outcomes, [Outcome::Finished, Outcome::Failed]);
+    assert_eq!(outcomes, [RunOutcome::Finished, RunOutcome::Failed]);
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn what_ends_its_instance_each_time_is_given_up() {
     assert_eq!(object.storage.alarm(), None);
     let next = object.instance(migrations());
     let history = next.history().expect("it can be read");
-    assert_eq!(history[0].outcome, Outcome::Failed);
+    assert_eq!(history[0].outcome, RunOutcome::Failed);
     assert!(history[0].failures[0].error.contains("was cut off"), "{history:?}");
     assert_eq!(object.state(&next, "001"), State::Failed, "visibly");
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use kv_migrations::clock::Clock;
-use kv_migrations::coordinator::{Caller, CoordinatorError, Outcome};
+use kv_migrations::coordinator::{Caller, CoordinatorError, RunOutcome};
 use kv_migrations::{Error, State};
 
 use crate::object::{Object, marking};
@@ -141,7 +141,7 @@ fn what_failed_is_not_called_rolled_back_because_the_first_try_was_cut_off() {
     let next = object.instance(vec![failing("001")]);
     object.pass(&next, Duration::from_mins(1));
     let history = next.history().expect("it can be read");
-    assert!(history.iter().all(|entry| entry.outcome == Outcome::Failed), "{history:?}");
+    assert!(history.iter().all(|entry| entry.outcome == RunOutcome::Failed), "{history:?}");
 }
 
 #[test]

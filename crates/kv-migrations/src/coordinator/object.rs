@@ -1,0 +1,59 @@
+//! The struct [`Coordinator`].
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use super::observer::JournalObserver;
+use super::records::Records;
+use super::storage::Storage;
+use super::waiters::Waiters;
+use crate::budget::Interrupt;
+use crate::error::BoxError;
+use crate::runner::Runner;
+
+/// One instance of the object that coordinates the runs of one service: see the [module](crate::coordinator).
+pub struct Coordinator<C = ()> {
+    pub(super) runner: Runner<C>,
+    pub(super) context: Box<dyn Fn() -> Result<C, BoxError> + Send + Sync>,
+    pub(super) records: Records,
+    pub(super) waiters: Waiters,
+    /// Ends the step that is under way in good order.
+    pub(super) interrupt: Mutex<Interrupt>,
+}
+
+impl<C> Coordinator<C> {
+    /// The coordinator of the runner's service, which continues what `storage` holds. `context` makes what migrations get. It
+    /// is called once for each step.
+    pub fn new(
+        runner: Runner<C>,
+        storage: Arc<dyn Storage>,
+        context: impl Fn() -> Result<C, BoxError> + Send + Sync + 'static,
+    ) -> Self {
+        let (clock, service) = (runner.clock().clone(), runner.service().to_owned());
+        Self {
+            runner,
+            context: Box::new(context),
+            records: Records { storage, clock, service, observer: JournalObserver::default() },
+            waiters: Waiters::default(),
+            interrupt: Mutex::default(),
+        }
+    }
+
+    /// Sets an observer, which is called right after something was written down: for tests and simulations, with the feature
+    /// `testing`.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn with_journal_observer(
+        mut self,
+        observer: impl Fn(&super::observer::JournalEvent) + Send + Sync + 'static,
+    ) -> Self {
+        self.records.observer = JournalObserver::new(observer);
+        self
+    }
+}
+
+impl<C> fmt::Debug for Coordinator<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Coordinator").field("runner", &self.runner).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,122 @@
+//! What one object has written down, read by its clock: the task in progress, its lease, the markers and the alarm.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::observer::JournalObserver;
+use super::report::{HistoryEntry, RunOutcome};
+use super::storage::journal::{Journal, Writer};
+use super::storage::{Lease, RowChange, Storage, StorageError, applied, history, lease, mirror, rows};
+use super::task::Task;
+use crate::clock::{Clock, iso8601};
+use crate::kv::{Kv, Policy};
+use crate::ledger::Ledger;
+
+const TASK: &str = "task";
+/// The number of the latest task.
+const NUMBER: &str = "number";
+
+pub(super) struct Records {
+    pub(super) storage: Arc<dyn Storage>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) service: String,
+    pub(super) observer: JournalObserver,
+}
+
+impl Records {
+    pub(super) fn now(&self) -> SystemTime {
+        self.clock.now()
+    }
+
+    /// The task in progress, or the one that is paused.
+    pub(super) fn task(&self) -> Result<Option<Task>, StorageError> {
+        rows::read(&*self.storage, TASK)
+    }
+
+    pub(super) fn next_number(&self) -> Result<u64, StorageError> {
+        Ok(rows::read(&*self.storage, NUMBER)?.unwrap_or(0) + 1)
+    }
+
+    /// The changes that begin a task.
+    pub(super) fn begin(&self, task: &Task) -> [RowChange; 3] {
+        [rows::put(NUMBER, &task.number), put(task), RowChange::alarm(self.now())]
+    }
+
+    /// The changes that end a task and move it into the history.
+    pub(super) fn end(&self, task: &Task, outcome: RunOutcome) -> Result<Vec<RowChange>, StorageError> {
+        let entry = self.history_entry(task, outcome, Some(iso8601(self.now())))?;
+        let mut changes = history::add(&*self.storage, &entry)?;
+        changes.extend(applied::clear(&*self.storage)?);
+        changes.push(RowChange::delete(TASK));
+        Ok(changes)
+    }
+
+    pub(super) fn history_entry(
+        &self,
+        task: &Task,
+        outcome: RunOutcome,
+        ended_at: Option<String>,
+    ) -> Result<HistoryEntry, StorageError> {
+        Ok(task.history_entry(outcome, ended_at, applied::read(&*self.storage)?))
+    }
+
+    /// The markers, for reading.
+    pub(super) fn journal(&self) -> Journal {
+        let (storage, clock) = (self.storage.clone(), self.clock.clone());
+        Journal { storage, clock, observer: self.observer.clone(), writer: None }
+    }
+
+    /// The markers, for a step that belongs to this task.
+    pub(super) fn journal_for(&self, lease: &Arc<Lease>, task: Option<u64>) -> Journal {
+        Journal { writer: Some(Writer { lease: lease.clone(), task }), ..self.journal() }
+    }
+
+    pub(super) fn ledger(&self, journal: Journal) -> Ledger {
+        let kv = Kv::with_policy(Arc::new(journal), Policy::new(self.clock.clone()));
+        Ledger::for_journal(kv, &self.service)
+    }
+
+    /// The key of a migration's marker.
+    pub(super) fn marker_key(&self, id: &str) -> String {
+        self.ledger(self.journal()).key(id)
+    }
+
+    /// Takes the lease. Only when no step is under way.
+    pub(super) fn take_lease(&self) -> Result<Lease, StorageError> {
+        Lease::take(&self.storage, &self.clock)
+    }
+
+    /// Whether a step is under way, here or in another instance.
+    pub(super) fn is_stepping(&self) -> Result<bool, StorageError> {
+        Ok(lease::held_until(&*self.storage, self.now())?.is_some())
+    }
+
+    /// Whether a step of this task is under way, and not one that only copies markers.
+    pub(super) fn is_running(&self, task: &Task) -> Result<bool, StorageError> {
+        Ok(task.due().is_some_and(|due| due <= self.now()) && self.is_stepping()?)
+    }
+
+    /// When the next alarm is needed: for a task that is due then, or for markers that are still to be copied.
+    pub(super) fn alarm_at(&self, due: Option<SystemTime>) -> Result<Option<SystemTime>, StorageError> {
+        if self.journal().unmirrored()?.is_empty() {
+            return Ok(due);
+        }
+        let retry_at = mirror::due(&*self.storage)?;
+        Ok(Some(due.map_or(retry_at, |due| due.min(retry_at))))
+    }
+
+    /// Sets the alarm if something is due: an alarm that got lost is set again by the next request.
+    pub(super) fn set_lost_alarm(&self) -> Result<(), StorageError> {
+        let now = self.now();
+        let due = self.alarm_at(self.task()?.and_then(|task| task.due()))?;
+        if due.is_some_and(|due| due <= now) && !self.is_stepping()? {
+            self.storage.write(&[RowChange::alarm(now)])?;
+        }
+        Ok(())
+    }
+}
+
+/// The change that writes a task.
+pub(super) fn put(task: &Task) -> RowChange {
+    rows::put(TASK, task)
+}

@@ -1,0 +1,145 @@
+//! What callers are told about runs and rollbacks: data only, written as JSON in answers and read back by clients.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::report::Progress;
+
+/// A run or a rollback, as the history keeps it.
+///
+/// As JSON, fields that do not apply are left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct HistoryEntry {
+    /// Its number, from 1.
+    pub number: u64,
+    /// Whether it is a run or a rollback.
+    pub action: TaskKind,
+    /// Who asked for it, if they said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// When it was asked for: ISO 8601.
+    pub started_at: String,
+    /// When it ended: ISO 8601. `None` if it has not ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<String>,
+    /// How it ended, or how it stands.
+    pub outcome: RunOutcome,
+    /// The migration that it is at, or was at when it ended. `None` for a run that finished. For a rollback, the migration
+    /// that it rolls back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migration: Option<String>,
+    /// The migrations that it applied, in order: at most the first 1,000.
+    pub ran: Vec<String>,
+    /// The number of its steps. Each step is one alarm.
+    pub steps: u64,
+    /// How long its steps took, in milliseconds, without the time between them.
+    pub duration_ms: u64,
+    /// The KV operations of its steps, without those of steps that were cut off.
+    pub operations: u64,
+    /// How many steps failed.
+    pub failed_attempts: u64,
+    /// The first nine failures and the last one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<FailedAttempt>,
+    /// Who paused, resumed or cancelled it: the first twenty interventions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub interventions: Vec<Intervention>,
+}
+
+/// What a coordinator is asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum TaskKind {
+    /// A run of what is not applied.
+    Migrate,
+    /// A rollback of one migration.
+    Rollback,
+}
+
+/// How a run or a rollback stands, or how it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum RunOutcome {
+    /// It continues.
+    Running,
+    /// It waits to be resumed.
+    Paused,
+    /// It did everything that there was to do.
+    Finished,
+    /// It failed: in its first step, or after its last retry.
+    Failed,
+    /// It was cancelled.
+    Cancelled,
+}
+
+/// A step that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct FailedAttempt {
+    /// When: ISO 8601.
+    pub at: String,
+    /// Why: at most 1,000 bytes of the error.
+    pub error: String,
+}
+
+/// Something that a caller asked of a run in progress.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Intervention {
+    /// When: ISO 8601.
+    pub at: String,
+    /// What was asked for.
+    pub action: InterventionKind,
+    /// Who asked for it, if they said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+/// What can be asked of a run in progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum InterventionKind {
+    /// To pause it.
+    Pause,
+    /// To resume it.
+    Resume,
+    /// To cancel it.
+    Cancel,
+}
+
+/// The run or the rollback in progress, or the one that is paused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Activity {
+    /// Who asked for it, if they said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// When it was asked for: ISO 8601.
+    pub since: String,
+    /// The migration that it is at, once it is at one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migration: Option<String>,
+    /// How far that migration has got, if it takes more than one step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Box<Progress>>,
+}
+
+impl fmt::Display for Activity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "since {}", self.since)?;
+        if let Some(by) = &self.by {
+            write!(f, ", by {by:?}")?;
+        }
+        if let Some(migration) = &self.migration {
+            write!(f, ", at migration {migration}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,59 @@
+//! Asking for the state of each migration, and for the history.
+
+use super::adopt::adopt_once;
+use super::error::CoordinatorError;
+use super::object::Coordinator;
+use super::report::HistoryEntry;
+use super::storage::{StorageError, history};
+use crate::clock::iso8601;
+use crate::ledger::Markers;
+use crate::report::{State, Status};
+
+impl<C> Coordinator<C> {
+    /// The state of every registered migration, in order. No KV operation, except the first time, when the markers in KV are
+    /// adopted.
+    ///
+    /// # Errors
+    /// [`CoordinatorError::Storage`]; and [`CoordinatorError::Runner`] if the markers in KV cannot be read.
+    pub async fn status(&self) -> Result<Vec<Status>, CoordinatorError> {
+        adopt_once(self).await?;
+        let ledger = self.records.ledger(self.records.journal());
+        let markers = ledger.load(self.runner.registered().ids()).await?;
+        self.records.set_lost_alarm()?;
+        Ok(self.statuses(&markers)?)
+    }
+
+    /// The runs and rollbacks, the newest first: the one in progress, and about a hundred that ended.
+    ///
+    /// # Errors
+    /// [`CoordinatorError::Storage`].
+    pub fn history(&self) -> Result<Vec<HistoryEntry>, CoordinatorError> {
+        self.records.set_lost_alarm()?;
+        let mut entries = history::read(&*self.records.storage)?;
+        if let Some(task) = self.records.task()? {
+            entries.insert(0, self.records.history_entry(&task, task.outcome(), None)?);
+        }
+        Ok(entries)
+    }
+
+    pub(super) async fn status_of(&self, id: &str) -> Result<Status, CoordinatorError> {
+        let status = self.status().await?.into_iter().find(|status| status.id == id);
+        status.ok_or_else(|| CoordinatorError::UnknownMigration { id: id.to_owned() })
+    }
+
+    fn statuses(&self, markers: &Markers) -> Result<Vec<Status>, StorageError> {
+        let Some(task) = self.records.task()? else { return Ok(self.runner.statuses(markers, None)) };
+        let current = task.migration();
+        let running = if self.records.is_running(&task)? { current } else { None };
+        let mut statuses = self.runner.statuses(markers, running);
+        if let Some(status) = statuses.iter_mut().find(|status| Some(status.id.as_str()) == current) {
+            if task.is_paused() {
+                status.state = State::Paused;
+            }
+            if task.is_retrying() {
+                status.retry_at = task.due().map(iso8601);
+            }
+        }
+        Ok(statuses)
+    }
+}

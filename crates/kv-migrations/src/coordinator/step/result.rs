@@ -1,0 +1,84 @@
+//! How a step ended, and what its caller is told.
+
+use crate::change::NEXT_REQUEST;
+use crate::coordinator::error::CoordinatorError;
+use crate::coordinator::transition::StepOutcome;
+use crate::coordinator::waiters::TaskReport;
+use crate::error::Error;
+use crate::report::{RollbackReport, RunReport};
+
+/// A step that has ended.
+pub(crate) struct StepResult {
+    pub(crate) outcome: StepOutcome,
+    pub(crate) result: Result<TaskReport, CoordinatorError>,
+    pub(crate) operations: u64,
+}
+
+impl StepResult {
+    /// The result of a step that could not be taken.
+    pub(super) fn failed(error: CoordinatorError, migration: Option<&str>) -> Self {
+        let migration = migration.map(str::to_owned);
+        let outcome = StepOutcome::Failed { error: error.to_string(), migration, done: 0 };
+        Self { outcome, operations: 0, result: Err(error) }
+    }
+
+    pub(super) fn from_run(result: Result<RunReport, Error>) -> Self {
+        match result {
+            Ok(report) => Self {
+                outcome: if report.is_finished() {
+                    StepOutcome::Finished
+                } else {
+                    let after = report.retry_after.unwrap_or(NEXT_REQUEST);
+                    StepOutcome::Unfinished { after, migration: report.remaining.first().cloned() }
+                },
+                operations: report.operations,
+                result: Ok(TaskReport::Run(report)),
+            },
+            Err(error) => Self::from_error(error, None),
+        }
+    }
+
+    /// `was_begun`: an earlier step found something to roll back, so that a migration that is not applied is rolled back.
+    pub(super) fn from_rollback(id: &str, result: Result<RollbackReport, Error>, was_begun: bool) -> Self {
+        let result = match result {
+            Err(Error::NotRun { .. }) if was_begun => {
+                Ok(RollbackReport { rolled_back: Some(id.to_owned()), ..RollbackReport::default() })
+            }
+            result => result,
+        };
+        match result {
+            Ok(report) => Self {
+                outcome: if report.is_finished() {
+                    StepOutcome::Finished
+                } else {
+                    let after = report.retry_after.unwrap_or(NEXT_REQUEST);
+                    StepOutcome::Unfinished { after, migration: Some(id.to_owned()) }
+                },
+                operations: report.operations,
+                result: Ok(TaskReport::Rollback(report)),
+            },
+            Err(error) => Self::from_error(error, Some(id)),
+        }
+    }
+
+    fn from_error(error: Error, migration: Option<&str>) -> Self {
+        let (operations, migration, done) = match &error {
+            Error::Failed(failure) => {
+                let done = failure.report.progress.as_ref().map_or(0, |progress| progress.done);
+                (failure.report.operations, Some(failure.id.as_str()), done)
+            }
+            _ => (0, migration, 0),
+        };
+        let (migration, text) = (migration.map(str::to_owned), error.to_string());
+        let is_refused = matches!(
+            error,
+            Error::UnknownMigration { .. } | Error::NotRun { .. } | Error::Irreversible { .. }
+        );
+        let outcome = if is_refused {
+            StepOutcome::Refused { error: text }
+        } else {
+            StepOutcome::Failed { error: text, migration, done }
+        };
+        Self { outcome, operations, result: Err(error.into()) }
+    }
+}

@@ -1,0 +1,110 @@
+//! Takes a step: adopts markers, runs the runner, and writes down what happens while it happens.
+
+use std::sync::{Arc, PoisonError};
+
+use super::context::Step;
+use super::result::StepResult;
+use crate::budget::Interrupt;
+use crate::clock::iso8601;
+use crate::coordinator::adopt::adopt;
+use crate::coordinator::error::CoordinatorError;
+use crate::coordinator::observer::JournalEvent;
+use crate::coordinator::records::put;
+use crate::coordinator::storage::lease::is_written;
+use crate::coordinator::storage::{LeaseError, StorageError, applied};
+use crate::coordinator::task::{Task, Work};
+use crate::error::reason;
+use crate::kv::Store;
+use crate::ledger::{FailureRecord, Ledger, MarkerState};
+use crate::report::Event;
+use crate::sabotage::{self, Defect};
+
+/// Takes the next step of a task.
+pub(crate) async fn take<C>(step: &Step<'_, C>, task: &Task) -> StepResult {
+    match try_to_take(step, task).await {
+        Ok(result) => result,
+        Err(error) => StepResult::failed(error, task.migration()),
+    }
+}
+
+async fn try_to_take<C>(step: &Step<'_, C>, task: &Task) -> Result<StepResult, CoordinatorError> {
+    let coordinator = step.coordinator;
+    let interrupt = Interrupt::default();
+    coordinator.interrupt.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&interrupt);
+    let (runner, kv) = (&coordinator.runner, Ledger::new(step.kv(), coordinator.runner.service()));
+    // What was applied without the object is not applied again.
+    let write = |changes| is_written(step.lease.write(changes));
+    adopt(&kv, runner.registered().ids(), &step.journal, write).await?;
+    let context = (coordinator.context)().map_err(|error| CoordinatorError::Context(reason(&*error)))?;
+    let is_stale = sabotage::is_on(Defect::StaleLedger);
+    let journal = (!is_stale).then(|| Arc::new(step.journal.clone()) as Arc<dyn Store>);
+    let runner = runner.for_step(step.store.clone(), journal, interrupt);
+    Ok(match &task.work {
+        Work::Migrate { .. } => {
+            let observer = |event: &Event| observe(step, event);
+            StepResult::from_run(runner.run_pending_observed(&context, &observer).await)
+        }
+        Work::Rollback { id, is_begun } => {
+            note_begun(step, id)?;
+            StepResult::from_rollback(id, runner.rollback(id, &context).await, *is_begun)
+        }
+    })
+}
+
+/// Records in the ledger that a migration failed whose steps were all cut off. Its checkpoint is kept.
+pub(crate) async fn mark_failed<C>(step: &Step<'_, C>, task: &Task, error: &CoordinatorError) {
+    let Some(id) = task.migration() else { return };
+    let records = &step.coordinator.records;
+    let ledger = records.ledger(step.journal.clone());
+    let (at, reason) = (iso8601(records.now()), error.to_string());
+    let failed = FailureRecord { at: &at, reason: &reason };
+    let found = ledger.state_of(id).await;
+    let checkpoint = match &found {
+        Ok(MarkerState::Checkpoint { value, progress }) => Some((value.as_slice(), &**progress)),
+        _ => None,
+    };
+    // The history says it in any case.
+    ledger.record_failed(id, &failed, checkpoint).await.ok();
+}
+
+/// Notes that there is something to roll back. If the step is cut off when that is done, the next step finds nothing, and must
+/// not take that for a mistake of the caller.
+fn note_begun<C>(step: &Step<'_, C>, id: &str) -> Result<(), StorageError> {
+    let records = &step.coordinator.records;
+    let can_be_undone =
+        step.journal.marker(&records.marker_key(id))?.is_some_and(|marker| marker.can_be_undone());
+    if let (true, Some(mut task)) = (can_be_undone, records.task()?) {
+        task.work = Work::Rollback { id: id.to_owned(), is_begun: true };
+        // If the lease was lost, the next operation fails.
+        step.lease.write(vec![put(&task)]).ok();
+    }
+    Ok(())
+}
+
+/// Writes down what the runner does, so that it is known even if the step is cut off. A step that cannot write it down is
+/// over.
+fn observe<C>(step: &Step<'_, C>, event: &Event) {
+    if note(step, event).is_err() {
+        step.lease.abandon();
+    }
+    step.coordinator.waiters.tell(event);
+}
+
+fn note<C>(step: &Step<'_, C>, event: &Event) -> Result<(), LeaseError> {
+    let records = &step.coordinator.records;
+    let Some(mut task) = records.task().map_err(LeaseError::Storage)? else { return Ok(()) };
+    match (event, &mut task.work) {
+        (Event::Started { id, .. }, _) => {
+            task.move_to(Some(id.clone()));
+            step.lease.write(vec![put(&task)])?;
+            records.observer.tell(|| JournalEvent::Started { task: task.number, id: id.clone() });
+            Ok(())
+        }
+        (Event::Applied(migration), Work::Migrate { ran, .. }) => {
+            let row = applied::add(*ran, migration);
+            *ran += 1;
+            step.lease.write(vec![row, put(&task)])
+        }
+        _ => Ok(()),
+    }
+}

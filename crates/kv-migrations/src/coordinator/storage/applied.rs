@@ -1,0 +1,23 @@
+//! What the task in progress has applied so far, one row for each migration: a run of thousands of migrations must not
+//! rewrite the whole list with each of them.
+
+use super::{RowChange, Storage, StorageError, rows};
+use crate::report::AppliedMigration;
+
+const ROWS: &str = "applied/";
+
+/// The change that adds a migration, where `index` were there before.
+pub(crate) fn add(index: u64, applied: &AppliedMigration) -> RowChange {
+    rows::put(format!("{ROWS}{index:020}"), applied)
+}
+
+/// All of them, in order.
+pub(crate) fn read(storage: &dyn Storage) -> Result<Vec<AppliedMigration>, StorageError> {
+    let rows = storage.list(ROWS)?.into_iter();
+    rows.map(|(name, bytes)| rows::decode(&name, &bytes)).collect()
+}
+
+/// The changes that delete them.
+pub(crate) fn clear(storage: &dyn Storage) -> Result<Vec<RowChange>, StorageError> {
+    Ok(storage.list(ROWS)?.into_iter().map(|(name, _)| RowChange::delete(name)).collect())
+}

@@ -1,0 +1,83 @@
+//! The contract that the storage of a coordinator fulfils: rows of bytes, and one alarm.
+
+use std::fmt;
+use std::time::SystemTime;
+
+/// What one object keeps: strongly consistent, and used by no other object. In a Worker it is a Durable Object's storage.
+///
+/// Its methods are synchronous, so that everything between two awaits happens wholly or not at all.
+pub trait Storage: Send + Sync {
+    /// The row with this name.
+    ///
+    /// # Errors
+    /// If the storage cannot be read.
+    fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StorageError>;
+
+    /// All rows whose names start with `prefix`, in the order of the bytes of their names.
+    ///
+    /// # Errors
+    /// If the storage cannot be read.
+    fn list(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StorageError>;
+
+    /// Makes all of these changes, or none. Nothing that is sent afterwards may leave the object before they are durable.
+    ///
+    /// # Errors
+    /// If the storage cannot be written, or does not know one of the changes. Nothing is changed then.
+    fn write(&self, changes: &[RowChange]) -> Result<(), StorageError>;
+}
+
+/// A change to what an object keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RowChange {
+    /// Writes a row and replaces the one that has this name.
+    Put {
+        /// Its name.
+        name: String,
+        /// Its content: up to 25 MiB.
+        bytes: Vec<u8>,
+    },
+    /// Deletes a row. A missing row is not an error.
+    Delete {
+        /// Its name.
+        name: String,
+    },
+    /// Sets the alarm and replaces the one that is set. `None` deletes it.
+    Alarm(Option<SystemTime>),
+}
+
+impl RowChange {
+    /// Writes a row.
+    pub fn put(name: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Self {
+        Self::Put { name: name.into(), bytes: bytes.into() }
+    }
+
+    /// Deletes a row.
+    pub fn delete(name: impl Into<String>) -> Self {
+        Self::Delete { name: name.into() }
+    }
+
+    /// Sets the alarm, or deletes it.
+    pub fn alarm(at: impl Into<Option<SystemTime>>) -> Self {
+        Self::Alarm(at.into())
+    }
+}
+
+/// The storage of an object failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StorageError(String);
+
+impl StorageError {
+    /// An error with the storage's own message.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+}
+
+impl fmt::Display for StorageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the storage of the coordinator failed: {}", self.0)
+    }
+}
+
+impl std::error::Error for StorageError {}

@@ -1,0 +1,86 @@
+//! Who waits in this instance: for a reply, for the next change, or for events.
+
+mod notify;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use super::error::CoordinatorError;
+use crate::report::{Event, RollbackReport, RunReport};
+use notify::Notify;
+
+/// Replies that nobody fetched are dropped when there are more.
+const MAX_REPLIES: usize = 16;
+
+/// Receives events for as long as the caller holds it.
+pub(super) type Listener = dyn Fn(&Event) + Send + Sync;
+
+/// What came of a task, or of its last step.
+pub(super) struct Reply {
+    /// The number of the task.
+    pub(super) number: u64,
+    /// Whether the task is over or paused, so that no further reply comes.
+    pub(super) is_last: bool,
+    pub(super) result: Result<TaskReport, CoordinatorError>,
+}
+
+pub(super) enum TaskReport {
+    Run(RunReport),
+    Rollback(RollbackReport),
+}
+
+#[derive(Default)]
+pub(super) struct Waiters {
+    /// Notified whenever those who wait should look again.
+    pub(super) changes: Notify,
+    replies: Mutex<Vec<Reply>>,
+    listeners: Mutex<Vec<Weak<Listener>>>,
+}
+
+impl Waiters {
+    /// Replaces the reply of the task's step before.
+    pub(super) fn reply(&self, reply: Reply) {
+        let mut replies = locked(&self.replies);
+        replies.retain(|other| other.number != reply.number);
+        replies.push(reply);
+        let excess = replies.len().saturating_sub(MAX_REPLIES);
+        replies.drain(..excess);
+    }
+
+    /// The reply of a task, if there is one; for a caller who waits for the end, only the last one.
+    pub(super) fn take_reply(
+        &self,
+        number: u64,
+        waits_for_end: bool,
+    ) -> Option<Result<TaskReport, CoordinatorError>> {
+        let mut replies = locked(&self.replies);
+        let is_wanted = |reply: &Reply| reply.number == number && (reply.is_last || !waits_for_end);
+        let index = replies.iter().position(is_wanted)?;
+        Some(replies.remove(index).result)
+    }
+
+    /// The reply of this task is its last one: the task is given up.
+    pub(super) fn close(&self, number: u64) {
+        for reply in locked(&self.replies).iter_mut().filter(|reply| reply.number == number) {
+            reply.is_last = true;
+        }
+    }
+
+    pub(super) fn listen(&self, listener: &Arc<Listener>) {
+        locked(&self.listeners).push(Arc::downgrade(listener));
+    }
+
+    pub(super) fn tell(&self, event: &Event) {
+        let listeners = {
+            let mut listeners = locked(&self.listeners);
+            listeners.retain(|listener| listener.strong_count() > 0);
+            listeners.clone()
+        };
+        for listener in listeners.iter().filter_map(Weak::upgrade) {
+            listener(event);
+        }
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
