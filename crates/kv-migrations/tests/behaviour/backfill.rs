@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures::executor::block_on;
 use futures::future::poll_fn;
@@ -14,9 +14,8 @@ use kv_migrations::testing::ManualClock;
 use kv_migrations::testing::{Fault, faulty};
 use kv_migrations::{Backfill, Budget, Direction, Event, Migration, Phase, State};
 
-use crate::service::{Service, failure, filled, ids};
-use crate::stores::{EmptyLastPage, EmptyPages, OneWriteASecond, Refusing, ShortPages};
-use crate::world::{Seed, World};
+use crate::service::{InitialEntry, Service, failure, filled, ids};
+use crate::stores::{EmptyLastPage, EmptyPages, Refusing, ShortPages};
 
 fn touching() -> Backfill {
     Backfill::new("user_", async |_, record, ()| Ok(record.put([record.value(), b" "].concat()).await?))
@@ -315,11 +314,20 @@ fn the_marker_is_never_written_twice_within_a_second() {
         Clock::sleep(&clock, Duration::from_millis(300)).await;
         Ok(())
     });
-    let store = OneWriteASecond::new(service.store.clone(), service.clock.clone());
-    let refused = store.refused.clone();
+    let written = Arc::<Mutex<Vec<SystemTime>>>::default();
+    let (times, clock) = (written.clone(), service.clock.clone());
+    let watches = move |request: Request<'_>| {
+        if matches!(request, Request::Put { key: "migration_my-service_001", .. }) {
+            times.lock().unwrap().push(clock.now());
+        }
+        false
+    };
+    let store = Refusing { store: service.store.clone(), refuses: watches };
     let runner = service.runner_on(store, vec![Migration::backfill("001", "", slow)]);
     while !block_on(runner.run_pending(&())).unwrap().is_finished() {}
-    assert_eq!(refused.load(Ordering::Relaxed), 0);
+    let written = written.lock().unwrap();
+    assert!(written.len() > 2, "{written:?}");
+    assert!(written.windows(2).all(|pair| pair[1] >= pair[0] + Duration::from_secs(1)), "{written:?}");
 }
 
 #[test]
@@ -437,18 +445,19 @@ fn an_entry_that_kv_refused_is_not_passed_over() {
 fn it_comes_to_its_end_where_the_last_page_is_empty() {
     let mut endless = Vec::new();
     for operations in 8..40 {
-        for entries in 1..60 {
-            let seeds: Vec<Seed> = (0..entries).map(|n| Seed::new(format!("user_{n:05}"), "x")).collect();
-            let world = World::of(&seeds, operations);
+        for number in 1..60 {
+            let entries: Vec<InitialEntry> =
+                (0..number).map(|n| InitialEntry::new(format!("user_{n:05}"), "x")).collect();
+            let service = Service::holding(&entries, operations);
             let backfill = Backfill::new("user_", async |_, _, ()| Ok(()));
             let migration = Migration::backfill("long", "", backfill.count_entries());
-            let runner = world.runner_on(EmptyLastPage(world.store.clone(), 1), migration);
-            let is_finished = (0..500).any(|_| match world.request(&runner) {
+            let runner = service.runner_on(EmptyLastPage(service.store.clone(), 1), vec![migration]);
+            let is_finished = (0..500).any(|_| match service.request(&runner) {
                 Ok(report) => report.is_finished(),
-                Err(error) => panic!("{operations} {entries} {error}"),
+                Err(error) => panic!("{operations} {number} {error}"),
             });
             if !is_finished {
-                endless.push((operations, entries));
+                endless.push((operations, number));
             }
         }
     }

@@ -6,98 +6,98 @@ use std::time::Duration;
 use futures::executor::block_on;
 use kv_migrations::clock::Clock;
 use kv_migrations::kv::{Expiration, MemoryStore, Metadata, PutOptions, StoreExt};
-use kv_migrations::testing::MemoryLog;
-use kv_migrations::testing::{Fault, faulty};
+use kv_migrations::testing::{DelayedKv, Fault, MemoryLog, VirtualTime, faulty};
 use kv_migrations::{Budget, Migration, Rekey, Runner};
 
 use crate::rekey::{keys, migration, users};
-use crate::stores::Lagging;
-use crate::virtual_time::{Slow, VirtualTime};
-use crate::world::{Seed, World};
+use crate::service::{InitialEntry, Service, start};
+use crate::stores::Slow;
 
 #[test]
 fn a_change_to_an_entry_that_is_copied_already_is_copied_too() {
-    let world = World::of(&[Seed::new("user_1", "before"), Seed::new("user_2", "y")], 900);
-    let runner = world.runner_on(world.store.clone(), migration(users()));
-    world.request(&runner).unwrap();
-    assert_eq!(world.store.value("user:1").unwrap(), b"before");
+    let service =
+        Service::holding(&[InitialEntry::new("user_1", "before"), InitialEntry::new("user_2", "y")], 900);
+    let runner = service.runner_on(service.store.clone(), vec![migration(users())]);
+    service.request(&runner).unwrap();
+    assert_eq!(service.store.value("user:1").unwrap(), b"before");
 
     let options = PutOptions::new()
         .with_metadata(Some(Metadata::from_json("1")))
         .with_expiration(Some(Expiration::After(9_000)));
-    block_on(world.store.put("user_1", b"after", &options)).unwrap();
-    world.drive(&runner).unwrap();
-    assert_eq!(keys(&world), ["user:1", "user:2"]);
-    assert_eq!(world.store.value("user:1").unwrap(), b"after");
-    let (key, _) = world.store.entries().into_iter().find(|(key, _)| key.name == "user:1").unwrap();
+    block_on(service.store.put("user_1", b"after", &options)).unwrap();
+    service.drive(&runner).unwrap();
+    assert_eq!(keys(&service), ["user:1", "user:2"]);
+    assert_eq!(service.store.value("user:1").unwrap(), b"after");
+    let (key, _) = service.store.entries().into_iter().find(|(key, _)| key.name == "user:1").unwrap();
     assert_eq!(key.metadata, options.metadata);
     assert!(key.expiration.is_some());
 }
 
 #[test]
 fn a_later_expiration_alone_is_a_change_too() {
-    let world = World::of(&[Seed { ttl: Some(300), ..Seed::new("user_1", "session") }], 900);
-    let runner = world.runner_on(world.store.clone(), migration(users()));
-    world.request(&runner).unwrap();
+    let service =
+        Service::holding(&[InitialEntry { ttl: Some(300), ..InitialEntry::new("user_1", "session") }], 900);
+    let runner = service.runner_on(service.store.clone(), vec![migration(users())]);
+    service.request(&runner).unwrap();
     let options = PutOptions::new().with_expiration(Some(Expiration::After(100_000)));
-    block_on(world.store.put("user_1", b"session", &options)).unwrap();
-    world.drive(&runner).unwrap();
-    world.clock.advance(Duration::from_secs(50_000));
-    assert_eq!(keys(&world), ["user:1"], "it must not expire before its time");
+    block_on(service.store.put("user_1", b"session", &options)).unwrap();
+    service.drive(&runner).unwrap();
+    service.clock.advance(Duration::from_secs(50_000));
+    assert_eq!(keys(&service), ["user:1"], "it must not expire before its time");
 }
 
 #[test]
 fn what_the_service_writes_to_a_new_key_is_newer_than_the_old_one() {
-    let world = World::of(&[Seed::new("user_1", "before")], 900);
-    let runner = world.runner_on(world.store.clone(), migration(users()));
-    world.request(&runner).unwrap();
-    world.store.insert("user:1", "written to the new key");
-    world.drive(&runner).unwrap();
-    assert_eq!(keys(&world), ["user:1"]);
-    assert_eq!(world.store.value("user:1").unwrap(), b"written to the new key");
+    let service = Service::holding(&[InitialEntry::new("user_1", "before")], 900);
+    let runner = service.runner_on(service.store.clone(), vec![migration(users())]);
+    service.request(&runner).unwrap();
+    service.store.insert("user:1", "written to the new key");
+    service.drive(&runner).unwrap();
+    assert_eq!(keys(&service), ["user:1"]);
+    assert_eq!(service.store.value("user:1").unwrap(), b"written to the new key");
 }
 
 #[test]
 fn both_changed_differently_is_a_collision_and_nothing_is_lost() {
-    let world = World::of(&[Seed::new("user_1", "before")], 900);
-    let runner = world.runner_on(world.store.clone(), migration(users()));
-    world.request(&runner).unwrap();
-    world.store.insert("user:1", "new");
-    world.store.insert("user_1", "old");
-    let error = world.drive(&runner).unwrap_err().to_string();
+    let service = Service::holding(&[InitialEntry::new("user_1", "before")], 900);
+    let runner = service.runner_on(service.store.clone(), vec![migration(users())]);
+    service.request(&runner).unwrap();
+    service.store.insert("user:1", "new");
+    service.store.insert("user_1", "old");
+    let error = service.drive(&runner).unwrap_err().to_string();
     assert!(
         error.contains("`user_1` would get the key `user:1`, at which there is something else"),
         "{error}"
     );
-    assert_eq!(world.store.value("user_1").unwrap(), b"old");
-    assert_eq!(world.store.value("user:1").unwrap(), b"new");
+    assert_eq!(service.store.value("user_1").unwrap(), b"old");
+    assert_eq!(service.store.value("user:1").unwrap(), b"new");
 }
 
 #[test]
 fn a_copy_that_got_lost_is_made_again() {
-    let world = World::of(&[Seed::new("user_1", "x")], 900);
-    let runner = world.runner_on(world.store.clone(), migration(users()));
-    world.request(&runner).unwrap();
-    block_on(world.store.delete("user:1")).unwrap();
-    world.drive(&runner).unwrap();
-    assert_eq!(world.store.value("user:1").unwrap(), b"x");
+    let service = Service::holding(&[InitialEntry::new("user_1", "x")], 900);
+    let runner = service.runner_on(service.store.clone(), vec![migration(users())]);
+    service.request(&runner).unwrap();
+    block_on(service.store.delete("user:1")).unwrap();
+    service.drive(&runner).unwrap();
+    assert_eq!(service.store.value("user:1").unwrap(), b"x");
 }
 
 #[test]
 fn a_copy_made_in_the_sweep_is_proven_later_also_after_a_crash() {
     for at in 0..14 {
-        let world = World::of(&[Seed::new("user_1", "before")], 900);
+        let service = Service::holding(&[InitialEntry::new("user_1", "before")], 900);
         let migration = || Migration::rekey("long", "", Rekey::prefix("user_", "user:"));
-        let runner = world.runner_on(world.store.clone(), migration());
-        world.request(&runner).unwrap();
-        world.store.insert("user_1", "after");
-        let crashing = world.runner_on(faulty(world.store.clone(), Fault::Crash(at)), migration());
+        let runner = service.runner_on(service.store.clone(), vec![migration()]);
+        service.request(&runner).unwrap();
+        service.store.insert("user_1", "after");
+        let crashing = service.runner_on(faulty(service.store.clone(), Fault::Crash(at)), vec![migration()]);
         let _ = block_on(crashing.run_pending(&()));
-        let copied_now = world.store.value("user:1").unwrap() == b"after";
+        let copied_now = service.store.value("user:1").unwrap() == b"after";
         if copied_now {
             block_on(runner.run_pending(&())).unwrap();
             assert!(
-                world.store.value("user_1").is_some(),
+                service.store.value("user_1").is_some(),
                 "crash at {at}: copied and deleted within a moment"
             );
         }
@@ -106,54 +106,58 @@ fn a_copy_made_in_the_sweep_is_proven_later_also_after_a_crash() {
 
 #[test]
 fn entries_that_appear_meanwhile_are_moved_as_well() {
-    let world = World::of(&[Seed::new("user_5", "x")], 900);
-    let runner = world.runner_on(world.store.clone(), migration(users()));
-    world.request(&runner).unwrap();
-    world.store.insert("user_1", "behind");
-    world.request(&runner).unwrap();
-    world.store.insert("user_9", "after the sweep");
-    world.drive(&runner).unwrap();
-    assert_eq!(keys(&world), ["user:1", "user:5", "user:9"]);
+    let service = Service::holding(&[InitialEntry::new("user_5", "x")], 900);
+    let runner = service.runner_on(service.store.clone(), vec![migration(users())]);
+    service.request(&runner).unwrap();
+    service.store.insert("user_1", "behind");
+    service.request(&runner).unwrap();
+    service.store.insert("user_9", "after the sweep");
+    service.drive(&runner).unwrap();
+    assert_eq!(keys(&service), ["user:1", "user:5", "user:9"]);
 }
 
 #[test]
 fn a_service_that_never_stops_writing_old_keys_ends_in_an_error_not_in_a_loop() {
-    let world = World::of(&[Seed::new("user_1", "x")], 900);
-    let runner = world.runner_on(world.store.clone(), migration(users()));
+    let service = Service::holding(&[InitialEntry::new("user_1", "x")], 900);
+    let runner = service.runner_on(service.store.clone(), vec![migration(users())]);
     let error = (0..100).find_map(|number| {
-        world.store.insert("user_1", format!("{number}"));
-        world.request(&runner).err()
+        service.store.insert("user_1", format!("{number}"));
+        service.request(&runner).err()
     });
     let error = error.expect("it gives up").to_string();
     assert!(error.contains("entries change faster than they can be moved"), "{error}");
-    world.drive(&runner).expect("when that ends, the next run finishes it");
-    assert_eq!(keys(&world), ["user:1"]);
+    service.drive(&runner).expect("when that ends, the next run finishes it");
+    assert_eq!(keys(&service), ["user:1"]);
 }
 
-/// Moves entries while a service elsewhere writes both keys of one after the other. The values that are there in the
-/// end, and those that were written last.
+/// Moves entries while a service elsewhere writes both keys of one entry after the other. Returns the values that exist in
+/// the end, and those that were written last.
 fn with_a_busy_service(delay: Duration) -> (Vec<String>, Vec<String>) {
-    let seeds: Vec<Seed> = (0..8).map(|number| Seed::new(format!("user_{number}"), "first")).collect();
-    let world = World::of(&seeds, 40);
-    let store = Lagging::over(world.store.clone(), world.clock.clone());
-    let runner = world.runner_on(store.clone(), migration(users().with_visibility_delay(delay)));
+    let entries: Vec<InitialEntry> =
+        (0..8).map(|number| InitialEntry::new(format!("user_{number}"), "first")).collect();
+    let service = Service::holding(&entries, 40);
+    let kv = DelayedKv::new(service.store.clone(), service.clock.clone(), Duration::from_mins(1));
+    let elsewhere = kv.at(1);
+    let runner = service.runner_on(kv.at(0), vec![migration(users().with_visibility_delay(delay))]);
     let mut last: Vec<String> = vec!["first".to_owned(); 8];
     for step in 0..3_000 {
+        service.clock.advance(Duration::from_secs(3));
         if step < 60 {
             let number = step * 7 % 8;
             let value = format!("written {step}");
-            store.write_elsewhere(&format!("user_{number}"), &value);
-            store.write_elsewhere(&format!("user:{number}"), &value);
+            for key in [format!("user_{number}"), format!("user:{number}")] {
+                block_on(elsewhere.put(&key, value.as_bytes(), &PutOptions::new())).unwrap();
+            }
             last[number] = value;
         }
-        world.clock.advance(Duration::from_secs(7));
-        // It may say that entries change too fast: then it is tried again.
+        service.clock.advance(Duration::from_secs(4));
+        // A run may fail because entries change too fast; then the next one tries again.
         if block_on(runner.run_pending(&())).is_ok_and(|report| report.is_finished()) {
             break;
         }
     }
     let value = |number| {
-        let value = world.store.value(&format!("user:{number}")).unwrap_or_default();
+        let value = service.store.value(&format!("user:{number}")).unwrap_or_default();
         String::from_utf8(value).unwrap()
     };
     ((0..8).map(value).collect(), last)
@@ -174,8 +178,8 @@ fn without_the_wait_it_would_be_lost() {
 #[test]
 fn two_at_once_beside_a_service_that_writes_both_keys_lose_nothing() {
     for seed in 0..10_u64 {
-        let time = VirtualTime::new();
-        let store = MemoryStore::with_clock(time.clock.clone());
+        let time = VirtualTime::starting_at(start());
+        let store = MemoryStore::with_clock(time.clone());
         for number in 0..30 {
             store.insert(&format!("user_{number:02}"), "first");
         }
@@ -213,7 +217,7 @@ fn two_at_once_beside_a_service_that_writes_both_keys_lose_nothing() {
             }
             last
         };
-        let (((), (), last), _) = time.time(async { futures::join!(drive(&one), drive(&two), service) });
+        let ((), (), last) = time.run(async { futures::join!(drive(&one), drive(&two), service) });
         // The service still writes old keys after the end: what is there under either.
         for (number, expected) in last.iter().enumerate() {
             let found =

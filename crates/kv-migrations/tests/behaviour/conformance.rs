@@ -24,8 +24,8 @@ fn a_decorator_that_does_nothing_changes_nothing() {
 
 #[test]
 fn the_suite_notices_each_mistake() {
-    use Mistake::{ListsBackwards, ListsEverything, LosesMetadata, TellsMissingFromEmptyNot};
-    for mistake in [LosesMetadata, ListsEverything, ListsBackwards, TellsMissingFromEmptyNot] {
+    use Mistake::{ListsBackwards, ListsEverything, LosesMetadata, TakesEmptyForMissing};
+    for mistake in [LosesMetadata, ListsEverything, ListsBackwards, TakesEmptyForMissing] {
         let store = Mistaken(MemoryStore::new(), mistake);
         let failed = CASES.iter().any(|case| block_on(case.run(&store)).is_err());
         assert!(failed, "the suite passed although the store {mistake:?}");

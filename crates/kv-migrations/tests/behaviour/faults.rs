@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures::executor::block_on;
 use kv_migrations::clock::Clock;
-use kv_migrations::testing::{Fault, faulty};
+use kv_migrations::testing::{DelayedKv, Fault, faulty};
 use kv_migrations::{Error, Migration};
 use proptest::prelude::*;
 
 use crate::service::{Service, good, quiet, start};
-use crate::stores::StaleLists;
 
 /// Three migrations of three operations each: the second is finished only with its last write.
 fn migrations() -> Vec<Migration> {
@@ -180,9 +180,10 @@ fn a_failure_does_not_unmark_what_another_run_applied_meanwhile() {
 fn a_run_within_kvs_delay_of_another_repeats_its_ups() {
     let service = Service::new();
     let times = Arc::new(AtomicU64::new(0));
-    let elsewhere = StaleLists::of(service.store.clone());
-    service.migrate(vec![counting(&times)]);
-    block_on(service.runner_on(elsewhere, vec![counting(&times)]).run_pending(&())).unwrap();
+    let kv = DelayedKv::new(service.store.clone(), service.clock.clone(), Duration::from_mins(1));
+    for location in [0, 1] {
+        block_on(service.runner_on(kv.at(location), vec![counting(&times)]).run_pending(&())).unwrap();
+    }
     assert_eq!(times.load(Ordering::Relaxed), 2, "as docs/guarantees.md says");
     assert!(is_applied(&service, "001"));
 }

@@ -1,4 +1,7 @@
 //! What users of the crate rely on.
+//!
+//! Fixtures: `service` (without a coordinator), `object` (with one), and `stores`. Time, KV's delays, the alarms of an object
+//! and faults are those of `kv_migrations::testing`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
@@ -23,5 +26,3 @@ mod service;
 mod stores;
 mod takeover;
 mod turning;
-mod virtual_time;
-mod world;

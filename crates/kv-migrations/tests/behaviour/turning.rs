@@ -1,32 +1,10 @@
-//! A migration that goes the other way than before: what is left of the one way is no place to carry on from the other.
+//! A migration that changes its direction half-way: a checkpoint of one direction is no place to continue in the other.
 
 use futures::executor::block_on;
-use kv_migrations::kv::MemoryStore;
 use kv_migrations::testing::{Fault, faulty};
-use kv_migrations::{Backfill, BoxError, Fold, FoldOutput, Migration};
+use kv_migrations::{BoxError, Fold, FoldOutput, Migration};
 
-use crate::service::{Service, failure, filled};
-
-fn marking() -> Backfill {
-    Backfill::new("user_", async |_, record, ()| {
-        if record.value().ends_with(b"+") {
-            return Ok(());
-        }
-        Ok(record.put([record.value(), b"+"].concat()).await?)
-    })
-}
-
-fn unmarking() -> Backfill {
-    Backfill::new("user_", async |_, record, ()| match record.value().strip_suffix(b"+") {
-        Some(value) => Ok(record.put(value).await?),
-        None => Ok(()),
-    })
-}
-
-fn marked(store: &MemoryStore) -> usize {
-    let entries = store.entries().into_iter();
-    entries.filter(|(key, value)| key.name.starts_with("user_") && value.ends_with(b"+")).count()
-}
+use crate::service::{Service, failure, filled, marked, marking, unmarking};
 
 #[test]
 fn a_backfill_whose_plain_rollback_failed_half_way_is_applied_to_every_entry() {

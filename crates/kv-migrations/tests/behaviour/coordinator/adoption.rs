@@ -11,7 +11,7 @@ use kv_migrations::kv::{Metadata, PutOptions, StoreExt};
 
 use crate::object::{Object, marking};
 use crate::service::{failing, good, ids};
-use crate::virtual_time::Slow;
+use crate::stores::Slow;
 
 const RUN_AT: &str = r#"{"runAt":"2025-01-01T00:00:00.000Z"}"#;
 
@@ -43,7 +43,7 @@ fn what_ran_before_does_not_run_again() {
 fn a_backfill_is_carried_on_where_it_was() {
     let object = Object::new().with_users(100);
     let runner = object.runner_on(object.kv.clone(), vec![marking("001")]);
-    object.time.time(runner.run_pending(&())).0.expect("nothing fails");
+    object.time.run(runner.run_pending(&())).expect("nothing fails");
     let before = object.marked();
     assert!((1..100).contains(&before));
 
@@ -65,7 +65,7 @@ fn the_runner_without_a_coordinator_carries_on_in_turn() {
     assert!((1..100).contains(&before), "{before}");
 
     let runner = object.runner_on(object.kv.clone(), vec![good("001"), marking("002")]);
-    let status = object.time.time(runner.status()).0.expect("it can be read");
+    let status = object.time.run(runner.status()).expect("it can be read");
     assert_eq!((status[0].state, status[1].state), (State::Applied, State::Running));
     let done = status[1].progress.as_ref().expect("its checkpoint is there").done;
     assert_eq!(usize::try_from(done).unwrap(), before);
@@ -79,7 +79,7 @@ fn what_is_applied_meanwhile_without_the_coordinator_does_not_run_again() {
     let slow =
         Slow { store: object.kv.clone(), time: object.time.clone(), latency: Duration::from_millis(10) };
     let runner = object.runner_on(slow, vec![good("001"), good("002")]);
-    object.time.time(runner.run_pending(&())).0.expect("it succeeds");
+    object.time.run(runner.run_pending(&())).expect("it succeeds");
     assert_eq!(migrate(&object, &coordinator), ids(&[]));
 }
 

@@ -8,15 +8,15 @@ use std::time::Duration;
 use futures::future::{Either, join_all, select};
 use kv_migrations::clock::Clock;
 use kv_migrations::coordinator::{
-    Caller, Coordinator, CoordinatorError, MemoryStorage, RowChange, RunOutcome, Storage, StorageError,
-    TaskKind,
+    Caller, Coordinator, CoordinatorError, RowChange, RunOutcome, Storage, StorageError, TaskKind,
 };
 use kv_migrations::kv::Kv;
+use kv_migrations::testing::{ObjectRuntime, VirtualTime};
 use kv_migrations::{Backfill, BoxError, Budget, Migration, State};
 
 use crate::object::{Object, marking};
-use crate::service::{good, ids};
-use crate::virtual_time::{Slow, VirtualTime};
+use crate::service::{good, ids, start};
+use crate::stores::Slow;
 
 /// Counts how often it ran, and takes a second.
 fn counting(id: &'static str, time: &VirtualTime) -> Migration {
@@ -80,10 +80,10 @@ fn an_instance_that_was_replaced_sends_and_writes_nothing_any_more() {
     let time = object.time.clone();
 
     let mut step = Box::pin(async {
-        select(pin!(old.run_pending(&Caller::default())), pin!(object.ring_forever(&old))).await;
+        select(pin!(old.run_pending(&Caller::default())), pin!(object.call_alarms(&old))).await;
     });
     // It gets some way, and is not polled for a while.
-    object.time.time(select(&mut step, pin!(time.sleep(Duration::from_millis(270)))));
+    object.time.run(select(&mut step, pin!(time.sleep(Duration::from_millis(70)))));
     let begun = object.marked();
     assert!((1..20).contains(&begun), "{begun}");
     object.pass(&new, Duration::from_mins(2));
@@ -92,7 +92,7 @@ fn an_instance_that_was_replaced_sends_and_writes_nothing_any_more() {
     object.kv.insert("user_050", "of the service");
     let (rows, operations) = (object.storage.clone(), object.kv.operations());
     let before = format!("{rows:?}");
-    object.time.time(select(&mut step, pin!(time.sleep(Duration::from_secs(3)))));
+    object.time.run(select(&mut step, pin!(time.sleep(Duration::from_secs(3)))));
     assert_eq!(object.kv.operations(), operations, "the old one sends nothing");
     assert_eq!(format!("{rows:?}"), before, "and writes nothing");
 }
@@ -101,7 +101,7 @@ fn an_instance_that_was_replaced_sends_and_writes_nothing_any_more() {
 fn a_step_that_was_cut_off_is_carried_on_when_its_lease_is_up() {
     let object = Object::new().with_users(100);
     let cut_off = object.instance(vec![marking("001")]);
-    object.serve_for(Duration::from_millis(270), &cut_off, cut_off.run_pending(&Caller::default()));
+    object.serve_for(Duration::from_millis(70), &cut_off, cut_off.run_pending(&Caller::default()));
     assert!(object.marked() < 100);
 
     let next = object.instance(vec![marking("001")]);
@@ -117,12 +117,14 @@ fn a_clock_that_went_wrong_does_not_keep_the_door_shut() {
     let object = Object::new();
     let ahead = object.instance(vec![good("001")]);
     // Cut off while it had the lease, by a clock that was an hour ahead.
-    object.time.clock.advance(Duration::from_hours(1));
-    object.serve_for(Duration::from_millis(215), &ahead, ahead.run_pending(&Caller::default()));
+    object.time.advance(Duration::from_hours(1));
+    object.serve_for(Duration::from_millis(15), &ahead, ahead.run_pending(&Caller::default()));
     assert!(object.storage.alarm().is_some_and(|at| at > object.time.now()), "it has the lease");
-    let right = Object { time: VirtualTime::new(), ..object.clone() };
+    let time = VirtualTime::starting_at(start());
+    let runtime = ObjectRuntime::with_storage(time.clone(), object.storage.clone());
+    let right = Object { time, runtime, ..object.clone() };
     let next = right.instance(vec![good("001")]);
-    right.time.time(next.status()).0.expect("it can be read");
+    right.time.run(next.status()).expect("it can be read");
     right.pass(&next, Duration::from_mins(70));
     assert_eq!(
         right.serve(&next, next.run_pending(&Caller::default())).expect("it is free").skipped,
@@ -177,17 +179,17 @@ fn a_step_that_wakes_too_late_does_not_end_the_task_that_took_the_place_of_its_o
     let unmark = Backfill::new("user_", async |_, record, ()| Ok(record.put("x").await?));
     let migration = Migration::backfill("001", "Marks every user", mark).with_down_backfill(unmark);
     let coordinator = object.instance(vec![migration]);
-    let mut rings = Box::pin(object.ring_forever(&coordinator));
+    let mut rings = Box::pin(object.call_alarms(&coordinator));
     let ten_milliseconds = || object.time.sleep(Duration::from_millis(10));
 
-    object.time.time(select(&mut rings, pin!(coordinator.run_pending(&Caller::default()))));
+    object.time.run(select(&mut rings, pin!(coordinator.run_pending(&Caller::default()))));
     while object.marked() < 90 {
-        object.time.time(select(&mut rings, ten_milliseconds()));
+        object.time.run(select(&mut rings, ten_milliseconds()));
     }
     // Its second step failed, and the third one is under way.
-    object.time.time(object.time.sleep(Duration::from_secs(20)));
+    object.time.run(object.time.sleep(Duration::from_secs(20)));
     let caller = Caller::default().with_label("rollback").until_finished();
-    object.time.time(select(
+    object.time.run(select(
         pin!(coordinator.rollback("001", &caller)),
         select(&mut rings, object.time.sleep(Duration::from_mins(5))),
     ));
@@ -211,7 +213,7 @@ fn who_stays_for_a_run_that_another_instance_ends_does_not_wait_for_ever() {
 
 /// Fails once, at the call that is counted down to.
 struct Failing {
-    storage: MemoryStorage,
+    storage: ObjectRuntime,
     left: AtomicI64,
 }
 
@@ -239,28 +241,13 @@ impl Storage for Failing {
     }
 }
 
-/// As the runtime does, which calls an alarm again that failed.
-async fn ring_again(object: &Object, coordinator: &Coordinator) {
-    loop {
-        let now = object.time.now();
-        if object.storage.alarm().is_some_and(|at| at <= now) {
-            let at = object.storage.take_alarm();
-            if coordinator.alarm().await.is_err() && object.storage.alarm().is_none() {
-                object.time.sleep(Duration::from_secs(2)).await;
-                object.storage.write(&[RowChange::alarm(at)]).expect("memory does not fail");
-            }
-        }
-        object.time.sleep(Duration::from_millis(10)).await;
-    }
-}
-
 #[test]
 fn wherever_the_storage_fails_the_run_is_carried_on() {
     for failing_call in 0.. {
         let object = Object::new().with_users(30);
         let migrations = vec![counting("001", &object.time), marking("002"), counting("003", &object.time)];
         let storage =
-            Arc::new(Failing { storage: object.storage.clone(), left: AtomicI64::new(failing_call) });
+            Arc::new(Failing { storage: object.runtime.clone(), left: AtomicI64::new(failing_call) });
         let store =
             Slow { store: object.kv.clone(), time: object.time.clone(), latency: Duration::from_millis(10) };
         let coordinator = Coordinator::new(object.runner_on(store, migrations), storage.clone(), || Ok(()));
@@ -272,10 +259,10 @@ fn wherever_the_storage_fails_the_run_is_carried_on() {
                 coordinator.run_pending(&caller).await.expect(&context);
             }
         };
-        let rings = pin!(ring_again(&object, &coordinator));
+        let rings = pin!(object.call_alarms(&coordinator));
         let time = object.time.sleep(Duration::from_mins(10));
         let (work, others) = (pin!(work), select(rings, time));
-        let is_answered = matches!(object.time.time(select(work, others)).0, Either::Left(_));
+        let is_answered = matches!(object.time.run(select(work, others)), Either::Left(_));
         assert!(is_answered, "{context}: it waits for ever");
         assert_eq!(object.marked(), 30, "{context}");
         for id in ["001", "002", "003"] {

@@ -73,10 +73,10 @@ fn so_many_copies_are_made_in_one_alarm_as_the_budget_allows() {
     is_down.store(false, Ordering::Relaxed);
 
     // When they are tried again.
-    object.time.time(object.time.sleep(Duration::from_hours(1)));
+    object.time.run(object.time.sleep(Duration::from_hours(1)));
     let before = object.kv.operations();
     object.storage.take_alarm();
-    object.time.time(coordinator.alarm()).0.expect("memory does not fail");
+    object.time.run(coordinator.alarm()).expect("memory does not fail");
     assert_eq!(object.kv.operations() - before, 20);
     object.pass(&coordinator, Duration::from_secs(10));
     assert_eq!(object.kv.operations() - before, 100, "the others follow at once");

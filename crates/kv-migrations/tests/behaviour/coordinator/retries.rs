@@ -136,7 +136,7 @@ fn a_first_step_that_was_cut_off_is_tried_again_when_it_fails() {
     let (object, is_broken) = (Object::new().with_users(100), Arc::new(AtomicBool::new(true)));
     let object = Object { budget: Budget::default(), ..object };
     let cut_off = object.instance(vec![stumbling(&is_broken)]);
-    object.serve_for(Duration::from_millis(270), &cut_off, cut_off.run_pending(&Caller::default()));
+    object.serve_for(Duration::from_millis(70), &cut_off, cut_off.run_pending(&Caller::default()));
 
     let next = object.instance(vec![stumbling(&is_broken)]);
     object.pass(&next, Duration::from_secs(17));

@@ -107,7 +107,9 @@ fn a_lost_alarm_is_set_again_by_whoever_asks() {
 fn an_alarm_that_never_comes_does_not_keep_its_caller_for_ever() {
     let object = Object::new();
     let coordinator = object.instance(vec![good("001")]);
-    let (report, time) = object.time.time(coordinator.run_pending(&Caller::default()));
+    let began = object.time.now();
+    let report = object.time.run(coordinator.run_pending(&Caller::default()));
+    let time = object.time.now().duration_since(began).expect("time goes on");
     assert_eq!(report.expect("nothing failed").remaining, ids(&["001"]));
     assert!(time <= Duration::from_mins(1), "{time:?}");
 }
@@ -118,7 +120,7 @@ fn an_alarm_too_many_does_nothing() {
     let coordinator = object.instance(vec![good("001")]);
     object.migrate(&coordinator).expect("it succeeds");
     let before = object.kv.operations();
-    object.time.time(coordinator.alarm()).0.expect("it does no harm");
+    object.time.run(coordinator.alarm()).expect("it does no harm");
     assert_eq!(object.kv.operations(), before);
     assert_eq!(object.storage.alarm(), None);
 }
@@ -132,7 +134,7 @@ fn what_failed_is_not_called_rolled_back_because_the_first_try_was_cut_off() {
     let coordinator = object.instance_on(store, vec![failing("001")]);
     object.migrate(&coordinator).expect_err("it fails");
     // KV does not take the copy of its marker, which is tried again now, so that the step lasts.
-    object.time.time(object.time.sleep(Duration::from_mins(1)));
+    object.time.run(object.time.sleep(Duration::from_mins(1)));
     let caller = Caller::default();
     let rollback = coordinator.rollback("001", &caller);
     let answer = object.serve_for(Duration::from_secs(5), &coordinator, rollback);
