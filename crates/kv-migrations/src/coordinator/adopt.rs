@@ -7,7 +7,7 @@ use super::storage::{RowChange, Storage, StorageError, rows};
 use crate::error::Error;
 use crate::ledger::{Ledger, Marker};
 
-/// The row that says that markers were adopted at least once.
+/// The row that says that markers were adopted before the first answer.
 const ROW: &str = "adopted";
 
 /// Adopts markers before anything is answered for the first time.
@@ -17,10 +17,11 @@ pub(super) async fn adopt_once<C>(coordinator: &Coordinator<C>) -> Result<(), Co
     if is_done(storage)? {
         return Ok(());
     }
-    adopt(&runner.ledger(), runner.registered().ids(), &records.journal(), |changes| {
+    adopt(&runner.ledger(), runner.registered().ids(), &records.journal(), |mut changes| {
         // Another call may have done it in the meantime, and a run may have begun since.
         let is_first = !is_done(storage)?;
         if is_first {
+            changes.push(rows::put(ROW, &true));
             storage.write(&changes)?;
         }
         Ok(is_first)
@@ -39,8 +40,7 @@ pub(super) async fn adopt(
     journal: &Journal,
     write: impl FnOnce(Vec<RowChange>) -> Result<bool, StorageError>,
 ) -> Result<(), CoordinatorError> {
-    let mut changes = vec![rows::put(ROW, &true)];
-    let mut adopted = Vec::new();
+    let (mut changes, mut adopted) = (Vec::new(), Vec::new());
     for (id, marker) in kv.load(registered).await?.iter() {
         let key = kv.key(id);
         let entry = match (marker, journal.marker(&key)?) {

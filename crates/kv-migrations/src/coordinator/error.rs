@@ -6,7 +6,7 @@ use super::report::Activity;
 use super::storage::StorageError;
 use crate::error::Error;
 
-/// Why nothing more was done. The text says what to do next.
+/// Why a coordinator refuses a request, or how a run of it failed. The text says what to do next.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CoordinatorError {
@@ -22,8 +22,8 @@ pub enum CoordinatorError {
         /// The migration that it was at, if it was at one.
         id: Option<String>,
     },
-    /// A step of the run was cut off five times in a row: by a panic, or because it takes more memory or CPU time than
-    /// there is. What had been recorded before stays.
+    /// A step of the run was cut off five times in a row: by a panic, or because it takes more memory or CPU time than there
+    /// is. What was recorded before stays.
     #[non_exhaustive]
     CutOff {
         /// The migration that it was at, if it was at one.
@@ -53,9 +53,9 @@ pub enum CoordinatorError {
         /// The id.
         id: String,
     },
-    /// What migrations get as context could not be made: why. Nothing was changed.
+    /// The context of the migrations could not be made, for this reason. Nothing was changed.
     Context(String),
-    /// The object's storage failed. What had been recorded before stays.
+    /// The object's storage failed. What was recorded before stays.
     Storage(StorageError),
 }
 
@@ -75,12 +75,12 @@ impl fmt::Display for CoordinatorError {
                 let at = id.as_ref().map_or_else(String::new, |id| format!(" at migration {id}"));
                 write!(
                     f,
-                    "The run was cut off{at} five times in a row, and is not tried again: it may panic, or take more \
-                     memory or CPU time than there is. Fix it, deploy, and migrate again"
+                    "The run was cut off{at} five times in a row and is not retried: it may panic, or take more memory \
+                     or CPU time than there is. Fix it, deploy, and migrate again"
                 )
             }
             Self::NotRunning { id } => {
-                write!(f, "No run is at migration {id}: there is nothing to pause or to cancel")
+                write!(f, "No run is at migration {id}: there is nothing to pause or cancel")
             }
             Self::NotPaused { id } => write!(f, "Migration {id} is not paused: there is nothing to resume"),
             Self::NotResumable { id } => write!(
@@ -89,7 +89,9 @@ impl fmt::Display for CoordinatorError {
                  re-key can"
             ),
             Self::UnknownMigration { id } => write!(f, "Migration {id:?} is not registered"),
-            Self::Context(reason) => write!(f, "The context of the migrations could not be made: {reason}"),
+            Self::Context(reason) => {
+                write!(f, "The context of the migrations could not be made, so nothing was run: {reason}")
+            }
             Self::Storage(error) => error.fmt(f),
         }
     }

@@ -31,11 +31,12 @@ pub enum JournalEvent {
     },
 }
 
+#[cfg(feature = "testing")]
+type Observer = dyn Fn(&JournalEvent) + Send + Sync;
+
 /// Is told each event right after it was written down. Clones tell the same observer.
 #[derive(Clone, Default)]
-pub(super) struct JournalObserver(
-    #[cfg(feature = "testing")] Option<Arc<dyn Fn(&JournalEvent) + Send + Sync>>,
-);
+pub(super) struct JournalObserver(#[cfg(feature = "testing")] Option<Arc<Observer>>);
 
 impl JournalObserver {
     #[cfg(feature = "testing")]

@@ -104,11 +104,11 @@ impl<C> Coordinator<C> {
         let mut changes = Vec::new();
         if let Some(task) = records.task()? {
             if task.is_paused() && self.can_be_resumed(&task) {
-                return Err(CoordinatorError::Paused(task.activity()));
+                return Err(CoordinatorError::Paused(Box::new(task.activity())));
             }
             if records.is_stepping()? || !task.is_paused() && !task.is_retrying() {
                 records.set_lost_alarm()?;
-                return Ok(Admission::Busy(task.activity()));
+                return Ok(Admission::Busy(Box::new(task.activity())));
             }
             // The task waits to be retried: the caller has fixed the cause, or wants to know. Or it waits to be resumed at a
             // migration that this release does not have. The new task replaces it.
@@ -129,7 +129,7 @@ impl<C> Coordinator<C> {
 
     /// What came of a task. `None` if it takes longer than a step may, or if another instance has ended it.
     async fn report(&self, number: u64, caller: &Caller) -> Result<Option<TaskReport>, CoordinatorError> {
-        let reply = pin!(self.wait_for_reply(number, caller.waits_for_end));
+        let reply = pin!(self.wait_for_reply(number, caller));
         if caller.waits_for_end {
             return reply.await;
         }
@@ -143,11 +143,11 @@ impl<C> Coordinator<C> {
     async fn wait_for_reply(
         &self,
         number: u64,
-        waits_for_end: bool,
+        caller: &Caller,
     ) -> Result<Option<TaskReport>, CoordinatorError> {
         loop {
             let count = self.waiters.changes.count();
-            if let Some(result) = self.waiters.take_reply(number, waits_for_end) {
+            if let Some(result) = self.waiters.take_reply(number, caller) {
                 return result.map(Some);
             }
             if self.records.task()?.is_none_or(|task| task.number != number) {

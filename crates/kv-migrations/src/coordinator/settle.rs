@@ -19,7 +19,7 @@ pub(super) fn settle_stop(
     let task = &transition.task;
     let error = match transition.outcome {
         RunOutcome::Cancelled => CoordinatorError::Cancelled { id: task.migration().map(str::to_owned) },
-        _ => CoordinatorError::Paused(task.activity()),
+        _ => CoordinatorError::Paused(Box::new(task.activity())),
     };
     settle(records, waiters, lease, transition, Err(error))
 }

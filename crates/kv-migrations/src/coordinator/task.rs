@@ -190,13 +190,13 @@ impl Task {
         self.failures.push(FailedAttempt { at: iso8601(now), error });
     }
 
-    pub(super) fn activity(&self) -> Box<Activity> {
-        Box::new(Activity {
+    pub(super) fn activity(&self) -> Activity {
+        Activity {
             by: self.by.clone(),
             since: self.since.clone(),
             migration: self.migration().map(str::to_owned),
             progress: None,
-        })
+        }
     }
 
     /// Its entry in the history, with what it has applied.

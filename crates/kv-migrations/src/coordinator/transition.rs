@@ -172,12 +172,12 @@ mod tests {
         task
     }
 
-    fn pause(id: &str) -> Option<StopRequest> {
-        Some(StopRequest::Pause { at: id.to_owned() })
+    fn pause(id: &str) -> StopRequest {
+        StopRequest::Pause { at: id.to_owned() }
     }
 
-    fn cancel(id: &str) -> Option<StopRequest> {
-        Some(StopRequest::Cancel { at: id.to_owned() })
+    fn cancel(id: &str) -> StopRequest {
+        StopRequest::Cancel { at: id.to_owned() }
     }
 
     fn unfinished() -> TaskEvent {
@@ -208,48 +208,48 @@ mod tests {
         let finished = || StepEnded(StepOutcome::Finished);
         #[rustfmt::skip]
         let rows = [
-            // before             steps  stop           event         after              outcome    failures
-            (DUE,                 0,     None,          StepBegan,    stepping(1),       Running,   0),
-            (DUE,                 7,     None,          StepBegan,    stepping(1),       Running,   0),
-            (RETRYING,            7,     None,          StepBegan,    stepping_again(1), Running,   0),
-            (stepping(1),         0,     None,          StepBegan,    stepping(2),       Running,   0),
-            (stepping_again(4),   7,     None,          StepBegan,    stepping_again(5), Running,   0),
-            (stepping(5),         0,     None,          StepBegan,    stepping(5),       Failed,    1),
-            (PAUSED,              7,     None,          StepBegan,    PAUSED,            Paused,    0),
+            // before            steps  stop               event          after               outcome     failures
+            (DUE,                0,  None,                 StepBegan,     stepping(1),        Running,    0),
+            (DUE,                7,  None,                 StepBegan,     stepping(1),        Running,    0),
+            (RETRYING,           7,  None,                 StepBegan,     stepping_again(1),  Running,    0),
+            (stepping(1),        0,  None,                 StepBegan,     stepping(2),        Running,    0),
+            (stepping_again(4),  7,  None,                 StepBegan,     stepping_again(5),  Running,    0),
+            (stepping(5),        0,  None,                 StepBegan,     stepping(5),        Failed,     1),
+            (PAUSED,             7,  None,                 StepBegan,     PAUSED,             Paused,     0),
 
-            (stepping(1),         0,     None,          finished(),   stepping(1),       Finished,  0),
-            (stepping(1),         7,     cancel("002"), finished(),   stepping(1),       Finished,  0),
-            (stepping(1),         0,     None,          refused(),    stepping(1),       Failed,    0),
-            (stepping(2),         0,     None,          refused(),    stepping(2),       Failed,    1),
-            (stepping(1),         7,     None,          refused(),    stepping(1),       Failed,    1),
+            (stepping(1),        0,  None,                 finished(),    stepping(1),        Finished,   0),
+            (stepping(1),        7,  Some(cancel("002")),  finished(),    stepping(1),        Finished,   0),
+            (stepping(1),        0,  None,                 refused(),     stepping(1),        Failed,     0),
+            (stepping(2),        0,  None,                 refused(),     stepping(2),        Failed,     1),
+            (stepping(1),        7,  None,                 refused(),     stepping(1),        Failed,     1),
 
-            (stepping(1),         0,     None,          unfinished(), due_in(1),         Running,   0),
-            (stepping_again(1),   7,     None,          unfinished(), due_in(1),         Running,   0),
-            (stepping(1),         7,     pause("002"),  unfinished(), PAUSED,            Paused,    0),
-            (stepping(1),         7,     pause("001"),  unfinished(), due_in(1),         Running,   0),
-            (stepping(1),         7,     cancel("001"), unfinished(), due_in(1),         Cancelled, 0),
+            (stepping(1),        0,  None,                 unfinished(),  due_in(1),          Running,    0),
+            (stepping_again(1),  7,  None,                 unfinished(),  due_in(1),          Running,    0),
+            (stepping(1),        7,  Some(pause("002")),   unfinished(),  PAUSED,             Paused,     0),
+            (stepping(1),        7,  Some(pause("001")),   unfinished(),  due_in(1),          Running,    0),
+            (stepping(1),        7,  Some(cancel("001")),  unfinished(),  due_in(1),          Cancelled,  0),
 
-            (stepping(1),         0,     None,          failed(0),    stepping(1),       Failed,    1),
-            (stepping(1),         0,     pause("002"),  failed(0),    PAUSED,            Paused,    1),
-            (stepping(2),         0,     None,          failed(0),    retried_in(5),     Running,   1),
-            (DUE,                 0,     None,          failed(0),    retried_in(5),     Running,   1),
-            (stepping(1),         7,     None,          failed(0),    retried_in(5),     Running,   1),
-            (stepping(1),         7,     pause("002"),  failed(0),    PAUSED,            Paused,    1),
-            (stepping(1),         7,     pause("001"),  failed(0),    retried_in(5),     Running,   1),
-            (stepping(1),         7,     cancel("002"), failed(0),    retried_in(5),     Cancelled, 1),
+            (stepping(1),        0,  None,                 failed(0),     stepping(1),        Failed,     1),
+            (stepping(1),        0,  Some(pause("002")),   failed(0),     PAUSED,             Paused,     1),
+            (stepping(2),        0,  None,                 failed(0),     retried_in(5),      Running,    1),
+            (DUE,                0,  None,                 failed(0),     retried_in(5),      Running,    1),
+            (stepping(1),        7,  None,                 failed(0),     retried_in(5),      Running,    1),
+            (stepping(1),        7,  Some(pause("002")),   failed(0),     PAUSED,             Paused,     1),
+            (stepping(1),        7,  Some(pause("001")),   failed(0),     retried_in(5),      Running,    1),
+            (stepping(1),        7,  Some(cancel("002")),  failed(0),     retried_in(5),      Cancelled,  1),
 
-            (DUE,                 7,     None,          Idle,         DUE,               Running,   0),
-            (DUE,                 7,     pause("002"),  Idle,         PAUSED,            Paused,    0),
-            (DUE,                 7,     pause("001"),  Idle,         DUE,               Running,   0),
-            (RETRYING,            7,     pause("002"),  Idle,         PAUSED,            Paused,    0),
-            (stepping(3),         7,     pause("002"),  Idle,         PAUSED,            Paused,    0),
-            (stepping(3),         7,     cancel("002"), Idle,         stepping(3),       Cancelled, 0),
-            (PAUSED,              7,     cancel("002"), Idle,         PAUSED,            Cancelled, 0),
-            (PAUSED,              7,     None,          Idle,         PAUSED,            Paused,    0),
+            (DUE,                7,  None,                 Idle,          DUE,                Running,    0),
+            (DUE,                7,  Some(pause("002")),   Idle,          PAUSED,             Paused,     0),
+            (DUE,                7,  Some(pause("001")),   Idle,          DUE,                Running,    0),
+            (RETRYING,           7,  Some(pause("002")),   Idle,          PAUSED,             Paused,     0),
+            (stepping(3),        7,  Some(pause("002")),   Idle,          PAUSED,             Paused,     0),
+            (stepping(3),        7,  Some(cancel("002")),  Idle,          stepping(3),        Cancelled,  0),
+            (PAUSED,             7,  Some(cancel("002")),  Idle,          PAUSED,             Cancelled,  0),
+            (PAUSED,             7,  None,                 Idle,          PAUSED,             Paused,     0),
 
-            (PAUSED,              7,     None,          Resumed,      due_in(0),         Running,   0),
-            (stepping(1),         0,     pause("002"),  Resumed,      due_in(0),         Running,   0),
-            (stepping_again(2),   7,     pause("002"),  Resumed,      due_in(0),         Running,   0),
+            (PAUSED,             7,  None,                 Resumed,       due_in(0),          Running,    0),
+            (stepping(1),        0,  Some(pause("002")),   Resumed,       due_in(0),          Running,    0),
+            (stepping_again(2),  7,  Some(pause("002")),   Resumed,       due_in(0),          Running,    0),
         ];
         for (stage, steps, stop, event, expected_stage, expected_outcome, failures) in rows {
             let situation = format!("{stage:?} after {steps} steps, {stop:?}: {event:?}");
@@ -300,7 +300,7 @@ mod tests {
 
     #[test]
     fn a_cancelled_run_is_at_the_migration_that_it_was_cancelled_at() {
-        let task = Task { stop: cancel("001"), ..run(stepping(1), 7) };
+        let task = Task { stop: Some(cancel("001")), ..run(stepping(1), 7) };
         assert_eq!(after(unfinished(), task).task.migration(), Some("001"));
     }
 }

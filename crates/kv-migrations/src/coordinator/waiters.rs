@@ -4,6 +4,7 @@ mod notify;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use super::caller::Caller;
 use super::error::CoordinatorError;
 use crate::report::{Event, RollbackReport, RunReport};
 use notify::Notify;
@@ -50,10 +51,10 @@ impl Waiters {
     pub(super) fn take_reply(
         &self,
         number: u64,
-        waits_for_end: bool,
+        caller: &Caller,
     ) -> Option<Result<TaskReport, CoordinatorError>> {
         let mut replies = locked(&self.replies);
-        let is_wanted = |reply: &Reply| reply.number == number && (reply.is_last || !waits_for_end);
+        let is_wanted = |reply: &Reply| reply.number == number && (reply.is_last || !caller.waits_for_end);
         let index = replies.iter().position(is_wanted)?;
         Some(replies.remove(index).result)
     }

@@ -4,6 +4,8 @@ mod adoption;
 mod control;
 mod exclusion;
 mod history;
+mod journal;
 mod mirror;
 mod retries;
+mod rows;
 mod steps;

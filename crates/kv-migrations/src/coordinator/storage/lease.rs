@@ -89,7 +89,7 @@ impl Lease {
             renewed: AtomicU64::new(0),
             is_lost: AtomicBool::new(false),
         };
-        lease.put(true, Vec::new())?;
+        lease.hold(Vec::new())?;
         Ok(lease)
     }
 
@@ -104,14 +104,16 @@ impl Lease {
     /// Writes rows, and renews the lease with them.
     pub(crate) fn write(&self, changes: Vec<RowChange>) -> Result<(), LeaseError> {
         self.check()?;
-        self.put(true, changes).map_err(|error| self.lose(LeaseError::Storage(error)))
+        self.hold(changes).map_err(|error| self.lose(LeaseError::Storage(error)))
     }
 
     /// Writes rows, and gives the lease back with them.
-    pub(crate) fn release(&self, changes: Vec<RowChange>) -> Result<(), LeaseError> {
+    pub(crate) fn release(&self, mut changes: Vec<RowChange>) -> Result<(), LeaseError> {
         self.check()?;
         self.abandon();
-        self.put(false, changes).map_err(LeaseError::Storage)
+        let renewed = milliseconds(self.clock.now());
+        changes.push(rows::put(ROW, &LeaseRow { epoch: self.epoch, renewed, is_held: false }));
+        self.storage.write(&changes).map_err(LeaseError::Storage)
     }
 
     /// Stops using the lease without giving it back: an operation that was sent may still be on its way.
@@ -143,13 +145,11 @@ impl Lease {
     }
 
     /// Sets the alarm to when the lease expires: if this instance ends here, the alarm starts the next step.
-    fn put(&self, is_held: bool, mut changes: Vec<RowChange>) -> Result<(), StorageError> {
+    fn hold(&self, mut changes: Vec<RowChange>) -> Result<(), StorageError> {
         let now = self.clock.now();
         let renewed = milliseconds(now);
-        if is_held {
-            changes.push(RowChange::alarm(now + TERM));
-        }
-        changes.push(rows::put(ROW, &LeaseRow { epoch: self.epoch, renewed, is_held }));
+        changes.push(RowChange::alarm(now + TERM));
+        changes.push(rows::put(ROW, &LeaseRow { epoch: self.epoch, renewed, is_held: true }));
         self.storage.write(&changes)?;
         self.renewed.store(renewed, Ordering::Relaxed);
         Ok(())

@@ -38,8 +38,8 @@ fn check_version(name: &str, bytes: &[u8]) -> Result<(), StorageError> {
         return Ok(());
     }
     Err(StorageError::new(format!(
-        "the row `{name}` has version {version}, and this release reads version {VERSION}. Nothing was changed. Deploy the \
-         release that wrote the row, or a later one"
+        "the row `{name}` has version {version}, and this release reads version {VERSION}. The row is left as it is. Deploy \
+         the release that wrote it, or a later one"
     )))
 }
 
@@ -48,8 +48,8 @@ fn parse<'a, T: Deserialize<'a>>(name: &str, bytes: &'a [u8]) -> Result<T, Stora
         // Where, and not what: a row can hold a service's data.
         let (line, column) = (error.line(), error.column());
         StorageError::new(format!(
-            "the row `{name}` cannot be read, at line {line}, column {column}. Nothing was changed. Deploy the release that \
-             wrote the row, or a later one"
+            "the row `{name}` cannot be read, at line {line}, column {column}. The row is left as it is. Deploy the \
+             release that wrote it, or a later one"
         ))
     })
 }

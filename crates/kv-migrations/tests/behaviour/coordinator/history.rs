@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use kv_migrations::coordinator::{Caller, RunOutcome, TaskKind};
+use kv_migrations::coordinator::{
+    Activity, Caller, CoordinatorError, HistoryEntry, InterventionKind, RunOutcome, TaskKind,
+};
+use serde_json::{from_value, json, to_value};
 
 use crate::object::{Object, marking};
 use crate::service::{failing, good, ids};
@@ -82,4 +85,60 @@ fn a_rollback_that_cannot_be_carried_on_is_remembered() {
     let history = next.history().expect("it can be read");
     assert_eq!((history[0].action, history[0].outcome), (TaskKind::Rollback, RunOutcome::Failed));
     assert!(history[0].failures[0].error.contains("not registered"), "{history:?}");
+}
+
+/// What a Rust client does with the answers of the routes.
+#[test]
+fn the_history_is_read_back_from_its_json() {
+    let object = Object::new().with_users(100);
+    let coordinator = object.instance(vec![good("001"), marking("002")]);
+    let caller = Caller::default().with_label("deploy");
+    object.serve(&coordinator, coordinator.run_pending(&caller)).expect("nothing fails");
+    object.serve(&coordinator, coordinator.pause("002", &caller)).expect("it is under way");
+    object.serve(&coordinator, coordinator.resume("002", &Caller::default())).expect("it is paused");
+    object.pass(&coordinator, Duration::from_mins(1));
+    object.migrate(&object.instance(vec![failing("003")])).expect_err("it fails");
+
+    let history = coordinator.history().expect("it can be read");
+    let json = to_value(&history).expect("it is JSON");
+    assert_eq!(from_value::<Vec<HistoryEntry>>(json.clone()).expect("it is a history"), history);
+    let (failed, finished) = (&json[0], &json[1]);
+    assert_eq!(
+        [&failed["action"], &failed["outcome"], &failed["migration"], &failed["failures"][0]["error"]],
+        [&json!("migrate"), &json!("failed"), &json!("003"), &json!("Migration 003 failed: boom")]
+    );
+    let entry = &history[1];
+    assert_eq!(
+        finished,
+        &json!({
+            "number": 1,
+            "action": "migrate",
+            "by": "deploy",
+            "startedAt": entry.started_at,
+            "endedAt": entry.ended_at,
+            "outcome": "finished",
+            "ran": ["001", "002"],
+            "steps": entry.steps,
+            "durationMs": entry.duration_ms,
+            "operations": entry.operations,
+            "failedAttempts": 0,
+            "interventions": [
+                { "at": entry.interventions[0].at, "action": "pause", "by": "deploy" },
+                { "at": entry.interventions[1].at, "action": "resume" }
+            ]
+        })
+    );
+    assert_eq!(entry.interventions[1].action, InterventionKind::Resume);
+}
+
+#[test]
+fn what_is_in_progress_is_read_back_from_its_json() {
+    let object = Object::new().with_users(100);
+    let coordinator = object.instance(vec![marking("001")]);
+    object.migrate(&coordinator).expect("nothing fails");
+    let refusal = object.migrate(&coordinator).expect_err("it goes on");
+    let CoordinatorError::InProgress(activity) = refusal else { panic!("{refusal:?}") };
+    let json = to_value(&activity).expect("it is JSON");
+    assert!(json["progress"].is_object() && json.get("by").is_none(), "{json}");
+    assert_eq!(from_value::<Activity>(json).expect("it is one"), *activity);
 }
