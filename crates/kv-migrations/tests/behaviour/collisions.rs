@@ -10,7 +10,7 @@ use crate::rekey::{drive, error, keys, migration, users};
 use crate::service::{InitialEntry, Service};
 use crate::stores::ShortPages;
 
-/// Takes the case out of the keys.
+/// Maps keys to lower case.
 fn lower_case() -> Rekey {
     Rekey::new("user_", |key| {
         let lower = key.name.to_lowercase();
@@ -19,7 +19,7 @@ fn lower_case() -> Rekey {
 }
 
 #[test]
-fn two_keys_that_get_the_same_are_found_before_anything_is_written() {
+fn two_entries_with_the_same_new_key_fail_before_anything_is_written() {
     let service = Service::holding(
         &[
             InitialEntry::new("user_Ada", "1"),
@@ -42,7 +42,7 @@ fn two_keys_that_get_the_same_are_found_before_anything_is_written() {
 }
 
 #[test]
-fn a_key_that_is_taken_is_found_before_anything_is_written() {
+fn a_new_key_that_is_taken_fails_before_anything_is_written() {
     let service = Service::holding(
         &[
             InitialEntry::new("user:1", "another"),
@@ -60,7 +60,7 @@ fn a_key_that_is_taken_is_found_before_anything_is_written() {
 }
 
 #[test]
-fn a_key_that_the_way_back_does_not_give_back_is_a_collision() {
+fn a_key_that_the_inverse_does_not_restore_is_a_collision() {
     let service =
         Service::holding(&[InitialEntry::new("user_Ada", "1"), InitialEntry::new("user_eve", "2")], 900);
     let rekey = Rekey::new("user_", |key| Some(key.name.replace("user_", "user:").to_lowercase()))
@@ -91,7 +91,7 @@ fn all_collisions_are_counted_and_the_first_are_listed() {
 }
 
 #[test]
-fn a_thousand_collisions_can_be_mended() {
+fn after_a_thousand_collisions_are_removed_the_next_run_succeeds() {
     let entries: Vec<InitialEntry> = (0..1_005)
         .flat_map(|n| {
             [
@@ -119,14 +119,14 @@ fn a_thousand_collisions_can_be_mended() {
 }
 
 #[test]
-fn a_mended_mapping_has_no_collisions_with_the_one_before() {
+fn a_corrected_mapping_ignores_the_keys_of_the_one_before() {
     let entries = [InitialEntry::new("user_a", "1"), InitialEntry::new("user_b", "2")];
     let service = Service::holding(&entries, 900);
     let wrong = Rekey::new("user_", |key| {
         Some(if key.name == "user_a" { "new:1".to_owned() } else { "k".repeat(600) })
     })
     .with_collisions(Collisions::Skip);
-    // A page for each key: what was surveyed before the wrong one is kept.
+    // With a page for each key, what was surveyed before the failing key is kept.
     let pages = || ShortPages(service.store.clone(), 1);
     let runner = service.runner_on(pages(), vec![Migration::rekey("long", "", wrong)]);
     service.drive(&runner).unwrap_err();
@@ -145,7 +145,7 @@ fn a_mended_mapping_has_no_collisions_with_the_one_before() {
 }
 
 #[test]
-fn told_so_it_leaves_what_collides_and_reports_it() {
+fn with_collisions_skip_colliding_entries_stay_and_are_reported() {
     let service = Service::holding(
         &[
             InitialEntry::new("user:1", "another"),
@@ -166,7 +166,7 @@ fn told_so_it_leaves_what_collides_and_reports_it() {
 }
 
 #[test]
-fn what_no_key_can_be_is_told_before_anything_is_written() {
+fn an_impossible_new_key_fails_before_anything_is_written() {
     let long = format!("user_{}", "k".repeat(505));
     let service = Service::holding(&[InitialEntry::new("user_1", "x"), InitialEntry::new(&long, "y")], 900);
     let error = error(&service, Rekey::prefix("user_", "customer:"));
@@ -175,7 +175,7 @@ fn what_no_key_can_be_is_told_before_anything_is_written() {
 }
 
 #[test]
-fn a_mapping_that_would_move_what_it_has_moved_is_refused() {
+fn a_mapping_that_would_move_its_own_results_fails() {
     let service = Service::holding(&[InitialEntry::new("user_1", "x")], 900);
     let error = error(&service, Rekey::new("user_", |key| Some(key.name.replacen("user_", "user_v2_", 1))));
     assert!(error.contains("`user_v2_1`, which would then get the key `user_v2_v2_1`"), "{error}");

@@ -16,12 +16,12 @@ fn conforms(store: &dyn Store) {
 }
 
 #[test]
-fn memory_conforms() {
+fn a_memory_store_conforms() {
     conforms(&MemoryStore::new());
 }
 
 #[test]
-fn a_decorator_that_does_nothing_changes_nothing() {
+fn a_decorator_without_effect_conforms() {
     conforms(&faulty(MemoryStore::new(), Fault::Refused(u64::MAX)));
 }
 

@@ -1,5 +1,5 @@
-//! A backfill, a fold and a re-key are cut off at every single KV operation, carried on, and end as if nothing had
-//! happened.
+//! A backfill, a fold and a re-key are cut off at every single KV operation and continued. The outcome is the same as
+//! without a fault.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ fn backfill() -> Migration {
     Migration::backfill("long", "Marks every user", marking().count_entries()).with_down_backfill(unmarking())
 }
 
-/// How many entries there are for each length of their values, and their lengths together.
+/// The keys for each length of their values, and the number of lengths.
 fn fold() -> Migration {
     let lengths = Fold::new(
         "user_",
@@ -38,7 +38,7 @@ fn rekey() -> Migration {
     Migration::rekey("long", "user_… to user:…", Rekey::prefix("user_", "user:"))
 }
 
-/// Without a way back, and with keys that stay.
+/// Without an inverse, and with keys that stay.
 fn one_way() -> Migration {
     let mapping = Rekey::new("user_", |key| {
         let rest = key.name.strip_prefix("user_")?;
@@ -68,7 +68,7 @@ fn entries() -> Vec<InitialEntry> {
     entries
 }
 
-/// Where it breaks off, seen from its first operation on; and how.
+/// Cuts the migration off at each of its operations, in each way.
 fn break_off_everywhere(make: MakeMigration, operations: u64) {
     let faultless = Service::holding(&entries(), operations);
     faultless
@@ -93,25 +93,25 @@ fn break_off_everywhere(make: MakeMigration, operations: u64) {
 }
 
 #[test]
-fn a_backfill_that_breaks_off_anywhere() {
+fn a_backfill_that_is_cut_off_anywhere_is_continued() {
     break_off_everywhere(backfill, 900);
     break_off_everywhere(backfill, 12);
 }
 
 #[test]
-fn a_fold_that_breaks_off_anywhere() {
+fn a_fold_that_is_cut_off_anywhere_is_continued() {
     break_off_everywhere(fold, 900);
     break_off_everywhere(fold, 10);
 }
 
 #[test]
-fn a_rekey_that_breaks_off_anywhere() {
+fn a_rekey_that_is_cut_off_anywhere_is_continued() {
     break_off_everywhere(rekey, 900);
     break_off_everywhere(rekey, 15);
 }
 
 #[test]
-fn a_rekey_without_a_way_back_that_breaks_off_anywhere() {
+fn a_rekey_without_inverse_that_is_cut_off_anywhere_is_continued() {
     break_off_everywhere(one_way, 900);
     break_off_everywhere(one_way, 15);
 }
@@ -137,7 +137,7 @@ fn roll_back_breaking_off_everywhere(make: MakeMigration) {
             let first =
                 service.roll_back(&service.runner_on(faulty(service.store.clone(), fault), vec![make()]));
             let runner = service.runner_on(service.store.clone(), vec![make()]);
-            // What was refused last may have been the deletion of the marker, which took effect.
+            // The last operation may have been the deletion of the marker, which took effect.
             if first.is_err() && service.store.value("migration_my-service_long").is_some() {
                 service
                     .roll_back(&runner)
@@ -149,19 +149,19 @@ fn roll_back_breaking_off_everywhere(make: MakeMigration) {
 }
 
 #[test]
-fn a_rollback_of_a_backfill_that_breaks_off_anywhere() {
+fn a_rollback_of_a_backfill_that_is_cut_off_anywhere_is_continued() {
     roll_back_breaking_off_everywhere(backfill);
 }
 
 #[test]
-fn a_rollback_of_a_rekey_that_breaks_off_anywhere() {
+fn a_rollback_of_a_rekey_that_is_cut_off_anywhere_is_continued() {
     roll_back_breaking_off_everywhere(rekey);
 }
 
 #[test]
-fn a_rollback_restores_what_was_there() {
+fn a_rollback_restores_all_entries() {
     for make in [backfill, rekey] {
-        // Read in bulk, as a backfill does, a byte order mark is lost.
+        // A bulk read, as of a backfill, loses a byte order mark.
         let entries: Vec<InitialEntry> =
             entries().into_iter().filter(|entry| entry.key != "user_mark").collect();
         let untouched = Service::holding(&entries, 20);
@@ -171,7 +171,7 @@ fn a_rollback_restores_what_was_there() {
         service.roll_back(&runner).expect("it is rolled back");
         let mut expected = untouched.outcome();
         if make().description().contains("user:") {
-            // The inverse takes everything back that has such a key.
+            // The inverse also moves keys that had the new prefix before.
             expected.retain(|(key, _)| key.name != "user:older");
             let mut outcome = service.outcome();
             outcome.retain(|(key, _)| key.name != "user_older");
@@ -211,7 +211,7 @@ fn some_entries() -> impl Strategy<Value = Vec<InitialEntry>> {
     })
 }
 
-/// Whether a key is among those that a bulk get leaves out: the re-key's prefix would hide them.
+/// The entries without their prefix: among them are keys that a bulk get leaves out.
 fn bare(entries: Vec<InitialEntry>) -> Vec<InitialEntry> {
     let bare = |entry: InitialEntry| match entry.key.strip_prefix("user_") {
         Some(rest) if !rest.is_empty() => InitialEntry { key: rest.to_owned(), ..entry },
@@ -222,7 +222,7 @@ fn bare(entries: Vec<InitialEntry>) -> Vec<InitialEntry> {
     entries.into_values().collect()
 }
 
-/// Every key there is, to where `1` and `__proto__` are keys of their own.
+/// Moves all keys, including `1` and `__proto__`.
 fn rekey_of_all() -> Migration {
     let there = |key: &kv_migrations::kv::Key| {
         let name = key.name.as_str();
@@ -246,7 +246,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn any_entries_pages_budgets_and_faults(
+    fn any_entries_pages_budgets_and_faults_lead_to_the_faultless_outcome(
         entries in some_entries(),
         which in 0_usize..6,
         page in 1_u32..30,

@@ -1,4 +1,4 @@
-//! A fold takes in every entry once, and writes what it made of them.
+//! A fold reads every entry once, and writes its output.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,11 +8,11 @@ use kv_migrations::{Fold, FoldOutput, Migration};
 use crate::service::{InitialEntry, Service, failure, ids};
 use crate::stores::ShortPages;
 
-/// Which users each town has.
+/// Indexes users by town.
 fn by_town() -> Migration {
     let fold = Fold::new(
         "user_",
-        // In no order of its own: that of the writes must not depend on it.
+        // Its order is random, and must not decide the order of the writes.
         HashMap::new,
         |towns: &mut HashMap<String, Vec<String>>, record, ()| {
             towns.entry(record.text()?.to_owned()).or_default().push(record.name().to_owned());
@@ -53,7 +53,7 @@ fn an_index_of_thousands_is_gathered_and_written_over_several_runs() {
 }
 
 #[test]
-fn it_costs_the_lists_the_reads_and_the_writes() {
+fn a_fold_costs_its_lists_reads_and_writes() {
     let service = Service::holding(&users(10_000, 50), 900);
     let before = service.store.operations();
     service.drive(&service.runner_on(service.store.clone(), vec![by_town()])).unwrap();
@@ -62,7 +62,7 @@ fn it_costs_the_lists_the_reads_and_the_writes() {
 }
 
 #[test]
-fn what_is_written_has_its_metadata() {
+fn the_output_of_a_fold_is_written_with_its_metadata() {
     let service = Service::holding(&users(4, 1), 900);
     service.drive(&service.runner_on(service.store.clone(), vec![by_town()])).unwrap();
     let (key, _) = service.store.entries().into_iter().find(|(key, _)| key.name == "town_t0000").unwrap();
@@ -70,7 +70,7 @@ fn what_is_written_has_its_metadata() {
 }
 
 #[test]
-fn an_entry_that_cannot_be_taken_in_fails_it_by_name() {
+fn an_entry_that_a_fold_cannot_read_fails_it_by_name() {
     let service = Service::new();
     service.store.insert("user_1", [0xff]);
     let failed = failure(block_on(service.runner(vec![by_town()]).run_pending(&())));
@@ -81,10 +81,10 @@ fn an_entry_that_cannot_be_taken_in_fails_it_by_name() {
 }
 
 #[test]
-fn a_state_too_large_for_a_checkpoint_says_how_large() {
+fn a_fold_state_too_large_for_a_checkpoint_is_an_error_with_its_size() {
     let entries: Vec<InitialEntry> =
         (0..20).map(|n| InitialEntry::new(format!("user_{n:02}"), "x")).collect();
-    // With pages of one key, a request gets a few keys further.
+    // With pages of one key, a request reads a few keys.
     let service = Service::holding(&entries, 9);
     let hoarding = Fold::new(
         "user_",
@@ -106,7 +106,7 @@ fn a_state_too_large_for_a_checkpoint_says_how_large() {
 }
 
 #[test]
-fn a_key_that_would_be_written_twice_is_an_error() {
+fn a_fold_that_writes_a_key_twice_fails() {
     let service = Service::new();
     let twice = Fold::new(
         "user_",
@@ -120,7 +120,7 @@ fn a_key_that_would_be_written_twice_is_an_error() {
 }
 
 #[test]
-fn of_nothing_it_writes_what_it_makes_of_nothing() {
+fn a_fold_without_entries_writes_its_initial_state() {
     let service = Service::new();
     let count = Fold::new(
         "user_",
@@ -136,7 +136,7 @@ fn of_nothing_it_writes_what_it_makes_of_nothing() {
 }
 
 #[test]
-fn it_gives_the_same_however_many_requests_it_takes() {
+fn a_fold_over_many_requests_gives_the_same_result() {
     let entries: Vec<InitialEntry> = (0..400)
         .map(|n| InitialEntry::new(format!("user_{n:05}"), format!("{}", f64::from(n).sqrt())))
         .collect();

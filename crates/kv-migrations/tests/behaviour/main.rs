@@ -7,8 +7,8 @@
 
 mod backfill;
 mod budget;
-mod busy;
 mod collisions;
+mod concurrent_writes;
 mod conformance;
 mod coordinator;
 mod costs;
@@ -20,9 +20,9 @@ mod latency;
 mod ledger;
 mod object;
 mod rekey;
+mod reversal;
 mod rollback;
 mod run;
 mod service;
 mod stores;
-mod takeover;
-mod turning;
+mod typescript_runner;

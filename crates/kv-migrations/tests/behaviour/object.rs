@@ -29,11 +29,16 @@ pub struct Object {
 impl Object {
     pub fn new() -> Self {
         let time = VirtualTime::starting_at(start());
-        let kv = MemoryStore::with_clock(time.clone());
-        let storage = MemoryStorage::new();
+        let (kv, log) = (MemoryStore::with_clock(time.clone()), MemoryLog::default());
+        let (storage, budget) = (MemoryStorage::new(), Budget::default().with_operations(20));
         let runtime = ObjectRuntime::with_storage(time.clone(), storage.clone());
-        let budget = Budget::default().with_operations(20);
-        Self { time, kv, storage, runtime, log: MemoryLog::default(), budget }
+        Self { time, kv, storage, runtime, log, budget }
+    }
+
+    /// The object with another clock and another storage.
+    pub fn with_storage(&self, time: VirtualTime, storage: MemoryStorage) -> Self {
+        let runtime = ObjectRuntime::with_storage(time.clone(), storage.clone());
+        Self { time, storage, runtime, ..self.clone() }
     }
 
     /// The object with this many users, from `user_000` on.

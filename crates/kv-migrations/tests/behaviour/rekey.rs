@@ -1,4 +1,4 @@
-//! A re-key moves every entry with all that it has, and waits out KV's delay before it deletes.
+//! A re-key: what it moves, what it costs, and how long it waits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +32,7 @@ pub fn error(service: &Service, rekey: Rekey) -> String {
 }
 
 #[test]
-fn an_entry_keeps_its_bytes_its_metadata_and_its_time() {
+fn a_moved_entry_keeps_value_metadata_and_expiration() {
     let entries = [
         InitialEntry {
             metadata: Some(r#"{"z":1,"a":2}"#),
@@ -54,7 +54,7 @@ fn an_entry_keeps_its_bytes_its_metadata_and_its_time() {
 }
 
 #[test]
-fn it_waits_out_kvs_delay_before_it_deletes_and_before_it_ends() {
+fn a_rekey_waits_for_kvs_delay_before_it_deletes_and_before_it_ends() {
     let service = Service::holding(&[InitialEntry::new("user_1", "x")], 900);
     let runner = service.runner_on(service.store.clone(), vec![migration(users())]);
     let phase = |report: &kv_migrations::RunReport| report.progress.as_ref().unwrap().phase.name();
@@ -87,7 +87,7 @@ impl Visibility for LateLists {
 }
 
 #[test]
-fn what_the_migration_before_it_wrote_is_moved_though_it_is_listed_late() {
+fn entries_that_are_listed_late_are_moved() {
     let service = Service::holding(&[], 900);
     let kv = DelayedKv::new(service.store.clone(), service.clock.clone(), LateLists);
     let write = Migration::new("first", "", async |kv, ()| Ok(kv.put("user_1", "x").await?));
@@ -97,7 +97,7 @@ fn what_the_migration_before_it_wrote_is_moved_though_it_is_listed_late() {
 }
 
 #[test]
-fn a_new_key_can_begin_like_an_old_one() {
+fn new_keys_may_have_the_prefix_of_the_old_ones() {
     let service =
         Service::holding(&[InitialEntry::new("user_1", "x"), InitialEntry::new("user_2", "y")], 900);
     let rekey = Rekey::new("user_", |key| {
@@ -110,7 +110,7 @@ fn a_new_key_can_begin_like_an_old_one() {
 }
 
 #[test]
-fn the_key_can_depend_on_the_metadata() {
+fn the_new_key_may_depend_on_the_metadata() {
     let service = Service::holding(
         &[InitialEntry { metadata: Some(r#""DE""#), ..InitialEntry::new("city_7", "Ulm") }],
         900,
@@ -128,7 +128,7 @@ fn the_key_can_depend_on_the_metadata() {
 }
 
 #[test]
-fn what_expires_soon_is_left_to_expire() {
+fn an_entry_that_expires_soon_is_not_moved() {
     let service = Service::holding(
         &[
             InitialEntry { ttl: Some(80), ..InitialEntry::new("user_1", "x") },
@@ -141,7 +141,7 @@ fn what_expires_soon_is_left_to_expire() {
 }
 
 #[test]
-fn it_costs_a_read_a_write_and_a_delete_for_each_and_little_more() {
+fn a_rekey_costs_little_more_than_a_read_a_write_and_a_delete_per_entry() {
     let entries: Vec<InitialEntry> =
         (0..2_000).map(|n| InitialEntry::new(format!("user_{n:04}"), "x")).collect();
     let service = Service::holding(&entries, 900);
@@ -152,7 +152,7 @@ fn it_costs_a_read_a_write_and_a_delete_for_each_and_little_more() {
 }
 
 #[test]
-fn a_clock_that_is_set_back_does_not_make_it_wait_for_ever() {
+fn a_rekey_ends_though_the_clock_is_set_back() {
     let service = Service::holding(&[InitialEntry::new("user_1", "x")], 900);
     let migration = || Migration::rekey("long", "", Rekey::prefix("user_", "user:"));
     let runner = service.runner_on(service.store.clone(), vec![migration()]);
@@ -171,7 +171,7 @@ fn a_clock_that_is_set_back_does_not_make_it_wait_for_ever() {
 }
 
 #[test]
-fn a_prefix_that_the_other_begins_with_goes_both_ways() {
+fn a_rekey_between_overlapping_prefixes_can_be_rolled_back() {
     let service = Service::holding(&[InitialEntry::new("user_v2_1", "x")], 900);
     let runner =
         service.runner_on(service.store.clone(), vec![migration(Rekey::prefix("user_v2_", "user_"))]);

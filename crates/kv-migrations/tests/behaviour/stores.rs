@@ -1,4 +1,4 @@
-//! Stores that fail, or do what KV may do, though a `MemoryStore` never does.
+//! Stores that fail, or that do what KV may do and a `MemoryStore` never does.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -100,7 +100,7 @@ impl Store for ShortPages {
     }
 }
 
-/// Refuses one operation of eight with 429 or 503, at random but from a seed, and not more than three in a row.
+/// Refuses one operation in eight with 429 or 503, drawn from a seed, and at most three in a row.
 pub struct Flaky<S> {
     store: S,
     state: AtomicU64,

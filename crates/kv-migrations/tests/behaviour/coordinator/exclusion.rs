@@ -1,4 +1,4 @@
-//! One run at a time.
+//! One run at a time, whatever happens to an instance.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::object::{Object, marking};
 use crate::service::{good, ids, start};
 use crate::stores::Slow;
 
-/// Counts how often it ran, and takes a second.
+/// Counts in KV how often it ran. It takes a second.
 fn counting(id: &'static str, time: &VirtualTime) -> Migration {
     let time = time.clone();
     Migration::new(id, "Counts", async move |kv: &Kv, (): &()| {
@@ -30,7 +30,7 @@ fn counting(id: &'static str, time: &VirtualTime) -> Migration {
 }
 
 #[test]
-fn of_a_hundred_callers_one_runs_it_and_the_others_are_told_who() {
+fn of_a_hundred_callers_one_runs_and_the_others_learn_who_runs() {
     let object = Object::new();
     let coordinator = object.instance(vec![counting("001", &object.time), counting("002", &object.time)]);
     let callers: Vec<Caller> =
@@ -50,7 +50,7 @@ fn of_a_hundred_callers_one_runs_it_and_the_others_are_told_who() {
 }
 
 #[test]
-fn those_who_wait_run_one_after_the_other_and_find_nothing_left() {
+fn queued_callers_run_one_after_the_other() {
     let object = Object::new();
     let coordinator = object.instance(vec![counting("001", &object.time)]);
     let caller = Caller::default().queued();
@@ -62,7 +62,7 @@ fn those_who_wait_run_one_after_the_other_and_find_nothing_left() {
 }
 
 #[test]
-fn who_is_refused_is_told_how_far_it_is() {
+fn a_refusal_has_the_progress_of_the_run() {
     let object = Object::new().with_users(100);
     let coordinator = object.instance(vec![marking("001")]);
     object.migrate(&coordinator).expect("nothing fails");
@@ -72,9 +72,9 @@ fn who_is_refused_is_told_how_far_it_is() {
     assert!(activity.progress.is_some_and(|progress| progress.done > 0));
 }
 
-/// The old instance hangs in the middle of an operation, the object is made anew elsewhere, and then the old one wakes.
+/// The old instance is suspended during an operation, and resumed after another instance has replaced it.
 #[test]
-fn an_instance_that_was_replaced_sends_and_writes_nothing_any_more() {
+fn an_instance_that_was_replaced_sends_and_writes_nothing() {
     let object = Object::new().with_users(100);
     let (old, new) = (object.instance(vec![marking("001")]), object.instance(vec![marking("001")]));
     let time = object.time.clone();
@@ -82,7 +82,7 @@ fn an_instance_that_was_replaced_sends_and_writes_nothing_any_more() {
     let mut step = Box::pin(async {
         select(pin!(old.run_pending(&Caller::default())), pin!(object.call_alarms(&old))).await;
     });
-    // It gets some way, and is not polled for a while.
+    // The old instance is not polled after 70 ms.
     object.time.run(select(&mut step, pin!(time.sleep(Duration::from_millis(70)))));
     let begun = object.marked();
     assert!((1..20).contains(&begun), "{begun}");
@@ -98,7 +98,7 @@ fn an_instance_that_was_replaced_sends_and_writes_nothing_any_more() {
 }
 
 #[test]
-fn a_step_that_was_cut_off_is_carried_on_when_its_lease_is_up() {
+fn a_step_that_was_cut_off_is_continued_once_its_lease_expires() {
     let object = Object::new().with_users(100);
     let cut_off = object.instance(vec![marking("001")]);
     object.serve_for(Duration::from_millis(70), &cut_off, cut_off.run_pending(&Caller::default()));
@@ -113,16 +113,14 @@ fn a_step_that_was_cut_off_is_carried_on_when_its_lease_is_up() {
 }
 
 #[test]
-fn a_clock_that_went_wrong_does_not_keep_the_door_shut() {
+fn a_lease_from_a_clock_an_hour_ahead_expires() {
     let object = Object::new();
     let ahead = object.instance(vec![good("001")]);
-    // Cut off while it had the lease, by a clock that was an hour ahead.
+    // The instance is cut off while it holds the lease. Its clock is an hour ahead.
     object.time.advance(Duration::from_hours(1));
     object.serve_for(Duration::from_millis(15), &ahead, ahead.run_pending(&Caller::default()));
     assert!(object.storage.alarm().is_some_and(|at| at > object.time.now()), "it has the lease");
-    let time = VirtualTime::starting_at(start());
-    let runtime = ObjectRuntime::with_storage(time.clone(), object.storage.clone());
-    let right = Object { time, runtime, ..object.clone() };
+    let right = object.with_storage(VirtualTime::starting_at(start()), object.storage.clone());
     let next = right.instance(vec![good("001")]);
     right.time.run(next.status()).expect("it can be read");
     right.pass(&next, Duration::from_mins(70));
@@ -132,9 +130,9 @@ fn a_clock_that_went_wrong_does_not_keep_the_door_shut() {
     );
 }
 
-/// Every ten milliseconds, which is how long an operation takes.
+/// An operation takes 10 ms, and the run is cut off after every multiple of that.
 #[test]
-fn wherever_a_run_is_cut_off_it_is_carried_on_and_nothing_that_finished_runs_again() {
+fn a_run_that_is_cut_off_anywhere_is_continued_and_repeats_nothing_finished() {
     let migrations =
         |object: &Object| vec![counting("001", &object.time), marking("002"), counting("003", &object.time)];
     let mut cut_off = Duration::ZERO;
@@ -150,7 +148,7 @@ fn wherever_a_run_is_cut_off_it_is_carried_on_and_nothing_that_finished_runs_aga
         let context = format!("cut off after {cut_off:?}");
         assert_eq!(object.marked(), 30, "{context}");
         for id in ["001", "003"] {
-            // Its last operation may have been on its way when it was cut off.
+            // The run may have been cut off before its last operation was answered.
             let count = object.kv.value(id).unwrap();
             assert!(count == b"1" || count == b"2", "{context}");
             assert_eq!(object.marker(id).as_deref(), Some("true"), "{context}");
@@ -163,10 +161,9 @@ fn wherever_a_run_is_cut_off_it_is_carried_on_and_nothing_that_finished_runs_aga
     }
 }
 
-/// A step says nothing for so long that its lease is up, and wakes just when another task has taken the place of its
-/// own.
+/// The step is suspended until its lease has expired, and resumes just after another task has replaced its own.
 #[test]
-fn a_step_that_wakes_too_late_does_not_end_the_task_that_took_the_place_of_its_own() {
+fn a_step_that_resumes_too_late_does_not_end_the_next_task() {
     let budget = Budget::default().with_operations(60);
     let object = Object { budget, ..Object::new().with_users(100) };
     let has_stumbled = AtomicBool::new(false);
@@ -186,7 +183,7 @@ fn a_step_that_wakes_too_late_does_not_end_the_task_that_took_the_place_of_its_o
     while object.marked() < 90 {
         object.time.run(select(&mut rings, ten_milliseconds()));
     }
-    // Its second step failed, and the third one is under way.
+    // The second step has failed, and the third one is in progress.
     object.time.run(object.time.sleep(Duration::from_secs(20)));
     let caller = Caller::default().with_label("rollback").until_finished();
     object.time.run(select(
@@ -200,9 +197,9 @@ fn a_step_that_wakes_too_late_does_not_end_the_task_that_took_the_place_of_its_o
     assert_eq!((object.marked(), object.state(&coordinator, "001")), (0, State::Pending));
 }
 
-/// It ends in another instance: nothing comes of it here.
+/// The instance that was asked never learns the result.
 #[test]
-fn who_stays_for_a_run_that_another_instance_ends_does_not_wait_for_ever() {
+fn a_caller_gets_an_answer_when_another_instance_ends_its_run() {
     let object = Object::new();
     let (old, new) = (object.instance(vec![good("001")]), object.instance(vec![good("001")]));
     let caller = Caller::default().until_finished();
@@ -211,7 +208,7 @@ fn who_stays_for_a_run_that_another_instance_ends_does_not_wait_for_ever() {
     assert!(report.is_finished());
 }
 
-/// Fails once, at the call that is counted down to.
+/// Storage that fails once, after this many calls.
 struct Failing {
     storage: ObjectRuntime,
     left: AtomicI64,
@@ -242,7 +239,7 @@ impl Storage for Failing {
 }
 
 #[test]
-fn wherever_the_storage_fails_the_run_is_carried_on() {
+fn a_run_is_continued_wherever_the_storage_fails() {
     for failing_call in 0.. {
         let object = Object::new().with_users(30);
         let migrations = vec![counting("001", &object.time), marking("002"), counting("003", &object.time)];

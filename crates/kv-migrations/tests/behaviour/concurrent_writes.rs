@@ -14,7 +14,7 @@ use crate::service::{InitialEntry, Service, start};
 use crate::stores::Slow;
 
 #[test]
-fn a_change_to_an_entry_that_is_copied_already_is_copied_too() {
+fn a_change_to_a_copied_entry_is_copied_too() {
     let service =
         Service::holding(&[InitialEntry::new("user_1", "before"), InitialEntry::new("user_2", "y")], 900);
     let runner = service.runner_on(service.store.clone(), vec![migration(users())]);
@@ -34,7 +34,7 @@ fn a_change_to_an_entry_that_is_copied_already_is_copied_too() {
 }
 
 #[test]
-fn a_later_expiration_alone_is_a_change_too() {
+fn a_later_expiration_of_a_copied_entry_is_copied_too() {
     let service =
         Service::holding(&[InitialEntry { ttl: Some(300), ..InitialEntry::new("user_1", "session") }], 900);
     let runner = service.runner_on(service.store.clone(), vec![migration(users())]);
@@ -47,7 +47,7 @@ fn a_later_expiration_alone_is_a_change_too() {
 }
 
 #[test]
-fn what_the_service_writes_to_a_new_key_is_newer_than_the_old_one() {
+fn a_value_that_the_service_wrote_to_the_new_key_stays() {
     let service = Service::holding(&[InitialEntry::new("user_1", "before")], 900);
     let runner = service.runner_on(service.store.clone(), vec![migration(users())]);
     service.request(&runner).unwrap();
@@ -58,7 +58,7 @@ fn what_the_service_writes_to_a_new_key_is_newer_than_the_old_one() {
 }
 
 #[test]
-fn both_changed_differently_is_a_collision_and_nothing_is_lost() {
+fn different_changes_to_both_keys_are_a_collision() {
     let service = Service::holding(&[InitialEntry::new("user_1", "before")], 900);
     let runner = service.runner_on(service.store.clone(), vec![migration(users())]);
     service.request(&runner).unwrap();
@@ -74,7 +74,7 @@ fn both_changed_differently_is_a_collision_and_nothing_is_lost() {
 }
 
 #[test]
-fn a_copy_that_got_lost_is_made_again() {
+fn a_lost_copy_is_made_again() {
     let service = Service::holding(&[InitialEntry::new("user_1", "x")], 900);
     let runner = service.runner_on(service.store.clone(), vec![migration(users())]);
     service.request(&runner).unwrap();
@@ -84,7 +84,7 @@ fn a_copy_that_got_lost_is_made_again() {
 }
 
 #[test]
-fn a_copy_made_in_the_sweep_is_proven_later_also_after_a_crash() {
+fn a_copy_made_in_the_sweep_is_verified_later_also_after_a_crash() {
     for at in 0..14 {
         let service = Service::holding(&[InitialEntry::new("user_1", "before")], 900);
         let migration = || Migration::rekey("long", "", Rekey::prefix("user_", "user:"));
@@ -105,7 +105,7 @@ fn a_copy_made_in_the_sweep_is_proven_later_also_after_a_crash() {
 }
 
 #[test]
-fn entries_that_appear_meanwhile_are_moved_as_well() {
+fn entries_that_appear_during_a_rekey_are_moved() {
     let service = Service::holding(&[InitialEntry::new("user_5", "x")], 900);
     let runner = service.runner_on(service.store.clone(), vec![migration(users())]);
     service.request(&runner).unwrap();
@@ -117,7 +117,7 @@ fn entries_that_appear_meanwhile_are_moved_as_well() {
 }
 
 #[test]
-fn a_service_that_never_stops_writing_old_keys_ends_in_an_error_not_in_a_loop() {
+fn a_rekey_fails_if_old_keys_are_written_all_the_time() {
     let service = Service::holding(&[InitialEntry::new("user_1", "x")], 900);
     let runner = service.runner_on(service.store.clone(), vec![migration(users())]);
     let error = (0..100).find_map(|number| {
@@ -132,7 +132,7 @@ fn a_service_that_never_stops_writing_old_keys_ends_in_an_error_not_in_a_loop() 
 
 /// Moves entries while a service elsewhere writes both keys of one entry after the other. Returns the values that exist in
 /// the end, and those that were written last.
-fn with_a_busy_service(delay: Duration) -> (Vec<String>, Vec<String>) {
+fn move_beside_a_service(delay: Duration) -> (Vec<String>, Vec<String>) {
     let entries: Vec<InitialEntry> =
         (0..8).map(|number| InitialEntry::new(format!("user_{number}"), "first")).collect();
     let service = Service::holding(&entries, 40);
@@ -164,19 +164,19 @@ fn with_a_busy_service(delay: Duration) -> (Vec<String>, Vec<String>) {
 }
 
 #[test]
-fn nothing_that_a_service_writes_to_both_keys_is_lost_though_it_is_seen_a_minute_late() {
-    let (found, last) = with_a_busy_service(Duration::from_secs(90));
+fn writes_to_both_keys_that_are_seen_a_minute_late_are_kept() {
+    let (found, last) = move_beside_a_service(Duration::from_secs(90));
     assert_eq!(found, last);
 }
 
 #[test]
-fn without_the_wait_it_would_be_lost() {
-    let (found, last) = with_a_busy_service(Duration::ZERO);
+fn without_the_wait_writes_to_both_keys_are_lost() {
+    let (found, last) = move_beside_a_service(Duration::ZERO);
     assert_ne!(found, last, "the test above could not fail");
 }
 
 #[test]
-fn two_at_once_beside_a_service_that_writes_both_keys_lose_nothing() {
+fn two_rekeys_at_once_keep_writes_to_both_keys() {
     for seed in 0..10_u64 {
         let time = VirtualTime::starting_at(start());
         let store = MemoryStore::with_clock(time.clone());
@@ -218,7 +218,7 @@ fn two_at_once_beside_a_service_that_writes_both_keys_lose_nothing() {
             last
         };
         let ((), (), last) = time.run(async { futures::join!(drive(&one), drive(&two), service) });
-        // The service still writes old keys after the end: what is there under either.
+        // The service still writes both keys after the end of the re-keys.
         for (number, expected) in last.iter().enumerate() {
             let found =
                 store.value(&format!("user:{number:02}")).map(|value| String::from_utf8(value).unwrap());

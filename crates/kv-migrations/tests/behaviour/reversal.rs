@@ -7,7 +7,7 @@ use kv_migrations::{BoxError, Fold, FoldOutput, Migration};
 use crate::service::{Service, failure, filled, marked, marking, unmarking};
 
 #[test]
-fn a_backfill_whose_plain_rollback_failed_half_way_is_applied_to_every_entry() {
+fn a_backfill_after_a_failed_plain_down_covers_every_entry() {
     let service = filled(1_200);
     let make = || {
         vec![Migration::backfill("001", "", marking()).with_down(async |kv, ()| {
@@ -26,7 +26,7 @@ fn a_backfill_whose_plain_rollback_failed_half_way_is_applied_to_every_entry() {
 }
 
 #[test]
-fn a_fold_whose_plain_rollback_failed_half_way_writes_everything() {
+fn a_fold_after_a_failed_plain_down_writes_everything() {
     let service = Service::new();
     for number in 0..3_000 {
         service.store.insert(&format!("user_{number:05}"), format!("{number:05}"));
@@ -53,7 +53,7 @@ fn a_fold_whose_plain_rollback_failed_half_way_writes_everything() {
     for _ in 0..3 {
         assert!(!block_on(runner.run_pending(&())).unwrap().is_finished());
     }
-    // 900 operations do not suffice for the `down`.
+    // The `down` needs more than 900 operations.
     block_on(runner.rollback("001", &())).unwrap_err();
     service.migrate(make());
     let index = service.store.entries().into_iter().filter(|(key, _)| key.name.starts_with("index_"));
@@ -61,16 +61,16 @@ fn a_fold_whose_plain_rollback_failed_half_way_writes_everything() {
 }
 
 #[test]
-fn a_rollback_undoes_what_an_up_did_that_was_cut_off() {
+fn a_rollback_covers_what_an_interrupted_up_changed() {
     let service = filled(1_000);
     let make = || vec![Migration::backfill("001", "", marking()).with_down_backfill(unmarking())];
     service.migrate(make());
     let runner = service.runner(make());
     assert!(!block_on(runner.rollback("001", &())).unwrap().is_finished());
-    // Somebody changes their mind; that run is killed after 300 operations.
+    // A run in the other direction is cut off after 300 operations.
     let killed = service.runner_on(faulty(service.store.clone(), Fault::Crash(300)), make());
     block_on(killed.run_pending(&())).unwrap_err();
-    // And changes it again.
+    // The rollback starts again.
     while !block_on(runner.rollback("001", &())).unwrap().is_finished() {}
     assert_eq!(marked(&service.store), 0);
 }
