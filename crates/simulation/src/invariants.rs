@@ -1,6 +1,6 @@
 //! What must hold in every world: pure checks of what was observed.
 //!
-//! [`order`] is about runs and migrations, [`data`] about entries, [`history`] about what an object says of its runs.
+//! `order` is about runs and migrations, `data` about entries, `history` about what an object says of its runs.
 
 mod data;
 mod history;

@@ -1,6 +1,6 @@
 //! The monitor of a world: it observes everything that happens, and checks the invariants at once.
 //!
-//! [`runs`] has what runs report, [`markers`] what is written.
+//! `runs` has what runs report, `markers` what is written.
 
 mod markers;
 mod runs;

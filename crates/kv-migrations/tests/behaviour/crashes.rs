@@ -86,7 +86,7 @@ fn break_off_everywhere(make: MakeMigration, operations: u64) {
             }
             service
                 .drive(&service.runner_on(service.store.clone(), vec![make()]))
-                .unwrap_or_else(|error| panic!("{fault:?}: it cannot be carried on: {error}"));
+                .unwrap_or_else(|error| panic!("{fault:?}: it cannot be continued: {error}"));
             assert_eq!(service.outcome(), expected, "{fault:?}");
         }
     }
@@ -141,7 +141,7 @@ fn roll_back_breaking_off_everywhere(make: MakeMigration) {
             if first.is_err() && service.store.value("migration_my-service_long").is_some() {
                 service
                     .roll_back(&runner)
-                    .unwrap_or_else(|error| panic!("{fault:?}: not carried on: {error}"));
+                    .unwrap_or_else(|error| panic!("{fault:?}: not continued: {error}"));
             }
             assert_eq!(service.outcome(), expected, "{fault:?}");
         }

@@ -34,7 +34,7 @@ fn slow_customers(number: u32) -> (VirtualTime, Slow<MemoryStore>) {
 fn timed<T>(time: &VirtualTime, work: impl Future<Output = T>) -> (T, Duration) {
     let began = time.now();
     let output = time.run(work);
-    (output, time.now().duration_since(began).expect("time goes on"))
+    (output, time.now().duration_since(began).expect("time passes"))
 }
 
 fn change(customer: &mut Map<String, Value>) {

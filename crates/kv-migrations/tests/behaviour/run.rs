@@ -164,7 +164,7 @@ fn a_second_run_at_the_same_time_is_refused_and_changes_nothing() {
             Ok(())
         })
     }]);
-    block_on(outer.with_lock(lock.clone()).run_pending(&())).expect("the first run goes on");
+    block_on(outer.with_lock(lock.clone()).run_pending(&())).expect("the first run continues");
     assert_eq!(service.text("done/002"), None);
     block_on(service.runner(vec![good("002")]).with_lock(lock).run_pending(&())).expect("it has ended");
 }

@@ -191,7 +191,7 @@ async fn finish(object: &Rc<Object>) {
     world.monitor.check(violated("runs_without_faults_succeed", text));
 }
 
-/// Whether steps failed because of a collision, of which no client is told.
+/// Whether steps failed because of a collision. Alarms take those steps, so that no client gets the error.
 fn reports_collision(object: &Object) -> bool {
     let history = object.current().coordinator.history().unwrap_or_default();
     let failures = history.iter().take(8).flat_map(|entry| &entry.failures);

@@ -53,7 +53,7 @@ fn a_backfill_without_a_coordinator_is_continued_with_one() {
     let spent = object.kv.operations();
     assert_eq!(migrate(&object, &coordinator), ids(&["001"]));
     assert_eq!(object.marked(), 100);
-    assert!(object.kv.operations() - spent < 150, "it did not begin anew");
+    assert!(object.kv.operations() - spent < 150, "it did not start over");
 }
 
 #[test]

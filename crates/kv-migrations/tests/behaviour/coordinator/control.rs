@@ -56,7 +56,7 @@ fn a_cancelled_migration_is_pending_and_starts_over() {
         object.pass(&coordinator, Duration::from_mins(1));
         let cancelled_at = object.marked();
         assert!(cancelled_at < 100, "what it changed stays, and it goes no further");
-        assert_eq!(object.marker("001"), None, "KV is told");
+        assert_eq!(object.marker("001"), None, "KV has no marker");
         assert_eq!(coordinator.history().expect("it can be read")[0].outcome, RunOutcome::Cancelled);
 
         let report = object.serve(&coordinator, coordinator.run_pending(&Caller::default().queued()));
@@ -89,7 +89,7 @@ fn a_rollback_can_be_cancelled() {
     );
     object
         .serve(&coordinator, coordinator.run_pending(&Caller::default().queued()))
-        .expect("it is applied anew");
+        .expect("it is applied again");
     assert_eq!(object.marked(), 100);
 }
 

@@ -66,7 +66,7 @@ fn a_refusal_has_the_progress_of_the_run() {
     let object = Object::new().with_users(100);
     let coordinator = object.instance(vec![marking("001")]);
     object.migrate(&coordinator).expect("nothing fails");
-    let refusal = object.migrate(&coordinator).expect_err("it goes on");
+    let refusal = object.migrate(&coordinator).expect_err("a run is in progress");
     let CoordinatorError::InProgress(activity) = refusal else { panic!("{refusal:?}") };
     assert_eq!(activity.migration.as_deref(), Some("001"));
     assert!(activity.progress.is_some_and(|progress| progress.done > 0));
@@ -87,7 +87,7 @@ fn an_instance_that_was_replaced_sends_and_writes_nothing() {
     let begun = object.marked();
     assert!((1..20).contains(&begun), "{begun}");
     object.pass(&new, Duration::from_mins(2));
-    assert_eq!(object.marked(), 100, "the new one has carried on");
+    assert_eq!(object.marked(), 100, "the new one has continued");
 
     object.kv.insert("user_050", "of the service");
     let (rows, operations) = (object.storage.clone(), object.kv.operations());

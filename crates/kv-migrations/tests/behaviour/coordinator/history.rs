@@ -136,7 +136,7 @@ fn the_activity_is_read_back_from_its_json() {
     let object = Object::new().with_users(100);
     let coordinator = object.instance(vec![marking("001")]);
     object.migrate(&coordinator).expect("nothing fails");
-    let refusal = object.migrate(&coordinator).expect_err("it goes on");
+    let refusal = object.migrate(&coordinator).expect_err("a run is in progress");
     let CoordinatorError::InProgress(activity) = refusal else { panic!("{refusal:?}") };
     let json = to_value(&activity).expect("it is JSON");
     assert!(json["progress"].is_object() && json.get("by").is_none(), "{json}");

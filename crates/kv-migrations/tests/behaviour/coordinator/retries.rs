@@ -34,7 +34,7 @@ fn a_first_step_that_fails_is_answered_and_not_retried() {
     assert_eq!(failure.report.ran, ids(&["001"]));
     assert_eq!(object.state(&coordinator, "002"), State::Failed);
     assert_eq!(object.storage.alarm(), None);
-    assert_eq!(object.marker("002").as_deref(), Some("failed"), "KV is told");
+    assert_eq!(object.marker("002").as_deref(), Some("failed"), "KV has a copy");
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn a_step_that_never_ends_fails_the_run() {
         Ok(())
     });
     let coordinator = object.instance(vec![stuck]);
-    object.migrate(&coordinator).expect("it goes on");
+    object.migrate(&coordinator).expect("the run is accepted");
     object.pass(&coordinator, Duration::from_hours(2));
     assert_eq!(object.state(&coordinator, "001"), State::Failed);
     assert_eq!(object.storage.alarm(), None);

@@ -109,7 +109,7 @@ fn a_caller_gets_an_answer_though_the_alarm_never_comes() {
     let coordinator = object.instance(vec![good("001")]);
     let began = object.time.now();
     let report = object.time.run(coordinator.run_pending(&Caller::default()));
-    let time = object.time.now().duration_since(began).expect("time goes on");
+    let time = object.time.now().duration_since(began).expect("time passes");
     assert_eq!(report.expect("nothing failed").remaining, ids(&["001"]));
     assert!(time <= Duration::from_mins(1), "{time:?}");
 }
