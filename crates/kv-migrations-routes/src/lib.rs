@@ -1,40 +1,34 @@
 #![doc = include_str!("lib.md")]
 #![deny(missing_docs)]
 #![warn(missing_debug_implementations, unreachable_pub)]
+// The layers of this crate. Imports run down only.
+//
+// mount/     coordinator/   where requests arrive: in a Worker, or in its Durable Object
+// routes                    how the routes are set up, and who answers a request
+// local      remote         who answers: a runner in this isolate, or the Durable Object
+// response/  namespace      answers; where the data lies
+// request/   platform/      requests; what the runtime offers
 
-mod access;
-mod answer;
-mod binding;
-mod body;
-mod coordinated;
-mod environment;
-mod events;
-mod fetch;
-mod forward;
-mod head;
-mod layer;
-mod locks;
+mod coordinator;
+mod local;
+mod mount;
 mod namespace;
-mod object;
-mod object_storage;
-mod problem;
-mod query;
+mod platform;
+mod remote;
+mod request;
 mod response;
-mod route;
 mod routes;
-mod service;
-mod survivor;
-mod thrown;
 
-pub use body::Body;
-pub use layer::WithMigrationRoutes;
+#[doc(hidden)]
+pub use coordinator::object::CoordinatorObject;
+pub use mount::body::ResponseBody;
+pub use mount::layer::{ResponseFuture, WithMigrationRoutes};
+pub use mount::service::RoutesFuture;
 pub use namespace::Namespace;
 #[doc(hidden)]
-pub use object::CoordinatorObject;
-#[doc(hidden)]
-pub use object_storage::ObjectStorage;
+pub use platform::object_storage::ObjectStorage;
+pub use response::body::Body;
 pub use routes::{MigrationRoutes, migration_routes, migration_routes_with_context};
-pub use service::ResponseFuture;
 
 /// The code in the README and in the guide compiles, and what it asserts holds.
 #[cfg(doctest)]

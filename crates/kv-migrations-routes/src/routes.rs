@@ -1,4 +1,4 @@
-//! The routes of a service: set up where they are mounted, and what they answer.
+//! The routes of a service: how they are set up, and who answers a request.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,27 +8,27 @@ use kv_migrations::coordinator::{Coordinator, Storage};
 use kv_migrations::{BoxError, Error, Migration, RegistrationError, Runner};
 use worker::Env;
 
-use crate::access::Access;
-use crate::answer;
-use crate::body::{Body, Queue};
-use crate::environment::{environment, secret};
-use crate::events::events;
-use crate::forward::{Forward, Remote};
-use crate::head::Head;
-use crate::locks::run_lock;
+use crate::local::Local;
 use crate::namespace::Namespace;
-use crate::problem::Problem;
-use crate::query::requires_up_to_date;
-use crate::response::to_json;
-use crate::route::{Action, Route, base};
+use crate::platform::environment::{environment, secret};
+use crate::remote::{Forward, Remote};
+use crate::request::access::Access;
+use crate::request::head::Head;
+use crate::request::query::Query;
+use crate::request::route::{Route, base_path};
+use crate::response::body::Body;
+use crate::response::problem::Problem;
 
-/// The routes of a service whose migrations get the Worker's `Env` as context.
+/// Makes the routes of a service whose migrations get the Worker's `Env` as context.
 ///
-/// `kv_binding` is the name of the KV binding in `wrangler.toml`, or a store; `prefix` is what tells this service's
-/// markers from those of others in the same namespace, and must stay what it is for ever.
+/// `kv_binding` is the name of the KV binding in `wrangler.toml`, or a store. `service` tells the markers of this service
+/// from those of others in the same namespace, and must never change.
 ///
-/// As it stands it expects `Authorization: Bearer …` with the value of the secret `MIGRATIONS_TOKEN`. What is wrong
-/// with the migrations (see [`kv_migrations::RegistrationError`]) is the answer to the first request of a caller with access.
+/// By default a caller needs the header `Authorization: Bearer …` with the value of the secret `MIGRATIONS_TOKEN`.
+///
+/// # Errors
+/// Making the routes cannot fail. If the list of migrations is invalid (see [`RegistrationError`]), every request of a
+/// caller with access is answered with a 500 that says why.
 ///
 /// # Example
 /// ```no_run
@@ -54,14 +54,19 @@ use crate::route::{Action, Route, base};
 /// ```
 pub fn migration_routes(
     kv_binding: impl Into<Namespace>,
-    prefix: impl Into<String>,
+    service: impl Into<String>,
     migrations: Vec<Migration<Env>>,
 ) -> MigrationRoutes {
-    migration_routes_with_context(kv_binding, prefix, migrations, || Ok(environment()?))
+    migration_routes_with_context(kv_binding, service, migrations, || Ok(environment()?))
 }
 
-/// The routes of a service whose migrations get something else than the Worker's `Env`: what `context` makes, once
-/// for every run and every rollback, and for nothing else.
+/// Makes the routes of a service whose migrations get a context of their own type instead of the Worker's `Env`.
+///
+/// `context` makes it: once for every run and every rollback, and for no other request. The other arguments are those of
+/// [`migration_routes`].
+///
+/// # Errors
+/// Making the routes cannot fail. If `context` fails, the run is not begun, and is answered with a 500 that says why.
 ///
 /// # Example
 /// ```
@@ -83,83 +88,113 @@ pub fn migration_routes(
 /// ```
 pub fn migration_routes_with_context<C>(
     kv_binding: impl Into<Namespace>,
-    prefix: impl Into<String>,
+    service: impl Into<String>,
     migrations: Vec<Migration<C>>,
     context: impl Fn() -> Result<C, BoxError> + Send + Sync + 'static,
 ) -> MigrationRoutes<C> {
     MigrationRoutes(Arc::new(Settings {
         namespace: kv_binding.into(),
-        prefix: prefix.into(),
+        service: service.into(),
         migrations: migrations.into(),
         context: Arc::new(context),
-        set_up: Arc::new(|runner| runner),
+        configure_runner: Arc::new(|runner| runner),
         access: Access::default(),
-        base: String::new(),
+        base_path: String::new(),
         coordinator: None,
     }))
 }
 
-/// The routes of a service, ready to be mounted: a [`tower_service::Service`], a [`tower_layer::Layer`], and
-/// [`fetch`](Self::fetch) for handlers without either.
+/// The routes of a service, ready to be mounted.
 ///
-/// Clones are the same routes.
+/// They are a [`tower_service::Service`] and a [`tower_layer::Layer`]. [`in_front_of`](Self::in_front_of) puts them in
+/// front of a router, and [`fetch`](Self::fetch) is for handlers that have neither services nor layers.
+///
+/// A clone is cheap and shares the settings, until one of the two is set up further.
 pub struct MigrationRoutes<C = Env>(Arc<Settings<C>>);
 
-/// How they were set up.
 struct Settings<C> {
     namespace: Namespace,
-    prefix: String,
+    service: String,
     migrations: Arc<[Migration<C>]>,
     context: Arc<dyn Fn() -> Result<C, BoxError> + Send + Sync>,
-    set_up: Arc<dyn Fn(Runner<C>) -> Runner<C> + Send + Sync>,
+    configure_runner: Arc<dyn Fn(Runner<C>) -> Runner<C> + Send + Sync>,
     access: Access,
-    base: String,
-    /// Where runs are coordinated, if they are.
+    base_path: String,
     coordinator: Option<Arc<dyn Forward>>,
 }
 
 impl<C: 'static> MigrationRoutes<C> {
-    /// The same below a path, such as `/admin`: for a mount that leaves the path as it is, like a layer or a bare
-    /// `fetch` handler. One that takes its own part off, like axum's `nest_service`, does without.
+    /// Moves the routes below a path, such as `/admin`. The default is the root.
+    ///
+    /// For mounts that pass on the whole path: a layer, a service in front of a router, a `fetch` handler. Mounts that
+    /// remove their own part of it, as axum's `nest_service` does, need no base path.
+    ///
+    /// # Example
+    /// ```
+    /// # use kv_migrations_routes::migration_routes_with_context;
+    /// # use kv_migrations::kv::MemoryStore;
+    /// # let routes = migration_routes_with_context(MemoryStore::new(), "my-service", vec![], || Ok(()));
+    /// let routes = routes.with_base_path("/admin"); // answers POST /admin/migrate
+    /// # let _ = routes;
+    /// ```
     #[must_use]
-    pub fn at(mut self, path: &str) -> Self {
-        self.settings_mut().base = base(path);
+    pub fn with_base_path(mut self, path: &str) -> Self {
+        self.settings_mut().base_path = base_path(path);
         self
     }
 
-    /// The same with the token in another secret than `MIGRATIONS_TOKEN`.
+    /// Sets the secret that holds the token of callers (default `MIGRATIONS_TOKEN`).
     #[must_use]
     pub fn with_secret(self, name: impl Into<String>) -> Self {
         self.with_secrets([name])
     }
 
-    /// The same with a token in each of these secrets, any of which gets access: to change a token, set the new one
-    /// beside the old, and delete the old one when nobody uses it any more. Secrets that are not set do not count.
+    /// Sets several secrets. The token in any of them has access.
+    ///
+    /// To change a token, set the new one beside the old one, and delete the old one when no caller uses it any more.
+    /// Secrets that are not set do not count. If none is set, nobody has access.
     #[must_use]
     pub fn with_secrets<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.settings_mut().access = Access::Secrets(names.into_iter().map(Into::into).collect());
         self
     }
 
-    /// The same for **every caller**: anyone who reaches the mount can run and roll back migrations.
+    /// Gives access to **every caller**: anyone who reaches the routes can run and roll back migrations.
     ///
-    /// For a mount that something else guards: Cloudflare Access, a layer of your own.
+    /// Use it only where something else guards the mount, such as Cloudflare Access or a layer of your own.
     #[must_use]
     pub fn without_auth(mut self) -> Self {
         self.settings_mut().access = Access::Open;
         self
     }
 
-    /// The same with the runner set up further: its clock, its log.
+    /// Sets up the runner further: its budget, its clock, its log. `configure` is called for each request that needs a
+    /// runner.
+    ///
+    /// # Example
+    /// ```
+    /// # use kv_migrations_routes::migration_routes_with_context;
+    /// # use kv_migrations::kv::MemoryStore;
+    /// use std::time::Duration;
+    ///
+    /// use kv_migrations::Budget;
+    ///
+    /// # let routes = migration_routes_with_context(MemoryStore::new(), "my-service", vec![], || Ok(()));
+    /// let budget = Budget::default().with_time(Duration::from_secs(10));
+    /// let routes = routes.with_runner(move |runner| runner.with_budget(budget));
+    /// # let _ = routes;
+    /// ```
     #[must_use]
-    pub fn with_runner(mut self, set_up: impl Fn(Runner<C>) -> Runner<C> + Send + Sync + 'static) -> Self {
-        self.settings_mut().set_up = Arc::new(set_up);
+    pub fn with_runner(mut self, configure: impl Fn(Runner<C>) -> Runner<C> + Send + Sync + 'static) -> Self {
+        self.settings_mut().configure_runner = Arc::new(configure);
         self
     }
 
-    /// The same with one run at a time in the world, carried on without further requests: coordinated by a Durable
-    /// Object, whose class [`coordinator!`](crate::coordinator) makes of these routes. `binding` is the name that it has
-    /// in `wrangler.toml`:
+    /// Has a Durable Object coordinate the runs: one at a time in the world. Its alarms continue a long run without
+    /// further requests.
+    ///
+    /// [`coordinator!`](crate::coordinator!) makes the object's class of the same routes. `binding` is its name in
+    /// `wrangler.toml`:
     ///
     /// ```toml
     /// [[durable_objects.bindings]]
@@ -171,7 +206,11 @@ impl<C: 'static> MigrationRoutes<C> {
     /// new_sqlite_classes = ["Migrations"]
     /// ```
     ///
-    /// The object of a service has the name `{kv_binding}/{prefix}`.
+    /// The object of a service is named `{kv_binding}/{service}`.
+    ///
+    /// # Errors
+    /// If the Worker has no such binding, or another class is bound to it, every request of a caller with access is
+    /// answered with a 500 that says what to write in `wrangler.toml`.
     ///
     /// # Example
     /// ```
@@ -179,15 +218,15 @@ impl<C: 'static> MigrationRoutes<C> {
     /// # fn migrations() -> Vec<kv_migrations::Migration<worker::Env>> { Vec::new() }
     ///
     /// fn routes() -> MigrationRoutes {
-    ///     migration_routes("MY_SERVICE_KV", "my-service", migrations()).coordinated_by("MIGRATIONS")
+    ///     migration_routes("MY_SERVICE_KV", "my-service", migrations()).with_coordinator("MIGRATIONS")
     /// }
     ///
     /// coordinator!(Migrations = routes());
     /// # fn main() {}
     /// ```
     #[must_use]
-    pub fn coordinated_by(mut self, binding: impl Into<String>) -> Self {
-        let object = self.object();
+    pub fn with_coordinator(mut self, binding: impl Into<String>) -> Self {
+        let object = self.object_name();
         self.settings_mut().coordinator = Some(Arc::new(Remote { binding: binding.into(), object }));
         self
     }
@@ -196,103 +235,79 @@ impl<C: 'static> MigrationRoutes<C> {
         Arc::make_mut(&mut self.0)
     }
 
-    /// The route that a path names; none if it is not one of these.
+    /// The route that a path names. None if the path is not ours.
     pub(crate) fn route(&self, path: &str) -> Option<Route> {
         match &self.0.coordinator {
-            Some(coordinator) => coordinator.route(path, &self.0.base),
-            None => Route::of(path, &self.0.base),
+            Some(coordinator) => coordinator.route(path, &self.0.base_path),
+            None => Route::parse(path, &self.0.base_path),
         }
     }
 
     /// The answer to a request for a route.
     pub(crate) async fn respond(&self, route: Route, head: &Head) -> Response<Body> {
-        let mut response = self.result(route, head).await.unwrap_or_else(Response::from);
+        let mut response = self.answer(route, head).await.unwrap_or_else(Response::from);
         if head.method == Method::HEAD {
             *response.body_mut() = Body::default();
         }
         response
     }
 
-    async fn result(&self, route: Route, head: &Head) -> Result<Response<Body>, Box<Problem>> {
-        self.admit(&route, head)?;
+    async fn answer(&self, route: Route, head: &Head) -> Result<Response<Body>, Box<Problem>> {
+        self.check(&route, head)?;
         if let Some(coordinator) = &self.0.coordinator {
             return coordinator.forward(&route, head).await;
         }
-        let requires_up_to_date = requires_up_to_date(&route, head.query.as_deref())?;
+        let query = Query::parse(&route, head.query.as_deref())?;
         let runner = self.runner().map_err(Error::from)?;
-        match route {
-            Route::Status => Ok(answer::status(&runner.status().await?, requires_up_to_date)),
-            Route::Migrate if head.accepts_events => {
-                let context = self.make_context()?;
-                let run = async move |queue: Queue| {
-                    Ok(runner.run_pending_observed(&context, &|event| queue.push(to_json(&event))).await?)
-                };
-                Ok(events(run, requires_up_to_date))
-            }
-            Route::Migrate => {
-                answer::run(runner.run_pending(&self.make_context()?).await?, requires_up_to_date)
-            }
-            Route::Of { id, action: Action::Rollback } => {
-                Ok(answer::rollback(&runner.rollback(&id, &self.make_context()?).await?))
-            }
-            Route::History | Route::Of { .. } => Err(Problem::not_found()),
-        }
+        Local { runner, context: &*self.0.context }.answer(route, &query, head).await
     }
 
-    /// Whether the request may be made.
-    pub(crate) fn admit(&self, route: &Route, head: &Head) -> Result<(), Box<Problem>> {
+    /// Whether the caller has access, and the route takes the method of the request.
+    pub(crate) fn check(&self, route: &Route, head: &Head) -> Result<(), Box<Problem>> {
         self.0.access.check(&head.authorization, secret)?;
-        if !route.takes(&head.method) {
-            return Err(Problem::method_not_allowed(route));
-        }
-        Ok(())
+        Ok(route.check_method(&head.method)?)
     }
 
     pub(crate) fn is_coordinated(&self) -> bool {
         self.0.coordinator.is_some()
     }
 
-    /// The name of the object that coordinates these. No binding's name has a slash.
-    pub(crate) fn object(&self) -> String {
-        format!("{}/{}", self.0.namespace.name, self.0.prefix)
+    /// The name of the object that coordinates the service. No binding's name contains a slash.
+    pub(crate) fn object_name(&self) -> String {
+        format!("{}/{}", self.0.namespace.name(), self.0.service)
     }
 
-    /// What coordinates these, in the object that keeps this.
+    /// The coordinator of the service, in the object with this storage.
     pub(crate) fn coordinator(&self, storage: Arc<dyn Storage>) -> Result<Coordinator<C>, RegistrationError> {
         let context = self.0.context.clone();
         Ok(Coordinator::new(self.runner()?, storage, move || context()))
     }
 
-    /// Made for the request that needs it: for all others, mounting costs no check of the migrations.
+    /// Made only for a request that needs it: all others do not pay for the check of the migrations.
     fn runner(&self) -> Result<Runner<C>, RegistrationError> {
-        let Settings { namespace, prefix, migrations, set_up, .. } = &*self.0;
-        let runner = Runner::new(namespace.store(), prefix, migrations.clone())?;
-        Ok(set_up(runner.with_lock(run_lock(&namespace.name, prefix))))
-    }
-
-    fn make_context(&self) -> Result<C, Box<Problem>> {
-        (self.0.context)().map_err(|error| Problem::context(&error.to_string()))
+        let Settings { namespace, service, migrations, configure_runner, .. } = &*self.0;
+        let runner = Runner::new(namespace.store(), service, migrations.clone())?;
+        Ok(configure_runner(runner.with_lock(namespace.run_lock(service))))
     }
 }
 
-/// Cheap: axum clones a layer for each route that it stands before, for each request.
 impl<C> Clone for MigrationRoutes<C> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
 }
 
-/// For clones of the routes that are set up further.
+/// Derived, it would ask for `C: Clone`.
 impl<C> Clone for Settings<C> {
     fn clone(&self) -> Self {
         Self {
             namespace: self.namespace.clone(),
-            prefix: self.prefix.clone(),
+            service: self.service.clone(),
             migrations: self.migrations.clone(),
             context: self.context.clone(),
-            set_up: self.set_up.clone(),
+            configure_runner: self.configure_runner.clone(),
             access: self.access.clone(),
-            base: self.base.clone(),
+            base_path: self.base_path.clone(),
             coordinator: self.coordinator.clone(),
         }
     }
@@ -300,13 +315,13 @@ impl<C> Clone for Settings<C> {
 
 impl<C> fmt::Debug for MigrationRoutes<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Settings { namespace, prefix, migrations, access, base, coordinator, .. } = &*self.0;
+        let Settings { namespace, service, migrations, access, base_path, coordinator, .. } = &*self.0;
         f.debug_struct("MigrationRoutes")
             .field("namespace", namespace)
-            .field("prefix", prefix)
+            .field("service", service)
             .field("migrations", migrations)
             .field("access", access)
-            .field("base", base)
+            .field("base_path", base_path)
             .field("is_coordinated", &coordinator.is_some())
             .finish_non_exhaustive()
     }

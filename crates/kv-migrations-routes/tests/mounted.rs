@@ -9,8 +9,8 @@ use futures::executor::block_on;
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
 use kv_migrations::Migration;
-use kv_migrations::clock::ManualClock;
 use kv_migrations::kv::{MemoryStore, Store};
+use kv_migrations::testing::ManualClock;
 use kv_migrations::testing::{Fault, faulty};
 use kv_migrations_routes::{Body, MigrationRoutes, migration_routes_with_context};
 use tower_layer::Layer;
@@ -89,7 +89,7 @@ fn a_context_that_cannot_be_made_is_an_answer_and_changes_nothing() {
 #[test]
 fn what_is_not_for_the_routes_costs_no_operation_and_passes_through_as_it_came() {
     let store = MemoryStore::new();
-    let mut service = routes(&store, "layer").at("/admin").layer(Echo);
+    let mut service = routes(&store, "layer").with_base_path("/admin").layer(Echo);
     for uri in ["/", "/migrate", "/migrations/status", "/admin", "/admin/other?a=b", "/admin/migrate/"] {
         let response = block_on(service.call(request(Method::POST, uri))).unwrap();
         let body = block_on(response.into_body().collect()).unwrap().to_bytes();
@@ -138,7 +138,7 @@ fn a_kv_that_fails_is_an_answer_that_says_whether_to_try_again() {
     for (prefix, status, expected, name) in
         [("unavailable", 503, 503, "kv-unavailable"), ("failed", 400, 500, "kv-failed")]
     {
-        let fault = Fault::Passing { status, from: 0, count: u64::MAX };
+        let fault = Fault::temporary(status, 0, u64::MAX);
         let store: Arc<dyn Store> = Arc::new(faulty(MemoryStore::new(), fault));
         let context = || Ok(Settings { api_url: String::new() });
         let mut routes = migration_routes_with_context(store, prefix, vec![migration()], context)

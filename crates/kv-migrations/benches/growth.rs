@@ -73,14 +73,12 @@ fn migrations(number: u64) -> Arc<[Migration]> {
 /// What a list of the markers answers if so many migrations are applied: at least one page, if an empty one.
 fn pages(applied: u64) -> Vec<Page> {
     let metadata = r#"{"runAt":"2026-11-22T10:48:28.744Z","prefix":"bench","durationMs":12,"operations":3}"#;
-    let key = |number| Key {
-        name: format!("migration_{PREFIX}_{}", id(number)),
-        expiration: None,
-        metadata: Some(Metadata::from_json(metadata)),
+    let key = |number| {
+        Key::new(format!("migration_{PREFIX}_{}", id(number))).with_metadata(Metadata::from_json(metadata))
     };
     let page = |start: u64| {
         let end = (start + PAGE).min(applied);
-        Page { keys: (start..end).map(key).collect(), cursor: (end < applied).then(|| end.to_string()) }
+        Page::new((start..end).map(key).collect()).with_cursor((end < applied).then(|| end.to_string()))
     };
     (0..applied.div_ceil(PAGE).max(1)).map(|index| page(index * PAGE)).collect()
 }

@@ -1,17 +1,18 @@
 //! One run at a time in the whole world: an object coordinates the runs and carries them on by its alarms.
 //!
-//! KV has no locks, and a write is visible elsewhere only after a while. Without a coordinator, two runs in two places can
-//! therefore run the same `up` at the same moment. A Cloudflare Durable Object exists once in the world, and its rows are
-//! never stale. `kv-migrations-routes` makes a Durable Object of a [`Coordinator`]. This module knows nothing of Cloudflare,
-//! so that it runs in tests exactly as it runs there.
+//! KV has no locks, and a write is visible elsewhere only after a while. Without a coordinator, two runs in two places
+//! can therefore run the same `up` at the same moment. A Cloudflare Durable Object exists once in the world, and its
+//! rows are never stale. `kv-migrations-routes` makes a Durable Object of a [`Coordinator`]. This module knows nothing
+//! of Cloudflare, so that it runs in tests exactly as it runs there.
 //!
-//! A request is written down and the alarm is set. [`Coordinator::alarm`] does the work, step by step, each step within the
-//! runner's [`Budget`](crate::Budget). If a step is cut off, at whatever point, the next one resumes the run.
+//! A request is written down and the alarm is set. [`Coordinator::alarm`] does the work, step by step, each step within
+//! the runner's [`Budget`](crate::Budget). If a step is cut off, at whatever point, the next one resumes the run.
 //!
-//! - **The ledger** is in the object. After each step, the markers that changed are copied to KV, for the TypeScript runner
-//!   and for runs without a coordinator.
-//! - **The right to run** is a lease in the object's storage. It is renewed before operations are sent, and with every row
-//!   that is written. An instance that was replaced without knowing it has lost the lease: it sends and writes nothing.
+//! - **The ledger** is in the object. After each step, the markers that changed are copied to KV, for the TypeScript
+//!   runner and for runs without a coordinator.
+//! - **The right to run** is a lease in the object's storage. It is renewed before operations are sent, and with every
+//!   row that is written. An instance that was replaced without knowing it has lost the lease: it sends and writes
+//!   nothing.
 //!
 //! The runner's clock must let other work proceed while it sleeps, as a Worker's clock does. The machine's own clock
 //! (without the feature `worker`) and `kv_migrations::testing::ManualClock` do not.
@@ -41,7 +42,8 @@
 //! # let _ = example;
 //! ```
 
-// The folder, from the top down; a file uses only files below it, and from the crate only `runner` and what is below that.
+// The folder, from the top down; a file uses only files below it, and from the crate only `runner` and what is below
+// that.
 //
 // request, control, status   what callers ask
 // alarm                      what the runtime calls: one step, and the copies of the markers that it changed

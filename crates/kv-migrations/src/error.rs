@@ -1,4 +1,4 @@
-//! What a run, a rollback or a look at the ledger fails with.
+//! The errors of runs, rollbacks and the ledger.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,21 +15,21 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// unfinished migration count as applied.
 pub type Result<T = (), E = BoxError> = std::result::Result<T, E>;
 
-/// Why nothing more was done. The text says what to do next.
+/// Why a run, a rollback or a status failed. The text says what to do next.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// The list of migrations cannot be run. Nothing was read or changed.
+    /// The list of migrations is not valid. Nothing was read or changed.
     Registration(RegistrationError),
-    /// Another run goes on in the same process. Nothing was read or changed.
+    /// Another run is in progress in the same process. Nothing was read or changed.
     #[non_exhaustive]
     RunInProgress {
-        /// When its lease is up at the latest, if it makes no more KV operation.
+        /// When its lease expires, if it makes no more KV operations.
         retry_after: Duration,
     },
     /// The ledger could not be read. Nothing was changed.
     Ledger(KvError),
-    /// A registered migration's marker says that it belongs to another service. Nothing was changed.
+    /// The marker of a registered migration belongs to another service. Nothing was changed.
     ForeignMarker(Box<ForeignMarker>),
     /// No registered migration has this id. Nothing was changed.
     #[non_exhaustive]
@@ -37,26 +37,26 @@ pub enum Error {
         /// The id.
         id: String,
     },
-    /// A migration that is not applied cannot be rolled back. Nothing was changed.
+    /// The migration is not applied, so it cannot be rolled back. Nothing was changed.
     #[non_exhaustive]
     NotRun {
         /// The migration.
         id: String,
     },
-    /// A migration without a `down` cannot be rolled back. Nothing was changed.
+    /// The migration has no `down`, so it cannot be rolled back. Nothing was changed.
     #[non_exhaustive]
     Irreversible {
         /// The migration.
         id: String,
     },
-    /// The run had made no KV operation for 60 seconds, and was given up: another may go on in its place. The
-    /// migration is not marked by this run.
+    /// The run made no KV operation for 60 seconds and lost its lease: another run may be in progress. This run did not mark
+    /// the migration.
     #[non_exhaustive]
     Superseded {
-        /// The migration that it was at.
+        /// The migration that the run was at.
         id: String,
     },
-    /// A migration failed, and those after it were not tried.
+    /// A migration failed. Those after it were not tried.
     Failed(Box<Failure>),
 }
 
@@ -74,34 +74,35 @@ pub struct ForeignMarker {
     pub owner: String,
 }
 
-/// How a migration failed, and how far the run had got.
+/// How a migration failed, and how far the run got.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Failure {
     /// The migration.
     pub id: String,
-    /// Where it failed.
+    /// The stage at which it failed.
     pub stage: Stage,
-    /// Why: the error's text, and those of what caused it.
+    /// Why: the text of the error and of its causes.
     pub reason: String,
-    /// What had been done before, and how far it has got, if it can be carried on. Empty otherwise for a rollback.
+    /// What the run did before, and how far the migration got if it can be resumed. Otherwise empty for a rollback.
     pub report: RunReport,
     /// The error itself.
     pub source: BoxError,
 }
 
-/// Where in the life of a migration something failed.
+/// The stage of a run or a rollback at which a migration failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stage {
-    /// In its `up`. It is not marked as applied; what `up` had written stays.
+    /// In its `up`. The migration is not marked as applied; what `up` wrote stays.
     Up,
-    /// After its `up`, in writing its marker. Unless that was written after all, the next run runs the `up` again.
+    /// After its `up`, in writing its marker. If the marker was not written after all, the next run runs `up` again.
     Record,
-    /// In its `down`. What that had changed stays changed. It is still marked as applied, unless its `down` can be
-    /// carried on.
+    /// In its `down`. What `down` changed stays changed. The migration is still marked as applied, unless its `down` can be
+    /// resumed.
     Down,
-    /// After its `down`, in deleting its marker. Unless that was deleted after all, it is as it was before that.
+    /// After its `down`, in deleting its marker. If the marker was not deleted after all, the migration is still marked as
+    /// applied.
     Unrecord,
 }
 
@@ -109,34 +110,34 @@ impl Failure {
     /// What was changed, what was not, and what to do next.
     pub fn advice(&self) -> String {
         let id = &self.id;
-        let carries_on = self.report.progress.is_some();
+        let is_resumed = self.report.progress.is_some();
         match self.stage {
-            Stage::Up if carries_on => format!(
+            Stage::Up if is_resumed => format!(
                 "`{id}` is not marked as applied, and what it did before it failed stays. The migrations before it are \
-                 done; those after it were not tried. Fix it, deploy, and migrate again: the next run carries on where \
-                 it failed."
+                 applied; those after it were not tried. Fix it, deploy, and migrate again: the next run resumes where it \
+                 failed."
             ),
             Stage::Up => format!(
-                "`{id}` is not marked as applied, and what its `up` wrote before it failed stays. The migrations \
-                 before it are done; those after it were not tried. Fix it, deploy, and migrate again: the next \
-                 run starts with `{id}`."
+                "`{id}` is not marked as applied, and what its `up` wrote before it failed stays. The migrations before it \
+                 are applied; those after it were not tried. Fix it, deploy, and migrate again: the next run starts with \
+                 `{id}`."
             ),
             Stage::Record => format!(
-                "The `up` of `{id}` went through, but whether it is marked as applied is not known. Migrate again: if \
-                 it is not, the next run runs its `up` once more."
+                "The `up` of `{id}` succeeded, but it is not known whether it is marked as applied. Migrate again: if it \
+                 is not marked, the next run runs its `up` again."
             ),
-            Stage::Down if carries_on => format!(
-                "`{id}` is rolled back in part, and counts as not applied. Fix it, deploy, and roll back again to \
-                 carry on where it failed; or migrate to apply it anew. Look at the status first: if it still counts \
-                 as applied, nothing was changed."
+            Stage::Down if is_resumed => format!(
+                "`{id}` is partly rolled back and counts as not applied. Fix it, deploy, and roll it back again to resume \
+                 where it failed; or migrate to apply it again from the start. Check the status first: if `{id}` still \
+                 counts as applied, nothing was changed."
             ),
             Stage::Down => format!(
-                "`{id}` is still marked as applied, and what its `down` changed before it failed stays changed. Fix \
-                 it, deploy, and roll back again."
+                "`{id}` is still marked as applied, and what its `down` changed before it failed stays changed. Fix it, \
+                 deploy, and roll it back again."
             ),
             Stage::Unrecord => format!(
-                "The `down` of `{id}` went through, but whether its marker is deleted is not known. Look at the \
-                 status, and unless it is pending, roll back again: its `down` runs once more."
+                "The `down` of `{id}` succeeded, but it is not known whether its marker is deleted. Check the status: \
+                 unless `{id}` is pending, roll it back again, which runs its `down` once more."
             ),
         }
     }
@@ -163,9 +164,9 @@ impl fmt::Display for ForeignMarker {
         let Self { key, id, service, owner } = self;
         write!(
             f,
-            "The marker `{key}` of migration {id} of `{service}` belongs to the service `{owner}`: both give it \
-             the same key. Nothing was changed. Give the one of the two that was not deployed yet another id or \
-             prefix."
+            "The marker `{key}` of migration {id} of `{service}` belongs to the service `{owner}`: both migrations have \
+             the same key. Nothing was changed. Give the migration that is not deployed yet another id, or its service \
+             another prefix."
         )
     }
 }
@@ -173,7 +174,7 @@ impl fmt::Display for ForeignMarker {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Registration(error) => write!(f, "The migrations cannot be run: {error}"),
+            Self::Registration(error) => write!(f, "The list of migrations is not valid: {error}"),
             Self::RunInProgress { .. } => f.write_str("Another run is in progress: nothing was done"),
             Self::Ledger(error) => write!(f, "The ledger could not be read, so nothing was changed: {error}"),
             Self::ForeignMarker(marker) => marker.fmt(f),
@@ -186,8 +187,8 @@ impl fmt::Display for Error {
             }
             Self::Superseded { id } => write!(
                 f,
-                "This run was given up at migration {id}: it had made no KV operation for 60 seconds. Another may \
-                 go on in its place. What it had written stays. Look at the status when no run goes on any more"
+                "This run lost its lease at migration {id}, because it made no KV operation for 60 seconds. Another run \
+                 may be in progress. What this run wrote stays. Check the status when no run is in progress"
             ),
             Self::Failed(failure) => failure.fmt(f),
         }
@@ -211,7 +212,7 @@ impl From<RegistrationError> for Error {
     }
 }
 
-/// The text of an error and of what caused it, each once: many errors end with their cause's text.
+/// The text of an error and of its causes, each once: many errors end with the text of their cause.
 pub(crate) fn reason(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -100,8 +100,8 @@ impl fmt::Display for RegistrationError {
             ),
             Self::DuplicateId { id, position } => write!(
                 f,
-                "`{id}` is registered twice, the second time as number {position}: every migration needs an id \
-                 of its own, for ever"
+                "`{id}` is registered twice, the second time as number {position}: an id is unique and \
+                 permanent"
             ),
         }
     }

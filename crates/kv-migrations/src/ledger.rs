@@ -37,10 +37,19 @@ pub(crate) enum MarkerState {
     /// Nothing that a run could resume from.
     Nothing,
     Applied,
-    Checkpoint {
-        value: Vec<u8>,
-        progress: Box<Progress>,
-    },
+    Unfinished(Checkpoint),
+}
+
+/// A marker from which a run can resume: its value, and the progress in its metadata.
+pub(crate) struct Checkpoint {
+    pub(crate) value: Vec<u8>,
+    pub(crate) progress: Box<Progress>,
+}
+
+/// A marker as it was listed. `None` if only its value can tell.
+struct ListedMarker {
+    key: String,
+    marker: Option<Marker>,
 }
 
 /// The markers as they were loaded: those of registered migrations, and those of this service that belong to none. In the
@@ -117,29 +126,30 @@ impl Ledger {
             } else if metadata.service.as_deref() != Some(&self.service) {
                 continue;
             }
-            markers.push((key.name, metadata.marker));
+            markers.push(ListedMarker { key: key.name, marker: metadata.marker });
         }
         self.confirm_by_value(&mut markers).await.map_err(Error::Ledger)?;
-        let known =
-            markers.into_iter().filter_map(|(mut key, marker)| Some((key.split_off(start.len()), marker?)));
+        let known = markers
+            .into_iter()
+            .filter_map(|ListedMarker { mut key, marker }| Some((key.split_off(start.len()), marker?)));
         // A list is in the order of the keys, which all begin alike.
         Ok(Markers(known.collect()))
     }
 
     /// Reads the values of markers whose metadata does not say that they are applied. Values that are checkpoints are left
     /// out: they can be large.
-    async fn confirm_by_value(&self, markers: &mut [(String, Option<Marker>)]) -> Result<(), KvError> {
-        let is_known = |marker: &Option<Marker>| match marker {
-            Some(Marker::Applied(_)) => true,
-            Some(marker) => marker.progress().is_some(),
-            None => false,
+    async fn confirm_by_value(&self, markers: &mut [ListedMarker]) -> Result<(), KvError> {
+        let is_unknown = |listed: &ListedMarker| match &listed.marker {
+            Some(Marker::Applied(_)) => false,
+            Some(marker) => marker.progress().is_none(),
+            None => true,
         };
-        let unknown = markers.iter().filter(|(_, marker)| !is_known(marker));
-        let keys: Vec<&str> = unknown.map(|(key, _)| key.as_str()).collect();
+        let unknown = markers.iter().filter(|listed| is_unknown(listed));
+        let keys: Vec<&str> = unknown.map(|listed| listed.key.as_str()).collect();
         let values = self.kv.get_many(&keys).await?;
-        for ((_, marker), value) in markers.iter_mut().filter(|(_, marker)| !is_known(marker)).zip(values) {
+        for (listed, value) in markers.iter_mut().filter(|listed| is_unknown(listed)).zip(values) {
             if value.as_deref() == Some(APPLIED) {
-                *marker = Some(Marker::Applied(Box::default()));
+                listed.marker = Some(Marker::Applied(Box::default()));
             }
         }
         Ok(())
@@ -172,7 +182,7 @@ impl Ledger {
             return Ok(MarkerState::Applied);
         }
         Ok(match marker.and_then(Marker::into_progress) {
-            Some(progress) => MarkerState::Checkpoint { value: entry.value, progress },
+            Some(progress) => MarkerState::Unfinished(Checkpoint { value: entry.value, progress }),
             None => MarkerState::Nothing,
         })
     }
@@ -182,13 +192,9 @@ impl Ledger {
     }
 
     /// Records how far a migration has got, so that another run can resume it.
-    pub(crate) async fn record_running(
-        &self,
-        id: &str,
-        checkpoint: &[u8],
-        progress: &Progress,
-    ) -> Result<(), KvError> {
-        self.write(id, checkpoint, encode_unfinished(&self.service, Some(progress), None)).await
+    pub(crate) async fn record_running(&self, id: &str, checkpoint: &Checkpoint) -> Result<(), KvError> {
+        let metadata = encode_unfinished(&self.service, Some(&*checkpoint.progress), None);
+        self.write(id, &checkpoint.value, metadata).await
     }
 
     /// Records a failure, unless another run elsewhere has applied the migration in the meantime or the marker belongs to
@@ -197,16 +203,17 @@ impl Ledger {
         &self,
         id: &str,
         failure: &FailureRecord<'_>,
-        checkpoint: Option<(&[u8], &Progress)>,
+        checkpoint: Option<&Checkpoint>,
     ) -> Result<(), Error> {
-        let (value, progress) = checkpoint.unzip();
+        let progress = checkpoint.map(|checkpoint| &*checkpoint.progress);
         // A migration that is being rolled back may still be marked as applied.
         let is_rollback = progress.is_some_and(|progress| progress.direction == Direction::Down);
         if !is_rollback && self.is_applied(id).await? {
             return Ok(());
         }
         let metadata = encode_unfinished(&self.service, progress, Some(failure));
-        self.write(id, value.unwrap_or(FAILED), metadata).await.map_err(Error::Ledger)
+        let value = checkpoint.map_or(FAILED, |checkpoint| &checkpoint.value);
+        self.write(id, value, metadata).await.map_err(Error::Ledger)
     }
 
     async fn write(&self, id: &str, value: &[u8], metadata: Metadata) -> Result<(), KvError> {

@@ -221,7 +221,7 @@ impl<C> Runner<C> {
         let marker = match session.ledger.state_of(id).await? {
             MarkerState::Nothing => return Err(Error::NotRun { id: id.to_owned() }),
             MarkerState::Applied => None,
-            MarkerState::Checkpoint { progress, .. } => Some(progress.direction),
+            MarkerState::Unfinished(checkpoint) => Some(checkpoint.progress.direction),
         };
         let Some(down) = migration.down() else { return Err(Error::Irreversible { id: id.to_owned() }) };
 

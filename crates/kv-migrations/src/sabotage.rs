@@ -1,9 +1,8 @@
-//! Defects that can be switched on, to test the tests: whatever does not find them is of no use.
+//! Defects that can be switched on to test the simulation, which has to find them.
 //!
-//! Only with the feature `sabotage`, which is for the simulation in the repository and for nobody else. Without it no
-//! defect can be on, and the compiler leaves all of this out.
+//! They exist only with the feature `sabotage`. Without it no defect can be on, and the compiler removes the checks.
 
-/// Something that the runner gets wrong.
+/// A defect of the runner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(not(feature = "sabotage"), allow(unreachable_pub, reason = "public for the simulation alone"))]
 pub enum Defect {

@@ -9,7 +9,7 @@ use tower_service::Service;
 use worker::{Context, Env, HttpRequest, IntoResponse, Result, event};
 
 fn routes() -> MigrationRoutes {
-    migration_routes("MY_SERVICE_KV", "my-service", migrations::migrations()).coordinated_by("MIGRATIONS")
+    migration_routes("MY_SERVICE_KV", "my-service", migrations::migrations()).with_coordinator("MIGRATIONS")
 }
 
 coordinator!(Migrations = routes());

@@ -9,7 +9,7 @@ use super::Job;
 use super::record::Record;
 use super::resumable::{Advance, Resumable};
 use super::values::{LargeValues, Loaded, load_entries};
-use super::walk::{KeyWalk, Position, Range, Visited, Walk, WalkEnd, over_budget};
+use super::walk::{KeyWalk, Loading, Position, Range, Visited, Walk, WalkEnd, over_budget};
 use crate::error::{Result, reason};
 use crate::future::BoxFuture;
 use crate::kv::{Key, Kv, KvError, KvErrorKind};
@@ -132,7 +132,7 @@ impl<C> Backfill<C> {
         state: &mut BackfillState,
     ) -> Result<WalkEnd> {
         let (session, large_values) = (job.session(), LargeValues::new());
-        let load = |keys| -> BoxFuture<'_, _> { Box::pin(self.load(session, keys)) };
+        let load = |keys| -> Loading<'_, _> { Box::pin(self.load(session, keys)) };
         let work = |key, loaded| self.change_entry(session, &large_values, key, loaded, context);
         let mut walk = Walk::new(session, Range::all(&self.prefix), &state.position);
         let result = async {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::{between, iso8601, milliseconds_between, parse_iso8601};
 use crate::error::{BoxError, Error, Result};
 use crate::kv::limits::MAX_VALUE_BYTES;
-use crate::ledger::MarkerState;
+use crate::ledger::{Checkpoint, MarkerState};
 use crate::report::{Direction, Progress};
 use crate::session::Session;
 
@@ -37,12 +37,6 @@ pub(crate) enum Start<S> {
     Resumed(S),
     /// Nowhere: another run has made the change.
     AlreadyApplied,
-}
-
-/// A checkpoint as it is recorded.
-pub(crate) struct Checkpoint {
-    pub(crate) value: Vec<u8>,
-    pub(crate) progress: Box<Progress>,
 }
 
 /// The checkpoints of one change in one request.
@@ -78,19 +72,20 @@ impl<'a> Checkpoints<'a> {
             Error::Ledger(error) => BoxError::from(error),
             error => error.into(),
         })?;
-        let (value, progress) = match state {
-            MarkerState::Checkpoint { value, progress } => (value, progress),
+        let checkpoint = match state {
+            MarkerState::Unfinished(checkpoint) => checkpoint,
             MarkerState::Applied if self.direction == Direction::Up => return Ok(Start::AlreadyApplied),
             MarkerState::Applied | MarkerState::Nothing => return Ok(Start::Fresh),
         };
-        self.written = parse_iso8601(&progress.checkpoint_at);
-        self.marker = Some(progress.direction);
-        if progress.direction != self.direction || value == self.encode("", &())? {
+        let direction = checkpoint.progress.direction;
+        self.written = parse_iso8601(&checkpoint.progress.checkpoint_at);
+        self.marker = Some(direction);
+        if direction != self.direction || checkpoint.value == self.encode("", &())? {
             return Ok(Start::Fresh);
         }
-        let state = self.decode(&value)?;
-        self.bytes = value.len();
-        self.last = Some(Checkpoint { value, progress });
+        let state = self.decode(&checkpoint.value)?;
+        self.bytes = checkpoint.value.len();
+        self.last = Some(checkpoint);
         Ok(Start::Resumed(state))
     }
 
@@ -160,10 +155,10 @@ impl<'a> Checkpoints<'a> {
     async fn write(&mut self, value: Vec<u8>, progress: Box<Progress>) -> Result {
         self.bytes = value.len();
         self.wait_for_marker().await;
-        let progress = self.dated(progress);
-        self.session.ledger.record_running(self.id, &value, &progress).await?;
+        let checkpoint = Checkpoint { value, progress: self.dated(progress) };
+        self.session.ledger.record_running(self.id, &checkpoint).await?;
         self.written = Some(self.session.now());
-        self.last = Some(Checkpoint { value, progress });
+        self.last = Some(checkpoint);
         Ok(())
     }
 

@@ -11,9 +11,8 @@ use super::Job;
 use super::record::Record;
 use super::resumable::{Advance, Resumable};
 use super::values::{LargeValues, Loaded, load_entries};
-use super::walk::{Position, Range, Visited, Walk, WalkEnd, over_budget};
+use super::walk::{Loading, Position, Range, Visited, Walk, WalkEnd, over_budget};
 use crate::error::{BoxError, Result};
-use crate::future::BoxFuture;
 use crate::kv::limits::MAX_CONNECTIONS;
 use crate::kv::{Key, Metadata, PutOptions, StoreExt};
 use crate::report::Phase;
@@ -137,7 +136,7 @@ pub(crate) struct FoldState<S> {
 impl<C, S: Serialize + DeserializeOwned> Fold<C, S> {
     async fn gather(&self, job: &mut Job<'_>, context: &C, state: &mut FoldState<S>) -> Result<WalkEnd> {
         let (session, large_values) = (job.session(), LargeValues::new());
-        let load = |keys| -> BoxFuture<'_, _> {
+        let load = |keys| -> Loading<'_, _> {
             Box::pin(async move { Ok::<_, BoxError>(load_entries(&session.kv, keys).await?) })
         };
         let work = |key, loaded| read_record(session, &large_values, key, loaded);

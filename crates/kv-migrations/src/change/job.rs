@@ -3,9 +3,10 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::checkpoint::{Checkpoint, Checkpoints, Start};
+use super::checkpoint::{Checkpoints, Start};
 use super::progress::ProgressCounter;
 use crate::error::Result;
+use crate::ledger::Checkpoint;
 use crate::report::{Direction, Event, Phase, Progress};
 use crate::session::Session;
 

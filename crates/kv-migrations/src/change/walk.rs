@@ -37,11 +37,11 @@ pub(super) struct Walk<'a, T, W: Future> {
     source: Option<Source<'a, T>>,
     /// The chunks of listed keys that are not loaded yet.
     chunks: VecDeque<Chunk>,
-    /// What is loaded and not begun.
+    /// What is loaded and not started.
     ahead: VecDeque<Step<T>>,
     /// The work on entries, and where each step leads, in the same order.
     working: FuturesOrdered<W>,
-    begun: VecDeque<Begun>,
+    started: VecDeque<Started>,
     /// The number of keys that are not loaded yet, once the last page is listed.
     unread: Option<usize>,
     pace: Pace<'a>,
@@ -49,6 +49,9 @@ pub(super) struct Walk<'a, T, W: Future> {
     has_moved: bool,
     end: WalkEnd,
 }
+
+/// Reads what is needed of the entries of some keys.
+pub(super) type Loading<'a, T> = BoxFuture<'a, Result<Vec<(Key, T)>>>;
 
 /// What the walk reads from.
 enum Source<'a, T> {
@@ -61,6 +64,12 @@ enum Source<'a, T> {
 enum Read<'a, T> {
     Page { pages: Pages<'a>, page: Result<Option<KeyPage>, KvError> },
     Chunk { pages: Pages<'a>, entries: Result<Vec<(Key, T)>>, chunk: Chunk },
+}
+
+/// What a walk waits for.
+enum Arrival<'a, T, R> {
+    Read(Read<'a, T>),
+    Work(Result<R>),
 }
 
 /// Keys of one page that are loaded together.
@@ -79,8 +88,8 @@ enum Step<T> {
     EndOfPage { cursor: Option<Rc<str>> },
 }
 
-/// A step that was begun.
-enum Begun {
+/// A step that was started.
+enum Started {
     Entry { name: String, cursor: Option<Rc<str>> },
     EndOfPage { cursor: Option<Rc<str>> },
 }
@@ -99,7 +108,7 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
             chunks: VecDeque::new(),
             ahead: VecDeque::new(),
             working: FuturesOrdered::new(),
-            begun: VecDeque::new(),
+            started: VecDeque::new(),
             unread: None,
             pace: Pace::new(session),
             position: position.clone(),
@@ -114,42 +123,29 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
     /// Every walk, also one that failed, has to be [finished](Self::finish).
     pub(super) async fn next(
         &mut self,
-        mut load: impl FnMut(Vec<Key>) -> BoxFuture<'a, Result<Vec<(Key, T)>>>,
+        mut load: impl FnMut(Vec<Key>) -> Loading<'a, T>,
         mut work: impl FnMut(Key, T) -> W,
     ) -> Result<Option<Visited<R>>> {
         loop {
-            let is_spent = self.begin_steps(&mut work);
-            if let Some(Begun::EndOfPage { .. }) = self.begun.front() {
-                self.arrive();
+            let is_spent = self.start_steps(&mut work);
+            if let Some(Started::EndOfPage { .. }) = self.started.front() {
+                self.move_on();
                 return Ok(Some(Visited::EndOfPage));
             }
             if !is_spent && self.is_short() {
                 self.begin_reading(&mut load);
             }
-            let reading = match &mut self.source {
-                Some(Source::Reading(reading)) if !(is_spent && self.working.is_empty()) => Some(reading),
-                _ => None,
-            };
-            let event = match (reading, self.working.is_empty()) {
-                (None, true) => {
+            match self.wait(is_spent).await {
+                None => {
                     let is_complete = self.source.is_none() && self.ahead.is_empty();
                     self.end = if is_complete { WalkEnd::Complete } else { WalkEnd::Paused };
                     return Ok(None);
                 }
-                (Some(reading), true) => Either::Left(reading.await),
-                (None, false) => Either::Right(self.working.next().await),
-                (Some(reading), false) => match select(self.working.next(), reading).await {
-                    Either::Left((finished, _)) => Either::Right(finished),
-                    Either::Right((read, _)) => Either::Left(read),
-                },
-            };
-            match event {
-                Either::Left(read) => self.take_read(read)?,
-                Either::Right(finished) => {
-                    let Some(result) = finished else { continue };
+                Some(Arrival::Read(read)) => self.take_read(read)?,
+                Some(Arrival::Work(result)) => {
                     self.pace.finish();
                     let result = result?;
-                    self.arrive();
+                    self.move_on();
                     return Ok(Some(Visited::Entry(result)));
                 }
             }
@@ -184,8 +180,8 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
         }
     }
 
-    /// Begins as many steps as the budget covers. True if it covers no more.
-    fn begin_steps(&mut self, work: &mut impl FnMut(Key, T) -> W) -> bool {
+    /// Starts as many steps as the budget covers. True if it covers no more.
+    fn start_steps(&mut self, work: &mut impl FnMut(Key, T) -> W) -> bool {
         loop {
             if !self.pace.can_afford_another() {
                 return true;
@@ -196,23 +192,23 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
                 Some(_) => {}
             }
             let Some(step) = self.ahead.pop_front() else { return false };
-            self.begun.push_back(match step {
-                Step::EndOfPage { cursor } => Begun::EndOfPage { cursor },
+            self.started.push_back(match step {
+                Step::EndOfPage { cursor } => Started::EndOfPage { cursor },
                 Step::Entry { key, loaded, cursor } => {
                     let name = key.name.clone();
-                    self.pace.begin();
+                    self.pace.start();
                     self.working.push_back(work(key, loaded));
-                    Begun::Entry { name, cursor }
+                    Started::Entry { name, cursor }
                 }
             });
         }
     }
 
-    /// Moves the position behind the first step that was begun.
-    fn arrive(&mut self) {
-        let (name, cursor) = match self.begun.pop_front() {
-            Some(Begun::Entry { name, cursor }) => (Some(name), cursor),
-            Some(Begun::EndOfPage { cursor }) => (None, cursor),
+    /// Moves the position behind the first step that was started.
+    fn move_on(&mut self) {
+        let (name, cursor) = match self.started.pop_front() {
+            Some(Started::Entry { name, cursor }) => (Some(name), cursor),
+            Some(Started::EndOfPage { cursor }) => (None, cursor),
             None => return,
         };
         if self.position.cursor.as_deref() != cursor.as_deref() {
@@ -231,8 +227,26 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
         if self.pace.is_measured() { self.ahead.len() < MAX_BULK_KEYS } else { self.ahead.is_empty() }
     }
 
+    /// Waits for a read or for the work on the first entry. `None` if there is nothing to wait for.
+    async fn wait(&mut self, is_spent: bool) -> Option<Arrival<'a, T, R>> {
+        let is_idle = self.working.is_empty();
+        let reading = match &mut self.source {
+            Some(Source::Reading(reading)) if !(is_spent && is_idle) => Some(reading),
+            _ => None,
+        };
+        match (reading, is_idle) {
+            (None, true) => None,
+            (Some(reading), true) => Some(Arrival::Read(reading.await)),
+            (None, false) => self.working.next().await.map(Arrival::Work),
+            (Some(reading), false) => match select(self.working.next(), reading).await {
+                Either::Left((finished, _)) => finished.map(Arrival::Work),
+                Either::Right((read, _)) => Some(Arrival::Read(read)),
+            },
+        }
+    }
+
     /// Begins to load the next chunk, or to list the next page.
-    fn begin_reading(&mut self, load: &mut impl FnMut(Vec<Key>) -> BoxFuture<'a, Result<Vec<(Key, T)>>>) {
+    fn begin_reading(&mut self, load: &mut impl FnMut(Vec<Key>) -> Loading<'a, T>) {
         let mut pages = match self.source.take() {
             Some(Source::Idle(pages)) => pages,
             other => {
@@ -262,16 +276,14 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
 
     fn take_read(&mut self, read: Read<'a, T>) -> Result {
         let pages = match read {
-            Read::Page { pages, page } => match page? {
-                Some(page) => {
-                    self.chunks = split(page);
-                    pages
-                }
-                None => {
+            Read::Page { pages, page } => {
+                let Some(page) = page? else {
                     self.source = None;
                     return Ok(());
-                }
-            },
+                };
+                self.chunks = split(page);
+                pages
+            }
             Read::Chunk { pages, entries, chunk } => {
                 self.unread = chunk.unread;
                 let entry = |(key, loaded)| Step::Entry { key, loaded, cursor: chunk.cursor.clone() };

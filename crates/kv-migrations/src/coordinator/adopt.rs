@@ -31,9 +31,9 @@ pub(super) async fn adopt_once<C>(coordinator: &Coordinator<C>) -> Result<(), Co
 
 /// Adopts what KV knows and the object does not. `write` writes the changes, and returns whether it did.
 ///
-/// A migration that the object has never seen is taken as KV shows it. A migration that the object knows as not applied, and
-/// that KV shows as applied, was applied without the object: an `up` that finished must not run again. The exception is a
-/// migration that the object has undone itself, because KV may still show the earlier state.
+/// A migration that the object has never seen is taken as KV shows it. A migration that the object knows as not
+/// applied, and that KV shows as applied, was applied without the object: an `up` that finished must not run again. The
+/// exception is a migration that the object has undone itself, because KV may still show the earlier state.
 pub(super) async fn adopt(
     kv: &Ledger,
     registered: impl Iterator<Item = &str>,

@@ -8,14 +8,14 @@ use futures_util::future::{Either, select};
 
 use super::error::CoordinatorError;
 use super::object::Coordinator;
-use super::records::{Records, put};
+use super::records::{Records, put_task};
 use super::report::RunOutcome;
 use super::settle::{release, settle, settle_stop};
-use super::step::{Step, StepResult, mark_failed, take, total};
+use super::step::{self, Step, StepResult};
 use super::storage::mirror::{self, MirrorError};
 use super::storage::{Lease, LeaseError, RowChange, StorageError, lease};
 use super::task::Task;
-use super::transition::{TaskEvent, next};
+use super::transition::{self, TaskEvent};
 use crate::clock::milliseconds_between;
 
 /// How often a step renews its lease while it sends nothing.
@@ -27,8 +27,8 @@ const MAX_STEP_TIME: Duration = Duration::from_mins(14);
 const MIN_SLEEP: Duration = Duration::from_millis(100);
 
 impl<C> Coordinator<C> {
-    /// Takes the next step of what was asked for, if it is due. The object's alarm calls it. An extra call does no harm, and
-    /// an alarm that got lost is set again by the next request.
+    /// Takes the next step of what was asked for, if it is due. The object's alarm calls it. An extra call does no
+    /// harm, and an alarm that got lost is set again by the next request.
     ///
     /// # Errors
     /// [`CoordinatorError::Storage`]: the runtime should call it again.
@@ -51,7 +51,7 @@ impl<C> Coordinator<C> {
         let lease = Arc::new(records.take_lease()?);
         if let Some(stopping) = task.take_if(|task| task.stop.is_some()) {
             // The step that was to meet the request was cut off.
-            let transition = next(stopping, TaskEvent::Idle, now);
+            let transition = transition::next(stopping, TaskEvent::Idle, now);
             if transition.is_stop() {
                 return settle_stop(records, waiters, &lease, &transition);
             }
@@ -59,14 +59,14 @@ impl<C> Coordinator<C> {
         }
         let mut begun = None;
         if let Some(task) = task.filter(|_| is_due) {
-            let transition = next(task, TaskEvent::StepBegan, now);
+            let transition = transition::next(task, TaskEvent::StepBegan, now);
             if transition.outcome == RunOutcome::Failed {
                 let task = &transition.task;
                 let error = CoordinatorError::CutOff { id: task.migration().map(str::to_owned) };
-                mark_failed(&Step::new(self, &lease, Some(task.number)), task, &error).await;
+                step::mark_failed(&Step::new(self, &lease, Some(task.number)), task, &error).await;
                 return settle(records, waiters, &lease, &transition, Err(error));
             }
-            if lease.write(vec![put(&transition.task)]).is_err() {
+            if lease.write(vec![put_task(&transition.task)]).is_err() {
                 return Ok(());
             }
             begun = Some(transition.task);
@@ -82,8 +82,8 @@ impl<C> Coordinator<C> {
         Ok(())
     }
 
-    /// Renews the lease until it is lost or the step has taken too long. A step that waits for something that never comes must
-    /// not hold the lease for ever: it counts as cut off, like one whose instance ended.
+    /// Renews the lease until it is lost or the step has taken too long. A step that waits for something that never
+    /// comes must not hold the lease for ever: it counts as cut off, like one whose instance ended.
     async fn beat(&self, lease: &Lease) {
         let end = self.records.now() + MAX_STEP_TIME;
         while self.records.now() < end {
@@ -99,13 +99,14 @@ impl<C> Coordinator<C> {
         let step = Step::new(self, lease, task.as_ref().map(|task| task.number));
         let start = records.now();
         let result = match &task {
-            Some(task) => Some(take(&step, task).await),
+            Some(task) => Some(step::take(&step, task).await),
             None => None,
         };
         if lease.is_lost() {
             return Ok(());
         }
-        // Copies that KV rejects are not retried in every step of a run. A caller who asks for a run may have fixed the cause.
+        // Copies that KV rejects are not retried in every step of a run. A caller who asks for a run may have fixed the
+        // cause.
         let is_asked_for = task.is_some_and(|task| task.totals.steps == 0);
         let noted = if is_asked_for || mirror::due(&*records.storage)? <= records.now() {
             self.copy_markers(&step, lease, result.as_ref()).await?
@@ -116,11 +117,9 @@ impl<C> Coordinator<C> {
         // The row, because callers may have asked for something in the meantime.
         let (Some(mut task), Ok(())) = (records.task()?, noted) else { return release(records, lease) };
         let Some(result) = result else {
-            if task.stop.is_none() {
-                return release(records, lease);
-            }
-            let transition = next(task, TaskEvent::Idle, records.now());
-            return if transition.is_stop() {
+            let is_asked_to_stop = task.stop.is_some();
+            let transition = transition::next(task, TaskEvent::Idle, records.now());
+            return if is_asked_to_stop && transition.is_stop() {
                 settle_stop(records, waiters, lease, &transition)
             } else {
                 release(records, lease)
@@ -128,12 +127,12 @@ impl<C> Coordinator<C> {
         };
         task.totals.duration_ms += milliseconds_between(start, records.now());
         task.totals.operations += result.operations;
-        let transition = next(task, TaskEvent::StepEnded(result.outcome), records.now());
+        let transition = transition::next(task, TaskEvent::StepEnded(result.outcome), records.now());
         if transition.is_stop() {
             return settle_stop(records, waiters, lease, &transition);
         }
         let registered = runner.registered().ids();
-        let result = total(&*records.storage, registered, result.result, &transition.task)?;
+        let result = step::total(&*records.storage, registered, result.result, &transition.task)?;
         settle(records, waiters, lease, &transition, result)
     }
 
@@ -159,8 +158,8 @@ impl<C> Coordinator<C> {
         }
     }
 
-    /// How many markers are copied after a step: the rest of the budget, but at least a tenth of it, because each alarm has an
-    /// invocation's limits for itself. The next alarm copies the others.
+    /// How many markers are copied after a step: the rest of the budget, but at least a tenth of it, because each alarm
+    /// has an invocation's limits for itself. The next alarm copies the others.
     fn max_copies(&self, result: Option<&StepResult>) -> usize {
         let operations = self.runner.budget().operations();
         let left = operations.saturating_sub(result.map_or(0, |result| result.operations));

@@ -20,8 +20,8 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Sets the label that identifies the caller in the history and to other callers. Control characters are removed, and
-    /// at most 200 bytes are kept. An empty label is no label.
+    /// Sets the label that identifies the caller in the history and to other callers. Control characters are removed,
+    /// and at most 200 bytes are kept. An empty label is no label.
     #[must_use]
     pub fn with_label(mut self, label: impl Into<String>) -> Self {
         let mut label: String = label.into();
@@ -31,8 +31,8 @@ impl Caller {
         self
     }
 
-    /// Waits for the end of the caller's own run, however many steps it takes. If another run is in progress, the caller is
-    /// refused.
+    /// Waits for the end of the caller's own run, however many steps it takes. If another run is in progress, the
+    /// caller is refused.
     #[must_use]
     pub fn until_finished(mut self) -> Self {
         self.waits_for_end = true;

@@ -9,12 +9,12 @@ use futures_util::future::select;
 use super::caller::Caller;
 use super::error::CoordinatorError;
 use super::object::Coordinator;
-use super::records::put;
+use super::records::put_task;
 use super::report::InterventionKind;
 use super::settle::settle_stop;
 use super::storage::RowChange;
 use super::task::{StopRequest, Task, Work};
-use super::transition::{TaskEvent, next};
+use super::transition::{self, TaskEvent};
 use crate::change::Change;
 use crate::report::Status;
 
@@ -22,13 +22,13 @@ use crate::report::Status;
 const MAX_STOP_TIME: Duration = Duration::from_secs(10);
 
 impl<C> Coordinator<C> {
-    /// Stops a backfill, a fold or a re-key at its next checkpoint, until it is [resumed](Self::resume). It stays paused
-    /// across deploys. Returns its status: [`Running`](crate::State::Running) if it has not stopped within ten seconds, but is
-    /// about to.
+    /// Stops a backfill, a fold or a re-key at its next checkpoint, until it is [resumed](Self::resume). It stays
+    /// paused across deploys. Returns its status: [`Running`](crate::State::Running) if it has not stopped within ten
+    /// seconds, but is about to.
     ///
     /// # Errors
-    /// [`CoordinatorError::NotRunning`] if no run is at this migration, [`CoordinatorError::NotResumable`] if it runs in one
-    /// piece, [`CoordinatorError::UnknownMigration`].
+    /// [`CoordinatorError::NotRunning`] if no run is at this migration, [`CoordinatorError::NotResumable`] if it runs
+    /// in one piece, [`CoordinatorError::UnknownMigration`].
     pub async fn pause(&self, id: &str, caller: &Caller) -> Result<Status, CoordinatorError> {
         let mut task = self.task_at(id)?;
         if !self.is_resumable(id, &task) {
@@ -57,7 +57,7 @@ impl<C> Coordinator<C> {
         }
         let now = self.records.now();
         task.add_intervention(InterventionKind::Resume, caller, now);
-        let mut changes = vec![put(&next(task, TaskEvent::Resumed, now).task)];
+        let mut changes = vec![put_task(&transition::next(task, TaskEvent::Resumed, now).task)];
         if !self.records.is_stepping()? {
             changes.push(RowChange::alarm(now));
         }
@@ -65,12 +65,12 @@ impl<C> Coordinator<C> {
         self.status_of(id).await
     }
 
-    /// Ends the run or the rollback that is at a migration, for good. A backfill, a fold or a re-key is pending then: what it
-    /// changed stays, and the next run starts it over. Returns its status.
+    /// Ends the run or the rollback that is at a migration, for good. A backfill, a fold or a re-key is pending then:
+    /// what it changed stays, and the next run starts it over. Returns its status.
     ///
     /// # Errors
-    /// [`CoordinatorError::NotRunning`] if no run is at this migration, [`CoordinatorError::NotResumable`] if it runs in one
-    /// piece at this moment, [`CoordinatorError::UnknownMigration`].
+    /// [`CoordinatorError::NotRunning`] if no run is at this migration, [`CoordinatorError::NotResumable`] if it runs
+    /// in one piece at this moment, [`CoordinatorError::UnknownMigration`].
     pub async fn cancel(&self, id: &str, caller: &Caller) -> Result<Status, CoordinatorError> {
         let mut task = self.task_at(id)?;
         if self.records.is_running(&task)? && !self.is_resumable(id, &task) {
@@ -104,10 +104,10 @@ impl<C> Coordinator<C> {
         let Self { records, waiters, .. } = self;
         if !records.is_stepping()? {
             let lease = records.take_lease()?;
-            let transition = next(task, TaskEvent::Idle, records.now());
+            let transition = transition::next(task, TaskEvent::Idle, records.now());
             return Ok(settle_stop(records, waiters, &lease, &transition)?);
         }
-        records.storage.write(&[put(&task)])?;
+        records.storage.write(&[put_task(&task)])?;
         self.interrupt.lock().unwrap_or_else(PoisonError::into_inner).raise();
         let stopped = pin!(async {
             loop {

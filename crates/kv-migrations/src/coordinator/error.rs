@@ -22,8 +22,8 @@ pub enum CoordinatorError {
         /// The migration that it was at, if it was at one.
         id: Option<String>,
     },
-    /// A step of the run was cut off five times in a row: by a panic, or because it takes more memory or CPU time than there
-    /// is. What was recorded before stays.
+    /// A step of the run was cut off five times in a row: by a panic, or because it takes more memory or CPU time than
+    /// there is. What was recorded before stays.
     #[non_exhaustive]
     CutOff {
         /// The migration that it was at, if it was at one.

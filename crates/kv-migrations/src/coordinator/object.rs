@@ -22,8 +22,8 @@ pub struct Coordinator<C = ()> {
 }
 
 impl<C> Coordinator<C> {
-    /// The coordinator of the runner's service, which continues what `storage` holds. `context` makes what migrations get. It
-    /// is called once for each step.
+    /// The coordinator of the runner's service, which continues what `storage` holds. `context` makes what migrations
+    /// get. It is called once for each step.
     pub fn new(
         runner: Runner<C>,
         storage: Arc<dyn Storage>,
@@ -39,8 +39,8 @@ impl<C> Coordinator<C> {
         }
     }
 
-    /// Sets an observer, which is called right after something was written down: for tests and simulations, with the feature
-    /// `testing`.
+    /// Sets an observer, which is called right after something was written down: for tests and simulations, with the
+    /// feature `testing`.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn with_journal_observer(

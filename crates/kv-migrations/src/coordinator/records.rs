@@ -16,6 +16,7 @@ const TASK: &str = "task";
 /// The number of the latest task.
 const NUMBER: &str = "number";
 
+/// The rows of one object, and what it takes to read them.
 pub(super) struct Records {
     pub(super) storage: Arc<dyn Storage>,
     pub(super) clock: Arc<dyn Clock>,
@@ -39,7 +40,7 @@ impl Records {
 
     /// The changes that begin a task.
     pub(super) fn begin(&self, task: &Task) -> [RowChange; 3] {
-        [rows::put(NUMBER, &task.number), put(task), RowChange::alarm(self.now())]
+        [rows::put(NUMBER, &task.number), put_task(task), RowChange::alarm(self.now())]
     }
 
     /// The changes that end a task and move it into the history.
@@ -116,7 +117,7 @@ impl Records {
     }
 }
 
-/// The change that writes a task.
-pub(super) fn put(task: &Task) -> RowChange {
+/// The change that writes the row of a task.
+pub(super) fn put_task(task: &Task) -> RowChange {
     rows::put(TASK, task)
 }

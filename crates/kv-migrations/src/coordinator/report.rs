@@ -27,8 +27,8 @@ pub struct HistoryEntry {
     pub ended_at: Option<String>,
     /// How it ended, or how it stands.
     pub outcome: RunOutcome,
-    /// The migration that it is at, or was at when it ended. `None` for a run that finished. For a rollback, the migration
-    /// that it rolls back.
+    /// The migration that it is at, or was at when it ended. `None` for a run that finished. For a rollback, the
+    /// migration that it rolls back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub migration: Option<String>,
     /// The migrations that it applied, in order: at most the first 1,000.

@@ -18,7 +18,8 @@ use crate::change::NEXT_REQUEST;
 use crate::ledger::Marker;
 use crate::report::{Event, Progress, RollbackReport, RunReport};
 
-/// How much longer than a step's budget a caller waits for it: KV may retry operations, and markers are copied after it.
+/// How much longer than a step's budget a caller waits for it: KV may retry operations, and markers are copied after
+/// it.
 const GRACE_PERIOD: Duration = Duration::from_secs(30);
 /// How often a caller who waits looks whether the alarm got lost.
 const ALARM_CHECK: Duration = Duration::from_secs(10);
@@ -34,17 +35,18 @@ enum Admission {
 impl<C> Coordinator<C> {
     /// Asks for a run of what is not applied, and waits for its first step, or [for its end](Caller::until_finished).
     ///
-    /// If the report is not [finished](RunReport::is_finished), alarms continue the run: nothing has to be asked for again.
+    /// If the report is not [finished](RunReport::is_finished), alarms continue the run: nothing has to be asked for
+    /// again.
     ///
-    /// - If the first step fails, the run fails, since its caller is told. Unless the step was cut off before, and its caller
-    ///   with it.
-    /// - Any other step that fails is retried up to four times, after growing pauses. Then the run fails, and the next run
-    ///   resumes where it failed.
+    /// - A first step that fails is not retried, because its caller is told. If it was cut off before, and its caller
+    ///   with it, it is retried like any other step.
+    /// - Any other step that fails is retried up to four times, after growing pauses. Then the run fails, and the next
+    ///   run resumes where it failed.
     /// - A step that is cut off five times in a row fails the run too.
     ///
     /// # Errors
-    /// [`CoordinatorError::Runner`] if the run failed, [`CoordinatorError::InProgress`] and [`CoordinatorError::Paused`] if
-    /// there is another run, [`CoordinatorError::Cancelled`] if the run was cancelled.
+    /// [`CoordinatorError::Runner`] if the run failed, [`CoordinatorError::InProgress`] and
+    /// [`CoordinatorError::Paused`] if there is another run, [`CoordinatorError::Cancelled`] if the run was cancelled.
     pub async fn run_pending(&self, caller: &Caller) -> Result<RunReport, CoordinatorError> {
         adopt_once(self).await?;
         let number = self.begin(Work::migrate(), caller).await?;
@@ -54,8 +56,8 @@ impl<C> Coordinator<C> {
         }
     }
 
-    /// Like [`run_pending`](Self::run_pending), and calls `observer` for each event as it happens, including the events of a
-    /// run in progress that the caller waits for.
+    /// Like [`run_pending`](Self::run_pending), and calls `observer` for each event as it happens, including the events
+    /// of a run in progress that the caller waits for.
     ///
     /// # Errors
     /// Those of [`run_pending`](Self::run_pending).
@@ -72,8 +74,8 @@ impl<C> Coordinator<C> {
     /// Asks for a rollback, and waits as [`run_pending`](Self::run_pending) does.
     ///
     /// # Errors
-    /// Those of [`run_pending`](Self::run_pending). If the migration is unknown, not applied or irreversible, the error is a
-    /// [`CoordinatorError::Runner`].
+    /// Those of [`run_pending`](Self::run_pending). If the migration is unknown, not applied or irreversible, the error
+    /// is a [`CoordinatorError::Runner`].
     pub async fn rollback(&self, id: &str, caller: &Caller) -> Result<RollbackReport, CoordinatorError> {
         adopt_once(self).await?;
         let number = self.begin(Work::rollback(id), caller).await?;
@@ -110,8 +112,8 @@ impl<C> Coordinator<C> {
                 records.set_lost_alarm()?;
                 return Ok(Admission::Busy(Box::new(task.activity())));
             }
-            // The task waits to be retried: the caller has fixed the cause, or wants to know. Or it waits to be resumed at a
-            // migration that this release does not have. The new task replaces it.
+            // The task waits to be retried: the caller has fixed the cause, or wants to know. Or it waits to be resumed
+            // at a migration that this release does not have. The new task replaces it.
             waiters.close(task.number);
             changes = records.end(&task, RunOutcome::Failed)?;
             changes.extend(lease::revoke(&*records.storage)?);

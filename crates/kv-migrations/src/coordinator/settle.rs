@@ -1,7 +1,7 @@
 //! What follows on a step: how its task goes on is written down, and those who wait are answered.
 
 use super::error::CoordinatorError;
-use super::records::{Records, put};
+use super::records::{Records, put_task};
 use super::report::RunOutcome;
 use super::storage::lease::is_written;
 use super::storage::{Lease, RowChange, StorageError};
@@ -24,7 +24,8 @@ pub(super) fn settle_stop(
     settle(records, waiters, lease, transition, Err(error))
 }
 
-/// Writes down how a task goes on, gives the lease back, and answers those who wait. If the lease was lost, nothing happens.
+/// Writes down how a task goes on, gives the lease back, and answers those who wait. If the lease was lost, nothing
+/// happens.
 pub(super) fn settle(
     records: &Records,
     waiters: &Waiters,
@@ -34,7 +35,7 @@ pub(super) fn settle(
 ) -> Result<(), StorageError> {
     let Transition { task, outcome } = transition;
     let (mut changes, due) = match outcome {
-        RunOutcome::Running | RunOutcome::Paused => (vec![put(task)], task.due()),
+        RunOutcome::Running | RunOutcome::Paused => (vec![put_task(task)], task.due()),
         _ => (records.end(task, *outcome)?, None),
     };
     let mut alarm = records.alarm_at(due)?;

@@ -10,8 +10,8 @@ use crate::ledger::Markers;
 use crate::report::{State, Status};
 
 impl<C> Coordinator<C> {
-    /// The state of every registered migration, in order. No KV operation, except the first time, when the markers in KV are
-    /// adopted.
+    /// The state of every registered migration, in order. No KV operation, except the first time, when the markers in
+    /// KV are adopted.
     ///
     /// # Errors
     /// [`CoordinatorError::Storage`]; and [`CoordinatorError::Runner`] if the markers in KV cannot be read.

@@ -1,9 +1,9 @@
 //! What one object keeps: its rows, and what lies in them.
 //!
-//! `contract` is what a runtime implements, `memory` implements it for tests. `rows` reads and writes rows of JSON. On it lie
-//! the `lease` (with `fenced`, a store that needs it), the `journal` of `marker` rows and its `mirror` to KV, what a task has
-//! `applied`, and the `history`. This folder uses the coordinator's `report` and `observer`, and from the crate `ledger` and
-//! what is below it. It knows no task.
+//! `contract` is what a runtime implements, `memory` implements it for tests. `rows` reads and writes rows of JSON. On
+//! it lie the `lease` (with `fenced`, a store that needs it), the `journal` of `marker` rows and its `mirror` to KV,
+//! what a task has `applied`, and the `history`. This folder uses the coordinator's `report` and `observer`, and from
+//! the crate `ledger` and what is below it. It knows no task.
 
 pub(super) mod applied;
 mod contract;

@@ -1,4 +1,5 @@
-//! A run or a rollback, from the request for it to its end: data, as its row keeps it. `transition` says how it goes on.
+//! A run or a rollback, from the request for it to its end: data, as its row keeps it. `transition` says how it goes
+//! on.
 
 use std::time::SystemTime;
 
@@ -18,6 +19,7 @@ const MAX_INTERVENTIONS: usize = 20;
 /// The most migrations that an entry of the history lists.
 const MAX_LISTED: usize = 1_000;
 
+/// A run or a rollback.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Task {
     pub(super) number: u64,
@@ -27,7 +29,7 @@ pub(super) struct Task {
     /// When it was asked for: ISO 8601.
     pub(super) since: String,
     pub(super) stage: TaskStage,
-    /// What a caller has asked for. It is met when no step is under way.
+    /// Met as soon as no step is under way.
     pub(super) stop: Option<StopRequest>,
     pub(super) retries: Retries,
     pub(super) totals: Totals,
@@ -59,8 +61,8 @@ pub(super) enum Work {
 pub(super) enum TaskStage {
     /// The next step is due at this time.
     Due { at: u64 },
-    /// A step has begun that was due at this time, for the `tries`th time: whenever it did not end, it was cut off. Whether it
-    /// still goes on is known from the lease.
+    /// A step has begun that was due at this time, for the `tries`th time: whenever it did not end, it was cut off.
+    /// Whether it still goes on is known from the lease.
     Stepping { due: u64, tries: u32, is_retry: bool },
     /// The last step failed. It is retried at this time.
     Retrying { at: u64 },
@@ -68,12 +70,13 @@ pub(super) enum TaskStage {
     Paused,
 }
 
+/// What a caller has asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum StopRequest {
-    /// Only if the task is still at this migration.
+    /// Pauses the task if it is still at this migration.
     Pause { at: String },
-    /// Also if the task has moved on. The checkpoint of this migration is forgotten, and of no other.
+    /// Cancels the task, even if it has moved on. The checkpoint of this migration is forgotten, and no other.
     Cancel { at: String },
 }
 
@@ -161,8 +164,8 @@ impl Task {
         if self.is_paused() { RunOutcome::Paused } else { RunOutcome::Running }
     }
 
-    /// A run is at this migration now, for which retries are counted from zero. Successful steps do not reset them: a re-key
-    /// that fails starts over, and would do so for ever. A rollback is at its own migration always.
+    /// A run is at this migration now, for which retries are counted from zero. Successful steps do not reset them: a
+    /// re-key that fails starts over, and would do so for ever. A rollback is at its own migration always.
     pub(super) fn move_to(&mut self, id: Option<String>) {
         if let Work::Migrate { migration, .. } = &mut self.work
             && *migration != id

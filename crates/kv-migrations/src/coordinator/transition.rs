@@ -10,8 +10,8 @@ use crate::clock::milliseconds;
 /// The pause before each retry of a step that failed. After the last one, the run has failed.
 const RETRY_PAUSES: [Duration; 4] =
     [Duration::from_secs(5), Duration::from_secs(30), Duration::from_mins(2), Duration::from_mins(10)];
-/// How many times in a row a step may be begun. A crash, an eviction or a deploy cuts a step off once or twice; a step that
-/// was cut off this often seems to end its instance itself.
+/// How many times in a row a step may be begun. A crash, an eviction or a deploy cuts a step off once or twice; a step
+/// that was cut off this often seems to end its instance itself.
 const MAX_TRIES: u32 = 5;
 
 /// What happens to a task.
@@ -44,8 +44,8 @@ pub(super) enum StepOutcome {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Transition {
     pub(super) task: Task,
-    /// [`Running`](RunOutcome::Running) if it goes on when its stage says so, [`Paused`](RunOutcome::Paused) if it waits to be
-    /// resumed. With any other outcome it is over.
+    /// [`Running`](RunOutcome::Running) if it goes on when its stage says so, [`Paused`](RunOutcome::Paused) if it
+    /// waits to be resumed. With any other outcome it is over.
     pub(super) outcome: RunOutcome,
 }
 
@@ -88,8 +88,8 @@ fn begin_step(task: &mut Task, now: SystemTime) -> RunOutcome {
     task.outcome()
 }
 
-/// The first step has a caller who waits for it and is told of its failure. Nobody waits for the other steps, so that they
-/// are retried; so is a first step that was cut off before, and its caller with it.
+/// The first step has a caller who waits for it and is told of its failure. Nobody waits for the other steps, so that
+/// they are retried; so is a first step that was cut off before, and its caller with it.
 fn end_step(task: &mut Task, outcome: StepOutcome, now: SystemTime) -> RunOutcome {
     let is_first = task.totals.steps == 0 && matches!(task.stage, TaskStage::Stepping { tries: 1, .. });
     task.totals.steps += 1;

@@ -152,8 +152,7 @@ async fn record_failure(job: &mut Job<'_>, reason: &str, is_resumable: bool) {
     }
     let (session, id) = (job.session(), job.id());
     let failure = FailureRecord { at: &iso8601(session.now()), reason };
-    let checkpoint = checkpoint.as_ref().map(|saved| (saved.value.as_slice(), &*saved.progress));
-    if let Err(error) = session.ledger.record_failed(id, &failure, checkpoint).await {
+    if let Err(error) = session.ledger.record_failed(id, &failure, checkpoint.as_ref()).await {
         session.log().error(&format!("[Migration] The failure of {id} could not be recorded: {error}"));
     }
 }

@@ -20,6 +20,7 @@ mod latency;
 mod ledger;
 mod object;
 mod rekey;
+mod reports;
 mod reversal;
 mod rollback;
 mod run;

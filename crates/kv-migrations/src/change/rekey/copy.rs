@@ -7,9 +7,8 @@ use super::state::RekeyState;
 use super::survey::{claim, load_into};
 use crate::change::Job;
 use crate::change::values::{LargeValues, Loaded};
-use crate::change::walk::{Range, Visited, Walk, WalkEnd};
+use crate::change::walk::{Loading, Range, Visited, Walk, WalkEnd};
 use crate::error::{BoxError, Result};
-use crate::future::BoxFuture;
 use crate::kv::{Key, Kv};
 use crate::session::Session;
 
@@ -82,7 +81,7 @@ fn plan<'a>(
     session: &'a Session<'a>,
     keys: Vec<Key>,
     state: &mut RekeyState,
-) -> BoxFuture<'a, Result<Vec<(Key, CopyPlan)>>> {
+) -> Loading<'a, CopyPlan> {
     let plans = keys.into_iter().map(|key| {
         let plan = plan_entry(relocation, session, &key, state)?;
         Ok((key, plan))

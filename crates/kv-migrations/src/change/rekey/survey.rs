@@ -9,9 +9,8 @@ use super::relocation::Relocation;
 use super::state::RekeyState;
 use crate::change::Job;
 use crate::change::values::{LargeValues, Loaded, load_values};
-use crate::change::walk::{Range, Visited, Walk, WalkEnd, over_budget};
+use crate::change::walk::{Loading, Range, Visited, Walk, WalkEnd, over_budget};
 use crate::error::Result;
-use crate::future::BoxFuture;
 use crate::kv::{Key, Kv};
 use crate::session::Session;
 
@@ -47,7 +46,7 @@ pub(super) async fn survey(
     state: &mut RekeyState,
 ) -> Result<WalkEnd> {
     let (session, large_values) = (job.session(), LargeValues::new());
-    let load = |keys| -> BoxFuture<'_, _> { Box::pin(load_candidates(relocation, session, keys)) };
+    let load = |keys| -> Loading<'_, _> { Box::pin(load_candidates(relocation, session, keys)) };
     let work = |key, candidate| look_at(&session.kv, &large_values, key, candidate);
     let mut walk = Walk::new(session, Range::all(relocation.mapping.prefix()), &state.position);
     let result = async {

@@ -12,9 +12,8 @@ use super::state::RekeyState;
 use super::verdict::{AtNewKey, Evidence, MAX_SIGHTINGS, Verdict, verdict};
 use crate::change::Job;
 use crate::change::values::{LargeValues, Loaded, load_values};
-use crate::change::walk::{Position, Range, Visited, Walk, WalkEnd};
+use crate::change::walk::{Loading, Position, Range, Visited, Walk, WalkEnd};
 use crate::error::{BoxError, Result};
-use crate::future::BoxFuture;
 use crate::kv::{Entry, Key, Kv};
 use crate::sabotage::{self, Defect};
 use crate::session::Session;
@@ -84,7 +83,7 @@ fn load<'a>(
     session: &'a Session<'a>,
     keys: Vec<Key>,
     state: &RekeyState,
-) -> BoxFuture<'a, Result<Vec<(Key, Option<Pair>)>>> {
+) -> Loading<'a, Option<Pair>> {
     let targets = keys.into_iter().map(|key| {
         let target = relocation.target(session, &key, state)?;
         Ok((key, target))
@@ -95,10 +94,10 @@ fn load<'a>(
         let moves =
             || targets.iter().filter_map(|(key, target)| Some((key.name.as_str(), target.as_deref()?)));
         let (old, new): (Vec<&str>, Vec<&str>) = moves().unzip();
-        let (old, new) = match old.is_empty() {
-            true => (Vec::new(), Vec::new()),
-            false => try_join(load_values(&session.kv, &old), load_values(&session.kv, &new)).await?,
-        };
+        if old.is_empty() {
+            return Ok(targets.into_iter().map(|(key, _)| (key, None)).collect());
+        }
+        let (old, new) = try_join(load_values(&session.kv, &old), load_values(&session.kv, &new)).await?;
         let mut values = old.into_iter().zip(new);
         let pair = |(key, target): (Key, Option<String>)| {
             let pair = target.and_then(|new| {

@@ -12,20 +12,20 @@ pub(super) struct Pace<'a> {
     session: &'a Session<'a>,
     /// The operations of the session before the first entry.
     operations_before: u64,
-    begun: u64,
+    started: u64,
     finished: u64,
 }
 
 impl<'a> Pace<'a> {
     pub(super) fn new(session: &'a Session<'a>) -> Self {
-        Self { session, operations_before: 0, begun: 0, finished: 0 }
+        Self { session, operations_before: 0, started: 0, finished: 0 }
     }
 
-    pub(super) fn begin(&mut self) {
-        if self.begun == 0 {
+    pub(super) fn start(&mut self) {
+        if self.started == 0 {
             self.operations_before = self.session.operations();
         }
-        self.begun += 1;
+        self.started += 1;
     }
 
     pub(super) fn finish(&mut self) {
@@ -41,16 +41,16 @@ impl<'a> Pace<'a> {
     /// every request gets further than the one before.
     pub(super) fn has_room(&self) -> bool {
         let max = if self.is_measured() { MAX_AT_ONCE as u64 } else { 1 };
-        self.begun - self.finished < max
+        self.started - self.finished < max
     }
 
     /// Whether the budget covers the entries that are worked on and one more.
     pub(super) fn can_afford_another(&self) -> bool {
-        if self.begun == 0 {
+        if self.started == 0 {
             return true;
         }
         let spent = self.session.operations().saturating_sub(self.operations_before);
         let each = spent.div_ceil(self.finished.max(1)).max(1);
-        self.session.meter.left() >= each * (self.begun - self.finished + 1)
+        self.session.meter.left() >= each * (self.started - self.finished + 1)
     }
 }

@@ -38,7 +38,8 @@ impl StepResult {
         }
     }
 
-    /// `was_begun`: an earlier step found something to roll back, so that a migration that is not applied is rolled back.
+    /// `was_begun`: an earlier step found something to roll back, so that a migration that is not applied is rolled
+    /// back.
     pub(super) fn from_rollback(id: &str, result: Result<RollbackReport, Error>, was_begun: bool) -> Self {
         let result = match result {
             Err(Error::NotRun { .. }) if was_begun => {

@@ -9,7 +9,7 @@ use crate::clock::iso8601;
 use crate::coordinator::adopt::adopt;
 use crate::coordinator::error::CoordinatorError;
 use crate::coordinator::observer::JournalEvent;
-use crate::coordinator::records::put;
+use crate::coordinator::records::put_task;
 use crate::coordinator::storage::lease::is_written;
 use crate::coordinator::storage::{LeaseError, StorageError, applied};
 use crate::coordinator::task::{Task, Work};
@@ -60,15 +60,15 @@ pub(crate) async fn mark_failed<C>(step: &Step<'_, C>, task: &Task, error: &Coor
     let failed = FailureRecord { at: &at, reason: &reason };
     let found = ledger.state_of(id).await;
     let checkpoint = match &found {
-        Ok(MarkerState::Checkpoint { value, progress }) => Some((value.as_slice(), &**progress)),
+        Ok(MarkerState::Unfinished(checkpoint)) => Some(checkpoint),
         _ => None,
     };
     // The history says it in any case.
     ledger.record_failed(id, &failed, checkpoint).await.ok();
 }
 
-/// Notes that there is something to roll back. If the step is cut off when that is done, the next step finds nothing, and must
-/// not take that for a mistake of the caller.
+/// Notes that there is something to roll back. If the step is cut off when that is done, the next step finds nothing,
+/// and must not take that for a mistake of the caller.
 fn note_begun<C>(step: &Step<'_, C>, id: &str) -> Result<(), StorageError> {
     let records = &step.coordinator.records;
     let can_be_undone =
@@ -76,13 +76,13 @@ fn note_begun<C>(step: &Step<'_, C>, id: &str) -> Result<(), StorageError> {
     if let (true, Some(mut task)) = (can_be_undone, records.task()?) {
         task.work = Work::Rollback { id: id.to_owned(), is_begun: true };
         // If the lease was lost, the next operation fails.
-        step.lease.write(vec![put(&task)]).ok();
+        step.lease.write(vec![put_task(&task)]).ok();
     }
     Ok(())
 }
 
-/// Writes down what the runner does, so that it is known even if the step is cut off. A step that cannot write it down is
-/// over.
+/// Writes down what the runner does, so that it is known even if the step is cut off. A step that cannot write it down
+/// is over.
 fn observe<C>(step: &Step<'_, C>, event: &Event) {
     if note(step, event).is_err() {
         step.lease.abandon();
@@ -96,14 +96,14 @@ fn note<C>(step: &Step<'_, C>, event: &Event) -> Result<(), LeaseError> {
     match (event, &mut task.work) {
         (Event::Started { id, .. }, _) => {
             task.move_to(Some(id.clone()));
-            step.lease.write(vec![put(&task)])?;
+            step.lease.write(vec![put_task(&task)])?;
             records.observer.tell(|| JournalEvent::Started { task: task.number, id: id.clone() });
             Ok(())
         }
         (Event::Applied(migration), Work::Migrate { ran, .. }) => {
             let row = applied::add(*ran, migration);
             *ran += 1;
-            step.lease.write(vec![row, put(&task)])
+            step.lease.write(vec![row, put_task(&task)])
         }
         _ => Ok(()),
     }

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::time::SystemTime;
 
-/// What one object keeps: strongly consistent, and used by no other object. In a Worker it is a Durable Object's storage.
+/// What one object keeps: strongly consistent, and used by no other object. In a Worker it is a Durable Object's
+/// storage.
 ///
 /// Its methods are synchronous, so that everything between two awaits happens wholly or not at all.
 pub trait Storage: Send + Sync {
@@ -19,7 +20,8 @@ pub trait Storage: Send + Sync {
     /// If the storage cannot be read.
     fn list(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StorageError>;
 
-    /// Makes all of these changes, or none. Nothing that is sent afterwards may leave the object before they are durable.
+    /// Makes all of these changes, or none. Nothing that is sent afterwards may leave the object before they are
+    /// durable.
     ///
     /// # Errors
     /// If the storage cannot be written, or does not know one of the changes. Nothing is changed then.

@@ -1,7 +1,7 @@
 //! The markers as the object keeps them: the authority, of which the markers in KV are a copy.
 //!
-//! The journal is a store, so that a ledger lies on it as on KV. A marker has a [`MarkerRow`] and a row with its value. A
-//! row of its own says that KV does not have the latest revision yet.
+//! The journal is a store, so that a ledger lies on it as on KV. A marker has a [`MarkerRow`] and a row with its value.
+//! A row of its own says that KV does not have the latest revision yet.
 
 use std::future::ready;
 use std::sync::Arc;

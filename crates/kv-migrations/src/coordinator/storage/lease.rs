@@ -12,8 +12,8 @@ use crate::kv::{KvError, KvErrorKind, Request};
 use crate::sabotage::{self, Defect};
 
 const ROW: &str = "lease";
-/// How long a lease lasts without renewal. The next step waits as long: by then, an operation that the step before had sent
-/// has arrived, and the clocks of two machines differ by less.
+/// How long a lease lasts without renewal. The next step waits as long: by then, an operation that the step before had
+/// sent has arrived, and the clocks of two machines differ by less.
 const TERM: Duration = Duration::from_secs(15);
 /// How old the last renewal may be when an operation is sent.
 const RENEW_AFTER: Duration = Duration::from_secs(1);
@@ -93,7 +93,8 @@ impl Lease {
         Ok(lease)
     }
 
-    /// Renews the lease, unless that was done a moment ago. Called before each operation that changes something outside.
+    /// Renews the lease, unless that was done a moment ago. Called before each operation that changes something
+    /// outside.
     pub(crate) fn renew(&self) -> Result<(), LeaseError> {
         let renewed = at_milliseconds(self.renewed.load(Ordering::Relaxed));
         let now = self.clock.now();

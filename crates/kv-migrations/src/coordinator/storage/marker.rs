@@ -16,8 +16,8 @@ pub(crate) struct MarkerRow {
     pub(super) metadata: Option<String>,
     /// Whether the value says that the migration is applied.
     is_applied: bool,
-    /// When the migration was last applied and then not any more, in milliseconds since 1970. KV may show it as applied for
-    /// a while after that.
+    /// When the migration was last applied and then not any more, in milliseconds since 1970. KV may show it as applied
+    /// for a while after that.
     undone: Option<u64>,
     /// One more for each time that the marker was written.
     pub(super) revision: u64,
@@ -38,8 +38,8 @@ impl MarkerRow {
         }
     }
 
-    /// Whether KV tells something new by showing the migration as applied at this time. A marker that was undone since is
-    /// not news.
+    /// Whether KV tells something new by showing the migration as applied at this time. A marker that was undone since
+    /// is not news.
     pub(crate) fn is_news(&self, run_at: Option<&str>) -> bool {
         let applied = run_at.and_then(parse_iso8601).map(milliseconds);
         let is_later = |undone| applied.is_some_and(|applied| applied > undone);

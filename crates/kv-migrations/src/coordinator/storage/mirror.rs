@@ -33,8 +33,8 @@ pub(crate) enum MirrorError {
     Lease(LeaseError),
 }
 
-/// Copies at most `max` of the markers that KV does not have yet. Each one is noted as soon as KV has it. One that KV rejects
-/// does not stop the others.
+/// Copies at most `max` of the markers that KV does not have yet. Each one is noted as soon as KV has it. One that KV
+/// rejects does not stop the others.
 pub(crate) async fn copy_markers(
     journal: &Journal,
     lease: &Lease,

@@ -38,8 +38,8 @@ fn check_version(name: &str, bytes: &[u8]) -> Result<(), StorageError> {
         return Ok(());
     }
     Err(StorageError::new(format!(
-        "the row `{name}` has version {version}, and this release reads version {VERSION}. The row is left as it is. Deploy \
-         the release that wrote it, or a later one"
+        "the row `{name}` has version {version}, and this release reads version {VERSION}. The row is left as it is. \
+         Deploy the release that wrote it, or a later one"
     )))
 }
 

@@ -26,8 +26,8 @@ impl Notify {
         }
     }
 
-    /// How often it was notified. [`notified_since`](Self::notified_since) takes this number, so that no notification is
-    /// missed between the two.
+    /// How often it was notified. [`notified_since`](Self::notified_since) takes this number, so that no notification
+    /// is missed between the two.
     pub(crate) fn count(&self) -> u64 {
         self.state().count
     }

@@ -15,7 +15,7 @@ const OBJECT: &str = "MIGRATIONS";
 coordinator!(Migrations(env) = mounted(&env));
 
 // Of another service.
-coordinator!(Others = migration_routes(BINDING, "others", Vec::new()).coordinated_by(OBJECT));
+coordinator!(Others = migration_routes(BINDING, "others", Vec::new()).with_coordinator(OBJECT));
 
 /// What the Worker mounts: without the coordinator if `coordinated` is `no`.
 pub fn mounted(env: &Env) -> MigrationRoutes {
@@ -23,7 +23,7 @@ pub fn mounted(env: &Env) -> MigrationRoutes {
     let routes = routes(&settings, env);
     match Settings::get(&settings, "coordinated") {
         "no" => routes,
-        _ => routes.coordinated_by(OBJECT),
+        _ => routes.with_coordinator(OBJECT),
     }
 }
 

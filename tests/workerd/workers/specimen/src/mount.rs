@@ -21,16 +21,16 @@ pub async fn call(request: HttpRequest, env: &Env) -> Result<Response<Body>> {
     };
     match how {
         "nest" => Ok(own().nest_service(path, routes).call(request).await?),
-        "layer" => Ok(own().layer(routes.at(path)).call(request).await?),
-        "front" => Ok(routes.at(path).in_front_of(own()).call(request).await?.into_response()),
-        "fetch" => match routes.at(path).fetch(&request.try_into()?).await? {
+        "layer" => Ok(own().layer(routes.with_base_path(path)).call(request).await?),
+        "front" => Ok(routes.with_base_path(path).in_front_of(own()).call(request).await?.into_response()),
+        "fetch" => match routes.with_base_path(path).fetch(&request.try_into()?).await? {
             Some(response) => {
                 worker::HttpResponse::try_from(response).map(|response| response.map(Body::new))
             }
             None => Ok("not for the routes".into_response()),
         },
         _ if path == "/" => Ok(routes.call(request).await?.into_response()),
-        _ => Ok(routes.at(path).call(request).await?.into_response()),
+        _ => Ok(routes.with_base_path(path).call(request).await?.into_response()),
     }
 }
 

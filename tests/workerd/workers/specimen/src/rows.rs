@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::http::Response as HttpResponse;
 use kv_migrations::clock::{Clock, SystemClock};
-use kv_migrations::coordinator::{Change, Storage};
+use kv_migrations::coordinator::{RowChange, Storage};
 use kv_migrations_routes::ObjectStorage;
 use std::time::{Duration, UNIX_EPOCH};
 use worker::durable::State;
@@ -38,12 +38,12 @@ pub async fn report(env: &Env) -> Result<HttpResponse<Body>> {
     Ok(HttpResponse::new(answer.text().await?.into()))
 }
 
-fn put(name: &str, bytes: impl Into<Vec<u8>>) -> Change {
-    Change::Put { name: name.to_owned(), bytes: bytes.into() }
+fn put(name: &str, bytes: impl Into<Vec<u8>>) -> RowChange {
+    RowChange::put(name, bytes)
 }
 
-fn delete(name: &str) -> Change {
-    Change::Delete { name: name.to_owned() }
+fn delete(name: &str) -> RowChange {
+    RowChange::delete(name)
 }
 
 fn expect(what: &str, is_so: bool) -> kv_migrations::Result {
@@ -109,7 +109,11 @@ impl Rows {
 
         let now = SystemClock.now();
         let (soon, later) = (now + Duration::from_secs(100), now + Duration::from_secs(200));
-        storage.write(&[Change::Alarm(Some(later)), Change::Alarm(None), Change::Alarm(Some(soon))])?;
+        storage.write(&[
+            RowChange::Alarm(Some(later)),
+            RowChange::Alarm(None),
+            RowChange::Alarm(Some(soon)),
+        ])?;
         let alarm = async || self.0.storage().get_alarm().await;
         let soon_in_milliseconds = soon.duration_since(UNIX_EPOCH)?.as_millis().try_into().ok();
         expect("the last alarm counts", alarm().await? == soon_in_milliseconds)?;
@@ -120,9 +124,9 @@ impl Rows {
             put("a", "3"),
             delete("b"),
             put("e", "5"),
-            Change::Alarm(Some(later)),
+            RowChange::Alarm(Some(later)),
             refused,
-            Change::Alarm(None),
+            RowChange::Alarm(None),
         ];
         expect("a name can be too long", storage.write(&changes).is_err())?;
         expect(
@@ -132,7 +136,7 @@ impl Rows {
         expect("not even what was deleted", storage.get("b")?.is_some())?;
         expect("nor the alarm", alarm().await? == soon_in_milliseconds)?;
 
-        storage.write(&[Change::Alarm(None)])?;
+        storage.write(&[RowChange::Alarm(None)])?;
         expect("an alarm can be taken off", alarm().await?.is_none())?;
         storage.write(&[])?;
         Ok(())

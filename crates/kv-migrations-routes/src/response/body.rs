@@ -1,137 +1,76 @@
-//! The body of our responses.
+//! The body of our answers.
 
 use std::convert::Infallible;
 use std::fmt;
 use std::future::poll_fn;
-use std::mem::take;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
-/// What the routes answer with. Every framework that takes an [`http_body::Body`] takes it.
+use super::queue::Queue;
+
+/// The body of an answer of the routes: an [`http_body::Body`] that never fails. The default is empty.
 #[derive(Debug, Default)]
 pub struct Body(Content);
 
 #[derive(Debug)]
 enum Content {
-    /// All of it, until it is taken.
-    Whole(Option<Bytes>),
+    /// All of it, until it is read.
+    Full(Option<Bytes>),
     Lines(Lines),
 }
 
 impl Default for Content {
     fn default() -> Self {
-        Self::Whole(None)
+        Self::Full(None)
     }
 }
 
-/// Lines, written while the body is read.
+/// Lines that are written while the body is read.
 struct Lines {
     queue: Queue,
-    /// What writes them; none when it has ended.
+    /// The future that writes them. None when it has ended.
     writer: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
-/// Lines that are written, and not read yet. Clones are the same.
-#[derive(Clone, Default)]
-pub(crate) struct Queue(Arc<Shared>);
-
-#[derive(Default)]
-struct Shared(Mutex<Queued>);
-
-#[derive(Default)]
-struct Queued {
-    pending: Vec<u8>,
-    has_begun: bool,
-    /// Whoever reads the body now.
-    reader: Option<Waker>,
-}
-
-impl Shared {
-    fn queued(&self) -> MutexGuard<'_, Queued> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Wakes whoever reads the body now: woken by every line, also by those that others than the writer write. The writer
-/// has this one waker for all its life: a future that keeps the first that it gets, as `worker::Delay` does, would else
-/// wake one who read a line long ago.
-impl Wake for Shared {
-    fn wake(self: Arc<Self>) {
-        let reader = self.queued().reader.take();
-        if let Some(reader) = reader {
-            reader.wake();
-        }
-    }
-}
-
-impl Queue {
-    /// Adds a line, and ends it.
-    pub(crate) fn push(&self, mut line: Vec<u8>) {
-        line.push(b'\n');
-        self.push_lines(&line);
-    }
-
-    /// Adds what somebody else has written: lines, or parts of them.
-    pub(crate) fn push_lines(&self, lines: &[u8]) {
-        {
-            let mut queued = self.0.queued();
-            queued.has_begun = true;
-            queued.pending.extend_from_slice(lines);
-        }
-        self.0.clone().wake();
-    }
-
-    /// Whether anything was ever written.
-    pub(crate) fn has_begun(&self) -> bool {
-        self.0.queued().has_begun
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.queued().pending.is_empty()
-    }
-}
-
 impl Body {
-    pub(crate) fn new(content: Vec<u8>) -> Self {
-        Self(Content::Whole(Some(content.into())))
+    pub(crate) fn full(content: Vec<u8>) -> Self {
+        Self(Content::Full(Some(content.into())))
     }
 
-    /// A body that is written by `writer`, into the queue, while it is read.
+    /// A body that runs `writer`, which writes into the queue, while it is read.
     pub(crate) fn lines(queue: Queue, writer: impl Future<Output = ()> + Send + 'static) -> Self {
         Self(Content::Lines(Lines { queue, writer: Some(Box::pin(writer)) }))
     }
 
-    /// Waits until there is a first line, or the end.
-    pub(crate) async fn begun(&mut self) {
+    /// Waits for the first line, or the end of the body.
+    pub(crate) async fn wait_for_content(&mut self) {
         poll_fn(|context| match &mut self.0 {
-            Content::Whole(_) => Poll::Ready(()),
-            Content::Lines(lines) => lines.poll_more(context),
+            Content::Full(_) => Poll::Ready(()),
+            Content::Lines(lines) => lines.poll_content(context),
         })
         .await;
     }
 
-    /// Whether all of it is there already.
-    pub(crate) fn is_whole(&self) -> bool {
-        matches!(self.0, Content::Whole(_))
+    /// Whether all of the body is there already.
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(self.0, Content::Full(_))
     }
 }
 
 impl Lines {
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        self.poll_more(context).map(|()| {
-            let lines = take(&mut self.queue.0.queued().pending);
+        self.poll_content(context).map(|()| {
+            let lines = self.queue.take();
             (!lines.is_empty()).then(|| lines.into())
         })
     }
 
-    /// Until there is something to be read, or nothing more to come.
-    fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        self.queue.0.queued().reader = Some(context.waker().clone());
-        let waker = Waker::from(self.queue.0.clone());
+    /// Ready when there is something to read, or nothing more to come.
+    fn poll_content(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let waker = self.queue.register(context);
         while self.queue.is_empty() {
             let Some(writer) = &mut self.writer else { break };
             match writer.as_mut().poll(&mut Context::from_waker(&waker)) {
@@ -153,19 +92,19 @@ impl HttpBody for Body {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let next = match &mut self.0 {
-            Content::Whole(content) => Poll::Ready(content.take()),
+            Content::Full(content) => Poll::Ready(content.take()),
             Content::Lines(lines) => lines.poll_next(context),
         };
         next.map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.0, Content::Whole(None))
+        matches!(self.0, Content::Full(None))
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            Content::Whole(content) => {
+            Content::Full(content) => {
                 SizeHint::with_exact(content.as_ref().map_or(0, |content| content.len() as u64))
             }
             Content::Lines(_) => SizeHint::default(),
@@ -182,6 +121,8 @@ impl fmt::Debug for Lines {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::{Arc, Mutex};
+    use std::task::{Wake, Waker};
 
     use super::*;
 
@@ -222,11 +163,11 @@ mod tests {
         assert_eq!(poll(&mut body, &readers[1]), Poll::Ready(Some("waits\n".into())));
         assert_eq!(poll(&mut body, &readers[2]), Poll::Pending);
         kept.lock().unwrap().take().expect("it was polled").wake();
-        assert!(readers[2].0.load(Ordering::Relaxed), "the one who waits must be woken");
+        assert!(readers[2].0.load(Ordering::Relaxed), "the last reader must be woken");
     }
 
     #[test]
-    fn a_line_that_others_write_wakes_the_reader() {
+    fn a_line_from_outside_of_the_writer_wakes_the_reader() {
         let queue = Queue::default();
         let mut body = Body::lines(queue.clone(), std::future::pending());
         let reader = Arc::<Woken>::default();
@@ -237,8 +178,8 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_body_ends_after_what_it_holds() {
-        let mut body = Body::new(b"{}".to_vec());
+    fn a_full_body_ends_after_its_content() {
+        let mut body = Body::full(b"{}".to_vec());
         let reader = Arc::default();
         assert_eq!(body.size_hint().exact(), Some(2));
         assert_eq!(poll(&mut body, &reader), Poll::Ready(Some("{}".into())));

@@ -1,7 +1,7 @@
-//! Events of an object that end, however they end.
+//! Promises of a Durable Object that settle even if the work panics.
 //!
-//! A panic ends the whole of the wasm, and nothing that was promised by it is ever kept. The runtime would wait for an
-//! alarm that panicked until its time is up, for a quarter of an hour, and call no other before.
+//! A panic ends the WebAssembly instance, and its promises never settle. The runtime waits a quarter of an hour for an
+//! alarm that panicked, and fires no other before.
 
 use futures_util::FutureExt;
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -20,15 +20,15 @@ extern "C" {
     fn remove_listener(this: &Scope, event: &str, listener: &Function);
 }
 
-/// The event that the runtime tells of what nobody has caught: a panic among it.
+/// The event by which the runtime reports uncaught errors, panics among them.
 const UNCAUGHT: &str = "error";
 
-/// A promise of what comes of it, which is rejected if it panics, or anything beside it does. If it was something else
-/// that nobody caught, the work itself goes on.
-pub(crate) fn surviving(work: impl Future<Output = Result<JsValue, JsValue>> + 'static) -> Promise {
+/// A promise of the result of `work`. An uncaught error anywhere in the instance rejects it, as a panic does. After an
+/// error that is no panic, the work itself continues.
+pub(crate) fn reject_on_panic(work: impl Future<Output = Result<JsValue, JsValue>> + 'static) -> Promise {
     let scope: Scope = global().unchecked_into();
     let mut reject = None;
-    // JavaScript's own function: one of the wasm's would be gone with it.
+    // A function of JavaScript's own: one of WebAssembly's would end with the instance.
     let panicked = Promise::new(&mut |_, function| reject = Some(function));
     if let Some(reject) = &reject {
         scope.add_listener(UNCAUGHT, reject);

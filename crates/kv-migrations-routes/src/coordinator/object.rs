@@ -1,4 +1,4 @@
-//! The coordinator as a Durable Object: the other side of the routes.
+//! The coordinator as a Durable Object: its class, and who may ask it.
 
 use std::fmt;
 use std::rc::Rc;
@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use http::HeaderValue;
 use kv_migrations::clock::{Clock, SystemClock};
-use kv_migrations::coordinator::{Change, Coordinator, Storage, StorageError};
+use kv_migrations::coordinator::{Coordinator, RowChange, Storage, StorageError};
 use kv_migrations::log::{ConsoleLog, Log};
 use kv_migrations::{Error, RegistrationError};
 use wasm_bindgen::JsValue;
@@ -18,28 +18,28 @@ use worker::js_sys::Promise;
 use worker::worker_sys::web_sys;
 use worker::{Request, Response};
 
-use crate::body::Body;
-use crate::coordinated;
-use crate::fetch::to_worker;
-use crate::forward::{COORDINATOR, encoded};
-use crate::head::{Head, uri};
-use crate::object_storage::ObjectStorage;
-use crate::problem::Problem;
-use crate::query::Query;
-use crate::route::Route;
+use super::handler;
+use crate::platform::object_storage::ObjectStorage;
+use crate::platform::panics::reject_on_panic;
+use crate::remote::{COORDINATOR, header_value};
+use crate::request::head::{Head, uri};
+use crate::request::query::Query;
+use crate::request::route::Route;
+use crate::response::body::Body;
+use crate::response::convert::to_worker;
+use crate::response::problem::Problem;
 use crate::routes::MigrationRoutes;
-use crate::survivor::surviving;
 
-/// The row of the object's name. An alarm that wakes it tells it nothing.
+/// The row with the object's name, which an alarm does not get otherwise.
 const NAME: &str = "name";
-/// When to look again for migrations that can be registered.
-const NEXT_DEPLOY: Duration = Duration::from_mins(10);
+/// When to look again whether a deploy has corrected an invalid list of migrations.
+const REGISTRATION_RETRY_AFTER: Duration = Duration::from_mins(10);
 
 /// Makes the class of the Durable Object that coordinates the runs of a service: see
-/// [`MigrationRoutes::coordinated_by`].
+/// [`MigrationRoutes::with_coordinator`].
 ///
-/// The routes are those that the Worker mounts, so that both know the same migrations, and the same access. If making
-/// them takes the Worker's `Env`, name it after the class: `coordinator!(Migrations(env) = routes(env));`.
+/// Give it the routes that the Worker mounts, so that both have the same migrations and the same access. If making them
+/// takes the Worker's `Env`, name that after the class: `coordinator!(Migrations(env) = routes(env));`.
 ///
 /// # Example
 /// ```
@@ -48,7 +48,7 @@ const NEXT_DEPLOY: Duration = Duration::from_mins(10);
 /// # fn migrations() -> Vec<Migration<worker::Env>> { Vec::new() }
 ///
 /// fn routes() -> MigrationRoutes {
-///     migration_routes("MY_SERVICE_KV", "my-service", migrations()).coordinated_by("MIGRATIONS")
+///     migration_routes("MY_SERVICE_KV", "my-service", migrations()).with_coordinator("MIGRATIONS")
 /// }
 ///
 /// coordinator!(Migrations = routes());
@@ -61,7 +61,7 @@ macro_rules! coordinator {
     };
     ($class:ident($env:pat) = $routes:expr $(;)?) => {
         const _: () = {
-            // What the attribute makes looks for it by this name.
+            // The code that the attribute makes uses it by this name.
             use ::worker::wasm_bindgen;
 
             #[wasm_bindgen::prelude::wasm_bindgen(wasm_bindgen = ::worker::wasm_bindgen)]
@@ -89,28 +89,30 @@ macro_rules! coordinator {
     };
 }
 
-/// One instance of the object: what [`coordinator!`] makes a class of.
+/// An instance of the object, which [`coordinator!`] wraps in a class.
 #[doc(hidden)]
 pub struct CoordinatorObject(Rc<dyn Instance>);
 
 impl CoordinatorObject {
-    /// With what the object kept.
+    /// The object with this state.
     pub fn new<C: 'static>(state: &State, routes: MigrationRoutes<C>) -> Self {
         let storage: Arc<dyn Storage> = Arc::new(ObjectStorage::new(state));
         let coordinator = routes.coordinator(storage.clone()).map(Arc::new);
         Self(Rc::new(Service { routes, storage, coordinator }))
     }
 
-    /// The answer to the Worker, or to whoever else has the object's stub.
+    /// Answers the Worker, or any other code that has the object's stub.
     pub fn fetch(&self, request: Request) -> Promise {
         let instance = self.0.clone();
-        surviving(async move { Ok(answer(&*instance, &request).await.map(web_sys::Response::from)?.into()) })
+        reject_on_panic(
+            async move { Ok(web_sys::Response::from(answer(&*instance, &request).await?).into()) },
+        )
     }
 
-    /// Goes on with what was begun.
+    /// Continues what has begun.
     pub fn alarm(&self) -> Promise {
         let instance = self.0.clone();
-        surviving(async move {
+        reject_on_panic(async move {
             instance.alarm().await?;
             Ok(JsValue::UNDEFINED)
         })
@@ -119,20 +121,20 @@ impl CoordinatorObject {
 
 async fn answer(instance: &dyn Instance, request: &Request) -> worker::Result<Response> {
     let uri = uri(request).unwrap_or_default();
-    let mut response = match Route::of_coordinated(uri.path(), "") {
+    let mut response = match Route::parse_coordinated(uri.path(), "") {
         Some(route) => {
             let asked = request.headers().get(COORDINATOR)?;
-            instance.respond(route, asked, Head::of_worker(request, &uri)?).await
+            instance.respond(route, asked, Head::from_worker(request, &uri)?).await
         }
         None => Problem::not_found().into(),
     };
-    if let Ok(name) = HeaderValue::try_from(encoded(&instance.name())) {
+    if let Ok(name) = HeaderValue::try_from(header_value(&instance.name())) {
         response.headers_mut().append(COORDINATOR, name);
     }
     to_worker(response).await
 }
 
-/// An instance for one kind of context, which the class need not name.
+/// An instance whatever the type of its migrations' context, so that the class need not name it.
 trait Instance {
     fn name(&self) -> String;
     fn respond(
@@ -152,7 +154,7 @@ struct Service<C> {
 
 impl<C: 'static> Instance for Service<C> {
     fn name(&self) -> String {
-        self.routes.object()
+        self.routes.object_name()
     }
 
     fn respond(
@@ -169,12 +171,12 @@ impl<C: 'static> Instance for Service<C> {
         async move {
             let name = self.storage.get(NAME).map_err(|error| error.to_string())?;
             if !self.routes.is_coordinated() || name.is_some_and(|name| name != self.name().as_bytes()) {
-                // What it had begun is not its own any more.
+                // The service has another object now, or none: what this one has begun is no longer its own.
                 return Ok(());
             }
             match &self.coordinator {
                 Ok(coordinator) => coordinator.alarm().await.map_err(|error| error.to_string()),
-                Err(error) => self.wait_for_a_deploy(error).map_err(|error| error.to_string()),
+                Err(error) => self.wait_for_deploy(error).map_err(|error| error.to_string()),
             }
         }
         .boxed_local()
@@ -188,29 +190,29 @@ impl<C: 'static> Service<C> {
         asked: Option<String>,
         head: &Head,
     ) -> Result<http::Response<Body>, Box<Problem>> {
-        self.routes.admit(&route, head)?;
-        let query = Query::of(&route, head.query.as_deref())?;
+        self.routes.check(&route, head)?;
+        let query = Query::parse_coordinated(&route, head.query.as_deref())?;
         let name = self.name();
-        if !self.routes.is_coordinated() || asked != Some(encoded(&name)) {
-            let detail = format!("This object coordinates `{name}`, and was asked for something else.");
+        if !self.routes.is_coordinated() || asked != Some(header_value(&name)) {
+            let detail = format!("This object coordinates `{name}`, and was asked for another service.");
             return Err(Problem::wrong_coordinator(detail));
         }
-        self.note(name).map_err(|error| Problem::coordinator_unavailable(&error.to_string()))?;
+        self.store_name(name).map_err(|error| Problem::coordinator_unavailable(&error.to_string()))?;
         let coordinator = self.coordinator.as_ref().map_err(|error| Error::from(error.clone()))?;
-        coordinated::answer(coordinator, route, &query, head.accepts_events).await
+        handler::answer(coordinator, route, &query, head).await
     }
 
-    fn note(&self, name: String) -> Result<(), StorageError> {
+    fn store_name(&self, name: String) -> Result<(), StorageError> {
         if self.storage.get(NAME)?.is_some() {
             return Ok(());
         }
-        self.storage.write(&[Change::Put { name: NAME.to_owned(), bytes: name.into_bytes() }])
+        self.storage.write(&[RowChange::put(NAME, name)])
     }
 
-    /// What goes on by alarms must not end because a list of migrations was wrong for a while.
-    fn wait_for_a_deploy(&self, error: &RegistrationError) -> Result<(), StorageError> {
+    /// A run that alarms continue must not end because a deploy had an invalid list of migrations.
+    fn wait_for_deploy(&self, error: &RegistrationError) -> Result<(), StorageError> {
         ConsoleLog.error(&format!("[Migration] {error}"));
-        self.storage.write(&[Change::Alarm(Some(SystemClock.now() + NEXT_DEPLOY))])
+        self.storage.write(&[RowChange::alarm(SystemClock.now() + REGISTRATION_RETRY_AFTER)])
     }
 }
 

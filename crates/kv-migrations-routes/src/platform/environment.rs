@@ -1,9 +1,9 @@
-//! The environment of the Worker: its bindings and its secrets, by name, with nothing passed in.
+//! The environment of the Worker: its bindings and secrets by name. Nothing has to be passed in.
 
 use wasm_bindgen::{JsCast, JsValue};
 use worker::Env;
 
-/// The environment that the runtime offers to import.
+/// The environment that the runtime offers for import.
 ///
 /// Source: <https://developers.cloudflare.com/workers/runtime-apis/bindings/#importing-env-as-a-global>.
 #[cfg(target_arch = "wasm32")]
@@ -18,28 +18,28 @@ fn imported() -> Option<JsValue> {
     Some(ENVIRONMENT.with(JsValue::clone)).filter(|environment| !environment.is_undefined())
 }
 
-/// There is none outside of the Workers runtime.
+/// Outside of the Workers runtime there is none.
 #[cfg(not(target_arch = "wasm32"))]
 fn imported() -> Option<JsValue> {
     None
 }
 
-/// The environment as migrations get it.
+/// The environment, as the context of migrations.
 pub(crate) fn environment() -> Result<Env, &'static str> {
     imported().map(JsCast::unchecked_into).ok_or(
-        "there is no Worker's environment here: set the context with `migration_routes_with_context`, and hand \
-         over the store",
+        "this is not a Worker, so it has no environment: set the context with `migration_routes_with_context`, and \
+         pass the store itself",
     )
 }
 
-/// What is bound to a name, if anything is.
+/// The binding of this name, if there is one.
 pub(crate) fn binding(name: &str) -> Option<JsValue> {
     let binding = worker::js_sys::Reflect::get(&imported()?, &JsValue::from_str(name)).ok()?;
     (!binding.is_undefined()).then_some(binding)
 }
 
-/// A secret or variable; none if it is missing, empty, or no text. Space around it is not part of it: a header
-/// could not carry it.
+/// The secret or variable of this name. None if it is missing, empty, or no text. Space around it is removed, since a
+/// header cannot carry it.
 pub(crate) fn secret(name: &str) -> Option<String> {
     let secret = binding(name)?.as_string()?;
     Some(secret.trim_ascii().to_owned()).filter(|secret| !secret.is_empty())

@@ -1,29 +1,29 @@
-//! Who may use the routes: nobody, unless it was given.
+//! Who has access to the routes. Without a secret, nobody.
 
 use std::sync::Arc;
 
 use subtle::{Choice, ConstantTimeEq};
 
-/// The secret that holds the token, if no other is named.
+/// The secret that holds the token, unless another is named.
 const DEFAULT_SECRET: &str = "MIGRATIONS_TOKEN";
 
-/// How callers are told apart.
+/// Which callers have access.
 #[derive(Debug, Clone)]
 pub(crate) enum Access {
-    /// By a bearer token that equals one of these secrets.
+    /// Callers whose bearer token equals one of these secrets.
     Secrets(Arc<[String]>),
-    /// Not at all: the mount is guarded by something else.
+    /// Every caller: something else guards the mount.
     Open,
 }
 
-/// Why a caller gets no access.
+/// Why a caller has no access.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Denied {
-    /// None of these secrets is set: nobody has access.
+    /// None of these secrets is set, so that nobody has access.
     NotConfigured { secrets: Arc<[String]> },
-    /// No token was sent.
+    /// The request has no token.
     NoToken,
-    /// A token was sent, and it is not the right one.
+    /// The request has a token, and it is wrong.
     WrongToken,
 }
 
@@ -34,7 +34,7 @@ impl Default for Access {
 }
 
 impl Access {
-    /// Whether the caller has access, by all the `Authorization` headers of its request.
+    /// Checks all `Authorization` headers of a request. `secret` looks a secret up by its name.
     pub(crate) fn check(
         &self,
         authorization: &[Vec<u8>],
@@ -43,7 +43,7 @@ impl Access {
         let Self::Secrets(names) = self else { return Ok(()) };
         let presented = bearer(authorization);
         let (mut is_configured, mut is_right) = (false, Choice::from(0));
-        // All of them, whichever fits: how long it takes does not tell which.
+        // Compares all of them, even after a match: the time taken does not tell which one matched.
         for token in names.iter().filter_map(|name| secret(name)) {
             is_configured = true;
             is_right |= token.as_bytes().ct_eq(presented.unwrap_or_default());
@@ -57,7 +57,8 @@ impl Access {
     }
 }
 
-/// The token of the one `Authorization: Bearer …` header. The name of the scheme is case-insensitive (RFC 9110).
+/// The token, if there is exactly one `Authorization` header and its scheme is `Bearer`. The name of a scheme is
+/// case-insensitive (RFC 9110).
 fn bearer(authorization: &[Vec<u8>]) -> Option<&[u8]> {
     let [header] = authorization else { return None };
     let (scheme, token) = header.split_at_checked("Bearer ".len())?;
@@ -77,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn the_right_token_gets_in_under_either_secret() {
+    fn the_right_token_has_access_by_either_secret() {
         let secrets = [("TOKEN", "old"), ("NEXT_TOKEN", "new")];
         assert_eq!(check(&secrets, &["Bearer old"]), Ok(()));
         assert_eq!(check(&secrets, &["bearer  new "]), Ok(()));
@@ -85,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_else_does() {
+    fn every_other_token_is_denied() {
         let secrets = [("TOKEN", "secret")];
         for header in ["Bearer secre", "Bearer secrets", "Bearer ", "Bearer SECRET", "Bearer secret secret"] {
             assert_eq!(check(&secrets, &[header]), Err(Denied::WrongToken), "{header:?}");
@@ -98,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_secret_nobody_gets_in() {
+    fn without_a_secret_nobody_has_access() {
         let denied =
             Denied::NotConfigured { secrets: Arc::new(["TOKEN".to_owned(), "NEXT_TOKEN".to_owned()]) };
         assert_eq!(check(&[], &["Bearer "]), Err(denied.clone()));
@@ -106,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn no_secret_at_all_is_not_open_access() {
+    fn an_empty_list_of_secrets_is_not_open_access() {
         let access = Access::Secrets(Arc::default());
         let denied = access.check(&[b"Bearer x".to_vec()], |_| None);
         assert_eq!(denied, Err(Denied::NotConfigured { secrets: Arc::default() }));

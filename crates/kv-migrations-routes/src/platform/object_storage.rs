@@ -1,10 +1,10 @@
-//! What a Durable Object keeps, as the storage of a coordinator: rows in its database, and its alarm.
+//! The storage of a Durable Object, as a coordinator needs it: rows in its database, and its alarm.
 
 use std::cell::Cell;
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use kv_migrations::coordinator::{Change, Storage, StorageError};
+use kv_migrations::coordinator::{RowChange, Storage, StorageError};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 use worker::durable::State;
@@ -13,23 +13,23 @@ use worker::send::SendWrapper;
 use worker::wasm_bindgen_futures::{JsFuture, spawn_local};
 use worker::worker_sys::types::SqlStorageCursor;
 
-use crate::thrown::message;
+use super::js_error::message;
 
-/// Of a value that is longer, each part has a row: an object's database holds no value of more than 2 MB.
-const PART_BYTES: usize = 1_000_000;
+/// Longer values have a row for each part: an object's database holds no value of more than 2 MB.
+const MAX_PART_BYTES: usize = 1_000_000;
 
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS kv_migrations (name TEXT, part INTEGER, bytes BLOB NOT NULL, \
                       PRIMARY KEY (name, part)) WITHOUT ROWID";
 
-/// The storage of one object. A Worker has one thread, on which it is as good as `Send`.
+/// The storage of one object. `SendWrapper` makes it `Send`: a Worker has a single thread.
 pub struct ObjectStorage(SendWrapper<Rows>);
 
 struct Rows {
     storage: DurableStorage,
-    is_table_made: Cell<bool>,
+    is_table_created: Cell<bool>,
 }
 
-/// `worker` has neither `transactionSync` nor an alarm that is set without waiting for it.
+/// `worker` has no `transactionSync`, and awaits an alarm when it sets one.
 #[wasm_bindgen]
 extern "C" {
     type DurableStorage;
@@ -56,24 +56,24 @@ extern "C" {
 }
 
 impl ObjectStorage {
-    /// Of this object.
+    /// The storage of the object with this state.
     pub fn new(state: &State) -> Self {
         let storage = JsValue::from(state.storage().as_raw()).unchecked_into();
-        Self(SendWrapper(Rows { storage, is_table_made: Cell::new(false) }))
+        Self(SendWrapper(Rows { storage, is_table_created: Cell::new(false) }))
     }
 }
 
 impl Storage for ObjectStorage {
     fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StorageError> {
-        self.0.get(name).map_err(|thrown| failed(&thrown))
+        self.0.get(name).map_err(|error| failed(&error))
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StorageError> {
-        self.0.list(prefix).map_err(|thrown| failed(&thrown))
+        self.0.list(prefix).map_err(|error| failed(&error))
     }
 
-    fn write(&self, changes: &[Change]) -> Result<(), StorageError> {
-        self.0.write(changes).map_err(|thrown| failed(&thrown))
+    fn write(&self, changes: &[RowChange]) -> Result<(), StorageError> {
+        self.0.write(changes).map_err(|error| failed(&error))
     }
 }
 
@@ -81,15 +81,15 @@ impl Rows {
     fn get(&self, name: &str) -> Result<Option<Vec<u8>>, JsValue> {
         let rows =
             self.query("SELECT bytes FROM kv_migrations WHERE name = ? ORDER BY part", [name.into()])?;
-        let mut whole: Option<Vec<u8>> = None;
+        let mut value: Option<Vec<u8>> = None;
         for row in rows.raw() {
-            whole.get_or_insert_default().extend(bytes(&row?, 0));
+            value.get_or_insert_default().extend(bytes(&row?, 0));
         }
-        Ok(whole)
+        Ok(value)
     }
 
-    /// Read up to the first name that does not begin so. `LIKE` and `GLOB` would take some characters of a name for
-    /// patterns; the order of names is that of their bytes.
+    /// Reads in the order of the names' bytes, up to the first name without the prefix. `LIKE` and `GLOB` would take
+    /// some characters of a name for patterns.
     fn list(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, JsValue> {
         const ROWS: &str = "SELECT name, bytes FROM kv_migrations WHERE name >= ? ORDER BY name, part";
         let mut found: Vec<(String, Vec<u8>)> = Vec::new();
@@ -100,31 +100,33 @@ impl Rows {
                 break;
             }
             match found.last_mut() {
-                Some((last, whole)) if *last == name => whole.extend(bytes(&row, 1)),
+                Some((last, value)) if *last == name => value.extend(bytes(&row, 1)),
                 _ => found.push((name, bytes(&row, 1))),
             }
         }
         Ok(found)
     }
 
-    /// In a transaction, since a statement that fails takes back only itself: `sql.exec` takes no `BEGIN`. What else is
-    /// written before the next await goes to the disk with it.
-    fn write(&self, changes: &[Change]) -> Result<(), JsValue> {
+    /// Writes in a transaction, since a failed statement rolls back only itself, and `sql.exec` takes no `BEGIN`. All
+    /// writes before the next await reach the disk together.
+    fn write(&self, changes: &[RowChange]) -> Result<(), JsValue> {
         let mut alarm = None;
-        // Before: what is made inside would be taken back with the rest.
+        // Creates the table before the transaction, which would roll it back with the rest.
         self.sql()?;
         self.storage.transaction(&mut || {
             for change in changes {
                 match change {
-                    Change::Put { name, bytes } => self.put(name, bytes)?,
-                    Change::Delete { name } => self.delete(name, 0)?,
-                    Change::Alarm(at) => alarm = Some(at),
+                    RowChange::Put { name, bytes } => self.put(name, bytes)?,
+                    RowChange::Delete { name } => self.delete(name, 0)?,
+                    RowChange::Alarm(at) => alarm = Some(at),
+                    // All changes or none.
+                    _ => return Err(JsValue::from_str("this storage does not know the change")),
                 }
             }
-            // At the end, so that nothing has to be taken back if that is refused.
+            // The alarm comes last, so that nothing has to be taken back if it is refused.
             match alarm {
-                Some(Some(at)) => forget(self.storage.set_alarm(milliseconds(*at))?),
-                Some(None) => forget(self.storage.delete_alarm()?),
+                Some(Some(at)) => ignore_result(self.storage.set_alarm(milliseconds(*at))?),
+                Some(None) => ignore_result(self.storage.delete_alarm()?),
                 None => {}
             }
             Ok(())
@@ -135,17 +137,17 @@ impl Rows {
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), JsValue> {
         const ROW: &str = "INSERT OR REPLACE INTO kv_migrations (name, part, bytes) VALUES (?, ?, ?)";
         let mut parts = 0_u32;
-        for part in bytes.chunks(PART_BYTES).chain(bytes.is_empty().then_some(bytes)) {
+        for part in bytes.chunks(MAX_PART_BYTES).chain(bytes.is_empty().then_some(bytes)) {
             self.query(ROW, [name.into(), parts.into(), Uint8Array::from(part).into()])?;
             parts += 1;
         }
         self.delete(name, parts)
     }
 
-    /// From this part on.
-    fn delete(&self, name: &str, part: u32) -> Result<(), JsValue> {
+    /// Deletes the parts of a value from this one on.
+    fn delete(&self, name: &str, first_part: u32) -> Result<(), JsValue> {
         const ROWS: &str = "DELETE FROM kv_migrations WHERE name = ? AND part >= ?";
-        self.query(ROWS, [name.into(), part.into()]).map(drop)
+        self.query(ROWS, [name.into(), first_part.into()]).map(drop)
     }
 
     fn query<const N: usize>(
@@ -156,12 +158,12 @@ impl Rows {
         self.sql()?.exec(statement, &values.into_iter().collect())
     }
 
-    /// The table is made when it is first needed: an object that refuses whoever asks keeps nothing.
+    /// Creates the table when it is first needed, so that an object that refuses all callers stores nothing.
     fn sql(&self) -> Result<Sql, JsValue> {
         let sql = self.storage.sql()?;
-        if !self.is_table_made.get() {
+        if !self.is_table_created.get() {
             sql.exec(CREATE, &Array::new())?;
-            self.is_table_made.set(true);
+            self.is_table_created.set(true);
         }
         Ok(sql)
     }
@@ -172,20 +174,20 @@ fn bytes(row: &JsValue, column: u32) -> Vec<u8> {
     Uint8Array::new(&row.unchecked_ref::<Array>().get(column)).to_vec()
 }
 
-/// Does not wait for it: what leaves the object waits until it is durable, and if it never gets so, the object is
-/// reset, whoever waits. Only is it not to be told as a rejection that nobody handles.
-fn forget(promise: Promise) {
+/// Does not wait for the promise: the runtime holds back all output of the object until its writes are durable, and
+/// resets the object if they fail. Handles the rejection, which the runtime would otherwise report as unhandled.
+fn ignore_result(promise: Promise) {
     spawn_local(async move { drop(JsFuture::from(promise).await) });
 }
 
-/// Since 1970, as JavaScript has it.
+/// Milliseconds since 1970, as a number of JavaScript.
 #[allow(clippy::cast_precision_loss, reason = "times are far below 2⁵³, up to which it is exact")]
 fn milliseconds(time: SystemTime) -> f64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as f64
 }
 
-fn failed(thrown: &JsValue) -> StorageError {
-    StorageError::new(message(thrown))
+fn failed(error: &JsValue) -> StorageError {
+    StorageError::new(message(error))
 }
 
 impl fmt::Debug for ObjectStorage {

@@ -1,10 +1,9 @@
-//! A KV binding of the Worker's environment, looked up by its name whenever it is needed: mounting routes needs no
-//! environment, and what is not for them never touches KV.
+//! A KV binding of the Worker's environment, as a store of the core crate. The binding is looked up by its name at every
+//! call, so that mounting the routes needs no environment.
 //!
-//! It calls the runtime itself. By way of `worker::kv`, every Worker would carry how serde reads JavaScript's
-//! objects.
+//! It calls the runtime directly. `worker::kv` would add serde's conversion of JavaScript objects to every Worker.
 
-use futures_util::future::LocalBoxFuture;
+use kv_migrations::BoxFuture;
 use kv_migrations::kv::{
     Answer, BulkValue, Entry, Expiration, Key, KvError, ListOptions, Metadata, Page, PutOptions, Request,
     Store,
@@ -14,7 +13,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use worker::js_sys::{Array, JSON, Map, Object, Promise, Reflect, Uint8Array};
 use worker::wasm_bindgen_futures::JsFuture;
 
-use crate::environment::binding;
+use super::environment::binding;
 
 /// A KV namespace by the name of its binding.
 pub(crate) struct Binding(pub(crate) String);
@@ -40,20 +39,21 @@ extern "C" {
 }
 
 impl Store for Binding {
-    fn call<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Answer, KvError>> {
+    fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
         Box::pin(async move {
             let Some(namespace) = binding(&self.0) else {
-                return Err(request.refused(format!(
-                    "the Worker has no KV binding `{}`: name it under [[kv_namespaces]] in wrangler.toml",
-                    self.0
-                )));
+                let name = &self.0;
+                let message = format!(
+                    "the Worker has no KV binding `{name}`: name it under [[kv_namespaces]] in wrangler.toml"
+                );
+                return Err(request.refused(None, message));
             };
-            // One place where what was thrown is caught: by the call, or by its promise.
+            // The call throws, or its promise is rejected.
             let answer = match send(namespace.unchecked_ref(), request) {
                 Ok(promise) => JsFuture::from(promise).await,
-                Err(thrown) => Err(thrown),
+                Err(error) => Err(error),
             };
-            read(request, &answer.map_err(|thrown| request.thrown(&thrown))?)
+            read(request, &answer.map_err(|error| request.js_error(&error))?)
         })
     }
 }
@@ -67,6 +67,7 @@ fn send(namespace: &Namespace, request: Request<'_>) -> Result<Promise, JsValue>
         }
         Request::Delete { key } => namespace.delete(key),
         Request::List(options) => namespace.list(&list_options(options)?),
+        _ => Err(JsValue::from_str("this store does not know the operation")),
     }
 }
 
@@ -75,20 +76,20 @@ fn read(request: Request<'_>, answer: &JsValue) -> Result<Answer, KvError> {
         Request::Get { .. } => {
             let value = field(answer, "value");
             let bytes = value.is_truthy().then(|| Uint8Array::new(&value).to_vec());
-            Answer::Entry(bytes.map(|value| Entry { value, metadata: metadata(answer) }))
+            Answer::Entry(bytes.map(|value| Entry::new(value).with_metadata(metadata(answer))))
         }
         Request::GetBulk { keys } => {
             let values: &Map = answer.unchecked_ref();
             Answer::Values(keys.iter().map(|key| bulk_value(values, &JsValue::from_str(key))).collect())
         }
-        Request::Put { .. } | Request::Delete { .. } => Answer::Done,
         Request::List(_) => {
             let keys: Array = field(answer, "keys").unchecked_into();
             let keys = keys.iter().map(|listed| key(&listed)).collect();
             let cursor = field(answer, "cursor").as_string();
             let page = Page::from_result(keys, field(answer, "list_complete").is_truthy(), cursor);
-            Answer::Page(page.map_err(|message| request.refused(message))?)
+            Answer::Page(page.map_err(|message| request.refused(None, message))?)
         }
+        _ => Answer::Done,
     })
 }
 
@@ -132,14 +133,12 @@ fn bulk_value(values: &Map, key: &JsValue) -> BulkValue {
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "seconds since 1970")]
 fn key(listed: &JsValue) -> Key {
-    Key {
-        name: field(listed, "name").as_string().unwrap_or_default(),
-        expiration: field(listed, "expiration").as_f64().map(|seconds| seconds as u64),
-        metadata: metadata(listed),
-    }
+    Key::new(field(listed, "name").as_string().unwrap_or_default())
+        .with_expiration(field(listed, "expiration").as_f64().map(|seconds| seconds as u64))
+        .with_metadata(metadata(listed))
 }
 
-/// The metadata in an answer: null, or not there, where there is none.
+/// The metadata in an answer. Where there is none, it is null or undefined.
 fn metadata(answer: &JsValue) -> Option<Metadata> {
     let metadata = field(answer, "metadata");
     if metadata.is_null() || metadata.is_undefined() {
@@ -148,7 +147,7 @@ fn metadata(answer: &JsValue) -> Option<Metadata> {
     JSON::stringify(&metadata).ok().map(|json| Metadata::from_json(String::from(json)))
 }
 
-/// A field of an object; undefined if it has none.
+/// A field of an object, or undefined.
 fn field(object: &JsValue, name: &str) -> JsValue {
     Reflect::get(object, &name.into()).unwrap_or_default()
 }

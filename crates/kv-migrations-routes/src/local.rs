@@ -1,0 +1,50 @@
+//! Answers a request by a runner in this isolate: for routes without a coordinator.
+//!
+//! `coordinator/handler.rs` does the same with a coordinator.
+
+use http::Response;
+use kv_migrations::{BoxError, Runner};
+
+use crate::request::head::Head;
+use crate::request::query::Query;
+use crate::request::route::{Action, Route};
+use crate::response::body::Body;
+use crate::response::events;
+use crate::response::json::to_json;
+use crate::response::problem::Problem;
+use crate::response::queue::Queue;
+use crate::response::report;
+
+/// A runner, and what makes the context of its migrations.
+pub(crate) struct Local<'a, C> {
+    pub(crate) runner: Runner<C>,
+    pub(crate) context: &'a dyn Fn() -> Result<C, BoxError>,
+}
+
+impl<C: 'static> Local<'_, C> {
+    pub(crate) async fn answer(
+        self,
+        route: Route,
+        query: &Query,
+        head: &Head,
+    ) -> Result<Response<Body>, Box<Problem>> {
+        let runner = self.runner;
+        let context = || (self.context)().map_err(|error| Problem::context(&error.to_string()));
+        match route {
+            Route::Status => Ok(report::status(&runner.status().await?, query)),
+            Route::Migrate if head.accepts_events => {
+                let context = context()?;
+                let run = async move |queue: Queue| {
+                    Ok(runner.run_pending_observed(&context, &|event| queue.push(to_json(&event))).await?)
+                };
+                Ok(events::stream(run, query))
+            }
+            Route::Migrate => report::run(runner.run_pending(&context()?).await?, query),
+            Route::Migration { id, action: Action::Rollback } => {
+                Ok(report::rollback(&runner.rollback(&id, &context()?).await?))
+            }
+            // Without a coordinator no path names one of these.
+            Route::History | Route::Migration { .. } => Err(Problem::not_found()),
+        }
+    }
+}

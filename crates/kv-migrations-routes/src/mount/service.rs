@@ -1,0 +1,61 @@
+//! The routes as a service: nested in an axum router, or called by a `fetch` handler.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::ready;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use tower_service::Service;
+use worker::send::SendFuture;
+
+use crate::request::head::Head;
+use crate::request::route::Route;
+use crate::response::body::Body;
+use crate::response::problem::Problem;
+use crate::routes::MigrationRoutes;
+
+/// The answer of [`MigrationRoutes`] as a [`Service`]: a future that never fails.
+///
+/// It owns what it needs of the request. It is `Send`, as axum requires: a Worker has a single thread.
+#[must_use = "futures do nothing unless you poll them"]
+pub struct RoutesFuture(Pin<Box<dyn Future<Output = Response<Body>> + Send>>);
+
+impl RoutesFuture {
+    pub(super) fn new<C: 'static>(routes: &MigrationRoutes<C>, route: Route, head: Head) -> Self {
+        let routes = routes.clone();
+        Self(Box::pin(SendFuture::new(async move { routes.respond(route, &head).await })))
+    }
+}
+
+impl Future for RoutesFuture {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(context).map(Ok)
+    }
+}
+
+impl fmt::Debug for RoutesFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RoutesFuture").finish_non_exhaustive()
+    }
+}
+
+impl<C: 'static, B> Service<Request<B>> for MigrationRoutes<C> {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = RoutesFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> RoutesFuture {
+        match self.route(request.uri().path()) {
+            Some(route) => RoutesFuture::new(self, route, Head::from_http(&request)),
+            None => RoutesFuture(Box::pin(ready(Problem::not_found().into()))),
+        }
+    }
+}

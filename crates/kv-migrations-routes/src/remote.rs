@@ -1,0 +1,112 @@
+//! The Worker's side of a coordinator: it forwards a request to the Durable Object of the service.
+//!
+//! The protocol between the two is HTTP, with one more header ([`COORDINATOR`]). `coordinator/` is the object's side.
+
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
+use http::Response;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use worker::{EnvBinding, Headers, Method, ObjectNamespace, Request, RequestInit};
+
+use crate::platform::environment::binding;
+use crate::platform::js_error::message;
+use crate::request::head::{Head, NDJSON};
+use crate::request::query::Query;
+use crate::request::route::Route;
+use crate::response::body::Body;
+use crate::response::convert::from_worker;
+use crate::response::problem::Problem;
+
+/// The header with the name of the object: in a request the one that the Worker asks for, in an answer the object's own.
+/// A class that `wrangler.toml` binds to another name by mistake is found out by it.
+pub(crate) const COORDINATOR: &str = "kv-migrations-coordinator";
+
+/// Forwards requests to a coordinator. Only [`Remote`] implements it. Routes hold it as a trait object, so that a Worker
+/// without a coordinator carries none of its code.
+pub(crate) trait Forward: Send + Sync {
+    /// The route that a path below `base_path` names.
+    fn route(&self, path: &str, base_path: &str) -> Option<Route>;
+
+    /// The object's answer to a request whose caller has access.
+    fn forward<'a>(
+        &'a self,
+        route: &'a Route,
+        head: &'a Head,
+    ) -> LocalBoxFuture<'a, Result<Response<Body>, Box<Problem>>>;
+}
+
+/// The object of a service.
+pub(crate) struct Remote {
+    /// The name of the Durable Object binding.
+    pub(crate) binding: String,
+    /// The name of the object.
+    pub(crate) object: String,
+}
+
+impl Forward for Remote {
+    fn route(&self, path: &str, base_path: &str) -> Option<Route> {
+        Route::parse_coordinated(path, base_path)
+    }
+
+    fn forward<'a>(
+        &'a self,
+        route: &'a Route,
+        head: &'a Head,
+    ) -> LocalBoxFuture<'a, Result<Response<Body>, Box<Problem>>> {
+        self.answer(route, head).boxed_local()
+    }
+}
+
+impl Remote {
+    async fn answer(&self, route: &Route, head: &Head) -> Result<Response<Body>, Box<Problem>> {
+        // A query that is refused here does not wake the object.
+        Query::parse_coordinated(route, head.query.as_deref())?;
+        let namespace = self.namespace()?;
+        let unavailable = |error: worker::Error| Problem::coordinator_unavailable(&message(&error.into()));
+        let name = header_value(&self.object);
+        let request = request(&name, route, head).map_err(unavailable)?;
+        let answer = self.ask(&namespace, request).await.map_err(unavailable)?;
+        if answer.headers().get(COORDINATOR).ok().flatten().as_ref() != Some(&name) {
+            let Self { binding, object } = self;
+            let detail =
+                format!("The Durable Object binding `{binding}` is not the coordinator of `{object}`.");
+            return Err(Problem::wrong_coordinator(detail));
+        }
+        let mut response = from_worker(answer).await.map_err(unavailable)?;
+        response.headers_mut().remove(COORDINATOR);
+        Ok(response)
+    }
+
+    fn namespace(&self) -> Result<ObjectNamespace, Box<Problem>> {
+        let namespace = binding(&self.binding).and_then(|binding| ObjectNamespace::get(binding).ok());
+        namespace.ok_or_else(|| {
+            Problem::no_coordinator(format!("The Worker has no Durable Object binding `{}`.", self.binding))
+        })
+    }
+
+    async fn ask(&self, namespace: &ObjectNamespace, request: Request) -> worker::Result<worker::Response> {
+        namespace.id_from_name(&self.object)?.get_stub()?.fetch_with_request(request).await
+    }
+}
+
+/// The name of an object as [`COORDINATOR`] has it.
+pub(crate) fn header_value(object: &str) -> String {
+    utf8_percent_encode(object, NON_ALPHANUMERIC).to_string()
+}
+
+fn request(name: &str, route: &Route, head: &Head) -> worker::Result<Request> {
+    let headers = Headers::new();
+    headers.set(COORDINATOR, name)?;
+    for authorization in &head.authorization {
+        // Access was checked already: bytes that are no text were no token.
+        headers.append("Authorization", str::from_utf8(authorization).unwrap_or_default())?;
+    }
+    if head.accepts_events {
+        headers.set("Accept", NDJSON)?;
+    }
+    let mut init = RequestInit::new();
+    let method = if head.method == http::Method::POST { Method::Post } else { Method::Get };
+    init.with_method(method).with_headers(headers);
+    let query = head.query.as_deref().unwrap_or_default();
+    Request::new_with_init(&format!("https://coordinator{}?{query}", route.path()), &init)
+}

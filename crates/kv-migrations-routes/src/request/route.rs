@@ -1,0 +1,198 @@
+//! The route that a path names. Pure.
+
+use http::Method;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+/// A route of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Route {
+    Status,
+    History,
+    Migrate,
+    Migration { id: String, action: Action },
+}
+
+/// An action on a single migration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    Rollback,
+    Pause,
+    Resume,
+    Cancel,
+}
+
+/// A route does not take the method of the request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MethodNotAllowed {
+    /// The methods that it takes, as the header `Allow` lists them.
+    pub(crate) allow: &'static str,
+}
+
+impl Route {
+    /// The route that a path below `base_path` names, without a coordinator. None if the path is not ours.
+    pub(crate) fn parse(path: &str, base_path: &str) -> Option<Self> {
+        match path.strip_prefix(base_path)? {
+            "/migrations/status" => Some(Self::Status),
+            "/migrate" => Some(Self::Migrate),
+            path => Action::Rollback.parse(path),
+        }
+    }
+
+    /// The same with a coordinator, which has more routes.
+    pub(crate) fn parse_coordinated(path: &str, base_path: &str) -> Option<Self> {
+        let more = |path| match path {
+            "/migrations/history" => Some(Self::History),
+            path => [Action::Pause, Action::Resume, Action::Cancel]
+                .into_iter()
+                .find_map(|action| action.parse(path)),
+        };
+        Self::parse(path, base_path).or_else(|| more(path.strip_prefix(base_path)?))
+    }
+
+    /// The path of the route, without a base path.
+    pub(crate) fn path(&self) -> String {
+        match self {
+            Self::Status => "/migrations/status".to_owned(),
+            Self::History => "/migrations/history".to_owned(),
+            Self::Migrate => "/migrate".to_owned(),
+            Self::Migration { id, action } => {
+                format!("/migrations/{}/{}", utf8_percent_encode(id, NON_ALPHANUMERIC), action.name())
+            }
+        }
+    }
+
+    pub(crate) fn check_method(&self, method: &Method) -> Result<(), MethodNotAllowed> {
+        let (is_allowed, allow) = match self {
+            Self::Status | Self::History => (method == Method::GET || method == Method::HEAD, "GET, HEAD"),
+            Self::Migrate | Self::Migration { .. } => (method == Method::POST, "POST"),
+        };
+        if is_allowed { Ok(()) } else { Err(MethodNotAllowed { allow }) }
+    }
+}
+
+impl Action {
+    /// The route that a path names, if it is this action on some migration.
+    fn parse(self, path: &str) -> Option<Route> {
+        let id = path.strip_prefix("/migrations/")?.strip_suffix(self.name())?.strip_suffix('/')?;
+        if id.is_empty() || id.contains('/') {
+            return None;
+        }
+        // Bytes that are no UTF-8 are no migration's id.
+        let id = percent_decode_str(id).decode_utf8().ok()?.into_owned();
+        Some(Route::Migration { id, action: self })
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Rollback => "rollback",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Cancel => "cancel",
+        }
+    }
+}
+
+/// A base path as [`Route::parse`] takes it: empty for the root, else `/a/b`.
+pub(crate) fn base_path(path: &str) -> String {
+    let path = path.trim_matches('/');
+    if path.is_empty() { String::new() } else { format!("/{path}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rollback(id: &str) -> Route {
+        Route::Migration { id: id.to_owned(), action: Action::Rollback }
+    }
+
+    #[test]
+    fn the_three_routes() {
+        assert_eq!(Route::parse("/migrations/status", ""), Some(Route::Status));
+        assert_eq!(Route::parse("/migrate", ""), Some(Route::Migrate));
+        assert_eq!(Route::parse("/migrations/001_a/rollback", ""), Some(rollback("001_a")));
+    }
+
+    #[test]
+    fn the_routes_that_need_a_coordinator() {
+        let migration = |action| Some(Route::Migration { id: "001_a".to_owned(), action });
+        for (path, route) in [
+            ("/migrations/history", Some(Route::History)),
+            ("/migrations/001_a/pause", migration(Action::Pause)),
+            ("/migrations/001_a/resume", migration(Action::Resume)),
+            ("/migrations/001_a/cancel", migration(Action::Cancel)),
+        ] {
+            assert_eq!(Route::parse(path, ""), None, "{path}");
+            assert_eq!(Route::parse_coordinated(path, ""), route);
+            assert_eq!(Route::parse_coordinated(&format!("/a{path}"), "/a"), route);
+        }
+    }
+
+    #[test]
+    fn the_path_of_a_route_names_that_route() {
+        let actions = [Action::Rollback, Action::Pause, Action::Resume, Action::Cancel];
+        let migration = |id: &str| actions.map(|action| Route::Migration { id: id.to_owned(), action });
+        let ids = ["001_a", "a/b ü%", "?#&+", "\u{10FFFF}", "status"].into_iter().flat_map(migration);
+        for route in [Route::Status, Route::History, Route::Migrate].into_iter().chain(ids) {
+            assert_eq!(Route::parse_coordinated(&route.path(), ""), Some(route));
+        }
+    }
+
+    #[test]
+    fn an_id_is_one_segment_and_percent_decoded() {
+        assert_eq!(Route::parse("/migrations/a%2Fb%20%C3%BC%25/rollback", ""), Some(rollback("a/b ü%")));
+        assert_eq!(Route::parse("/migrations/a+b/rollback", ""), Some(rollback("a+b")));
+        assert_eq!(Route::parse("/migrations/status/rollback", ""), Some(rollback("status")));
+    }
+
+    #[test]
+    fn everything_else_is_not_ours() {
+        for path in [
+            "/",
+            "",
+            "/migrations",
+            "/migrations/",
+            "/migrations/status/",
+            "/migrate/",
+            "/migrated",
+            "/migrations//rollback",
+            "/migrations/rollback",
+            "/migrations/%FF/rollback",
+            "/migrations/a/b/rollback",
+            "/migrations/a/delete",
+            "/migrations/history/",
+            "/migrations//pause",
+            "/Migrate",
+            "//migrate",
+            "/admin/migrate",
+        ] {
+            assert_eq!(Route::parse(path, ""), None, "{path}");
+            assert_eq!(Route::parse_coordinated(path, ""), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_base_path_excludes_every_path_outside_of_it() {
+        let base = base_path("/a/b/");
+        assert_eq!(Route::parse("/a/b/migrate", &base), Some(Route::Migrate));
+        assert_eq!(Route::parse("/migrate", &base), None);
+        assert_eq!(Route::parse("/a/bc/migrate", &base), None);
+        assert_eq!(base_path("/"), "");
+    }
+
+    #[test]
+    fn a_route_takes_its_own_methods_only() {
+        let reading = Err(MethodNotAllowed { allow: "GET, HEAD" });
+        let writing = Err(MethodNotAllowed { allow: "POST" });
+        for route in [Route::Status, Route::History] {
+            assert_eq!(route.check_method(&Method::GET), Ok(()));
+            assert_eq!(route.check_method(&Method::HEAD), Ok(()));
+            assert_eq!(route.check_method(&Method::POST), reading);
+        }
+        for route in [Route::Migrate, rollback("001_a")] {
+            assert_eq!(route.check_method(&Method::POST), Ok(()));
+            assert_eq!(route.check_method(&Method::GET), writing);
+            assert_eq!(route.check_method(&Method::PUT), writing);
+        }
+    }
+}

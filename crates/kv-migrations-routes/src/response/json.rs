@@ -1,0 +1,47 @@
+//! JSON and lines of it as answers, which no cache keeps.
+
+use std::time::Duration;
+
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::{Response, StatusCode};
+use serde::Serialize;
+
+use super::body::Body;
+use crate::request::head::NDJSON;
+
+/// An answer with this status and body.
+pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response<Body> {
+    respond(status, "application/json", Body::full(to_json(body)))
+}
+
+/// A 202 with the time after which to ask again.
+pub(crate) fn accepted(body: &impl Serialize, retry_after: Option<Duration>) -> Response<Body> {
+    let mut response = json(StatusCode::ACCEPTED, body);
+    let seconds = whole_seconds(retry_after.unwrap_or_default());
+    response.headers_mut().append(RETRY_AFTER, seconds.into());
+    response
+}
+
+/// An answer whose lines are written while it is read.
+pub(crate) fn lines(body: Body) -> Response<Body> {
+    respond(StatusCode::OK, NDJSON, body)
+}
+
+/// A time as `Retry-After` takes it, rounded up: at least one second.
+pub(crate) fn whole_seconds(duration: Duration) -> u64 {
+    (duration.as_secs() + u64::from(duration.subsec_nanos() > 0)).max(1)
+}
+
+/// Reports and problems consist of text and numbers, so that writing them as JSON cannot fail.
+pub(crate) fn to_json(body: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(body).unwrap_or_default()
+}
+
+pub(super) fn respond(status: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.append(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.append(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

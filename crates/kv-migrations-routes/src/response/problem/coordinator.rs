@@ -1,0 +1,81 @@
+//! The errors that only a coordinator answers, or the way to it.
+
+use std::time::Duration;
+
+use kv_migrations::coordinator::{Activity, CoordinatorError};
+
+use super::Problem;
+use super::kinds::{self, Kind};
+
+/// When to ask a coordinator again that is busy or was reset.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+impl Problem {
+    /// The Worker has no Durable Object namespace of this name.
+    pub(crate) fn no_coordinator(detail: String) -> Box<Self> {
+        Self::new(&kinds::NO_COORDINATOR, detail)
+    }
+
+    /// Another object answers than the one that was asked for.
+    pub(crate) fn wrong_coordinator(detail: String) -> Box<Self> {
+        Self::new(&kinds::WRONG_COORDINATOR, detail)
+    }
+
+    /// The object did not answer, or could not write its storage.
+    pub(crate) fn coordinator_unavailable(reason: &str) -> Box<Self> {
+        Self::new(&kinds::COORDINATOR_UNAVAILABLE, format!("The coordinator could not be asked: {reason}"))
+            .with_retry_after(RETRY_AFTER)
+    }
+
+    /// An unfinished run that alarms continue: the caller need not ask for it again.
+    pub(crate) fn continued_by_alarms(mut self: Box<Self>) -> Box<Self> {
+        self.help = "Nothing is wrong, and nothing has to be done: the run goes on by itself. GET /migrations/status \
+                     shows its progress, and POST /migrate?wait=true waits for its end."
+            .into();
+        self
+    }
+
+    /// A refusal because of a run in progress, whose members are the problem's too.
+    fn busy(kind: &Kind, detail: String, activity: Activity) -> Box<Self> {
+        let mut problem = Self::new(kind, detail).with_migration(activity.migration);
+        problem.by = activity.by;
+        problem.since = Some(activity.since);
+        problem.progress = activity.progress;
+        problem
+    }
+}
+
+impl From<CoordinatorError> for Box<Problem> {
+    fn from(error: CoordinatorError) -> Self {
+        let detail = error.to_string();
+        match error {
+            CoordinatorError::Runner(error) => error.into(),
+            CoordinatorError::InProgress(activity) => {
+                Problem::busy(&kinds::COORDINATED_RUN_IN_PROGRESS, detail, *activity)
+                    .with_retry_after(RETRY_AFTER)
+            }
+            CoordinatorError::Paused(activity) => Problem::busy(&kinds::RUN_PAUSED, detail, *activity),
+            CoordinatorError::Cancelled { id, .. } => {
+                Problem::new(&kinds::RUN_CANCELLED, detail).with_migration(id)
+            }
+            CoordinatorError::CutOff { id, .. } => {
+                Problem::new(&kinds::RUN_CUT_OFF, detail).with_migration(id)
+            }
+            CoordinatorError::NotRunning { id, .. } => {
+                Problem::new(&kinds::NOT_RUNNING, detail).with_migration(id)
+            }
+            CoordinatorError::NotPaused { id, .. } => {
+                Problem::new(&kinds::NOT_PAUSED, detail).with_migration(id)
+            }
+            CoordinatorError::NotResumable { id, .. } => {
+                Problem::new(&kinds::NOT_RESUMABLE, detail).with_migration(id)
+            }
+            CoordinatorError::UnknownMigration { id, .. } => {
+                Problem::new(&kinds::UNKNOWN_MIGRATION, detail).with_migration(id)
+            }
+            CoordinatorError::Context(reason) => Problem::context(&reason),
+            CoordinatorError::Storage(error) => Problem::coordinator_unavailable(&error.to_string()),
+            _ => Problem::new(&kinds::OTHER, detail),
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! All kinds of problems. `docs/http-api.md` lists them too, with what was changed.
+
+use http::StatusCode;
+
+/// What all problems of a kind have in common.
+#[derive(Debug)]
+pub(super) struct Kind {
+    /// The end of the `type`, on which tools may rely.
+    pub(super) name: &'static str,
+    pub(super) title: &'static str,
+    pub(super) status: StatusCode,
+    /// What to do next. Empty if the detail says it.
+    pub(super) help: &'static str,
+}
+
+// The request.
+
+pub(super) const NOT_FOUND: Kind = Kind {
+    name: "not-found",
+    title: "Not found",
+    status: StatusCode::NOT_FOUND,
+    help: "The routes are GET /migrations/status, POST /migrate and POST /migrations/{id}/rollback, below the path \
+           that they are mounted at.",
+};
+
+pub(super) const METHOD_NOT_ALLOWED: Kind = Kind {
+    name: "method-not-allowed",
+    title: "Method not allowed",
+    status: StatusCode::METHOD_NOT_ALLOWED,
+    help: "",
+};
+
+pub(super) const INVALID_QUERY: Kind = Kind {
+    name: "invalid-query",
+    title: "Invalid query",
+    status: StatusCode::BAD_REQUEST,
+    help: "Nothing was done.",
+};
+
+pub(super) const ACCESS_NOT_CONFIGURED: Kind = Kind {
+    name: "access-not-configured",
+    title: "Access not configured",
+    status: StatusCode::FORBIDDEN,
+    help: "Set it with `npx wrangler secret put NAME` (or, for `wrangler dev`, in .dev.vars), and send it as \
+           `Authorization: Bearer …`.",
+};
+
+pub(super) const UNAUTHORIZED: Kind = Kind {
+    name: "unauthorized",
+    title: "Unauthorized",
+    status: StatusCode::UNAUTHORIZED,
+    help: "Send the token of the service as `Authorization: Bearer …`.",
+};
+
+// What a runner fails with, here or in a coordinator.
+
+pub(super) const INVALID_REGISTRATION: Kind = Kind {
+    name: "invalid-registration",
+    title: "Invalid registration",
+    status: StatusCode::INTERNAL_SERVER_ERROR,
+    help: "Nothing was read or changed. Fix the list of migrations, and deploy.",
+};
+
+pub(super) const CONTEXT_FAILED: Kind = Kind {
+    name: "context-failed",
+    title: "No context",
+    status: StatusCode::INTERNAL_SERVER_ERROR,
+    help: "Nothing was read or changed. Check the context that the service gives to the routes.",
+};
+
+pub(super) const UNKNOWN_MIGRATION: Kind = Kind {
+    name: "unknown-migration",
+    title: "Unknown migration",
+    status: StatusCode::NOT_FOUND,
+    help: "GET /migrations/status lists the registered migrations.",
+};
+
+pub(super) const NOT_RUN: Kind = Kind {
+    name: "not-run",
+    title: "Not run",
+    status: StatusCode::CONFLICT,
+    help: "Nothing was changed. If it ran a moment ago elsewhere in the world, KV can take a minute or more to show it.",
+};
+
+pub(super) const IRREVERSIBLE: Kind = Kind {
+    name: "irreversible",
+    title: "Irreversible",
+    status: StatusCode::CONFLICT,
+    help: "Nothing was changed. Write a new migration that undoes what this one did.",
+};
+
+pub(super) const FOREIGN_MARKER: Kind = Kind {
+    name: "foreign-marker",
+    title: "Marker of another service",
+    status: StatusCode::CONFLICT,
+    help: "",
+};
+
+/// Without a coordinator.
+pub(super) const RUN_IN_PROGRESS: Kind = Kind {
+    name: "run-in-progress",
+    title: "Run in progress",
+    status: StatusCode::CONFLICT,
+    help: "Try again when it has ended. A run that hangs is given up after 60 seconds.",
+};
+
+pub(super) const UNFINISHED: Kind = Kind {
+    name: "unfinished",
+    title: "Unfinished",
+    status: StatusCode::SERVICE_UNAVAILABLE,
+    help: "Nothing is wrong. Wait as long as `Retry-After` says, and migrate again: the next run continues.",
+};
+
+pub(super) const MIGRATION_FAILED: Kind = Kind {
+    name: "migration-failed",
+    title: "Migration failed",
+    status: StatusCode::INTERNAL_SERVER_ERROR,
+    help: "",
+};
+
+pub(super) const ROLLBACK_FAILED: Kind = Kind {
+    name: "rollback-failed",
+    title: "Rollback failed",
+    status: StatusCode::INTERNAL_SERVER_ERROR,
+    help: "",
+};
+
+pub(super) const KV_FAILED: Kind =
+    Kind { name: "kv-failed", title: "KV failed", status: StatusCode::INTERNAL_SERVER_ERROR, help: "" };
+
+pub(super) const KV_UNAVAILABLE: Kind = Kind {
+    name: "kv-unavailable",
+    title: "KV unavailable",
+    status: StatusCode::SERVICE_UNAVAILABLE,
+    help: "Try again.",
+};
+
+/// An error that has no kind of its own.
+pub(super) const OTHER: Kind =
+    Kind { name: "failed", title: "Failed", status: StatusCode::INTERNAL_SERVER_ERROR, help: "" };
+
+// What only a coordinator answers, or the way to it.
+
+pub(super) const NO_COORDINATOR: Kind = Kind {
+    name: "no-coordinator",
+    title: "No coordinator",
+    status: StatusCode::INTERNAL_SERVER_ERROR,
+    help: "Nothing was done. A coordinator needs, in wrangler.toml, its binding, `name` and `class_name` under \
+           [[durable_objects.bindings]], and its class, under [[migrations]] as one of `new_sqlite_classes`; and in \
+           the Worker, `coordinator!` with the name of the class.",
+};
+
+pub(super) const WRONG_COORDINATOR: Kind = Kind {
+    name: "wrong-coordinator",
+    title: "Wrong coordinator",
+    status: StatusCode::INTERNAL_SERVER_ERROR,
+    help: "Nothing was done. In wrangler.toml, `class_name` under [[durable_objects.bindings]] must name the class \
+           that `coordinator!` makes of the same routes.",
+};
+
+pub(super) const COORDINATOR_UNAVAILABLE: Kind = Kind {
+    name: "coordinator-unavailable",
+    title: "Coordinator unavailable",
+    status: StatusCode::SERVICE_UNAVAILABLE,
+    help: "Ask again. A run that has begun continues by alarms: GET /migrations/status shows its progress.",
+};
+
+pub(super) const COORDINATED_RUN_IN_PROGRESS: Kind = Kind {
+    name: "run-in-progress",
+    title: "Run in progress",
+    status: StatusCode::CONFLICT,
+    help: "It goes on by itself. Ask again when it has ended, or with `wait=true`.",
+};
+
+pub(super) const RUN_PAUSED: Kind = Kind {
+    name: "run-paused",
+    title: "Run paused",
+    status: StatusCode::CONFLICT,
+    help: "POST /migrations/{id}/resume continues it, POST /migrations/{id}/cancel ends it.",
+};
+
+pub(super) const RUN_CANCELLED: Kind = Kind {
+    name: "run-cancelled",
+    title: "Run cancelled",
+    status: StatusCode::CONFLICT,
+    help: "Migrations that were applied stay applied. The next run begins with the first that is not.",
+};
+
+pub(super) const RUN_CUT_OFF: Kind = Kind {
+    name: "run-cut-off",
+    title: "Run cut off",
+    status: StatusCode::INTERNAL_SERVER_ERROR,
+    help: "Everything up to the last checkpoint stays. The next run continues from there.",
+};
+
+pub(super) const NOT_RUNNING: Kind = Kind {
+    name: "not-running",
+    title: "Not running",
+    status: StatusCode::CONFLICT,
+    help: "Nothing was changed. GET /migrations/status lists what is running.",
+};
+
+pub(super) const NOT_PAUSED: Kind = Kind {
+    name: "not-paused",
+    title: "Not paused",
+    status: StatusCode::CONFLICT,
+    help: "Nothing was changed.",
+};
+
+pub(super) const NOT_RESUMABLE: Kind = Kind {
+    name: "not-resumable",
+    title: "Not resumable",
+    status: StatusCode::CONFLICT,
+    help: "Nothing was changed. Wait for its end.",
+};
