@@ -37,6 +37,7 @@ pub struct Executor<'a> {
 
 /// Why an [`Executor`] stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Stopped {
     /// All tasks have ended.
     AllDone,

@@ -26,4 +26,5 @@ mod rollback;
 mod run;
 mod service;
 mod stores;
+mod test_tools;
 mod typescript_runner;
