@@ -1,7 +1,6 @@
 //! A clock whose time passes only when everything waits.
 
-use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,14 +33,15 @@ pub struct VirtualTime(Arc<Mutex<Timers>>);
 
 struct Timers {
     now: SystemTime,
-    waiting: BinaryHeap<Reverse<Timer>>,
+    /// Who waits until when. Those that wait for the same time wake in the order in which they began to wait.
+    waiting: BTreeMap<(SystemTime, u64), Waker>,
     next_number: u64,
 }
 
 impl VirtualTime {
     /// A clock that shows `time`.
     pub fn starting_at(time: SystemTime) -> Self {
-        Self(Arc::new(Mutex::new(Timers { now: time, waiting: BinaryHeap::new(), next_number: 0 })))
+        Self(Arc::new(Mutex::new(Timers { now: time, waiting: BTreeMap::new(), next_number: 0 })))
     }
 
     /// Moves the time forward without running anything. What slept until then wakes when the executor runs next.
@@ -56,17 +56,15 @@ impl VirtualTime {
 
     /// Moves to the next wake-up, if anything sleeps.
     pub(super) fn jump(&self) -> bool {
-        let mut due = Vec::new();
-        {
+        let due = {
             let mut timers = self.timers();
-            let Some(Reverse(next)) = timers.waiting.peek() else { return false };
-            let now = timers.now.max(next.at);
-            timers.now = now;
-            while timers.waiting.peek().is_some_and(|Reverse(timer)| timer.at <= now) {
-                due.extend(timers.waiting.pop().map(|Reverse(timer)| timer.waker));
-            }
-        }
-        due.into_iter().for_each(Waker::wake);
+            let Some((&(next, _), _)) = timers.waiting.first_key_value() else { return false };
+            timers.now = timers.now.max(next);
+            let now = timers.now;
+            let later = timers.waiting.split_off(&(now, u64::MAX));
+            std::mem::replace(&mut timers.waiting, later)
+        };
+        due.into_values().for_each(Waker::wake);
         true
     }
 
@@ -98,33 +96,6 @@ impl fmt::Debug for VirtualTime {
     }
 }
 
-struct Timer {
-    at: SystemTime,
-    /// Those that are due at the same time wake in the order in which they began to wait.
-    number: u64,
-    waker: Waker,
-}
-
-impl Ord for Timer {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (self.at, self.number).cmp(&(other.at, other.number))
-    }
-}
-
-impl PartialOrd for Timer {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Timer {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Timer {}
-
 struct Sleep {
     time: VirtualTime,
     until: SystemTime,
@@ -146,7 +117,7 @@ impl Future for Sleep {
             if !is_known {
                 let number = timers.next_number;
                 timers.next_number += 1;
-                timers.waiting.push(Reverse(Timer { at: self.until, number, waker: waker.clone() }));
+                timers.waiting.insert((self.until, number), waker.clone());
             }
         }
         if !is_known {

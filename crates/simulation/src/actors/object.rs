@@ -70,22 +70,15 @@ impl Object {
             Fault::Crash => instance.end(),
             Fault::Hang | Fault::Stall(_) => instance.suspend(),
         }
-        match fault {
-            Fault::Crash | Fault::Hang => {
-                instance
-                    .step
-                    .get()
-                    .into_iter()
-                    .for_each(|step| monitor.run_suspension(step, Suspension::Begins));
-            }
-            Fault::Stall(duration) => {
-                let (world, instance) = (self.world.clone(), instance.clone());
-                self.spawner.spawn(async move {
-                    world.time.sleep(duration).await;
-                    world.monitor.trace.add(|| format!("instance {} is resumed", instance.number));
-                    instance.resume();
-                });
-            }
+        if let Fault::Stall(duration) = fault {
+            let (world, instance) = (self.world.clone(), instance.clone());
+            self.spawner.spawn(async move {
+                world.time.sleep(duration).await;
+                world.monitor.trace.add(|| format!("instance {} is resumed", instance.number));
+                instance.resume();
+            });
+        } else if let Some(step) = instance.step.get() {
+            monitor.run_suspension(step, Suspension::Begins);
         }
         self.replace(instance);
     }
