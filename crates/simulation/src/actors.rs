@@ -1,22 +1,19 @@
-//! Who does something in a world.
+//! Who does something in a world: clients, isolates, the object, the service.
+//!
+//! Without a coordinator, a [`RunClient`] asks an [`Isolate`], which runs migrations itself. With one, clients ask the
+//! [`Object`]: whichever of its instances is current. A service reads and writes entries meanwhile.
 
-mod asker;
-mod caller;
 mod instance;
 mod isolate;
+mod limits;
 mod object;
-mod rows;
+mod object_client;
+mod object_storage;
+mod run_client;
 mod service;
 
-pub use asker::{ask_until_finished, ask_while_it_is_bad};
-pub use caller::{Caller, call_until_finished, call_while_it_is_bad};
-pub use isolate::{Answered, Isolate};
-pub use object::{Object, ring_alarms};
+pub use isolate::Isolate;
+pub use object::{Object, call_alarms};
+pub use object_client::{ask_until_finished, ask_while_faulty};
+pub use run_client::{RunClient, run_until_finished};
 pub use service::serve;
-
-/// After so many requests a calm world must be finished.
-const MOST_REQUESTS: usize = 400;
-/// What a re-key says that has found two forms of an entry.
-const ASKS_FOR_HELP: &str = "there is something else";
-/// What a re-key says that found entries changed in every sweep.
-const WRITES_TOO_OFTEN: &str = "entries change faster than they can be moved";

@@ -8,75 +8,76 @@ use std::time::{Duration, Instant};
 
 use kv_migrations::sabotage::{self, Defect};
 
-use crate::invariants::Violation;
 use crate::tally::Figures;
-use crate::world::{self, Ended};
+use crate::trace::Tracing;
+use crate::violation::Violation;
+use crate::world_run::{self, WorldEnd};
 
-/// How often it is told how far it is.
+/// The time between two reports of how many worlds are done.
 const BETWEEN_REPORTS: Duration = Duration::from_secs(5);
 
-/// Which worlds.
+/// The worlds of consecutive seeds.
 #[derive(Debug, Clone, Copy)]
 pub struct Campaign {
     /// The first seed.
     pub from: u64,
-    /// How many.
+    /// How many seeds.
     pub seeds: u64,
-    /// On how many threads.
+    /// How many threads.
     pub threads: usize,
-    /// What the runner gets wrong, to see whether that is found.
+    /// A defect of the runner, which the simulation must find.
     pub defect: Option<Defect>,
-    /// Whether it goes on when something went wrong in one.
-    pub goes_on: bool,
+    /// Whether it continues after a world with a violation.
+    pub continues: bool,
 }
 
-/// The worlds in which the same invariant does not hold.
+/// The worlds in which the same invariant is violated.
 #[derive(Debug, Clone)]
-pub struct Found {
+pub struct Finding {
     /// How many there were.
     pub worlds: u64,
     /// The lowest of their seeds.
     pub seed: u64,
-    /// What went wrong in that one.
+    /// The violation in that world.
     pub violation: Violation,
 }
 
-/// What came of it.
+/// The result of a campaign.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub struct CampaignReport {
     /// The figures of all worlds that were run.
     pub figures: Figures,
-    /// What went wrong, by the name of the invariant.
-    pub found: BTreeMap<&'static str, Found>,
+    /// What was found, by the name of the invariant.
+    pub findings: BTreeMap<&'static str, Finding>,
 }
 
-impl Outcome {
+impl CampaignReport {
     fn add(&mut self, seed: u64, violation: Violation) {
-        match self.found.get_mut(violation.invariant) {
-            None => drop(self.found.insert(violation.invariant, Found { worlds: 1, seed, violation })),
-            Some(found) => {
-                found.worlds += 1;
-                if found.seed > seed {
-                    (found.seed, found.violation) = (seed, violation);
+        match self.findings.get_mut(violation.invariant) {
+            None => drop(self.findings.insert(violation.invariant, Finding { worlds: 1, seed, violation })),
+            Some(finding) => {
+                finding.worlds += 1;
+                if finding.seed > seed {
+                    (finding.seed, finding.violation) = (seed, violation);
                 }
             }
         }
     }
 }
 
-/// The world of one seed.
-pub fn replay(seed: u64, defect: Option<Defect>, keeps_trace: bool) -> Ended {
+/// Runs the world of one seed.
+pub fn replay(seed: u64, defect: Option<Defect>, tracing: Tracing) -> WorldEnd {
     match defect {
-        Some(defect) => sabotage::with(defect, || world::run(seed, keeps_trace)),
-        None => world::run(seed, keeps_trace),
+        Some(defect) => sabotage::with(defect, || world_run::run(seed, tracing)),
+        None => world_run::run(seed, tracing),
     }
 }
 
 impl Campaign {
-    /// Runs the worlds. `report` is told from time to time how many are done.
-    pub fn run(&self, report: impl Fn(u64) + Sync) -> Outcome {
+    /// Runs the worlds, and tells `on_progress` from time to time how many are done.
+    pub fn run(&self, on_progress: impl Fn(u64) + Sync) -> CampaignReport {
         let (next, done, stops) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
-        let (outcome, reported) = (Mutex::new(Outcome::default()), Mutex::new(Instant::now()));
+        let (report, reported) = (Mutex::new(CampaignReport::default()), Mutex::new(Instant::now()));
         let work = || {
             let mut figures = Figures::default();
             while !stops.load(Ordering::Relaxed) {
@@ -85,27 +86,27 @@ impl Campaign {
                     break;
                 }
                 let seed = self.from + number;
-                let ended = replay(seed, self.defect, false);
-                figures.add(ended.tally);
-                if let Some(violation) = ended.violation {
-                    stops.store(!self.goes_on, Ordering::Relaxed);
-                    outcome.lock().unwrap_or_else(PoisonError::into_inner).add(seed, violation);
+                let end = replay(seed, self.defect, Tracing::Off);
+                figures.add(end.tally);
+                if let Some(violation) = end.violation {
+                    stops.store(!self.continues, Ordering::Relaxed);
+                    report.lock().unwrap_or_else(PoisonError::into_inner).add(seed, violation);
                 }
                 let done = done.fetch_add(1, Ordering::Relaxed) + 1;
                 if let Ok(mut last) = reported.try_lock()
                     && last.elapsed() >= BETWEEN_REPORTS
                 {
                     *last = Instant::now();
-                    report(done);
+                    on_progress(done);
                 }
             }
-            outcome.lock().unwrap_or_else(PoisonError::into_inner).figures += figures;
+            report.lock().unwrap_or_else(PoisonError::into_inner).figures += figures;
         };
         thread::scope(|scope| {
             for _ in 0..self.threads.max(1) {
                 scope.spawn(work);
             }
         });
-        outcome.into_inner().unwrap_or_else(PoisonError::into_inner)
+        report.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 }

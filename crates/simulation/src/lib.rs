@@ -1,32 +1,38 @@
-//! The deterministic simulation of kv-migrations: whole worlds, each drawn from a seed, in which everything goes wrong
-//! that can, and in which what the documentation promises must hold all the same.
+//! The deterministic simulation of kv-migrations: worlds drawn from seeds, in which everything fails that can, and in
+//! which what the documentation promises must hold.
 //!
-//! A [`plan`] says what a world holds, and who runs its migrations in each [`phase`]. Its [`actors`] run them on a
-//! [`network`], an eventually consistent KV, in a [`time`] that is not real, as tasks of one [`executor`]; a [`fate`] may
-//! come over each request. A [`witness`] sees all that happens, by what an object [`noted`] too, and holds it against
-//! the [`invariants`]. The same seed gives the same world, byte for byte.
+//! A [`plan`] says what a [`world`] holds and which [`deployment`]s there are. In each, [`actors`] run the migrations over
+//! a [`network`], as tasks in virtual time; a [`fault`] may cut off each request. A [`monitor`] observes everything and
+//! checks the [`invariants`]. The same seed gives the same world, byte for byte.
+//!
+//! Virtual time, the executor, KV's delays and the runtime of the object are those of `kv_migrations::testing`.
+//!
+//! Imports run one way: campaign → `world_run` → actors → world → network, faultless → migrations → monitor → invariants →
+//! observations, versions → plan → deployment, table → random.
 
 #![deny(missing_docs)]
-#![allow(clippy::indexing_slicing, reason = "like any test, it may fail where it is wrong itself")]
+#![allow(clippy::indexing_slicing, reason = "like a test, it may panic where it is wrong itself")]
 
 pub mod actors;
 pub mod campaign;
-pub mod dice;
-pub mod executor;
-pub mod fate;
+pub mod deployment;
+pub mod fault;
 pub mod faultless;
 pub mod invariants;
+pub mod keys;
 pub mod migrations;
+pub mod mode;
+pub mod monitor;
 pub mod network;
-pub mod noted;
-pub mod phase;
+pub mod observations;
 pub mod plan;
-pub mod seen;
+pub mod random;
 pub mod table;
 pub mod tally;
 pub mod time;
 pub mod trace;
 pub mod value;
 pub mod versions;
-pub mod witness;
+pub mod violation;
 pub mod world;
+pub mod world_run;

@@ -1,11 +1,12 @@
-//! `simulate`: runs worlds from seeds, and says how to see one again in which something went wrong.
+//! `simulate`: runs worlds from seeds, and says how to replay one with a violation.
 
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
 use kv_migrations::sabotage::Defect;
-use simulation::campaign::{Campaign, Found, replay};
+use simulation::campaign::{Campaign, Finding, replay};
+use simulation::trace::Tracing;
 
 #[derive(Parser)]
 #[command(about = "Runs migrations in simulated worlds, each drawn from a seed")]
@@ -16,16 +17,16 @@ struct Arguments {
     /// The first seed
     #[arg(long, default_value_t = 0)]
     from: u64,
-    /// On how many threads
+    /// How many threads
     #[arg(long, default_value_t = 2)]
     threads: usize,
-    /// Run the world of this seed only, and print what happens in it
+    /// Run only the world of this seed, and print what happens in it
     #[arg(long)]
     seed: Option<u64>,
-    /// Run all of them, also when something went wrong in one
-    #[arg(long)]
-    go_on: bool,
-    /// Let the runner get something wrong, to see that it is found
+    /// Run all worlds, even after one with a violation
+    #[arg(long = "go-on")]
+    continues: bool,
+    /// Switch on a defect of the runner, which the simulation must find
     #[arg(long)]
     sabotage: Option<Sabotage>,
 }
@@ -58,13 +59,13 @@ fn main() -> ExitCode {
 }
 
 fn run_one(seed: u64, sabotage: Option<Sabotage>) -> ExitCode {
-    let ended = replay(seed, sabotage.map(Defect::from), true);
-    for line in &ended.trace {
+    let end = replay(seed, sabotage.map(Defect::from), Tracing::On);
+    for line in &end.trace {
         println!("{line}");
     }
-    match ended.violation {
+    match end.violation {
         None => {
-            println!("seed {seed}: all is as it must be");
+            println!("seed {seed}: no violation");
             ExitCode::SUCCESS
         }
         Some(violation) => {
@@ -75,14 +76,14 @@ fn run_one(seed: u64, sabotage: Option<Sabotage>) -> ExitCode {
 }
 
 fn run_many(arguments: &Arguments) -> ExitCode {
-    let Arguments { from, seeds, threads, sabotage, go_on, .. } = *arguments;
-    let campaign = Campaign { from, seeds, threads, defect: sabotage.map(Defect::from), goes_on: go_on };
+    let Arguments { from, seeds, threads, sabotage, continues, .. } = *arguments;
+    let campaign = Campaign { from, seeds, threads, defect: sabotage.map(Defect::from), continues };
     let start = Instant::now();
-    let outcome = campaign.run(|done| {
+    let report = campaign.run(|done| {
         eprintln!("{done} of {seeds} worlds, {:.0} s", start.elapsed().as_secs_f64());
     });
-    print!("{}", outcome.figures);
-    let worlds = outcome.figures.worlds();
+    print!("{}", report.figures);
+    let worlds = report.figures.worlds();
     let (seconds, number) = (start.elapsed().as_secs_f64(), u32::try_from(worlds.max(1)).unwrap_or(u32::MAX));
     println!(
         "{worlds} worlds in {seconds:.1} s on {threads} threads: {:.2} ms a world",
@@ -90,9 +91,9 @@ fn run_many(arguments: &Arguments) -> ExitCode {
     );
     let again = sabotage.and_then(|sabotage| sabotage.to_possible_value());
     let again = again.map_or_else(String::new, |value| format!(" --sabotage {}", value.get_name()));
-    for Found { worlds, seed, violation } in outcome.found.values() {
+    for Finding { worlds, seed, violation } in report.findings.values() {
         println!("\n{worlds} worlds, the first of them with seed {seed}: {violation}");
-        println!("to see it again: cargo xtask simulate --seed {seed}{again}");
+        println!("to replay it: cargo xtask simulate --seed {seed}{again}");
     }
-    if outcome.found.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if report.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

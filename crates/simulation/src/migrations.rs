@@ -1,4 +1,4 @@
-//! The migrations of a world, as a user would write them: each can be made twice.
+//! The migrations of a world, as a user would write them: each may run twice.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,44 +6,45 @@ use std::sync::Arc;
 use kv_migrations::kv::{Key, Kv};
 use kv_migrations::{Backfill, Fold, FoldOutput, Migration, Record, Rekey, Result};
 
-use crate::plan::{Change, Plan, Planned};
+use crate::keys::{index_group, index_prefix, step_key};
+use crate::monitor::Monitor;
+use crate::plan::{MigrationKind, Plan, PlannedMigration};
 use crate::value::{marked, unmarked};
-use crate::witness::Witness;
 
-/// What migrations get: which run they belong to, and who is to be told.
+/// What migrations get: the run that they belong to, and the monitor that they report to.
 pub struct Context {
-    /// The run.
+    /// The number of the run.
     pub run: usize,
-    /// Nobody, where it is only to be known what comes of it.
-    pub witness: Option<Witness>,
+    /// `None` where only the outcome matters.
+    pub monitor: Option<Monitor>,
 }
 
 impl Context {
-    fn at_work(&self, number: usize) {
-        self.witness.iter().for_each(|witness| witness.at_work(self.run, number));
+    fn up_is_running(&self, number: usize) {
+        self.monitor.iter().for_each(|monitor| monitor.up_is_running(self.run, number));
     }
 
-    fn undoes(&self, number: usize) {
-        self.witness.iter().for_each(|witness| witness.undoes(number));
+    fn down_is_running(&self, number: usize) {
+        self.monitor.iter().for_each(|monitor| monitor.down_is_running(number));
     }
 }
 
-/// The first so many of a plan.
+/// The first migrations of a plan, this many.
 pub fn first(plan: &Plan, number: usize) -> Arc<[Migration<Context>]> {
     plan.migrations.iter().take(number).map(migration).collect()
 }
 
-fn migration(planned: &Planned) -> Migration<Context> {
+fn migration(planned: &PlannedMigration) -> Migration<Context> {
     let (id, number, from) = (planned.id.clone(), planned.number, planned.from.clone());
-    match planned.change {
-        Change::Steps(steps) => {
+    match planned.kind {
+        MigrationKind::Steps(steps) => {
             let up = async move |kv: &Kv, context: &Context| up(kv, context, number, steps).await;
             let down = async move |kv: &Kv, context: &Context| down(kv, context, number, steps).await;
             Migration::new(id, "Writes keys of its own", up).with_down(down)
         }
-        Change::Backfill => {
+        MigrationKind::Backfill => {
             let mark = Backfill::new(from.clone(), async move |_, record: &Record, context: &Context| {
-                context.at_work(number);
+                context.up_is_running(number);
                 let Some(value) = marked(record.text()?, number) else { return Ok(()) };
                 Ok(record.put(value).await?)
             });
@@ -54,44 +55,39 @@ fn migration(planned: &Planned) -> Migration<Context> {
             let mark = if number.is_multiple_of(2) { mark.count_entries() } else { mark };
             Migration::backfill(id, "Marks each entry", mark).with_down_backfill(unmark)
         }
-        Change::Fold => {
+        MigrationKind::Fold => {
             let down = async move |kv: &Kv, context: &Context| unindex(kv, context, number).await;
             Migration::fold(id, "Indexes all entries", index(number, from)).with_down(down)
         }
-        Change::Rekey { has_inverse: true } => {
+        MigrationKind::Rekey { has_inverse: true } => {
             Migration::rekey(id, "Moves all entries", Rekey::prefix(from, planned.to.clone()))
         }
-        Change::Rekey { has_inverse: false } => {
+        MigrationKind::Rekey { has_inverse: false } => {
             let to = planned.to.clone();
             let rekey = Rekey::new(from.clone(), move |key: &Key| {
                 Some(format!("{to}{}", key.name.strip_prefix(&from)?))
             });
-            Migration::rekey(id, "Moves all entries, for good", rekey)
+            Migration::rekey(id, "Moves all entries, without a way back", rekey)
         }
     }
 }
 
-/// The key that a step writes.
-pub fn step_key(number: usize, step: usize) -> String {
-    format!("steps{number}/{step}")
-}
-
 async fn up(kv: &Kv, context: &Context, number: usize, steps: usize) -> Result {
-    context.at_work(number);
+    context.up_is_running(number);
     for step in 0..steps {
         let key = step_key(number, step);
         if kv.text(&key).await?.is_none() {
             kv.put(&key, "done").await?;
         }
     }
-    if let Some(witness) = &context.witness {
-        witness.finished(context.run, number);
+    if let Some(monitor) = &context.monitor {
+        monitor.up_finished(context.run, number);
     }
     Ok(())
 }
 
 async fn down(kv: &Kv, context: &Context, number: usize, steps: usize) -> Result {
-    context.undoes(number);
+    context.down_is_running(number);
     for step in 0..steps {
         kv.delete(&step_key(number, step)).await?;
     }
@@ -100,24 +96,14 @@ async fn down(kv: &Kv, context: &Context, number: usize, steps: usize) -> Result
 
 type Index = BTreeMap<String, Vec<String>>;
 
-/// What the keys of an index begin with.
-pub fn index_prefix(number: usize) -> String {
-    format!("index{number}/")
-}
-
-/// In which part of the index an entry is.
-pub fn index_group(name: &str) -> usize {
-    name.len() % 3
-}
-
 fn index(number: usize, prefix: String) -> Fold<Context, Index> {
-    let of_entry = prefix.clone();
+    let entry_prefix = prefix.clone();
     Fold::new(
         prefix,
         Index::new,
         move |index: &mut Index, record: &Record, context: &Context| {
-            context.at_work(number);
-            let name = record.name().strip_prefix(&of_entry).unwrap_or_default();
+            context.up_is_running(number);
+            let name = record.name().strip_prefix(&entry_prefix).unwrap_or_default();
             index.entry(index_group(name).to_string()).or_default().push(name.to_owned());
             Ok(())
         },
@@ -129,7 +115,7 @@ fn index(number: usize, prefix: String) -> Fold<Context, Index> {
 }
 
 async fn unindex(kv: &Kv, context: &Context, number: usize) -> Result {
-    context.undoes(number);
+    context.down_is_running(number);
     for group in 0..3 {
         kv.delete(&format!("{}{group}", index_prefix(number))).await?;
     }

@@ -1,13 +1,11 @@
-//! An eventually consistent KV: one truth, and what each location sees of it.
+//! KV as a world's requests reach it: writes take their time, fail, or arrive after their request was cut off.
+//!
+//! What each location sees of the writes that arrived is up to [`DelayedKv`](kv_migrations::testing::DelayedKv).
 
 mod binding;
-mod history;
+mod conditions;
 mod namespace;
-mod weather;
 
-pub use binding::{Binding, Current};
-pub use namespace::{Namespace, Written};
-pub use weather::Weather;
-
-/// How many locations there can be.
-pub const LOCATIONS: usize = 3;
+pub use binding::{Binding, CurrentRun};
+pub use conditions::NetworkConditions;
+pub use namespace::Namespace;

@@ -2,26 +2,38 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::time::Time;
+use kv_migrations::clock::Clock;
+use kv_migrations::testing::VirtualTime;
 
-/// The lines, if they are kept at all: of most worlds nobody wants to read them. Clones are the same.
+use crate::time::start;
+
+/// Whether a world keeps a trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tracing {
+    /// It keeps no lines: most worlds are never looked at.
+    Off,
+    /// It keeps all lines.
+    On,
+}
+
+/// The lines of a world. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Trace {
-    time: Time,
+    time: VirtualTime,
     lines: Option<Arc<Mutex<Vec<String>>>>,
 }
 
 impl Trace {
-    /// One that keeps its lines, or none.
-    pub fn new(time: Time, is_kept: bool) -> Self {
-        Self { time, lines: is_kept.then(Arc::default) }
+    /// A trace without lines.
+    pub fn new(time: VirtualTime, tracing: Tracing) -> Self {
+        Self { time, lines: (tracing == Tracing::On).then(Arc::default) }
     }
 
-    /// Adds a line, with the time before it.
-    pub fn note(&self, line: impl FnOnce() -> String) {
+    /// Adds a line with the time.
+    pub fn add(&self, line: impl FnOnce() -> String) {
         if let Some(lines) = &self.lines {
-            let now = self.time.elapsed();
-            let line = format!("{:>6}.{:03} s  {}", now / 1000, now % 1000, line());
+            let elapsed = self.time.now().duration_since(start()).unwrap_or_default();
+            let line = format!("{:>6}.{:03} s  {}", elapsed.as_secs(), elapsed.subsec_millis(), line());
             lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
         }
     }

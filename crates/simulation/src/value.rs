@@ -1,20 +1,20 @@
-//! What stands in an entry: its name, which of its versions it is, and the marks that backfills have put on it.
+//! What the value of an entry says: its name, its version, and the marks that backfills have put on it.
 //!
-//! `3x=2+1+4` is the third version of `3x`, with the marks of the migrations 1 and 4. Marks are in order, so that it
-//! makes no difference which came first.
+//! `3x=2+1+4` is version 2 of `3x`, with the marks of the migrations 1 and 4. Marks are sorted, so that their
+//! order says nothing.
 
-/// An entry as it was first, or was written by the service last.
+/// The value of an entry in a version, without marks.
 pub fn value(name: &str, version: u64) -> String {
     format!("{name}={version}")
 }
 
-/// Which version it is; none if it is no such value.
+/// The version of a value; `None` if it is not the value of an entry.
 pub fn version(value: &str) -> Option<u64> {
     let (_, rest) = value.split_once('=')?;
     rest.split('+').next()?.parse().ok()
 }
 
-/// With this mark; none if it has it.
+/// The value with this mark; `None` if it has the mark.
 pub fn marked(value: &str, mark: usize) -> Option<String> {
     let (start, mut marks) = parts(value);
     let place = marks.binary_search(&mark).err()?;
@@ -22,7 +22,7 @@ pub fn marked(value: &str, mark: usize) -> Option<String> {
     Some(joined(start, &marks))
 }
 
-/// Without this mark; none if it has it not.
+/// The value without this mark; `None` if it does not have the mark.
 pub fn unmarked(value: &str, mark: usize) -> Option<String> {
     let (start, mut marks) = parts(value);
     let place = marks.binary_search(&mark).ok()?;

@@ -1,63 +1,67 @@
-//! What the simulation itself promises: the same seed gives the same world, and no defect escapes it.
+//! What the simulation promises itself: the same seed gives the same world, and every planted defect is found.
 
 use std::collections::BTreeSet;
 
 use kv_migrations::sabotage::Defect;
 use simulation::campaign::{Campaign, replay};
+use simulation::trace::Tracing;
 
-/// Of these many worlds one shows each defect.
+/// Enough worlds for each defect to show.
 const SEEDS: u64 = 2_000;
+
+fn campaign(defect: Option<Defect>) -> Campaign {
+    Campaign { from: 0, seeds: SEEDS, threads: 2, defect, continues: true }
+}
 
 #[test]
 fn the_same_seed_gives_the_same_world() {
     for seed in 0..200 {
-        let (one, other) = (replay(seed, None, true), replay(seed, None, true));
+        let (one, other) = (replay(seed, None, Tracing::On), replay(seed, None, Tracing::On));
         assert_eq!(one.trace, other.trace, "seed {seed}");
     }
 }
 
 #[test]
-fn a_world_is_the_same_whether_it_is_traced_or_not() {
+fn a_trace_does_not_change_the_world() {
     for seed in 0..200 {
-        let (traced, untraced) = (replay(seed, None, true), replay(seed, None, false));
+        let (traced, untraced) = (replay(seed, None, Tracing::On), replay(seed, None, Tracing::Off));
         assert_eq!(traced.tally, untraced.tally, "seed {seed}");
     }
 }
 
 #[test]
-fn all_is_as_it_must_be() {
-    let outcome = Campaign { from: 0, seeds: SEEDS, threads: 2, defect: None, goes_on: true }.run(|_| {});
-    assert!(outcome.found.is_empty(), "{:#?}", outcome.found);
-    assert_eq!(outcome.figures.worlds(), SEEDS);
+fn without_a_defect_no_invariant_is_violated() {
+    let report = campaign(None).run(|_| {});
+    assert!(report.findings.is_empty(), "{:#?}", report.findings);
+    assert_eq!(report.figures.worlds(), SEEDS);
 }
 
-/// The names of the invariants that do not hold with this defect.
-fn broken_by(defect: Defect) -> BTreeSet<&'static str> {
-    let campaign = Campaign { from: 0, seeds: SEEDS, threads: 2, defect: Some(defect), goes_on: true };
-    campaign.run(|_| {}).found.into_keys().collect()
-}
-
-#[test]
-fn to_mark_before_the_end_is_found() {
-    let broken = broken_by(Defect::MarkBeforeFinish);
-    assert!(broken.contains("marked_by_whom_it_was_finished"), "{broken:?}");
-    assert!(broken.contains("marked_is_done"), "{broken:?}");
+/// The names of the invariants that are violated with this defect.
+fn violated_by(defect: Defect) -> BTreeSet<&'static str> {
+    campaign(Some(defect)).run(|_| {}).findings.into_keys().collect()
 }
 
 #[test]
-fn to_delete_before_the_copy_is_verified_is_found() {
-    let broken = broken_by(Defect::DeleteBeforeVerify);
-    assert!(broken.contains("an_entry_is_deleted_only_if_it_is_elsewhere"), "{broken:?}");
+fn a_mark_before_the_end_is_found() {
+    let violated = violated_by(Defect::MarkBeforeFinish);
+    assert!(violated.contains("runs_mark_only_what_they_finished"), "{violated:?}");
+    assert!(violated.contains("marked_migrations_are_done"), "{violated:?}");
 }
 
 #[test]
-fn an_instance_that_is_not_fenced_off_is_found() {
-    let broken = broken_by(Defect::NoFencing);
-    assert!(broken.contains("one_step_at_a_time"), "{broken:?}");
+fn a_deletion_before_the_copy_is_verified_is_found() {
+    let violated = violated_by(Defect::DeleteBeforeVerify);
+    assert!(violated.contains("only_copied_entries_are_deleted"), "{violated:?}");
 }
 
 #[test]
-fn to_believe_the_markers_in_kv_is_found() {
-    let broken = broken_by(Defect::StaleLedger);
-    assert!(broken.contains("what_is_applied_does_not_run_again"), "{broken:?}");
+fn an_instance_that_keeps_running_without_the_lease_is_found() {
+    let violated = violated_by(Defect::NoFencing);
+    assert!(violated.contains("one_step_at_a_time"), "{violated:?}");
+}
+
+#[test]
+fn a_coordinator_that_trusts_the_markers_in_kv_is_found() {
+    let violated = violated_by(Defect::StaleLedger);
+    assert!(violated.contains("applied_migrations_do_not_run_again"), "{violated:?}");
 }

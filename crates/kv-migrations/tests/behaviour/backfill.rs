@@ -1,10 +1,10 @@
-//! A backfill goes over every entry, exactly, cheaply, and tells how far it is.
+//! A backfill: what it reads, changes, costs and reports.
 
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures::executor::block_on;
 use futures::future::poll_fn;
@@ -14,15 +14,14 @@ use kv_migrations::testing::ManualClock;
 use kv_migrations::testing::{Fault, faulty};
 use kv_migrations::{Backfill, Budget, Direction, Event, Migration, Phase, State};
 
-use crate::service::{Service, failure, filled, ids};
-use crate::stores::{EmptyLastPage, EmptyPages, OneWriteASecond, Refusing, ShortPages};
-use crate::world::{Seed, World};
+use crate::service::{InitialEntry, Service, failure, filled, ids};
+use crate::stores::{EmptyLastPage, EmptyPages, Refusing, ShortPages};
 
 fn touching() -> Backfill {
     Backfill::new("user_", async |_, record, ()| Ok(record.put([record.value(), b" "].concat()).await?))
 }
 
-/// Keeps the keys that it sees.
+/// A backfill, and the keys that it has seen.
 fn seeing(prefix: &'static str) -> (Backfill, Arc<Mutex<Vec<String>>>) {
     let seen = Arc::<Mutex<Vec<String>>>::default();
     let shared = seen.clone();
@@ -34,7 +33,7 @@ fn seeing(prefix: &'static str) -> (Backfill, Arc<Mutex<Vec<String>>>) {
 }
 
 #[test]
-fn it_costs_hardly_more_than_the_least_possible() {
+fn a_backfill_costs_at_most_two_percent_more_than_necessary() {
     let service = filled(10_000);
     let before = service.store.operations();
     assert_eq!(service.migrate(vec![Migration::backfill("001", "", touching())]), ids(&["001"]));
@@ -44,7 +43,7 @@ fn it_costs_hardly_more_than_the_least_possible() {
 }
 
 #[test]
-fn it_needs_a_run_for_every_900_operations() {
+fn a_backfill_takes_one_run_for_every_900_operations() {
     let service = filled(3_000);
     let runner = service.runner(vec![Migration::backfill("001", "", touching())]);
     let mut operations = Vec::new();
@@ -57,7 +56,7 @@ fn it_needs_a_run_for_every_900_operations() {
 }
 
 #[test]
-fn metadata_and_expiration_stay() {
+fn a_backfill_keeps_metadata_and_expiration() {
     let service = Service::new();
     let options = PutOptions::new()
         .with_metadata(Some(Metadata::from_json(r#"{"b":1,"a":2}"#)))
@@ -70,7 +69,7 @@ fn metadata_and_expiration_stay() {
 }
 
 #[test]
-fn every_value_is_read_as_it_is() {
+fn a_backfill_reads_every_value_exactly() {
     let service = Service::new();
     let entries: [(&str, &[u8]); 6] = [
         ("1", b"an integer"),
@@ -98,7 +97,7 @@ fn every_value_is_read_as_it_is() {
 }
 
 #[test]
-fn read_singly_not_even_a_byte_order_mark_is_lost() {
+fn a_backfill_that_reads_singly_keeps_byte_order_marks() {
     let service = Service::new();
     service.store.insert("user_1", "\u{FEFF}x");
     service.migrate(vec![Migration::backfill("001", "", touching().read_singly())]);
@@ -106,7 +105,7 @@ fn read_singly_not_even_a_byte_order_mark_is_lost() {
 }
 
 #[test]
-fn pages_that_are_empty_are_not_the_end() {
+fn a_backfill_continues_after_an_empty_page() {
     let service = filled(1_500);
     let (backfill, seen) = seeing("user_");
     let runner =
@@ -116,7 +115,7 @@ fn pages_that_are_empty_are_not_the_end() {
 }
 
 #[test]
-fn markers_are_no_entries_unless_they_are_asked_for() {
+fn a_backfill_of_everything_leaves_markers_out() {
     let service = filled(3);
     let metadata = Some(r#"{"runAt":"2026-11-22T10:48:28.706Z"}"#);
     service.put("migration_my-service_000", "true", metadata);
@@ -128,7 +127,7 @@ fn markers_are_no_entries_unless_they_are_asked_for() {
 }
 
 #[test]
-fn what_is_deleted_meanwhile_is_left_out_and_what_is_added_ahead_is_seen() {
+fn a_backfill_skips_deleted_entries_and_sees_added_ones() {
     let service = filled(5);
     let store = service.store.clone();
     let seen = Arc::<Mutex<Vec<String>>>::default();
@@ -151,7 +150,7 @@ fn what_is_deleted_meanwhile_is_left_out_and_what_is_added_ahead_is_seen() {
 }
 
 #[test]
-fn a_failed_entry_fails_it_by_name_and_the_next_run_goes_on_there() {
+fn an_entry_that_fails_is_named_and_the_next_run_continues_there() {
     let service = filled(20);
     let is_mended = Arc::new(AtomicBool::new(false));
     let times = Arc::<Mutex<Vec<String>>>::default();
@@ -181,13 +180,13 @@ fn a_failed_entry_fails_it_by_name_and_the_next_run_goes_on_there() {
 }
 
 #[test]
-fn a_run_that_fails_leaves_nothing_on_its_way() {
+fn a_failing_backfill_waits_for_the_entries_that_it_began() {
     let service = filled(40);
     let (begun, ended) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (begins, ends) = (begun.clone(), ended.clone());
     let backfill = Backfill::new("user_", async move |_, record, ()| {
         begins.fetch_add(1, Ordering::Relaxed);
-        // Those after it take longer.
+        // The entries after it take longer.
         if record.name() == "user_00013" {
             ends.fetch_add(1, Ordering::Relaxed);
             return Err("no such customer".into());
@@ -214,7 +213,7 @@ async fn yield_now() {
 }
 
 #[test]
-fn entries_that_fail_can_be_passed_over_and_are_tried_again() {
+fn skipped_failures_are_retried_by_the_next_run() {
     let service = filled(30);
     let is_mended = Arc::new(AtomicBool::new(false));
     let seen = Arc::<Mutex<Vec<String>>>::default();
@@ -251,7 +250,7 @@ fn entries_that_fail_can_be_passed_over_and_are_tried_again() {
 }
 
 #[test]
-fn more_failures_than_may_be_passed_over_fail_it() {
+fn more_failures_than_may_be_skipped_fail_the_backfill() {
     let service = filled(10);
     let backfill = Backfill::new("user_", async |_, _, ()| Err("no".into())).skip_failures(2);
     let failed =
@@ -260,7 +259,7 @@ fn more_failures_than_may_be_passed_over_fail_it() {
 }
 
 #[test]
-fn told_so_it_is_applied_despite_failures_and_reports_them() {
+fn with_apply_despite_failures_it_is_applied_and_reports_them() {
     let service = filled(3);
     let backfill = Backfill::new("user_", async |_, record, ()| match record.name() {
         "user_00001" => Err("no".into()),
@@ -275,7 +274,7 @@ fn told_so_it_is_applied_despite_failures_and_reports_them() {
 }
 
 #[test]
-fn its_progress_can_be_seen_in_the_status_and_in_events() {
+fn status_and_events_have_the_progress_of_a_backfill() {
     let service = filled(1_700);
     let runner = service.runner(vec![Migration::backfill("001", "", touching().count_entries())]);
     let report = block_on(runner.run_pending(&())).unwrap();
@@ -315,15 +314,24 @@ fn the_marker_is_never_written_twice_within_a_second() {
         Clock::sleep(&clock, Duration::from_millis(300)).await;
         Ok(())
     });
-    let store = OneWriteASecond::new(service.store.clone(), service.clock.clone());
-    let refused = store.refused.clone();
+    let written = Arc::<Mutex<Vec<SystemTime>>>::default();
+    let (times, clock) = (written.clone(), service.clock.clone());
+    let watches = move |request: Request<'_>| {
+        if matches!(request, Request::Put { key: "migration_my-service_001", .. }) {
+            times.lock().unwrap().push(clock.now());
+        }
+        false
+    };
+    let store = Refusing { store: service.store.clone(), refuses: watches };
     let runner = service.runner_on(store, vec![Migration::backfill("001", "", slow)]);
     while !block_on(runner.run_pending(&())).unwrap().is_finished() {}
-    assert_eq!(refused.load(Ordering::Relaxed), 0);
+    let written = written.lock().unwrap();
+    assert!(written.len() > 2, "{written:?}");
+    assert!(written.windows(2).all(|pair| pair[1] >= pair[0] + Duration::from_secs(1)), "{written:?}");
 }
 
 #[test]
-fn a_checkpoint_of_another_form_is_told_so_and_stays() {
+fn a_checkpoint_of_another_kind_is_an_error_and_stays() {
     let service = filled(1_700);
     let backfill = || vec![Migration::backfill("001", "", touching())];
     block_on(service.runner(backfill()).run_pending(&())).unwrap();
@@ -331,7 +339,7 @@ fn a_checkpoint_of_another_form_is_told_so_and_stays() {
     let rekey = Migration::rekey("001", "", kv_migrations::Rekey::prefix("user_", "user:"));
     let failed = failure(block_on(service.runner(vec![rekey]).run_pending(&())));
     assert!(failed.reason.contains("delete the key `migration_my-service_001`"), "{failed}");
-    assert_eq!(service.text("migration_my-service_001"), before, "it can still be carried on");
+    assert_eq!(service.text("migration_my-service_001"), before, "it can still be continued");
     assert_eq!(service.migrate(backfill()), ids(&["001"]));
 }
 
@@ -362,7 +370,7 @@ fn a_half_applied_backfill_can_be_rolled_back() {
 }
 
 #[test]
-fn what_cannot_be_read_as_asked_says_which_entry() {
+fn a_value_that_is_not_the_expected_json_is_named() {
     let service = Service::new();
     service.store.insert("user_1", "no JSON");
     let backfill = Backfill::new("user_", async |_, record, ()| {
@@ -379,7 +387,7 @@ fn what_cannot_be_read_as_asked_says_which_entry() {
 }
 
 #[test]
-fn a_budget_of_a_hundred_thousand_takes_it_in_one_go() {
+fn a_large_budget_takes_a_backfill_in_one_run() {
     let service = filled(2_500);
     let runner = service.runner(vec![Migration::backfill("001", "", touching())]);
     let runner = runner.with_budget(Budget::default().with_operations(100_000));
@@ -389,7 +397,7 @@ fn a_budget_of_a_hundred_thousand_takes_it_in_one_go() {
 }
 
 #[test]
-fn fields_that_it_does_not_touch_stay_to_the_last_digit() {
+fn a_backfill_keeps_other_json_fields_to_the_last_digit() {
     let service = Service::new();
     let before = r#"{"latitude":31.245270191439438,"verified":false}"#;
     service.store.insert("customer_1", before.replace(r#","verified":false"#, ""));
@@ -403,7 +411,7 @@ fn fields_that_it_does_not_touch_stay_to_the_last_digit() {
 }
 
 #[test]
-fn with_another_prefix_it_does_not_carry_on_where_it_was() {
+fn a_checkpoint_of_another_prefix_is_not_continued() {
     let service = Service::new();
     for number in 0..10 {
         service.store.insert(&format!("customer_{number}"), "x");
@@ -421,7 +429,7 @@ fn with_another_prefix_it_does_not_carry_on_where_it_was() {
 }
 
 #[test]
-fn an_entry_that_kv_refused_is_not_passed_over() {
+fn an_entry_that_kv_refused_is_not_skipped() {
     let service = filled(5);
     let refuses = |request: Request<'_>| matches!(request, Request::Put { key: "user_00002", .. });
     let store = Refusing { store: service.store.clone(), refuses };
@@ -434,21 +442,22 @@ fn an_entry_that_kv_refused_is_not_passed_over() {
 }
 
 #[test]
-fn it_comes_to_its_end_where_the_last_page_is_empty() {
+fn a_backfill_ends_after_an_empty_last_page() {
     let mut endless = Vec::new();
     for operations in 8..40 {
-        for entries in 1..60 {
-            let seeds: Vec<Seed> = (0..entries).map(|n| Seed::new(format!("user_{n:05}"), "x")).collect();
-            let world = World::of(&seeds, operations);
+        for number in 1..60 {
+            let entries: Vec<InitialEntry> =
+                (0..number).map(|n| InitialEntry::new(format!("user_{n:05}"), "x")).collect();
+            let service = Service::holding(&entries, operations);
             let backfill = Backfill::new("user_", async |_, _, ()| Ok(()));
             let migration = Migration::backfill("long", "", backfill.count_entries());
-            let runner = world.runner_on(EmptyLastPage(world.store.clone(), 1), migration);
-            let is_finished = (0..500).any(|_| match world.request(&runner) {
+            let runner = service.runner_on(EmptyLastPage(service.store.clone(), 1), vec![migration]);
+            let is_finished = (0..500).any(|_| match service.request(&runner) {
                 Ok(report) => report.is_finished(),
-                Err(error) => panic!("{operations} {entries} {error}"),
+                Err(error) => panic!("{operations} {number} {error}"),
             });
             if !is_finished {
-                endless.push((operations, entries));
+                endless.push((operations, number));
             }
         }
     }
@@ -456,7 +465,7 @@ fn it_comes_to_its_end_where_the_last_page_is_empty() {
 }
 
 #[test]
-fn a_marker_from_a_clock_ahead_does_not_stop_checkpoints() {
+fn a_marker_from_a_clock_ahead_does_not_prevent_checkpoints() {
     let service = filled(3_000);
     let clock = service.clock.clone();
     let slow = || {
@@ -470,7 +479,7 @@ fn a_marker_from_a_clock_ahead_does_not_stop_checkpoints() {
             }),
         )]
     };
-    // A request elsewhere, whose clock is two minutes ahead.
+    // The clock of a request elsewhere is two minutes ahead.
     service.clock.advance(Duration::from_mins(2));
     assert!(!block_on(service.runner(slow()).run_pending(&())).unwrap().is_finished());
     let before = service.text("migration_my-service_001").unwrap();
@@ -484,7 +493,7 @@ fn a_marker_from_a_clock_ahead_does_not_stop_checkpoints() {
             Ok(record.put("y").await?)
         }),
     )];
-    // Killed after 200 operations, which take 20 seconds.
+    // The run is cut off after 200 operations, which take 20 seconds.
     let killed = service
         .runner_on(faulty(service.store.clone(), Fault::Crash(200)), slow)
         .with_clock(Arc::new(behind.clone()));

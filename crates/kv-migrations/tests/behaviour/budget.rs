@@ -1,4 +1,4 @@
-//! A run stops before its budget is used up, and says what is left to do.
+//! A run stops before its budget is used up, and reports what remains.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,10 +8,10 @@ use kv_migrations::clock::Clock;
 use kv_migrations::kv::Request;
 use kv_migrations::{Backfill, Budget, Error, Migration, Runner, State};
 
-use crate::service::{Service, failure, good, ids, quiet};
+use crate::service::{Service, failure, ids, quiet};
 use crate::stores::Refusing;
 
-/// Writes so many keys, one after the other.
+/// Writes this many keys, one after the other.
 fn writing(id: &'static str, keys: u32) -> Migration {
     Migration::new(id, "", async move |kv, ()| {
         for number in 0..keys {
@@ -46,7 +46,7 @@ fn many_small_migrations_take_several_runs() {
 }
 
 #[test]
-fn an_up_larger_than_the_budget_is_told_to_become_a_backfill() {
+fn an_up_larger_than_the_budget_fails_and_suggests_a_backfill() {
     let service = Service::new();
     let failure = failure(block_on(runner(&service, 50, vec![writing("001", 60)]).run_pending(&())));
     assert_eq!(
@@ -60,7 +60,7 @@ fn an_up_larger_than_the_budget_is_told_to_become_a_backfill() {
 }
 
 #[test]
-fn an_up_that_hides_that_it_was_stopped_is_not_applied() {
+fn an_up_that_ignores_the_end_of_its_budget_is_not_applied() {
     let service = Service::new();
     let hiding = Migration::new("001", "", async |kv, ()| {
         for number in 0..60 {
@@ -73,7 +73,7 @@ fn an_up_that_hides_that_it_was_stopped_is_not_applied() {
 }
 
 #[test]
-fn an_up_that_comes_late_in_a_run_gets_a_whole_budget_in_the_next() {
+fn an_up_late_in_a_run_gets_a_full_budget_in_the_next_run() {
     let service = Service::new();
     let migrations = || vec![writing("001", 15), writing("002", 45)];
     let runner = runner(&service, 50, migrations());
@@ -86,7 +86,7 @@ fn an_up_that_comes_late_in_a_run_gets_a_whole_budget_in_the_next() {
 }
 
 #[test]
-fn time_is_limited_too() {
+fn an_up_longer_than_the_time_limit_fails() {
     let service = Service::new();
     let clock = service.clock.clone();
     let slow = Migration::new("001", "", async move |kv, ()| {
@@ -102,7 +102,7 @@ fn time_is_limited_too() {
 }
 
 #[test]
-fn a_backfill_stops_before_its_time_is_up_and_carries_on() {
+fn a_backfill_stops_at_the_time_limit_and_continues() {
     let service = Service::new();
     for number in 0..40 {
         service.store.insert(&format!("user_{number:02}"), "x");
@@ -129,7 +129,7 @@ fn a_backfill_stops_before_its_time_is_up_and_carries_on() {
 }
 
 #[test]
-fn an_entry_larger_than_the_budget_is_told_so() {
+fn an_entry_larger_than_the_budget_fails_the_backfill() {
     let service = Service::new();
     service.store.insert("user_1", "x");
     let greedy = Backfill::new("user_", async |kv, _, ()| {
@@ -145,7 +145,7 @@ fn an_entry_larger_than_the_budget_is_told_so() {
 }
 
 #[test]
-fn a_rollback_larger_than_the_budget_is_told_so_and_stays_applied() {
+fn a_rollback_larger_than_the_budget_fails_and_stays_applied() {
     let service = Service::new();
     let large = || {
         quiet("001").with_down(async |kv, ()| {
@@ -164,18 +164,10 @@ fn a_rollback_larger_than_the_budget_is_told_so_and_stays_applied() {
 }
 
 #[test]
-fn what_fits_needs_one_run() {
-    let service = Service::new();
-    let report = block_on(service.runner(vec![good("001"), good("002")]).run_pending(&())).unwrap();
-    assert!(report.is_finished());
-    assert_eq!(report.retry_after, None);
-}
-
-#[test]
-fn where_kv_refused_much_of_it_the_message_says_so() {
+fn an_up_that_ran_out_of_time_through_refusals_names_them() {
     let service = Service::new();
     let tries = AtomicU64::new(0);
-    // Each put succeeds at the fourth try, seven seconds later.
+    // Each put succeeds at the fourth attempt, after seven seconds.
     let refuses = move |request: Request<'_>| {
         matches!(request, Request::Put { .. }) && tries.fetch_add(1, Ordering::Relaxed) % 4 != 3
     };

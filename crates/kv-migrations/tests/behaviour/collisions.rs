@@ -7,10 +7,10 @@ use kv_migrations::kv::StoreExt;
 use kv_migrations::{Collisions, Migration, Rekey};
 
 use crate::rekey::{drive, error, keys, migration, users};
+use crate::service::{InitialEntry, Service};
 use crate::stores::ShortPages;
-use crate::world::{Seed, World};
 
-/// Takes the case out of the keys.
+/// Maps keys to lower case.
 fn lower_case() -> Rekey {
     Rekey::new("user_", |key| {
         let lower = key.name.to_lowercase();
@@ -19,42 +19,53 @@ fn lower_case() -> Rekey {
 }
 
 #[test]
-fn two_keys_that_get_the_same_are_found_before_anything_is_written() {
-    let world =
-        World::of(&[Seed::new("user_Ada", "1"), Seed::new("user_aDA", "1"), Seed::new("user_x", "2")], 900);
+fn two_entries_with_the_same_new_key_fail_before_anything_is_written() {
+    let service = Service::holding(
+        &[
+            InitialEntry::new("user_Ada", "1"),
+            InitialEntry::new("user_aDA", "1"),
+            InitialEntry::new("user_x", "2"),
+        ],
+        900,
+    );
     assert_eq!(
-        error(&world, lower_case()),
+        error(&service, lower_case()),
         "Migration long failed: 1 of the entries cannot have their new keys: `user_aDA` would get the key `user_ada`, which \
          another entry gets as well. Nothing was written or deleted. Give them keys of their own, or let them stay \
          with `Collisions::Skip`"
     );
-    assert_eq!(keys(&world), ["user_Ada", "user_aDA", "user_x"]);
+    assert_eq!(keys(&service), ["user_Ada", "user_aDA", "user_x"]);
 
-    block_on(world.store.delete("user_aDA")).unwrap();
-    drive(&world, lower_case()).expect("once there is room, the next run goes through");
-    assert_eq!(keys(&world), ["user_ada", "user_x"]);
+    block_on(service.store.delete("user_aDA")).unwrap();
+    drive(&service, lower_case()).expect("once there is room, the next run goes through");
+    assert_eq!(keys(&service), ["user_ada", "user_x"]);
 }
 
 #[test]
-fn a_key_that_is_taken_is_found_before_anything_is_written() {
-    let world = World::of(
-        &[Seed::new("user:1", "another"), Seed::new("user_1", "one"), Seed::new("user_2", "two")],
+fn a_new_key_that_is_taken_fails_before_anything_is_written() {
+    let service = Service::holding(
+        &[
+            InitialEntry::new("user:1", "another"),
+            InitialEntry::new("user_1", "one"),
+            InitialEntry::new("user_2", "two"),
+        ],
         900,
     );
-    let error = error(&world, users());
+    let error = error(&service, users());
     assert!(
         error.contains("`user_1` would get the key `user:1`, at which there is something else"),
         "{error}"
     );
-    assert_eq!(keys(&world), ["user:1", "user_1", "user_2"]);
+    assert_eq!(keys(&service), ["user:1", "user_1", "user_2"]);
 }
 
 #[test]
-fn a_key_that_the_way_back_does_not_give_back_is_a_collision() {
-    let world = World::of(&[Seed::new("user_Ada", "1"), Seed::new("user_eve", "2")], 900);
+fn a_key_that_the_inverse_does_not_restore_is_a_collision() {
+    let service =
+        Service::holding(&[InitialEntry::new("user_Ada", "1"), InitialEntry::new("user_eve", "2")], 900);
     let rekey = Rekey::new("user_", |key| Some(key.name.replace("user_", "user:").to_lowercase()))
         .with_inverse("user:", |key| Some(key.name.replace("user:", "user_")));
-    let error = error(&world, rekey);
+    let error = error(&service, rekey);
     assert!(
         error.contains("`user_Ada` would get the key `user:ada`, for which the inverse gives `user_ada`"),
         "{error}"
@@ -63,11 +74,16 @@ fn a_key_that_the_way_back_does_not_give_back_is_a_collision() {
 
 #[test]
 fn all_collisions_are_counted_and_the_first_are_listed() {
-    let seeds: Vec<Seed> = (0..60)
-        .flat_map(|n| [Seed::new(format!("user_{n:02}"), "old"), Seed::new(format!("user:{n:02}"), "new")])
+    let entries: Vec<InitialEntry> = (0..60)
+        .flat_map(|n| {
+            [
+                InitialEntry::new(format!("user_{n:02}"), "old"),
+                InitialEntry::new(format!("user:{n:02}"), "new"),
+            ]
+        })
         .collect();
-    let world = World::of(&seeds, 50);
-    let error = error(&world, users());
+    let service = Service::holding(&entries, 50);
+    let error = error(&service, users());
     assert!(
         error.contains("60 of the entries cannot have their new keys") && error.contains("and 40 more"),
         "{error}"
@@ -75,21 +91,26 @@ fn all_collisions_are_counted_and_the_first_are_listed() {
 }
 
 #[test]
-fn a_thousand_collisions_can_be_mended() {
-    let seeds: Vec<Seed> = (0..1_005)
-        .flat_map(|n| [Seed::new(format!("user_{n:04}"), "old"), Seed::new(format!("user:{n:04}"), "new")])
+fn after_a_thousand_collisions_are_removed_the_next_run_succeeds() {
+    let entries: Vec<InitialEntry> = (0..1_005)
+        .flat_map(|n| {
+            [
+                InitialEntry::new(format!("user_{n:04}"), "old"),
+                InitialEntry::new(format!("user:{n:04}"), "new"),
+            ]
+        })
         .collect();
-    let world = World::of(&seeds, 100_000);
+    let service = Service::holding(&entries, 100_000);
     let migration = || Migration::rekey("long", "", Rekey::prefix("user_", "user:"));
-    let runner = world.runner_on(world.store.clone(), migration());
-    world.drive(&runner).unwrap_err();
+    let runner = service.runner_on(service.store.clone(), vec![migration()]);
+    service.drive(&runner).unwrap_err();
     for n in 0..1_005 {
-        block_on(world.store.delete(&format!("user:{n:04}"))).unwrap();
+        block_on(service.store.delete(&format!("user:{n:04}"))).unwrap();
     }
-    world.clock.advance(Duration::from_hours(1));
+    service.clock.advance(Duration::from_hours(1));
     let mut last = String::new();
     for _ in 0..5 {
-        match world.drive(&runner) {
+        match service.drive(&runner) {
             Ok(_) => return,
             Err(error) => last = error.to_string(),
         }
@@ -98,46 +119,46 @@ fn a_thousand_collisions_can_be_mended() {
 }
 
 #[test]
-fn a_mended_mapping_has_no_collisions_with_the_one_before() {
-    let seeds = [Seed::new("user_a", "1"), Seed::new("user_b", "2")];
-    let world = World::of(&seeds, 900);
+fn a_corrected_mapping_ignores_the_keys_of_the_one_before() {
+    let entries = [InitialEntry::new("user_a", "1"), InitialEntry::new("user_b", "2")];
+    let service = Service::holding(&entries, 900);
     let wrong = Rekey::new("user_", |key| {
         Some(if key.name == "user_a" { "new:1".to_owned() } else { "k".repeat(600) })
     })
     .with_collisions(Collisions::Skip);
-    // A page for each key: what was surveyed before the wrong one is kept.
-    let pages = || ShortPages(world.store.clone(), 1);
-    let runner = world.runner_on(pages(), Migration::rekey("long", "", wrong));
-    world.drive(&runner).unwrap_err();
+    // With a page for each key, what was surveyed before the failing key is kept.
+    let pages = || ShortPages(service.store.clone(), 1);
+    let runner = service.runner_on(pages(), vec![Migration::rekey("long", "", wrong)]);
+    service.drive(&runner).unwrap_err();
     let right =
         Rekey::new("user_", |key| Some(if key.name == "user_a" { "new:2" } else { "new:1" }.to_owned()))
             .with_collisions(Collisions::Skip);
-    let runner = world.runner_on(pages(), Migration::rekey("long", "", right));
-    let reports = world.drive(&runner).unwrap();
-    let keys: Vec<String> = world.store.entries().into_iter().map(|(key, _)| key.name).collect();
+    let runner = service.runner_on(pages(), vec![Migration::rekey("long", "", right)]);
+    let reports = service.drive(&runner).unwrap();
+    let keys: Vec<String> = service.store.entries().into_iter().map(|(key, _)| key.name).collect();
     assert_eq!(
         keys,
-        ["migration_sim_long", "new:1", "new:2"],
+        ["migration_my-service_long", "new:1", "new:2"],
         "{:?}",
         reports.last().unwrap().details[0].failed_entries
     );
 }
 
 #[test]
-fn told_so_it_leaves_what_collides_and_reports_it() {
-    let world = World::of(
+fn with_collisions_skip_colliding_entries_stay_and_are_reported() {
+    let service = Service::holding(
         &[
-            Seed::new("user:1", "another"),
-            Seed::new("user_1", "one"),
-            Seed::new("user_2", "two"),
-            Seed::new("user_3", "three"),
+            InitialEntry::new("user:1", "another"),
+            InitialEntry::new("user_1", "one"),
+            InitialEntry::new("user_2", "two"),
+            InitialEntry::new("user_3", "three"),
         ],
         900,
     );
     let rekey = users().with_collisions(Collisions::Skip);
-    let reports = world.drive(&world.runner_on(world.store.clone(), migration(rekey))).unwrap();
-    assert_eq!(keys(&world), ["user:1", "user:2", "user:3", "user_1"]);
-    assert_eq!(world.store.value("user:1").unwrap(), b"another");
+    let reports = service.drive(&service.runner_on(service.store.clone(), vec![migration(rekey)])).unwrap();
+    assert_eq!(keys(&service), ["user:1", "user:2", "user:3", "user_1"]);
+    assert_eq!(service.store.value("user:1").unwrap(), b"another");
     let failed = &reports.last().unwrap().details[0].failed_entries;
     assert_eq!(failed.len(), 1);
     assert_eq!(failed[0].key, "user_1");
@@ -145,17 +166,17 @@ fn told_so_it_leaves_what_collides_and_reports_it() {
 }
 
 #[test]
-fn what_no_key_can_be_is_told_before_anything_is_written() {
+fn an_impossible_new_key_fails_before_anything_is_written() {
     let long = format!("user_{}", "k".repeat(505));
-    let world = World::of(&[Seed::new("user_1", "x"), Seed::new(&long, "y")], 900);
-    let error = error(&world, Rekey::prefix("user_", "customer:"));
+    let service = Service::holding(&[InitialEntry::new("user_1", "x"), InitialEntry::new(&long, "y")], 900);
+    let error = error(&service, Rekey::prefix("user_", "customer:"));
     assert!(error.contains("514 bytes, which KV does not take"), "{error}");
-    assert_eq!(keys(&world).len(), 2);
+    assert_eq!(keys(&service).len(), 2);
 }
 
 #[test]
-fn a_mapping_that_would_move_what_it_has_moved_is_refused() {
-    let world = World::of(&[Seed::new("user_1", "x")], 900);
-    let error = error(&world, Rekey::new("user_", |key| Some(key.name.replacen("user_", "user_v2_", 1))));
+fn a_mapping_that_would_move_its_own_results_fails() {
+    let service = Service::holding(&[InitialEntry::new("user_1", "x")], 900);
+    let error = error(&service, Rekey::new("user_", |key| Some(key.name.replacen("user_", "user_v2_", 1))));
     assert!(error.contains("`user_v2_1`, which would then get the key `user_v2_v2_1`"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! What things cost, counted at the store: KV operations are limited, and paid for.
+//! Costs in KV operations, counted at the store.
 
 use std::fmt::Debug;
 
@@ -11,7 +11,7 @@ fn thousand() -> Vec<Migration> {
     (0..1_000).map(|number| quiet(format!("{number:04}"))).collect()
 }
 
-/// How many operations `work`, which must succeed, makes.
+/// The number of operations of `work`, which must succeed.
 fn operations<T: Debug>(service: &Service, work: impl Future<Output = Result<T, Error>>) -> u64 {
     let before = service.store.operations();
     block_on(work).expect("it succeeds");
@@ -19,7 +19,7 @@ fn operations<T: Debug>(service: &Service, work: impl Future<Output = Result<T, 
 }
 
 #[test]
-fn a_thousand_applied_migrations_cost_one_operation_to_look_at() {
+fn a_status_of_a_thousand_applied_migrations_costs_one_operation() {
     let service = Service::new();
     service.migrate(thousand());
     let runner = service.runner(thousand());
@@ -29,7 +29,7 @@ fn a_thousand_applied_migrations_cost_one_operation_to_look_at() {
 }
 
 #[test]
-fn markers_of_the_typescript_runner_cost_no_more() {
+fn a_status_of_markers_of_the_typescript_runner_costs_one_operation() {
     let service = Service::new();
     for number in 0..1_000 {
         let metadata = Some(r#"{"runAt":"2026-11-22T10:48:28.706Z"}"#);
@@ -40,7 +40,7 @@ fn markers_of_the_typescript_runner_cost_no_more() {
 }
 
 #[test]
-fn markers_without_metadata_cost_one_more_for_every_hundred() {
+fn a_status_costs_one_operation_more_per_hundred_markers_without_metadata() {
     let service = Service::new();
     for number in 0..150 {
         service.put(&format!("migration_my-service_{number:04}"), "true", None);
@@ -50,7 +50,7 @@ fn markers_without_metadata_cost_one_more_for_every_hundred() {
 }
 
 #[test]
-fn a_run_costs_its_migrations_and_one_for_each_marker() {
+fn a_run_costs_one_operation_and_one_per_marker() {
     let service = Service::new();
     let runner = service.runner(vec![quiet("001"), quiet("002")]);
     assert_eq!(operations(&service, runner.run_pending(&())), 3);
@@ -58,7 +58,7 @@ fn a_run_costs_its_migrations_and_one_for_each_marker() {
 }
 
 #[test]
-fn what_cannot_be_registered_costs_nothing() {
+fn a_request_that_is_refused_costs_no_operation() {
     let service = Service::new();
     let runner = kv_migrations::Runner::new(service.store.clone(), "", vec![quiet("001")]);
     runner.expect_err("the prefix is empty");

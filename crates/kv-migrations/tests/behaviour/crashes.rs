@@ -1,5 +1,5 @@
-//! A backfill, a fold and a re-key are cut off at every single KV operation, carried on, and end as if nothing had
-//! happened.
+//! A backfill, a fold and a re-key are cut off at every single KV operation and continued. The outcome is the same as
+//! without a fault.
 
 use std::collections::BTreeMap;
 
@@ -7,27 +7,16 @@ use kv_migrations::testing::{Fault, faulty};
 use kv_migrations::{Backfill, Fold, FoldOutput, Migration, Rekey};
 use proptest::prelude::*;
 
+use crate::service::{InitialEntry, Service, marking, unmarking};
 use crate::stores::{Flaky, ShortPages};
-use crate::world::{Seed, World};
 
 type MakeMigration = fn() -> Migration;
 
-/// Adds a mark to each value, once. As idempotent as the guide asks for.
 fn backfill() -> Migration {
-    let mark = Backfill::new("user_", async |_, record, ()| {
-        if record.value().ends_with(b"+") {
-            return Ok(());
-        }
-        Ok(record.put([record.value(), b"+"].concat()).await?)
-    });
-    let unmark = Backfill::new("user_", async |_, record, ()| match record.value().strip_suffix(b"+") {
-        Some(value) => Ok(record.put(value).await?),
-        None => Ok(()),
-    });
-    Migration::backfill("long", "Marks every user", mark.count_entries()).with_down_backfill(unmark)
+    Migration::backfill("long", "Marks every user", marking().count_entries()).with_down_backfill(unmarking())
 }
 
-/// How many entries there are for each length of their values, and their lengths together.
+/// The keys for each length of their values, and the number of lengths.
 fn fold() -> Migration {
     let lengths = Fold::new(
         "user_",
@@ -49,7 +38,7 @@ fn rekey() -> Migration {
     Migration::rekey("long", "user_… to user:…", Rekey::prefix("user_", "user:"))
 }
 
-/// Without a way back, and with keys that stay.
+/// Without an inverse, and with keys that stay.
 fn one_way() -> Migration {
     let mapping = Rekey::new("user_", |key| {
         let rest = key.name.strip_prefix("user_")?;
@@ -58,121 +47,137 @@ fn one_way() -> Migration {
     Migration::rekey("long", "user_… to user:…, but for some", mapping)
 }
 
-fn seeds() -> Vec<Seed> {
-    let mut seeds: Vec<Seed> = (0..9).map(|number| Seed::new(format!("user_{number}"), [b'x'; 3])).collect();
-    seeds.push(Seed { metadata: Some(r#"{"a":1}"#), ttl: Some(100_000), ..Seed::new("user_a", "text") });
-    seeds.push(Seed { metadata: Some(r#""m""#), ..Seed::new("user_binary", [0xff, 0x00, 0xfe]) });
-    seeds.push(Seed { ttl: Some(75), ..Seed::new("user_expires", "soon") });
-    seeds.push(Seed::new("user_keep", "here"));
-    seeds.push(Seed::new("user_mark", "\u{FEFF}begins with a mark"));
-    seeds.push(Seed::new("user_ümläut", ""));
-    seeds.push(Seed::new("users", "another thing"));
-    seeds.push(Seed::new("user:older", "was there before"));
-    seeds
+fn entries() -> Vec<InitialEntry> {
+    let mut entries: Vec<InitialEntry> =
+        (0..9).map(|number| InitialEntry::new(format!("user_{number}"), [b'x'; 3])).collect();
+    entries.push(InitialEntry {
+        metadata: Some(r#"{"a":1}"#),
+        ttl: Some(100_000),
+        ..InitialEntry::new("user_a", "text")
+    });
+    entries.push(InitialEntry {
+        metadata: Some(r#""m""#),
+        ..InitialEntry::new("user_binary", [0xff, 0x00, 0xfe])
+    });
+    entries.push(InitialEntry { ttl: Some(75), ..InitialEntry::new("user_expires", "soon") });
+    entries.push(InitialEntry::new("user_keep", "here"));
+    entries.push(InitialEntry::new("user_mark", "\u{FEFF}begins with a mark"));
+    entries.push(InitialEntry::new("user_ümläut", ""));
+    entries.push(InitialEntry::new("users", "another thing"));
+    entries.push(InitialEntry::new("user:older", "was there before"));
+    entries
 }
 
-/// Where it breaks off, seen from its first operation on; and how.
+/// Cuts the migration off at each of its operations, in each way.
 fn break_off_everywhere(make: MakeMigration, operations: u64) {
-    let calm = World::of(&seeds(), operations);
-    calm.drive(&calm.runner_on(calm.store.clone(), make())).expect("without a fault it succeeds");
-    let needed = calm.store.operations();
-    let expected = calm.outcome();
+    let faultless = Service::holding(&entries(), operations);
+    faultless
+        .drive(&faultless.runner_on(faultless.store.clone(), vec![make()]))
+        .expect("without a fault it succeeds");
+    let needed = faultless.store.operations();
+    let expected = faultless.outcome();
 
     for at in 0..=needed {
         for fault in [Fault::Crash(at), Fault::AnswerLost(at), Fault::Refused(at)] {
-            let world = World::of(&seeds(), operations);
-            let first = world.drive(&world.runner_on(faulty(world.store.clone(), fault), make()));
+            let service = Service::holding(&entries(), operations);
+            let first = service.drive(&service.runner_on(faulty(service.store.clone(), fault), vec![make()]));
             if let Err(error) = first {
                 assert!(error.to_string().contains("injected"), "{fault:?}: another error: {error}");
             }
-            world
-                .drive(&world.runner_on(world.store.clone(), make()))
-                .unwrap_or_else(|error| panic!("{fault:?}: it cannot be carried on: {error}"));
-            assert_eq!(world.outcome(), expected, "{fault:?}");
+            service
+                .drive(&service.runner_on(service.store.clone(), vec![make()]))
+                .unwrap_or_else(|error| panic!("{fault:?}: it cannot be continued: {error}"));
+            assert_eq!(service.outcome(), expected, "{fault:?}");
         }
     }
 }
 
 #[test]
-fn a_backfill_that_breaks_off_anywhere() {
+fn a_backfill_that_is_cut_off_anywhere_is_continued() {
     break_off_everywhere(backfill, 900);
     break_off_everywhere(backfill, 12);
 }
 
 #[test]
-fn a_fold_that_breaks_off_anywhere() {
+fn a_fold_that_is_cut_off_anywhere_is_continued() {
     break_off_everywhere(fold, 900);
     break_off_everywhere(fold, 10);
 }
 
 #[test]
-fn a_rekey_that_breaks_off_anywhere() {
+fn a_rekey_that_is_cut_off_anywhere_is_continued() {
     break_off_everywhere(rekey, 900);
     break_off_everywhere(rekey, 15);
 }
 
 #[test]
-fn a_rekey_without_a_way_back_that_breaks_off_anywhere() {
+fn a_rekey_without_inverse_that_is_cut_off_anywhere_is_continued() {
     break_off_everywhere(one_way, 900);
     break_off_everywhere(one_way, 15);
 }
 
 fn roll_back_breaking_off_everywhere(make: MakeMigration) {
     let applied = || {
-        let world = World::of(&seeds(), 15);
-        world.drive(&world.runner_on(world.store.clone(), make())).expect("it is applied");
-        world
+        let service = Service::holding(&entries(), 15);
+        service.drive(&service.runner_on(service.store.clone(), vec![make()])).expect("it is applied");
+        service
     };
-    let calm = applied();
-    let before = calm.store.operations();
-    calm.undo(&calm.runner_on(calm.store.clone(), make())).expect("it is rolled back");
-    let needed = calm.store.operations() - before;
-    let expected = calm.outcome();
+    let faultless = applied();
+    let before = faultless.store.operations();
+    faultless
+        .roll_back(&faultless.runner_on(faultless.store.clone(), vec![make()]))
+        .expect("it is rolled back");
+    let needed = faultless.store.operations() - before;
+    let expected = faultless.outcome();
     assert!(!expected.iter().any(|(key, _)| key.name.starts_with("migration_")), "the marker is gone");
 
     for at in 0..=needed {
         for fault in [Fault::Crash(at), Fault::AnswerLost(at)] {
-            let world = applied();
-            let first = world.undo(&world.runner_on(faulty(world.store.clone(), fault), make()));
-            let runner = world.runner_on(world.store.clone(), make());
-            // What was refused last may have been the deletion of the marker, which took effect.
-            if first.is_err() && world.store.value("migration_sim_long").is_some() {
-                world.undo(&runner).unwrap_or_else(|error| panic!("{fault:?}: not carried on: {error}"));
+            let service = applied();
+            let first =
+                service.roll_back(&service.runner_on(faulty(service.store.clone(), fault), vec![make()]));
+            let runner = service.runner_on(service.store.clone(), vec![make()]);
+            // The last operation may have been the deletion of the marker, which took effect.
+            if first.is_err() && service.store.value("migration_my-service_long").is_some() {
+                service
+                    .roll_back(&runner)
+                    .unwrap_or_else(|error| panic!("{fault:?}: not continued: {error}"));
             }
-            assert_eq!(world.outcome(), expected, "{fault:?}");
+            assert_eq!(service.outcome(), expected, "{fault:?}");
         }
     }
 }
 
 #[test]
-fn a_rollback_of_a_backfill_that_breaks_off_anywhere() {
+fn a_rollback_of_a_backfill_that_is_cut_off_anywhere_is_continued() {
     roll_back_breaking_off_everywhere(backfill);
 }
 
 #[test]
-fn a_rollback_of_a_rekey_that_breaks_off_anywhere() {
+fn a_rollback_of_a_rekey_that_is_cut_off_anywhere_is_continued() {
     roll_back_breaking_off_everywhere(rekey);
 }
 
 #[test]
-fn a_rollback_restores_what_was_there() {
+fn a_rollback_restores_all_entries() {
     for make in [backfill, rekey] {
-        // Read in bulk, as a backfill does, a byte order mark is lost.
-        let seeds: Vec<Seed> = seeds().into_iter().filter(|seed| seed.key != "user_mark").collect();
-        let untouched = World::of(&seeds, 20);
-        let world = World::of(&seeds, 20);
-        let runner = world.runner_on(world.store.clone(), make());
-        world.drive(&runner).expect("it is applied");
-        world.undo(&runner).expect("it is rolled back");
+        // A bulk read, as of a backfill, loses a byte order mark.
+        let entries: Vec<InitialEntry> =
+            entries().into_iter().filter(|entry| entry.key != "user_mark").collect();
+        let untouched = Service::holding(&entries, 20);
+        let service = Service::holding(&entries, 20);
+        let runner = service.runner_on(service.store.clone(), vec![make()]);
+        service.drive(&runner).expect("it is applied");
+        service.roll_back(&runner).expect("it is rolled back");
         let mut expected = untouched.outcome();
         if make().description().contains("user:") {
-            // The inverse takes everything back that has such a key.
+            // The inverse also moves keys that had the new prefix before.
             expected.retain(|(key, _)| key.name != "user:older");
-            let mut outcome = world.outcome();
+            let mut outcome = service.outcome();
             outcome.retain(|(key, _)| key.name != "user_older");
             assert_eq!(outcome, expected);
         } else {
-            assert_eq!(world.outcome(), expected);
+            assert_eq!(service.outcome(), expected);
         }
     }
 }
@@ -196,28 +201,28 @@ fn values() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-fn some_seeds() -> impl Strategy<Value = Vec<Seed>> {
+fn some_entries() -> impl Strategy<Value = Vec<InitialEntry>> {
     let ttl = prop_oneof![3 => Just(None), 1 => (60_u64..400).prop_map(Some), 1 => Just(Some(1_000_000))];
     let metadata = prop_oneof![2 => Just(None), 1 => Just(Some(r#"{"b":[1,2]}"#)), 1 => Just(Some("null"))];
     let rest = (values(), metadata, ttl);
-    proptest::collection::btree_map(keys(), rest, 0..40).prop_map(|seeds| {
-        let seed = |(key, (value, metadata, ttl))| Seed { key, value, metadata, ttl };
-        seeds.into_iter().map(seed).collect()
+    proptest::collection::btree_map(keys(), rest, 0..40).prop_map(|entries| {
+        let entry = |(key, (value, metadata, ttl))| InitialEntry { key, value, metadata, ttl };
+        entries.into_iter().map(entry).collect()
     })
 }
 
-/// Whether a key is among those that a bulk get leaves out: the re-key's prefix would hide them.
-fn bare(seeds: Vec<Seed>) -> Vec<Seed> {
-    let bare = |seed: Seed| match seed.key.strip_prefix("user_") {
-        Some(rest) if !rest.is_empty() => Seed { key: rest.to_owned(), ..seed },
-        _ => seed,
+/// The entries without their prefix: among them are keys that a bulk get leaves out.
+fn bare(entries: Vec<InitialEntry>) -> Vec<InitialEntry> {
+    let bare = |entry: InitialEntry| match entry.key.strip_prefix("user_") {
+        Some(rest) if !rest.is_empty() => InitialEntry { key: rest.to_owned(), ..entry },
+        _ => entry,
     };
-    let seeds: BTreeMap<String, Seed> =
-        seeds.into_iter().map(bare).map(|seed| (seed.key.clone(), seed)).collect();
-    seeds.into_values().collect()
+    let entries: BTreeMap<String, InitialEntry> =
+        entries.into_iter().map(bare).map(|entry| (entry.key.clone(), entry)).collect();
+    entries.into_values().collect()
 }
 
-/// Every key there is, to where `1` and `__proto__` are keys of their own.
+/// Moves all keys, including `1` and `__proto__`.
 fn rekey_of_all() -> Migration {
     let there = |key: &kv_migrations::kv::Key| {
         let name = key.name.as_str();
@@ -241,8 +246,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn any_entries_pages_budgets_and_faults(
-        seeds in some_seeds(),
+    fn any_entries_pages_budgets_and_faults_lead_to_the_faultless_outcome(
+        entries in some_entries(),
         which in 0_usize..6,
         page in 1_u32..30,
         operations in 45_u64..100,
@@ -254,19 +259,19 @@ proptest! {
             (rekey_of_all, true), (backfill_of_all, true),
         ];
         let (make, is_bare) = all[which];
-        let seeds = if is_bare { bare(seeds) } else { seeds };
+        let entries = if is_bare { bare(entries) } else { entries };
 
-        let calm = World::of(&seeds, 100_000);
-        calm.drive(&calm.runner_on(calm.store.clone(), make())).map_err(|e| TestCaseError::fail(e.to_string()))?;
-        let expected = calm.outcome();
+        let faultless = Service::holding(&entries, 100_000);
+        faultless.drive(&faultless.runner_on(faultless.store.clone(), vec![make()])).map_err(|e| TestCaseError::fail(e.to_string()))?;
+        let expected = faultless.outcome();
 
-        let world = World::of(&seeds, operations);
-        let store = || ShortPages(world.store.clone(), page);
+        let service = Service::holding(&entries, operations);
+        let store = || ShortPages(service.store.clone(), page);
         for at in breaks {
-            let _ = world.drive(&world.runner_on(faulty(store(), Fault::Crash(at)), make()));
+            let _ = service.drive(&service.runner_on(faulty(store(), Fault::Crash(at)), vec![make()]));
         }
-        let runner = world.runner_on(Flaky::new(store(), noise), make());
-        world.drive(&runner).map_err(|error| TestCaseError::fail(error.to_string()))?;
-        prop_assert_eq!(world.outcome(), expected);
+        let runner = service.runner_on(Flaky::new(store(), noise), vec![make()]);
+        service.drive(&runner).map_err(|error| TestCaseError::fail(error.to_string()))?;
+        prop_assert_eq!(service.outcome(), expected);
     }
 }

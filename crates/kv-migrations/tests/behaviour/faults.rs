@@ -1,18 +1,18 @@
-//! KV fails, or the process dies, at any operation: what the guarantees say then, and that the next run finishes.
+//! KV fails, or the process ends, at any operation: the guarantees hold, and the next run finishes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures::executor::block_on;
 use kv_migrations::clock::Clock;
-use kv_migrations::testing::{Fault, faulty};
+use kv_migrations::testing::{DelayedKv, Fault, faulty};
 use kv_migrations::{Error, Migration};
 use proptest::prelude::*;
 
 use crate::service::{Service, good, quiet, start};
-use crate::stores::StaleLists;
 
-/// Three migrations of three operations each: the second is finished only with its last write.
+/// Three migrations. The second one is finished only with its last write.
 fn migrations() -> Vec<Migration> {
     let steps = Migration::new("002", "In steps", async |kv, ()| {
         for step in ["a", "b", "c"] {
@@ -32,7 +32,7 @@ fn counting(times: &Arc<AtomicU64>) -> Migration {
     })
 }
 
-/// More operations than the run makes: a fault beyond them is none.
+/// More operations than a run makes.
 const BEYOND: u64 = 16;
 
 fn is_applied(service: &Service, id: &str) -> bool {
@@ -48,7 +48,7 @@ fn is_finished(service: &Service, id: &str) -> bool {
     data.iter().all(|key| service.text(key).is_some())
 }
 
-/// What must hold whenever a run has ended, however it did.
+/// What must hold after every run.
 fn check_guarantees(service: &Service, fault: Fault) {
     let ids = ["001", "002", "003"];
     for id in ids {
@@ -85,23 +85,17 @@ fn run_with(fault: Fault) {
 }
 
 #[test]
-fn a_refused_operation_at_any_point() {
-    (0..BEYOND).for_each(|operation| run_with(Fault::Refused(operation)));
-}
-
-#[test]
-fn a_lost_answer_at_any_point() {
-    (0..BEYOND).for_each(|operation| run_with(Fault::AnswerLost(operation)));
-}
-
-#[test]
-fn a_crash_at_any_point() {
-    (0..BEYOND).for_each(|operation| run_with(Fault::Crash(operation)));
+fn a_fault_anywhere_keeps_the_guarantees_and_the_next_run_finishes() {
+    for operation in 0..BEYOND {
+        for fault in [Fault::Refused(operation), Fault::AnswerLost(operation), Fault::Crash(operation)] {
+            run_with(fault);
+        }
+    }
 }
 
 proptest! {
     #[test]
-    fn what_passes_within_a_few_seconds_goes_unnoticed(
+    fn refusals_of_a_few_seconds_do_not_fail_the_run(
         from in 0..BEYOND,
         count in 1_u64..=4,
         status in prop_oneof![Just(429), 500_u16..=599],
@@ -113,7 +107,7 @@ proptest! {
     }
 
     #[test]
-    fn several_runs_that_each_break_somewhere_get_there_in_the_end(
+    fn after_several_crashes_a_run_finishes(
         breaks in proptest::collection::vec(0..BEYOND, 0..6)
     ) {
         let service = Service::new();
@@ -131,9 +125,9 @@ proptest! {
 }
 
 #[test]
-fn too_many_requests_for_longer_fail_the_migration_and_are_not_retried_for_ever() {
+fn refusals_for_longer_fail_the_migration() {
     let service = Service::new();
-    // The second operation is the marker's; what would record the failure is refused as well.
+    // The second operation writes the marker; the one that would record the failure is refused, too.
     let store = faulty(service.store.clone(), Fault::temporary(429, 1, 100));
     let error = block_on(service.runner_on(store, vec![quiet("001")]).run_pending(&())).unwrap_err();
     assert_eq!(
@@ -145,7 +139,7 @@ fn too_many_requests_for_longer_fail_the_migration_and_are_not_retried_for_ever(
 }
 
 #[test]
-fn the_tries_are_1_2_4_and_8_seconds_apart() {
+fn retries_are_1_2_4_and_8_seconds_apart() {
     for (count, seconds) in [(1, 1), (2, 3), (3, 7), (4, 15)] {
         let service = Service::new();
         let store = faulty(service.store.clone(), Fault::temporary(503, 0, count));
@@ -156,7 +150,7 @@ fn the_tries_are_1_2_4_and_8_seconds_apart() {
 }
 
 #[test]
-fn what_cannot_pass_is_not_tried_again() {
+fn a_refusal_that_cannot_pass_is_not_retried() {
     let service = Service::new();
     let store = faulty(service.store.clone(), Fault::temporary(413, 0, 1));
     let error = block_on(service.runner_on(store, vec![quiet("001")]).run_pending(&())).unwrap_err();
@@ -165,7 +159,7 @@ fn what_cannot_pass_is_not_tried_again() {
 }
 
 #[test]
-fn a_failure_does_not_unmark_what_another_run_applied_meanwhile() {
+fn a_failure_keeps_the_marker_of_another_run() {
     let service = Service::new();
     let elsewhere = service.clone();
     let late = Migration::new("001", "", async move |_, ()| {
@@ -177,18 +171,19 @@ fn a_failure_does_not_unmark_what_another_run_applied_meanwhile() {
 }
 
 #[test]
-fn a_run_within_kvs_delay_of_another_repeats_its_ups() {
+fn a_run_elsewhere_within_kvs_delay_repeats_the_ups() {
     let service = Service::new();
     let times = Arc::new(AtomicU64::new(0));
-    let elsewhere = StaleLists::of(service.store.clone());
-    service.migrate(vec![counting(&times)]);
-    block_on(service.runner_on(elsewhere, vec![counting(&times)]).run_pending(&())).unwrap();
+    let kv = DelayedKv::new(service.store.clone(), service.clock.clone(), Duration::from_mins(1));
+    for location in [0, 1] {
+        block_on(service.runner_on(kv.at(location), vec![counting(&times)]).run_pending(&())).unwrap();
+    }
     assert_eq!(times.load(Ordering::Relaxed), 2, "as docs/guarantees.md says");
     assert!(is_applied(&service, "001"));
 }
 
 #[test]
-fn a_rollback_that_breaks_anywhere_can_be_repeated() {
+fn a_rollback_that_fails_anywhere_can_be_repeated() {
     for operation in 0..4 {
         for fault in [Fault::Refused(operation), Fault::AnswerLost(operation), Fault::Crash(operation)] {
             let service = Service::new();
@@ -208,7 +203,7 @@ fn a_rollback_that_breaks_anywhere_can_be_repeated() {
 }
 
 #[test]
-fn an_up_that_was_not_marked_runs_again() {
+fn an_up_that_finished_unmarked_runs_again() {
     let service = Service::new();
     let times = Arc::new(AtomicU64::new(0));
     let store = faulty(service.store.clone(), Fault::Crash(1));

@@ -1,19 +1,18 @@
-//! A fold takes in every entry once, and writes what it made of them.
+//! A fold reads every entry once, and writes its output.
 
 use std::collections::{BTreeMap, HashMap};
 
 use futures::executor::block_on;
 use kv_migrations::{Fold, FoldOutput, Migration};
 
-use crate::service::{Service, failure, ids};
+use crate::service::{InitialEntry, Service, failure, ids};
 use crate::stores::ShortPages;
-use crate::world::{Seed, World};
 
-/// Which users each town has.
+/// Indexes users by town.
 fn by_town() -> Migration {
     let fold = Fold::new(
         "user_",
-        // In no order of its own: that of the writes must not depend on it.
+        // Its order is random, and must not decide the order of the writes.
         HashMap::new,
         |towns: &mut HashMap<String, Vec<String>>, record, ()| {
             towns.entry(record.text()?.to_owned()).or_default().push(record.name().to_owned());
@@ -29,49 +28,49 @@ fn by_town() -> Migration {
     Migration::fold("long", "Indexes users by town", fold)
 }
 
-fn users(number: usize, towns: usize) -> Vec<Seed> {
-    (0..number).map(|n| Seed::new(format!("user_{n:05}"), format!("t{:04}", n % towns))).collect()
+fn users(number: usize, towns: usize) -> Vec<InitialEntry> {
+    (0..number).map(|n| InitialEntry::new(format!("user_{n:05}"), format!("t{:04}", n % towns))).collect()
 }
 
 #[test]
 fn an_index_of_thousands_is_gathered_and_written_over_several_runs() {
-    let seeds = users(5_000, 1_200);
-    let world = World::of(&seeds, 100);
-    let reports = world.drive(&world.runner_on(world.store.clone(), by_town())).unwrap();
+    let entries = users(5_000, 1_200);
+    let service = Service::holding(&entries, 100);
+    let reports = service.drive(&service.runner_on(service.store.clone(), vec![by_town()])).unwrap();
     assert!(reports.len() > 12, "1,200 writes at 100 operations a run: {}", reports.len());
 
     let mut expected = BTreeMap::<String, Vec<&str>>::new();
-    for seed in &seeds {
-        let town = format!("town_{}", String::from_utf8_lossy(&seed.value));
-        expected.entry(town).or_default().push(&seed.key);
+    for entry in &entries {
+        let town = format!("town_{}", String::from_utf8_lossy(&entry.value));
+        expected.entry(town).or_default().push(&entry.key);
     }
     for (key, users) in &expected {
-        let value = world.store.value(key).unwrap_or_else(|| panic!("{key} is missing"));
+        let value = service.store.value(key).unwrap_or_else(|| panic!("{key} is missing"));
         assert_eq!(serde_json::from_slice::<Vec<&str>>(&value).unwrap(), *users, "{key}");
     }
-    let towns = world.store.entries().into_iter().filter(|(key, _)| key.name.starts_with("town_"));
+    let towns = service.store.entries().into_iter().filter(|(key, _)| key.name.starts_with("town_"));
     assert_eq!(towns.count(), expected.len());
 }
 
 #[test]
-fn it_costs_the_lists_the_reads_and_the_writes() {
-    let world = World::of(&users(10_000, 50), 900);
-    let before = world.store.operations();
-    world.drive(&world.runner_on(world.store.clone(), by_town())).unwrap();
+fn a_fold_costs_its_lists_reads_and_writes() {
+    let service = Service::holding(&users(10_000, 50), 900);
+    let before = service.store.operations();
+    service.drive(&service.runner_on(service.store.clone(), vec![by_town()])).unwrap();
     // Two more for the ledger, and one for the marker.
-    assert_eq!(world.store.operations() - before, 10 + 100 + 50 + 3);
+    assert_eq!(service.store.operations() - before, 10 + 100 + 50 + 3);
 }
 
 #[test]
-fn what_is_written_has_its_metadata() {
-    let world = World::of(&users(4, 1), 900);
-    world.drive(&world.runner_on(world.store.clone(), by_town())).unwrap();
-    let (key, _) = world.store.entries().into_iter().find(|(key, _)| key.name == "town_t0000").unwrap();
+fn the_output_of_a_fold_is_written_with_its_metadata() {
+    let service = Service::holding(&users(4, 1), 900);
+    service.drive(&service.runner_on(service.store.clone(), vec![by_town()])).unwrap();
+    let (key, _) = service.store.entries().into_iter().find(|(key, _)| key.name == "town_t0000").unwrap();
     assert_eq!(key.metadata.unwrap().as_json(), "4");
 }
 
 #[test]
-fn an_entry_that_cannot_be_taken_in_fails_it_by_name() {
+fn an_entry_that_a_fold_cannot_read_fails_it_by_name() {
     let service = Service::new();
     service.store.insert("user_1", [0xff]);
     let failed = failure(block_on(service.runner(vec![by_town()]).run_pending(&())));
@@ -82,10 +81,11 @@ fn an_entry_that_cannot_be_taken_in_fails_it_by_name() {
 }
 
 #[test]
-fn a_state_too_large_for_a_checkpoint_says_how_large() {
-    let seeds: Vec<Seed> = (0..20).map(|n| Seed::new(format!("user_{n:02}"), "x")).collect();
-    // With pages of one key, a request gets a few keys further.
-    let world = World::of(&seeds, 9);
+fn a_fold_state_too_large_for_a_checkpoint_is_an_error_with_its_size() {
+    let entries: Vec<InitialEntry> =
+        (0..20).map(|n| InitialEntry::new(format!("user_{n:02}"), "x")).collect();
+    // With pages of one key, a request reads a few keys.
+    let service = Service::holding(&entries, 9);
     let hoarding = Fold::new(
         "user_",
         String::new,
@@ -96,8 +96,8 @@ fn a_state_too_large_for_a_checkpoint_says_how_large() {
         |_, ()| Ok(Vec::new()),
     );
     let migration = Migration::fold("long", "", hoarding);
-    let store = ShortPages(world.store.clone(), 1);
-    let error = world.drive(&world.runner_on(store, migration)).unwrap_err().to_string();
+    let store = ShortPages(service.store.clone(), 1);
+    let error = service.drive(&service.runner_on(store, vec![migration])).unwrap_err().to_string();
     assert!(
         error.contains("its state has grown to ")
             && error.contains(" bytes of JSON, and a checkpoint holds 26214400"),
@@ -106,7 +106,7 @@ fn a_state_too_large_for_a_checkpoint_says_how_large() {
 }
 
 #[test]
-fn a_key_that_would_be_written_twice_is_an_error() {
+fn a_fold_that_writes_a_key_twice_fails() {
     let service = Service::new();
     let twice = Fold::new(
         "user_",
@@ -120,7 +120,7 @@ fn a_key_that_would_be_written_twice_is_an_error() {
 }
 
 #[test]
-fn of_nothing_it_writes_what_it_makes_of_nothing() {
+fn a_fold_without_entries_writes_its_initial_state() {
     let service = Service::new();
     let count = Fold::new(
         "user_",
@@ -136,9 +136,10 @@ fn of_nothing_it_writes_what_it_makes_of_nothing() {
 }
 
 #[test]
-fn it_gives_the_same_however_many_requests_it_takes() {
-    let seeds: Vec<Seed> =
-        (0..400).map(|n| Seed::new(format!("user_{n:05}"), format!("{}", f64::from(n).sqrt()))).collect();
+fn a_fold_over_many_requests_gives_the_same_result() {
+    let entries: Vec<InitialEntry> = (0..400)
+        .map(|n| InitialEntry::new(format!("user_{n:05}"), format!("{}", f64::from(n).sqrt())))
+        .collect();
     let sum = || {
         let fold = Fold::new(
             "user_",
@@ -152,10 +153,10 @@ fn it_gives_the_same_however_many_requests_it_takes() {
         Migration::fold("long", "", fold)
     };
     let outcome = |operations, page| {
-        let world = World::of(&seeds, operations);
-        let store = ShortPages(world.store.clone(), page);
-        world.drive(&world.runner_on(store, sum())).unwrap();
-        String::from_utf8(world.store.value("sum").unwrap()).unwrap()
+        let service = Service::holding(&entries, operations);
+        let store = ShortPages(service.store.clone(), page);
+        service.drive(&service.runner_on(store, vec![sum()])).unwrap();
+        String::from_utf8(service.store.value("sum").unwrap()).unwrap()
     };
     let whole = outcome(100_000, 1_000);
     for page in 1..12 {

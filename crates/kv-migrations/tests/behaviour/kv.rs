@@ -1,4 +1,4 @@
-//! The handle that migrations get: what it keeps, what it reads, and what it refuses to guess.
+//! The handle that migrations get: what it keeps, what it reads, and which errors it returns.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::service::error_text;
 use crate::stores::EmptyPages;
 
 const SESSION: &str = "session_1";
-/// Its fields are not in the order of the alphabet: it must stay as it is.
+/// Its fields are not sorted, and must not be.
 const SCHEMA: &str = r#"{"schema":1,"by":"ada"}"#;
 const EXPIRATION: u64 = 2_114_380_800;
 
@@ -47,14 +47,14 @@ fn a_new_value_keeps_metadata_and_expiration() {
 }
 
 #[test]
-fn a_longer_key_with_the_same_start_lends_nothing() {
+fn a_put_ignores_the_metadata_of_a_longer_key() {
     let (store, kv) = with_session();
     block_on(async { kv.put("session", "value").await }).unwrap();
     assert_eq!(settings(&store, "session"), (None, None));
 }
 
 #[test]
-fn keeping_costs_one_operation_more_and_setting_both_does_not() {
+fn a_put_that_keeps_metadata_costs_one_operation_more() {
     let store = MemoryStore::new();
     let kv = Kv::new(store.clone());
     block_on(async { kv.put("key", "value").await }).unwrap();
@@ -73,7 +73,7 @@ fn integers_beyond_two_to_the_53_stay_exact() {
 }
 
 #[test]
-fn maps_and_nothing_are_stored_as_json() {
+fn maps_and_none_are_stored_as_json() {
     let kv = Kv::new(MemoryStore::new());
     block_on(async {
         kv.put_json("map", &std::collections::HashMap::from([("a", 1)])).await.unwrap();
@@ -86,7 +86,7 @@ fn maps_and_nothing_are_stored_as_json() {
 }
 
 #[test]
-fn what_is_not_text_or_json_is_an_error_that_does_not_show_the_value() {
+fn a_value_that_is_not_text_or_json_is_an_error_without_the_value() {
     let kv = Kv::new(MemoryStore::new());
     block_on(async {
         kv.put("bytes", [0xFF, 0x00]).await.unwrap();
@@ -103,7 +103,7 @@ fn what_is_not_text_or_json_is_an_error_that_does_not_show_the_value() {
 }
 
 #[test]
-fn a_list_goes_on_to_its_last_page() {
+fn a_list_continues_to_its_last_page() {
     let store = MemoryStore::new();
     let kv = Kv::new(store.clone());
     let names: Vec<String> = (0..2_500).map(|number| format!("user_{number:04}")).collect();
@@ -119,7 +119,7 @@ fn a_list_goes_on_to_its_last_page() {
 }
 
 #[test]
-fn many_are_read_exactly_whatever_a_bulk_get_leaves_out() {
+fn get_many_reads_exactly_what_a_bulk_get_leaves_out() {
     let store = MemoryStore::new();
     let kv = Kv::new(store.clone());
     let mut names: Vec<String> = (0..250).map(|number| format!("key_{number}")).collect();
@@ -158,7 +158,7 @@ fn an_entry_about_to_expire_can_be_rewritten() {
 }
 
 #[test]
-fn empty_pages_are_not_the_last_ones() {
+fn a_list_continues_after_an_empty_page() {
     let (store, _) = with_session();
     for number in 0..1_500 {
         block_on(store.put(&format!("user_{number:04}"), b"", &PutOptions::default())).unwrap();
@@ -171,7 +171,7 @@ fn empty_pages_are_not_the_last_ones() {
 }
 
 #[test]
-fn an_entry_can_be_moved_with_all_that_it_has() {
+fn with_options_of_a_key_its_metadata_and_expiration_are_kept() {
     let (store, kv) = with_session();
     block_on(async {
         let session = kv.list("session_").next().await.unwrap().expect("it is there");
@@ -183,7 +183,7 @@ fn an_entry_can_be_moved_with_all_that_it_has() {
 }
 
 #[test]
-fn values_too_large_to_be_read_together_are_read_one_by_one() {
+fn values_too_large_for_a_bulk_get_are_read_singly() {
     let store = MemoryStore::new();
     let kv = Kv::new(store.clone());
     let large = vec![b'x'; 9 * 1024 * 1024];
@@ -195,7 +195,7 @@ fn values_too_large_to_be_read_together_are_read_one_by_one() {
 }
 
 #[test]
-fn no_value_is_shown_when_something_is_printed() {
+fn the_debug_text_of_a_put_does_not_show_its_value() {
     let kv = Kv::new(MemoryStore::new());
     let put = kv.put("key", "hidden");
     assert!(!format!("{put:?}").contains("hidden") && !format!("{put:?}").contains("104"), "{put:?}");

@@ -5,28 +5,36 @@ use std::time::Duration;
 
 use kv_migrations::clock::Clock;
 use kv_migrations::kv::{Kv, KvError, MemoryStore};
-use kv_migrations::testing::MemoryLog;
+use kv_migrations::testing::{MemoryLog, VirtualTime};
 use kv_migrations::{Backfill, Budget, Error, Migration, Runner};
 use serde_json::{Map, Value};
 
-use crate::virtual_time::{Slow, VirtualTime};
+use crate::service::start;
+use crate::stores::Slow;
 
 const LATENCY: Duration = Duration::from_millis(10);
 const ENTRIES: u32 = 10_000;
 const CONNECTIONS: u32 = 6;
 
-/// What must be done, however it is done: lists, reads in bulk, writes.
+/// The fewest operations for this many entries: lists, bulk reads and writes.
 fn least(entries: u32) -> u32 {
     entries.div_ceil(1_000) + entries.div_ceil(100) + entries
 }
 
 fn slow_customers(number: u32) -> (VirtualTime, Slow<MemoryStore>) {
-    let time = VirtualTime::new();
-    let store = MemoryStore::with_clock(time.clock.clone());
+    let time = VirtualTime::starting_at(start());
+    let store = MemoryStore::with_clock(time.clone());
     for number in 0..number {
         store.insert(&format!("customer_{number:05}"), format!(r#"{{"number":{number}}}"#));
     }
     (time.clone(), Slow { store, time, latency: LATENCY })
+}
+
+/// The output of `work`, and how long it takes.
+fn timed<T>(time: &VirtualTime, work: impl Future<Output = T>) -> (T, Duration) {
+    let began = time.now();
+    let output = time.run(work);
+    (output, time.now().duration_since(began).expect("time passes"))
 }
 
 fn change(customer: &mut Map<String, Value>) {
@@ -42,7 +50,7 @@ fn backfill() -> Migration {
     Migration::backfill("001", "", verified)
 }
 
-/// As one writes it by hand: list, then get and put, one by one.
+/// The loop without this crate: list, then get and put each entry in turn.
 async fn loop_by_hand(kv: &Kv) -> Result<(), KvError> {
     let mut keys = kv.list("customer_");
     while let Some(key) = keys.next().await? {
@@ -53,7 +61,7 @@ async fn loop_by_hand(kv: &Kv) -> Result<(), KvError> {
     Ok(())
 }
 
-/// How long a backfill takes over as many requests as the budget makes of it, and how many those are.
+/// How long a backfill takes with this budget for each request, and how many requests.
 fn time_of_backfill(entries: u32, budget: Budget) -> (Duration, u32) {
     let (time, store) = slow_customers(entries);
     let runner = Runner::new(store, "my-service", vec![backfill()])
@@ -68,14 +76,14 @@ fn time_of_backfill(entries: u32, budget: Budget) -> (Duration, u32) {
         }
         Ok::<_, Error>(requests)
     };
-    let (requests, took) = time.time(work);
+    let (requests, took) = timed(&time, work);
     (took, requests.expect("it succeeds"))
 }
 
 fn time_of_loop() -> Duration {
     let (time, store) = slow_customers(ENTRIES);
     let kv = Kv::new(store);
-    let (result, took) = time.time(loop_by_hand(&kv));
+    let (result, took) = timed(&time, loop_by_hand(&kv));
     result.expect("it succeeds");
     took
 }
@@ -92,22 +100,22 @@ fn check(took: Duration) {
 }
 
 #[test]
-fn in_one_request_it_makes_the_most_of_six_connections() {
+fn a_backfill_in_one_request_uses_all_connections() {
     let (took, requests) = time_of_backfill(ENTRIES, Budget::default().with_operations(100_000));
     assert_eq!(requests, 1);
     check(took);
 }
 
 #[test]
-fn over_many_requests_it_does_so_too() {
+fn a_backfill_over_many_requests_uses_all_connections() {
     let (took, requests) = time_of_backfill(ENTRIES, Budget::default());
     assert_eq!(requests, 12);
     check(took);
 }
 
 #[test]
-fn a_run_that_is_nearly_done_does_not_wait_until_its_marker_can_be_written_again() {
-    // They take from less than the two seconds between checkpoints to more than these and the second between writes.
+fn a_short_backfill_does_not_wait_to_write_its_marker_again() {
+    // These take from less than 2 s, the time between checkpoints, to more than 3 s, with the second between two writes.
     for entries in (1_100..2_000).step_by(100) {
         let (took, _) = time_of_backfill(entries, Budget::default().with_operations(100_000));
         let best = LATENCY * least(entries) / CONNECTIONS;
@@ -119,24 +127,15 @@ fn a_run_that_is_nearly_done_does_not_wait_until_its_marker_can_be_written_again
 }
 
 #[test]
-fn sleeping_takes_as_long_as_it_says() {
-    let time = VirtualTime::new();
-    let ((), took) = time.time(async {
-        futures::join!(time.sleep(LATENCY), time.sleep(LATENCY * 3));
-    });
-    assert_eq!(took, LATENCY * 3);
-}
-
-#[test]
-fn a_checkpoint_does_not_wait_for_entries_that_wait_for_it() {
-    let time = VirtualTime::new();
-    let store = MemoryStore::with_clock(time.clock.clone());
+fn a_checkpoint_and_entries_do_not_wait_for_each_other() {
+    let time = VirtualTime::starting_at(start());
+    let store = MemoryStore::with_clock(time.clone());
     for number in 0..2_000 {
         store.insert(&format!("user_{number:05}"), "x");
     }
     let slow = Slow { store: store.clone(), time: time.clone(), latency: Duration::from_millis(300) };
     let asked = time.clone();
-    // As with `fetch`: ask somebody else, and write only if there is something to be written.
+    // As with `fetch`: every third entry is only looked up elsewhere, and not written.
     let backfill = Backfill::new("user_", async move |_, record, ()| {
         let number: u64 = record.name().trim_start_matches("user_").parse()?;
         if number.is_multiple_of(3) {
@@ -150,6 +149,6 @@ fn a_checkpoint_does_not_wait_for_entries_that_wait_for_it() {
         .with_clock(Arc::new(time.clone()))
         .with_log(Arc::new(MemoryLog::default()))
         .with_budget(Budget::default().with_operations(100_000).with_time(Duration::from_secs(100_000)));
-    let (report, took) = time.time(runner.run_pending(&()));
+    let (report, took) = timed(&time, runner.run_pending(&()));
     assert!(report.unwrap().is_finished(), "{took:?}");
 }

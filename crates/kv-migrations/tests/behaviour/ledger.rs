@@ -1,4 +1,4 @@
-//! Whose marker is whose, and what counts as applied.
+//! Markers: which service they belong to, and what counts as applied.
 
 use futures::executor::block_on;
 use kv_migrations::{Error, State};
@@ -17,7 +17,7 @@ fn a_marker_says_what_the_typescript_runner_wrote_and_whose_it_is() {
 }
 
 #[test]
-fn only_the_value_true_counts_where_metadata_does_not_tell() {
+fn without_run_at_only_the_value_true_is_applied() {
     let service = Service::new();
     let values = ["true", "false", "TRUE", "true ", "", "1", "running"];
     for value in values {
@@ -40,25 +40,13 @@ fn only_the_value_true_counts_where_metadata_does_not_tell() {
 }
 
 #[test]
-fn what_another_runner_applied_after_a_failure_is_applied() {
+fn a_failed_marker_with_the_value_true_is_applied() {
     let service = Service::new();
     let failed = Some(r#"{"failedAt":"2026-11-22T10:48:28.706Z","prefix":"my-service","error":"boom"}"#);
     service.put("migration_my-service_001", "true", failed);
     let runner = service.runner(vec![good("001")]);
     assert_eq!(block_on(runner.status()).unwrap()[0].state, State::Applied);
     assert!(block_on(runner.is_run("001")).unwrap());
-}
-
-#[test]
-fn a_failed_marker_is_not_applied_for_either_runner() {
-    let service = Service::new();
-    block_on(service.runner(vec![crate::service::failing("001")]).run_pending(&())).unwrap_err();
-    assert_ne!(
-        service.text("migration_my-service_001").unwrap(),
-        "true",
-        "the rule of the TypeScript runner"
-    );
-    assert!(!block_on(service.runner(vec![good("001")]).is_run("001")).unwrap());
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! What users of the crate rely on.
+//!
+//! Fixtures: `service` (without a coordinator), `object` (with one), and `stores`. Time, KV's delays, the alarms of an object
+//! and faults are those of `kv_migrations::testing`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod backfill;
 mod budget;
-mod busy;
 mod collisions;
+mod concurrent_writes;
 mod conformance;
 mod coordinator;
 mod costs;
@@ -18,11 +21,10 @@ mod ledger;
 mod object;
 mod rekey;
 mod reports;
+mod reversal;
 mod rollback;
 mod run;
 mod service;
 mod stores;
-mod takeover;
-mod turning;
-mod virtual_time;
-mod world;
+mod test_tools;
+mod typescript_runner;

@@ -1,4 +1,4 @@
-//! An object whose alarms go off in virtual time, and the coordinator in it.
+//! A service with a coordinator: its object in virtual time, and the migrations that a test gives it.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use futures::future::{Either, select};
 use kv_migrations::clock::Clock;
 use kv_migrations::coordinator::{Caller, Coordinator, CoordinatorError, MemoryStorage};
 use kv_migrations::kv::{MemoryStore, Request, Store};
-use kv_migrations::testing::MemoryLog;
-use kv_migrations::{Backfill, Budget, Migration, Runner, State, Status};
+use kv_migrations::testing::{MemoryLog, ObjectRuntime, VirtualTime};
+use kv_migrations::{Budget, Migration, RunReport, Runner, State, Status};
 
-use crate::stores::Refusing;
-use crate::virtual_time::{Slow, VirtualTime};
+use crate::service::{self, start};
+use crate::stores::{Refusing, Slow};
 
 /// What outlives an instance: KV, and the object's storage.
 #[derive(Clone)]
@@ -21,19 +21,27 @@ pub struct Object {
     pub time: VirtualTime,
     pub kv: MemoryStore,
     pub storage: MemoryStorage,
+    pub runtime: ObjectRuntime,
     pub log: MemoryLog,
     pub budget: Budget,
 }
 
 impl Object {
     pub fn new() -> Self {
-        let time = VirtualTime::new();
-        let kv = MemoryStore::with_clock(time.clock.clone());
-        let budget = Budget::default().with_operations(20);
-        Self { time, kv, storage: MemoryStorage::new(), log: MemoryLog::default(), budget }
+        let time = VirtualTime::starting_at(start());
+        let (kv, log) = (MemoryStore::with_clock(time.clone()), MemoryLog::default());
+        let (storage, budget) = (MemoryStorage::new(), Budget::default().with_operations(20));
+        let runtime = ObjectRuntime::with_storage(time.clone(), storage.clone());
+        Self { time, kv, storage, runtime, log, budget }
     }
 
-    /// The same with so many users, from `user_000` on.
+    /// The object with another clock and another storage.
+    pub fn with_storage(&self, time: VirtualTime, storage: MemoryStorage) -> Self {
+        let runtime = ObjectRuntime::with_storage(time.clone(), storage.clone());
+        Self { time, storage, runtime, ..self.clone() }
+    }
+
+    /// The object with this many users, from `user_000` on.
     pub fn with_users(self, users: u32) -> Self {
         for number in 0..users {
             self.kv.insert(&format!("user_{number:03}"), "x");
@@ -49,10 +57,10 @@ impl Object {
     pub fn instance_on(&self, store: impl Store + 'static, migrations: Vec<Migration>) -> Coordinator {
         let store = Slow { store, time: self.time.clone(), latency: Duration::from_millis(10) };
         let runner = self.runner_on(store, migrations);
-        Coordinator::new(runner, Arc::new(self.storage.clone()), || Ok(()))
+        Coordinator::new(runner, Arc::new(self.runtime.clone()), || Ok(()))
     }
 
-    /// KV, which refuses markers for as long as the switch is on.
+    /// KV, which refuses markers while `is_down`.
     pub fn refusing_markers(&self, is_down: &Arc<AtomicBool>) -> impl Store + use<> {
         let is_down = is_down.clone();
         let refuses = move |request: Request<'_>| {
@@ -70,19 +78,19 @@ impl Object {
             .with_budget(self.budget)
     }
 
-    /// What comes of some work, while alarms go off.
+    /// The output of `work`, while alarms are called.
     pub fn serve<T>(&self, coordinator: &Coordinator, work: impl Future<Output = T>) -> T {
-        let alarms = pin!(self.ring_forever(coordinator));
+        let alarms = pin!(self.call_alarms(coordinator));
         let work = async {
             match select(pin!(work), alarms).await {
                 Either::Left((result, _)) => result,
-                Either::Right(((), _)) => unreachable!("alarms go on for ever"),
+                Either::Right(((), _)) => unreachable!("the runtime is not stopped"),
             }
         };
-        self.time.time(work).0
+        self.time.run(work)
     }
 
-    /// The same, cut off after some time: work and alarms are dropped where they are.
+    /// The output of `work`, which is cut off after this time together with the alarms.
     pub fn serve_for<T>(
         &self,
         time: Duration,
@@ -97,29 +105,17 @@ impl Object {
         })
     }
 
-    pub async fn ring_forever(&self, coordinator: &Coordinator) {
-        loop {
-            let now = self.time.now();
-            match self.storage.alarm() {
-                Some(at) if at <= now => {
-                    self.storage.take_alarm();
-                    coordinator.alarm().await.expect("memory does not fail");
-                }
-                // Another can be set at any time.
-                Some(at) if at < now + Duration::from_secs(2) => {
-                    self.time.sleep(Duration::from_millis(10)).await;
-                }
-                _ => self.time.sleep(Duration::from_millis(200)).await,
-            }
-        }
+    /// Calls the alarm of an instance whenever it is due.
+    pub async fn call_alarms(&self, coordinator: &Coordinator) {
+        self.runtime.call_alarms(async || coordinator.alarm().await).await;
     }
 
-    /// Lets so much time pass.
+    /// Lets this much time pass.
     pub fn pass(&self, coordinator: &Coordinator, time: Duration) {
         self.serve(coordinator, self.time.sleep(time));
     }
 
-    pub fn migrate(&self, coordinator: &Coordinator) -> Result<kv_migrations::RunReport, CoordinatorError> {
+    pub fn migrate(&self, coordinator: &Coordinator) -> Result<RunReport, CoordinatorError> {
         self.serve(coordinator, coordinator.run_pending(&Caller::default()))
     }
 
@@ -140,22 +136,11 @@ impl Object {
 
     /// How many users have the mark.
     pub fn marked(&self) -> usize {
-        let entries = self.kv.entries().into_iter();
-        entries.filter(|(key, value)| key.name.starts_with("user_") && value.ends_with(b"+")).count()
+        service::marked(&self.kv)
     }
 }
 
-/// Adds a mark to each user, once; the way back takes it off.
+/// Adds a mark to each user, and removes it when it is rolled back.
 pub fn marking(id: &'static str) -> Migration {
-    let mark = Backfill::new("user_", async |_, record, ()| {
-        if record.value().ends_with(b"+") {
-            return Ok(());
-        }
-        Ok(record.put([record.value(), b"+"].concat()).await?)
-    });
-    let unmark = Backfill::new("user_", async |_, record, ()| match record.value().strip_suffix(b"+") {
-        Some(value) => Ok(record.put(value).await?),
-        None => Ok(()),
-    });
-    Migration::backfill(id, "Marks every user", mark).with_down_backfill(unmark)
+    Migration::backfill(id, "Marks every user", service::marking()).with_down_backfill(service::unmarking())
 }

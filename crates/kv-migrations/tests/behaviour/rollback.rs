@@ -6,7 +6,7 @@ use kv_migrations::{BoxError, Error, Migration, Stage};
 use crate::service::{Service, failure, good, ids, quiet};
 
 #[test]
-fn a_rollback_undoes_and_unmarks_so_that_the_next_run_applies_it_again() {
+fn after_a_rollback_the_next_run_applies_it_again() {
     let service = Service::new();
     let migrations = || vec![good("001"), good("002")];
     service.migrate(migrations());
@@ -20,7 +20,7 @@ fn a_rollback_undoes_and_unmarks_so_that_the_next_run_applies_it_again() {
 }
 
 #[test]
-fn what_cannot_be_rolled_back_says_why() {
+fn a_rollback_that_is_impossible_says_why() {
     let service = Service::new();
     let runner = service.runner(vec![good("001"), quiet("002")]);
     let error = |id: &str| block_on(runner.rollback(id, &())).expect_err("it must be refused");
@@ -50,7 +50,7 @@ fn a_down_that_fails_leaves_it_applied() {
 }
 
 #[test]
-fn a_marker_that_says_something_else_than_true_cannot_be_rolled_back() {
+fn a_marker_with_another_value_than_true_cannot_be_rolled_back() {
     let service = Service::new();
     service.put("migration_my-service_001", "false", None);
     let error = block_on(service.runner(vec![good("001")]).rollback("001", &())).unwrap_err();

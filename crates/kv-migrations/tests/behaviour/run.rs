@@ -1,4 +1,4 @@
-//! A run: order, failures, reports, log lines, and one at a time.
+//! A run: order, failures, reports, log lines, and the lock.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -26,12 +26,14 @@ fn migrations_run_in_the_order_of_their_registration() {
 }
 
 #[test]
-fn what_has_run_is_skipped() {
+fn applied_migrations_are_skipped() {
     let service = Service::new();
     service.migrate(vec![good("001")]);
     let report = block_on(service.runner(vec![good("001"), good("002")]).run_pending(&())).unwrap();
     assert_eq!(report.ran, ids(&["002"]));
     assert_eq!(report.skipped, ids(&["001"]));
+    assert!(report.is_finished());
+    assert_eq!(report.retry_after, None);
 }
 
 #[test]
@@ -54,16 +56,23 @@ fn a_run_stops_at_the_first_failure_and_the_next_one_retries_it() {
 }
 
 #[test]
-fn status_tells_the_state_of_each_in_order() {
+fn the_status_has_the_state_of_each_migration_in_order() {
     let service = Service::new();
     let migrations = || vec![good("001"), failing("002"), crate::service::quiet("003")];
     block_on(service.runner(migrations()).run_pending(&())).unwrap_err();
 
-    let status = block_on(service.runner(migrations()).status()).unwrap();
+    let runner = service.runner(migrations());
+    let status = block_on(runner.status()).unwrap();
     let states: Vec<_> = status.iter().map(|entry| (entry.id.as_str(), entry.run, entry.state)).collect();
     assert_eq!(
         states,
         [("001", true, State::Applied), ("002", false, State::Failed), ("003", false, State::Pending)]
+    );
+    assert!(!block_on(runner.is_run("002")).unwrap());
+    assert_ne!(
+        service.text("migration_my-service_002").unwrap(),
+        "true",
+        "the rule of the TypeScript runner"
     );
     assert_eq!(status[0].run_at.as_deref(), Some(crate::service::START));
     assert_eq!(status[1].error.as_deref(), Some("boom"));
@@ -73,7 +82,7 @@ fn status_tells_the_state_of_each_in_order() {
 }
 
 #[test]
-fn a_pending_migration_before_an_applied_one_runs_and_is_flagged() {
+fn a_pending_migration_before_an_applied_one_runs_and_is_reported() {
     let service = Service::new();
     service.migrate(vec![good("001"), good("003")]);
     let report =
@@ -83,7 +92,7 @@ fn a_pending_migration_before_an_applied_one_runs_and_is_flagged() {
 }
 
 #[test]
-fn a_migration_that_is_applied_but_not_registered_is_flagged() {
+fn an_applied_migration_that_is_not_registered_is_reported() {
     let service = Service::new();
     service.migrate(vec![good("001"), good("002")]);
     let report = block_on(service.runner(vec![good("001")]).run_pending(&())).unwrap();
@@ -91,7 +100,7 @@ fn a_migration_that_is_applied_but_not_registered_is_flagged() {
 }
 
 #[test]
-fn a_report_says_what_each_took() {
+fn a_report_has_duration_and_operations_of_each_migration() {
     let service = Service::new();
     let clock = service.clock.clone();
     let slow = Migration::new("001", "", async move |kv, ()| {
@@ -108,7 +117,7 @@ fn a_report_says_what_each_took() {
 }
 
 #[test]
-fn the_log_tells_what_happens() {
+fn a_run_logs_what_begins_ends_and_fails() {
     let service = Service::new();
     block_on(service.runner(vec![good("001"), failing("002")]).run_pending(&())).unwrap_err();
     assert_eq!(
@@ -123,7 +132,7 @@ fn the_log_tells_what_happens() {
 }
 
 #[test]
-fn a_failure_names_what_caused_it() {
+fn a_failure_has_the_text_of_its_cause() {
     let broken = Migration::new("001", "", async |kv, ()| {
         kv.put("numbers", "[1, 2, \"hidden\"]").await?;
         let _: Option<Vec<u64>> = kv.json("numbers").await?;
@@ -140,7 +149,7 @@ fn a_failure_names_what_caused_it() {
 fn a_second_run_at_the_same_time_is_refused_and_changes_nothing() {
     let service = Service::new();
     let lock = RunLock::new();
-    // Both runners are the same process: they share the lock, but not the store's delay.
+    // Both runners share the lock, as in one isolate.
     let outer = service.runner(vec![{
         let (service, lock) = (service.clone(), lock.clone());
         Migration::new("001", "", async move |_, ()| {
@@ -155,13 +164,13 @@ fn a_second_run_at_the_same_time_is_refused_and_changes_nothing() {
             Ok(())
         })
     }]);
-    block_on(outer.with_lock(lock.clone()).run_pending(&())).expect("the first run goes on");
+    block_on(outer.with_lock(lock.clone()).run_pending(&())).expect("the first run continues");
     assert_eq!(service.text("done/002"), None);
     block_on(service.runner(vec![good("002")]).with_lock(lock).run_pending(&())).expect("it has ended");
 }
 
 #[test]
-fn a_run_that_comes_back_after_another_took_over_is_stopped() {
+fn a_run_that_resumes_after_another_replaced_it_is_stopped() {
     let service = Service::new();
     let lock = RunLock::new();
     let (wake, woken) = futures::channel::oneshot::channel::<()>();
@@ -193,7 +202,7 @@ fn a_run_that_comes_back_after_another_took_over_is_stopped() {
 }
 
 #[test]
-fn another_store_is_read_on_the_terms_of_the_run() {
+fn operations_on_another_store_count_for_the_run() {
     let service = Service::new();
     let other = MemoryStore::new();
     block_on(other.put("flag", b"on", &PutOptions::default())).unwrap();
@@ -207,7 +216,7 @@ fn another_store_is_read_on_the_terms_of_the_run() {
 }
 
 #[test]
-fn a_handle_that_outlives_its_run_is_of_no_use_and_in_nobodys_way() {
+fn a_handle_that_outlives_its_run_writes_nothing_and_blocks_nothing() {
     let service = Service::new();
     let lock = RunLock::new();
     let kept: Arc<Mutex<Option<Kv>>> = Arc::default();

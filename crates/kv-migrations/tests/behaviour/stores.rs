@@ -1,35 +1,26 @@
-//! Stores that are not as they should be.
+//! Stores that fail, or that do what KV may do and a `MemoryStore` never does.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use futures::executor::block_on;
 use kv_migrations::BoxFuture;
 use kv_migrations::clock::Clock;
 use kv_migrations::kv::{Answer, KvError, ListOptions, MemoryStore, Page, Request, Store, StoreExt};
-use kv_migrations::testing::ManualClock;
+use kv_migrations::testing::VirtualTime;
 
-/// Lists as they were when it was made, as KV elsewhere in the world still sees them.
-pub struct StaleLists {
-    store: MemoryStore,
-    page: Page,
+/// A store whose every operation takes this long.
+pub struct Slow<S> {
+    pub store: S,
+    pub time: VirtualTime,
+    pub latency: Duration,
 }
 
-impl StaleLists {
-    pub fn of(store: MemoryStore) -> Self {
-        let page = block_on(store.list(ListOptions::default())).expect("memory lists");
-        Self { store, page }
-    }
-}
-
-impl Store for StaleLists {
+impl<S: Store> Store for Slow<S> {
     fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
-        let Request::List(options) = request else { return self.store.call(request) };
-        let mut page = self.page.clone();
-        page.keys.retain(|key| key.name.starts_with(options.prefix));
-        Box::pin(async move { Ok(Answer::Page(page)) })
+        Box::pin(async move {
+            self.time.sleep(self.latency).await;
+            self.store.call(request).await
+        })
     }
 }
 
@@ -65,7 +56,7 @@ pub enum Mistake {
     LosesMetadata,
     ListsEverything,
     ListsBackwards,
-    TellsMissingFromEmptyNot,
+    TakesEmptyForMissing,
 }
 
 /// A store that makes one mistake.
@@ -84,7 +75,7 @@ impl Store for Mistaken {
             match (self.1, &mut answer) {
                 (Mistake::LosesMetadata, Answer::Entry(Some(entry))) => entry.metadata = None,
                 (Mistake::ListsBackwards, Answer::Page(page)) => page.keys.reverse(),
-                (Mistake::TellsMissingFromEmptyNot, Answer::Entry(entry)) => {
+                (Mistake::TakesEmptyForMissing, Answer::Entry(entry)) => {
                     entry.take_if(|entry| entry.value.is_empty());
                 }
                 _ => {}
@@ -94,7 +85,7 @@ impl Store for Mistaken {
     }
 }
 
-/// Lists in pages of so many keys at most.
+/// Lists this many keys a page at most.
 pub struct ShortPages(pub MemoryStore, pub u32);
 
 impl Store for ShortPages {
@@ -109,7 +100,7 @@ impl Store for ShortPages {
     }
 }
 
-/// Refuses one operation of eight with 429 or 503, at random but from a seed, and not more than three in a row.
+/// Refuses one operation in eight with 429 or 503, drawn from a seed, and at most three in a row.
 pub struct Flaky<S> {
     store: S,
     state: AtomicU64,
@@ -145,143 +136,7 @@ impl<S: Store> Store for Flaky<S> {
     }
 }
 
-/// Refuses a second write to a key within a second, as KV does, and counts such.
-pub struct OneWriteASecond<S> {
-    store: S,
-    clock: ManualClock,
-    written: Mutex<HashMap<String, SystemTime>>,
-    pub refused: Arc<AtomicU64>,
-}
-
-impl<S> OneWriteASecond<S> {
-    pub fn new(store: S, clock: ManualClock) -> Self {
-        Self { store, clock, written: Mutex::default(), refused: Arc::default() }
-    }
-
-    fn is_too_soon(&self, key: &str) -> bool {
-        let now = self.clock.now();
-        let before = self.written.lock().unwrap().insert(key.to_owned(), now);
-        before.is_some_and(|before| now < before + Duration::from_secs(1))
-    }
-}
-
-impl<S: Store> Store for OneWriteASecond<S> {
-    fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
-        let is_write = matches!(request, Request::Put { .. } | Request::Delete { .. });
-        if is_write && self.is_too_soon(request.key()) {
-            self.refused.fetch_add(1, Ordering::Relaxed);
-            return Box::pin(async move { Err(request.refused(Some(429), "Too Many Requests")) });
-        }
-        self.store.call(request)
-    }
-}
-
-/// A namespace as it is seen here, where what is written elsewhere is seen a minute late. Clones are the same.
-#[derive(Clone)]
-pub struct Lagging {
-    /// What is really there.
-    pub truth: MemoryStore,
-    seen: MemoryStore,
-    /// What was written elsewhere, and is not seen yet.
-    due: Arc<Mutex<VecDeque<Written>>>,
-    /// When each key was written last, by whomever.
-    last: Arc<Mutex<HashMap<String, u64>>>,
-    writes: Arc<AtomicU64>,
-    clock: ManualClock,
-}
-
-struct Written {
-    at: SystemTime,
-    number: u64,
-    key: String,
-    value: Vec<u8>,
-}
-
-impl Lagging {
-    pub fn over(truth: MemoryStore, clock: ManualClock) -> Self {
-        let seen = MemoryStore::with_clock(clock.clone());
-        for (key, value) in truth.entries() {
-            seen.insert(&key.name, value);
-        }
-        let (due, last, writes) = (Arc::default(), Arc::default(), Arc::default());
-        Self { truth, seen, due, last, writes, clock }
-    }
-
-    /// A write elsewhere.
-    pub fn write_elsewhere(&self, key: &str, value: &str) {
-        self.truth.insert(key, value);
-        let (key, value) = (key.to_owned(), value.as_bytes().to_vec());
-        let number = self.number(&key);
-        self.due.lock().unwrap().push_back(Written { at: self.clock.now(), number, key, value });
-    }
-
-    fn number(&self, key: &str) -> u64 {
-        let number = self.writes.fetch_add(1, Ordering::Relaxed);
-        self.last.lock().unwrap().insert(key.to_owned(), number);
-        number
-    }
-
-    /// Lets be seen what is old enough, unless something newer was written to the key: the last write wins.
-    fn catch_up(&self) {
-        let seen_now = self.clock.now() - Duration::from_mins(1);
-        let mut due = self.due.lock().unwrap();
-        while due.front().is_some_and(|written| written.at <= seen_now) {
-            let Written { number, key, value, .. } = due.pop_front().expect("there is one");
-            if self.last.lock().unwrap().get(&key) == Some(&number) {
-                self.seen.insert(&key, value);
-            }
-        }
-    }
-}
-
-impl Store for Lagging {
-    fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
-        self.catch_up();
-        Box::pin(async move {
-            if let Request::Put { key, .. } | Request::Delete { key } = request {
-                self.number(key);
-                self.truth.call(request).await?;
-            }
-            self.seen.call(request).await
-        })
-    }
-}
-
-/// Lists what was written only a minute later; markers at once, so that runs get on. Reads see it at once.
-pub struct LateLists {
-    store: MemoryStore,
-    clock: ManualClock,
-    written: Mutex<HashMap<String, SystemTime>>,
-}
-
-impl LateLists {
-    pub fn over(store: MemoryStore, clock: ManualClock) -> Self {
-        Self { store, clock, written: Mutex::default() }
-    }
-
-    fn is_listed(&self, key: &str) -> bool {
-        let written = self.written.lock().unwrap().get(key).copied();
-        let is_old = written.is_none_or(|at| self.clock.now() >= at + Duration::from_mins(1));
-        is_old || key.starts_with("migration_")
-    }
-}
-
-impl Store for LateLists {
-    fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
-        if let Request::Put { key, .. } = request {
-            self.written.lock().unwrap().insert(key.to_owned(), self.clock.now());
-        }
-        Box::pin(async move {
-            let mut answer = self.store.call(request).await?;
-            if let Answer::Page(page) = &mut answer {
-                page.keys.retain(|key| self.is_listed(&key.name));
-            }
-            Ok(answer)
-        })
-    }
-}
-
-/// Refuses all puts of some keys, or the first tries of each.
+/// Refuses the requests for which `refuses` returns `true`, with 503.
 pub struct Refusing<S, F> {
     pub store: S,
     pub refuses: F,
@@ -296,7 +151,7 @@ impl<S: Store, F: Fn(Request<'_>) -> bool + Send + Sync> Store for Refusing<S, F
     }
 }
 
-/// Lists so many keys a page, and behind the last page an empty one, as KV may.
+/// Lists this many keys a page, and an empty page after the last one, as KV may.
 pub struct EmptyLastPage(pub MemoryStore, pub u32);
 
 impl Store for EmptyLastPage {

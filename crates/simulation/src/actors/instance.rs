@@ -1,4 +1,4 @@
-//! One instance of an object. There can be two for a while: the older one does not know that it was replaced.
+//! One instance of an object. Two can exist for a while: the older one does not know that it was replaced.
 
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -7,147 +7,141 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
 
 use kv_migrations::BoxFuture;
-use kv_migrations::coordinator::{Coordinator, MemoryStorage};
-use kv_migrations::{Budget, Runner};
+use kv_migrations::coordinator::{Coordinator, JournalEvent};
+use kv_migrations::testing::ObjectRuntime;
 
-use super::isolate::Nowhere;
-use super::rows::{AlarmSet, Rows};
-use crate::fate::{Doom, Fate};
+use super::isolate::runner;
+use super::object_storage::ObjectStorage;
+use crate::fault::{Fault, FaultCountdown};
 use crate::migrations::Context;
-use crate::network::{Binding, Current};
-use crate::plan::SERVICE;
+use crate::network::{Binding, CurrentRun};
+use crate::time::SkewedClock;
 use crate::world::World;
 
 /// An instance.
 pub(super) struct Instance {
     pub(super) number: usize,
     pub(super) coordinator: Coordinator<Context>,
-    pub(super) step: Current,
-    doom: Doom,
-    life: RefCell<Life>,
+    /// The step that it took last.
+    pub(super) step: CurrentRun,
+    countdown: FaultCountdown,
+    state: RefCell<State>,
+    /// The tasks that run in it.
+    wakers: RefCell<Vec<Waker>>,
 }
 
-#[derive(Default)]
-struct Life {
-    state: State,
-    /// All that goes on in it.
-    waiting: Vec<Waker>,
-}
-
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    #[default]
-    Alive,
-    Frozen,
-    Dead,
+    Running,
+    Suspended,
+    Ended,
 }
 
 impl Instance {
-    /// A new one on what the object keeps, which is cut off so many times of a thousand.
+    /// Starts an instance of the object that the monitor knows by this number.
     pub(super) fn start(
         world: &World,
         object: usize,
         number: usize,
-        (storage, alarm): (&MemoryStorage, &AlarmSet),
-        doomed: u64,
+        runtime: &ObjectRuntime,
+        countdown: FaultCountdown,
     ) -> Rc<Self> {
-        let (step, doom) = (Current::default(), Doom::draw(&world.dice, doomed));
-        let (storage, alarm) = (storage.clone(), alarm.clone());
-        let (witness, namespace) = (world.witness.clone(), world.namespace.clone());
-        let dice = world.dice.clone();
-        let rows = Rows { storage, alarm, dice, witness, namespace, step: step.clone() };
-        let location = world.phase.place + world.dice.below(world.plan.places);
-        let skew = i64::try_from(world.dice.between(0..=4_000)).unwrap_or(0) - 2_000;
-        world.witness.trace.note(|| format!("instance {number} at location {location}, {skew} ms off"));
-        let name = format!("instance {number}");
-        let binding = Binding { run: step.clone(), doom: doom.clone(), ..world.binding(location, name) };
-        let runner = Runner::new(binding, SERVICE, world.migrations.clone());
-        #[allow(clippy::expect_used, reason = "the plan gives each its own id")]
-        let runner = runner.expect("they can be registered");
-        let runner = runner
-            .with_clock(world.time.clock(skew))
-            .with_log(Arc::new(Nowhere))
-            .with_budget(Budget::default().with_operations(world.plan.budget));
-        let (witness, of_step) = (world.witness.clone(), step.clone());
-        let coordinator = Coordinator::new(runner, Arc::new(rows), move || {
-            let run = witness.begin(object);
-            witness.trace.note(|| format!("instance {number} takes step {run}"));
-            of_step.set(run);
-            Ok(Context { run, witness: Some(witness.clone()) })
-        });
-        Rc::new(Self { number, coordinator, step, doom, life: RefCell::default() })
+        let (step, monitor) = (CurrentRun::default(), world.monitor.clone());
+        let location = world.deployment.location + world.random.below(world.plan.run_locations);
+        let clock = SkewedClock::draw(&world.time, &world.random);
+        let skew = clock.skew;
+        monitor.trace.add(|| format!("instance {number} at location {location}, {skew} ms off"));
+        let binding = world.binding(location, format!("instance {number}"));
+        let binding = Binding { run: step.clone(), countdown: countdown.clone(), ..binding };
+        let storage = ObjectStorage {
+            runtime: runtime.clone(),
+            random: world.random.clone(),
+            monitor: monitor.clone(),
+            namespace: world.namespace.clone(),
+            step: step.clone(),
+        };
+        let (current, context_monitor) = (step.clone(), monitor.clone());
+        let context = move || {
+            let run = context_monitor.run_begins(object);
+            context_monitor.trace.add(|| format!("instance {number} takes step {run}"));
+            current.set(run);
+            Ok(Context { run, monitor: Some(context_monitor.clone()) })
+        };
+        let (current, namespace) = (step.clone(), world.namespace.clone());
+        let observer =
+            move |event: &JournalEvent| monitor.journal_event(current.get(), event, namespace.truth());
+        let coordinator = Coordinator::new(runner(world, binding, clock), Arc::new(storage), context)
+            .with_journal_observer(observer);
+        let (state, wakers) = (RefCell::new(State::Running), RefCell::default());
+        Rc::new(Self { number, coordinator, step, countdown, state, wakers })
     }
 
-    /// Does something in it, for as long as it lives; nothing comes of it if it dies before.
-    pub(super) fn within<T: 'static>(
+    /// Runs a task in the instance. Its output is `None` if the instance ends before.
+    pub(super) fn run<T: 'static>(
         self: &Rc<Self>,
         work: impl Future<Output = T> + 'static,
-        on_fate: impl Fn(Fate) + 'static,
-    ) -> Within<T> {
-        Within { instance: self.clone(), work: Some(Box::pin(work)), on_fate: Box::new(on_fate) }
+        on_fault: impl Fn(Fault) + 'static,
+    ) -> InstanceTask<T> {
+        InstanceTask { instance: self.clone(), work: Some(Box::pin(work)), on_fault: Box::new(on_fault) }
     }
 
-    /// It ends, with all that goes on in it.
-    pub(super) fn die(&self) {
-        self.turn(State::Dead);
+    /// Ends the instance and all tasks in it.
+    pub(super) fn end(&self) {
+        self.change(State::Ended);
     }
 
-    /// It is not resumed any more.
-    pub(super) fn freeze(&self) {
-        self.turn(State::Frozen);
+    /// Stops resuming its tasks.
+    pub(super) fn suspend(&self) {
+        self.change(State::Suspended);
     }
 
-    /// It is resumed, if it still lives.
-    pub(super) fn thaw(&self) {
-        if self.life.borrow().state == State::Frozen {
-            self.turn(State::Alive);
+    /// Resumes its tasks, unless it has ended.
+    pub(super) fn resume(&self) {
+        if *self.state.borrow() == State::Suspended {
+            self.change(State::Running);
         }
     }
 
-    fn turn(&self, state: State) {
-        let waiting = {
-            let mut life = self.life.borrow_mut();
-            life.state = state;
-            std::mem::take(&mut life.waiting)
-        };
-        waiting.into_iter().for_each(Waker::wake);
+    fn change(&self, state: State) {
+        self.state.replace(state);
+        self.wakers.take().into_iter().for_each(Waker::wake);
     }
 }
 
-/// Something that goes on in an instance.
-pub(super) struct Within<T> {
+/// A task that runs in an instance.
+pub(super) struct InstanceTask<T> {
     instance: Rc<Instance>,
     work: Option<BoxFuture<'static, T>>,
-    on_fate: Box<dyn Fn(Fate)>,
+    on_fault: Box<dyn Fn(Fault)>,
 }
 
-impl<T> Future for Within<T> {
+impl<T> Future for InstanceTask<T> {
     type Output = Option<T>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut TaskContext<'_>) -> Poll<Option<T>> {
         let this = &mut *self;
         loop {
-            let state = this.instance.life.borrow().state;
+            let state = *this.instance.state.borrow();
             match (state, &mut this.work) {
-                (State::Dead, _) | (_, None) => {
+                (State::Ended, _) | (_, None) => {
                     this.work = None;
                     return Poll::Ready(None);
                 }
-                (State::Frozen, _) => {}
-                (State::Alive, Some(work)) => {
-                    if let Poll::Ready(result) = work.as_mut().poll(context) {
+                (State::Suspended, _) => {}
+                (State::Running, Some(work)) => {
+                    if let Poll::Ready(output) = work.as_mut().poll(context) {
                         this.work = None;
-                        return Poll::Ready(Some(result));
+                        return Poll::Ready(Some(output));
                     }
-                    if let Some(fate) = this.instance.doom.take() {
-                        (this.on_fate)(fate);
+                    if let Some(fault) = this.instance.countdown.take() {
+                        (this.on_fault)(fault);
                         continue;
                     }
                 }
             }
-            let mut life = this.instance.life.borrow_mut();
-            if !life.waiting.iter().any(|waker| waker.will_wake(context.waker())) {
-                life.waiting.push(context.waker().clone());
+            let mut wakers = this.instance.wakers.borrow_mut();
+            if !wakers.iter().any(|waker| waker.will_wake(context.waker())) {
+                wakers.push(context.waker().clone());
             }
             return Poll::Pending;
         }

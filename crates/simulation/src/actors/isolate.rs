@@ -1,4 +1,4 @@
-//! An isolate: what requests that reach the same one have in common.
+//! An isolate, which runs migrations without a coordinator. Its requests share a lock.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,39 +7,40 @@ use kv_migrations::BoxFuture;
 use kv_migrations::log::Log;
 use kv_migrations::{Budget, Error, RunLock, Runner};
 
-use crate::dice::Dice;
-use crate::fate::{Doom, End, Fate, Mortal};
+use crate::fault::{Fault, FaultCountdown, FaultableTask, TaskEnd};
 use crate::migrations::Context;
-use crate::network::{Binding, Current};
+use crate::network::{Binding, CurrentRun};
 use crate::plan::SERVICE;
+use crate::random::Random;
+use crate::time::SkewedClock;
 use crate::world::World;
 
 /// An isolate at a location. Clones are the same.
 #[derive(Debug, Clone)]
 pub struct Isolate {
     number: usize,
-    /// Where it is.
+    /// Its location.
     pub location: usize,
     lock: RunLock,
-    skew: i64,
+    clock: SkewedClock,
 }
 
-/// What came of a request.
+/// How a request to an isolate ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answered {
-    /// It is finished.
+pub enum RequestEnd {
+    /// The run is finished.
     Finished,
-    /// It is to be carried on, after a time.
+    /// The next request, after this time, continues the run.
     Unfinished(Duration),
-    /// Another run goes on.
-    Busy(Duration),
-    /// It failed.
+    /// Another run is in progress.
+    Refused(Duration),
+    /// The run failed.
     Failed(String),
     /// There was no answer.
-    CutOff(Fate),
+    CutOff(Fault),
 }
 
-impl Answered {
+impl RequestEnd {
     /// Whether nothing is left to be rolled back.
     pub(super) fn ends_rollback(&self) -> bool {
         match self {
@@ -51,98 +52,101 @@ impl Answered {
         }
     }
 
-    /// Whether not only the request was cut off, but its isolate is gone.
-    pub(super) fn is_of_isolate(&self, dice: &Dice) -> bool {
+    /// Draws whether the isolate was lost with its request.
+    pub(super) fn loses_isolate(&self, random: &Random) -> bool {
         match self {
-            Self::CutOff(Fate::Crash) => dice.chance(500),
-            Self::CutOff(Fate::Hang) => dice.chance(300),
+            Self::CutOff(Fault::Crash) => random.chance(500),
+            Self::CutOff(Fault::Hang) => random.chance(300),
             _ => false,
         }
     }
 }
 
+/// The work of a request. Its output says after which time to continue; `None` if it is finished.
+type Work = BoxFuture<'static, Result<Option<Duration>, Error>>;
+
 impl Isolate {
-    /// A new one, whose clock is wrong by some.
+    /// Starts an isolate at a location.
     pub fn start(world: &World, location: usize) -> Self {
-        let skew = i64::try_from(world.dice.between(0..=4_000)).unwrap_or(0) - 2_000;
-        Self { number: world.witness.isolate(), location, lock: RunLock::new(), skew }
+        let clock = SkewedClock::draw(&world.time, &world.random);
+        Self { number: world.monitor.new_isolate(), location, lock: RunLock::new(), clock }
     }
 
     /// `POST /migrate`.
-    pub async fn migrate(&self, world: &World, doom: Doom) -> Answered {
-        let (run, runner) = self.runner(world, doom.clone());
-        let witness = world.witness.clone();
-        let context = Context { run, witness: Some(witness.clone()) };
+    pub async fn migrate(&self, world: &World, countdown: FaultCountdown) -> RequestEnd {
+        let (run, runner) = self.runner(world, countdown.clone());
+        let monitor = world.monitor.clone();
+        let context = Context { run, monitor: Some(monitor.clone()) };
         let work = async move {
-            let report = runner.run_pending_observed(&context, &|event| witness.event(run, &event)).await?;
+            let report = runner.run_pending_observed(&context, &|event| monitor.event(run, event)).await?;
             Ok(if report.is_finished() { None } else { Some(report.retry_after.unwrap_or_default()) })
         };
-        self.answer(world, run, doom, Box::pin(work)).await
+        self.end(world, run, countdown, Box::pin(work)).await
     }
 
     /// `POST /migrations/{id}/rollback`.
-    pub async fn roll_back(&self, world: &World, doom: Doom, id: String) -> Answered {
-        let (run, runner) = self.runner(world, doom.clone());
-        world.witness.trace.note(|| format!("run {run} rolls {id} back"));
-        let context = Context { run, witness: Some(world.witness.clone()) };
+    pub async fn roll_back(&self, world: &World, countdown: FaultCountdown, id: String) -> RequestEnd {
+        let (run, runner) = self.runner(world, countdown.clone());
+        world.monitor.trace.add(|| format!("run {run} rolls {id} back"));
+        let context = Context { run, monitor: Some(world.monitor.clone()) };
         let work = async move {
             let report = runner.rollback(&id, &context).await?;
             Ok(if report.is_finished() { None } else { Some(report.retry_after.unwrap_or_default()) })
         };
-        self.answer(world, run, doom, Box::pin(work)).await
+        self.end(world, run, countdown, Box::pin(work)).await
     }
 
-    fn runner(&self, world: &World, doom: Doom) -> (usize, Runner<Context>) {
-        let run = world.witness.begin(self.number);
+    fn runner(&self, world: &World, countdown: FaultCountdown) -> (usize, Runner<Context>) {
+        let run = world.monitor.run_begins(self.number);
         let Self { location, number, .. } = self;
-        world.witness.trace.note(|| format!("run {run} in isolate {number} at location {location}"));
-        let binding =
-            Binding { run: Current::of(run), doom, ..world.binding(*location, format!("run {run}")) };
-        let runner = Runner::new(binding, SERVICE, world.migrations.clone());
-        #[allow(clippy::expect_used, reason = "the plan gives each its own id")]
-        let runner = runner.expect("they can be registered");
-        let runner = runner
-            .with_clock(world.time.clock(self.skew))
-            .with_lock(self.lock.clone())
-            .with_log(Arc::new(Nowhere))
-            .with_budget(Budget::default().with_operations(world.plan.budget));
-        (run, runner)
+        world.monitor.trace.add(|| format!("run {run} in isolate {number} at location {location}"));
+        let binding = world.binding(*location, format!("run {run}"));
+        let binding = Binding { run: CurrentRun::new(run), countdown, ..binding };
+        let runner = runner(world, binding, self.clock.clone());
+        (run, runner.with_lock(self.lock.clone()))
     }
 
-    async fn answer(
-        &self,
-        world: &World,
-        run: usize,
-        doom: Doom,
-        work: BoxFuture<'static, Result<Option<Duration>, Error>>,
-    ) -> Answered {
-        let witness = world.witness.clone();
-        let on_stall = move |is_frozen| witness.freeze(run, is_frozen);
-        let end = Mortal::new(work, doom, world.limbo.clone(), world.time.clone(), on_stall).await;
-        let answered = match end {
-            End::With(Ok(None)) => Answered::Finished,
-            End::With(Ok(Some(retry_after))) => Answered::Unfinished(retry_after),
-            End::With(Err(Error::RunInProgress { retry_after, .. })) => Answered::Busy(retry_after),
-            End::With(Err(error)) => Answered::Failed(error.to_string()),
-            End::By(fate) => Answered::CutOff(fate),
+    async fn end(&self, world: &World, run: usize, countdown: FaultCountdown, work: Work) -> RequestEnd {
+        let monitor = world.monitor.clone();
+        let on_suspension = move |suspension| monitor.run_suspension(run, suspension);
+        let (parked, time) = (world.parked.clone(), world.time.clone());
+        let end = match FaultableTask::new(work, countdown, parked, time, on_suspension).await {
+            TaskEnd::Returned(Ok(None)) => RequestEnd::Finished,
+            TaskEnd::Returned(Ok(Some(retry_after))) => RequestEnd::Unfinished(retry_after),
+            TaskEnd::Returned(Err(Error::RunInProgress { retry_after, .. })) => {
+                RequestEnd::Refused(retry_after)
+            }
+            TaskEnd::Returned(Err(error)) => RequestEnd::Failed(error.to_string()),
+            TaskEnd::CutOff(fault) => RequestEnd::CutOff(fault),
         };
-        if answered != Answered::CutOff(Fate::Hang) {
-            world.witness.end(run);
+        if end != RequestEnd::CutOff(Fault::Hang) {
+            world.monitor.run_ended(run);
         }
-        world.witness.trace.note(|| format!("run {run}: {answered:?}"));
-        world.witness.count(|tally| {
+        world.monitor.trace.add(|| format!("run {run}: {end:?}"));
+        world.monitor.count(|tally| {
             tally.runs += 1;
-            tally.cut_off |= matches!(answered, Answered::CutOff(_));
-            tally.refused |= matches!(answered, Answered::Busy(_));
+            tally.cut_off |= matches!(end, RequestEnd::CutOff(_));
+            tally.refused |= matches!(end, RequestEnd::Refused(_));
         });
-        answered
+        end
     }
 }
 
-/// The trace has it all.
-pub(super) struct Nowhere;
+/// The runner of the release that is deployed.
+pub(super) fn runner(world: &World, binding: Binding, clock: SkewedClock) -> Runner<Context> {
+    let runner = Runner::new(binding, SERVICE, world.migrations.clone());
+    #[allow(clippy::expect_used, reason = "the plan gives each migration its own id")]
+    let runner = runner.expect("they can be registered");
+    runner
+        .with_clock(Arc::new(clock))
+        .with_log(Arc::new(NoLog))
+        .with_budget(Budget::default().with_operations(world.plan.budget))
+}
 
-impl Log for Nowhere {
+/// The trace has everything.
+struct NoLog;
+
+impl Log for NoLog {
     fn info(&self, _: &str) {}
 
     fn error(&self, _: &str) {}

@@ -1,30 +1,36 @@
-//! The service whose entries are re-keyed: it writes both keys, and reads the new one first and then the old.
+//! The service whose entries are re-keyed: it writes both keys of an entry, and reads the new key first and then the old.
 
+use std::time::Duration;
+
+use kv_migrations::clock::Clock;
 use kv_migrations::kv::{Entry, Metadata, PutOptions, StoreExt};
 
-use crate::invariants::a_reader_of_both_keys_finds_it;
+use crate::invariants::entries_are_found_under_one_of_their_keys;
 use crate::network::Binding;
+use crate::plan::Plan;
+use crate::time::start;
 use crate::world::World;
 
-/// After how many milliseconds a write is seen everywhere.
-const DELAY: i64 = 60_000;
+/// The longest time until all locations see a write.
+const DELAY: Duration = Duration::from_mins(1);
 
-/// Reads and writes the entries of one table, as the guide asks for: each entry is written at one location.
+/// Reads and writes the entries of one table at one location, as the guide asks for: each entry is written at one
+/// location only.
 pub async fn serve(world: World, table: usize, location: usize) {
-    let dice = &world.dice;
-    for _ in 0..dice.pick([0, 3, 10, 25]) {
+    let random = &world.random;
+    for _ in 0..random.pick([0, 3, 10, 25]) {
         let entries = &world.plan.tables[table].entries;
-        let index = dice.below(entries.len());
-        let is_own = index % world.plan.locations == location;
+        let index = random.below(entries.len());
+        let is_own = Plan::location_of_entry(index) == location;
         if entries[index].ttl.is_none() {
-            if is_own && dice.chance(500) {
+            if is_own && random.chance(500) {
                 write(&world, table, index, location).await;
             } else {
                 read(&world, table, index, location).await;
             }
         }
-        let most = dice.pick([100, 5_000, 60_000]);
-        world.time.sleep(i64::try_from(dice.between(0..=most)).unwrap_or(0)).await;
+        let max_pause = random.pick([100, 5_000, 60_000]);
+        world.time.sleep(random.milliseconds(0..=max_pause)).await;
     }
 }
 
@@ -32,10 +38,9 @@ async fn write(world: &World, table: usize, index: usize, location: usize) {
     let entry = &world.plan.tables[table].entries[index];
     let binding = world.binding(location, "the service".to_owned());
     let version = world.versions.begin(table, index);
-    let metadata = entry.metadata.map(Metadata::from_json);
-    let options = PutOptions::new().with_metadata(metadata);
+    let options = PutOptions::new().with_metadata(entry.metadata.map(Metadata::from_json));
     let mut keys = keys(world, table, index);
-    if world.dice.chance(500) {
+    if world.random.chance(500) {
         keys.reverse();
     }
     for key in keys {
@@ -44,32 +49,32 @@ async fn write(world: &World, table: usize, index: usize, location: usize) {
     world.versions.end(table, index);
 }
 
-/// Until it is written.
+/// Repeats a put until it succeeds.
 async fn put(world: &World, binding: &Binding, key: &str, value: &[u8], options: &PutOptions) {
     while binding.put(key, value, options).await.is_err() {
-        world.time.sleep(1_100).await;
+        world.time.sleep(Duration::from_millis(1_100)).await;
     }
 }
 
 async fn read(world: &World, table: usize, index: usize, location: usize) {
     let binding = world.binding(location, "the service".to_owned());
     let mut found: Option<Entry> = None;
-    let began = world.time.elapsed();
+    let began = world.time.now();
     for key in keys(world, table, index) {
         match binding.get(&key).await {
             Ok(entry) => found = found.or(entry),
-            // It would ask again.
+            // A service would ask again.
             Err(_) => return,
         }
     }
     let entry = &world.plan.tables[table].entries[index];
-    // What was written a moment before the beginning is not seen here yet.
-    if !entry.is_fresh || began >= DELAY {
-        world.witness.check(a_reader_of_both_keys_finds_it(&entry.name, found.is_some()));
+    // This location may not see yet what was written a moment before the start.
+    if !entry.is_fresh || began >= start() + DELAY {
+        world.monitor.check(entries_are_found_under_one_of_their_keys(&entry.name, found.as_ref()));
     }
 }
 
-/// The new one, and the old one.
+/// The keys of an entry, the newest first.
 fn keys(world: &World, table: usize, index: usize) -> Vec<String> {
     let table = &world.plan.tables[table];
     table.prefixes().map(|prefix| format!("{prefix}{}", table.entries[index].name)).collect()

@@ -1,112 +1,122 @@
-//! Who runs what, beside whom, and after what.
+//! Which run may do what, and when.
+
+use std::time::{Duration, SystemTime};
 
 use kv_migrations::kv::MemoryStore;
 
-use super::{Verdict, violated};
-use crate::plan::{Change, Plan, Planned};
-use crate::seen::Seen;
+use crate::observations::Observations;
+use crate::plan::{MigrationKind, Plan, PlannedMigration};
+use crate::violation::{Check, violated};
 
-/// KV's delay, and a lease: 60 seconds.
-const MINUTE: i64 = 60_000;
+/// KV's delay, and a lease.
+const MINUTE: Duration = Duration::from_mins(1);
 
-/// A run sends nothing beside another one in its isolate, unless that was silent for a minute; and nothing at all once
-/// another has taken its place.
-pub fn one_run_at_a_time_in_an_isolate(seen: &Seen, run: usize, now: i64) -> Verdict {
+/// A run sends nothing beside another one in its isolate, unless that one has sent nothing for a minute; and nothing at
+/// all once another run has replaced it.
+pub fn one_run_at_a_time_in_an_isolate(observations: &Observations, run: usize, now: SystemTime) -> Check {
     const NAME: &str = "one_run_at_a_time_in_an_isolate";
-    let isolate = &seen.isolates[seen.runs[run].isolate];
-    match isolate.holder {
-        Some(holder) if holder > run => {
-            violated(NAME, format!("run {run} goes on, although run {holder} has taken its place"))
-        }
-        Some(holder) if holder < run && !seen.runs[holder].is_over => {
-            let silent = now - isolate.last_operation;
-            if silent >= MINUTE {
-                return Ok(());
-            }
-            violated(
-                NAME,
-                format!("run {run} begins beside run {holder}, which was silent for {silent} ms only"),
-            )
-        }
-        _ => Ok(()),
+    let Some((last, at)) = observations.isolates[observations.runs[run].isolate].last else { return Ok(()) };
+    if last > run {
+        return violated(NAME, format!("run {run} continues, although run {last} has replaced it"));
     }
+    let inactive = now.duration_since(at).unwrap_or_default();
+    if last == run || observations.runs[last].ended.is_some() || inactive >= MINUTE {
+        return Ok(());
+    }
+    violated(NAME, format!("run {run} begins beside run {last}, which was inactive for {inactive:?} only"))
 }
 
-/// What a step sends or writes after the next one has begun is refused: of a coordinator's instances, one at most has
-/// the right to run.
-pub fn one_step_at_a_time(seen: &Seen, step: usize) -> Verdict {
-    match seen.isolates[seen.runs[step].isolate].holder {
-        Some(holder) if holder > step => {
-            let text = format!("step {step} goes on, although step {holder} has taken its place");
+/// What a step sends or writes after the next one has begun is refused: at most one instance of a coordinator may run.
+pub fn one_step_at_a_time(observations: &Observations, step: usize) -> Check {
+    match observations.isolates[observations.runs[step].isolate].last {
+        Some((last, _)) if last > step => {
+            let text = format!("step {step} continues, although step {last} has replaced it");
             violated("one_step_at_a_time", text)
         }
         _ => Ok(()),
     }
 }
 
-/// An `up` that is applied does not run again. With a coordinator, never; without, if it was marked a minute before the
-/// run began, when KV shows the marker everywhere.
-pub fn what_is_applied_does_not_run_again(seen: &Seen, plan: &Plan, run: usize, number: usize) -> Verdict {
-    let marked = &seen.migrations[number];
-    let is_seen = seen.is_coordinated || marked.marked_at <= seen.runs[run].began - MINUTE;
-    if !marked.is_marked || !is_seen {
+/// An `up` that is applied does not run again: with a coordinator, never; without one, if it was marked a minute before
+/// the run began, when KV shows the marker everywhere.
+pub fn applied_migrations_do_not_run_again(
+    observations: &Observations,
+    plan: &Plan,
+    run: usize,
+    number: usize,
+) -> Check {
+    let (record, began) = (&observations.migrations[number], observations.runs[run].began);
+    let is_visible = record.marked_at.is_some_and(|marked_at| marked_at + MINUTE <= began);
+    if !record.is_marked || !observations.is_coordinated && !is_visible {
         return Ok(());
     }
     let text = format!("run {run} runs {}, which is applied", plan.migrations[number].id);
-    violated("what_is_applied_does_not_run_again", text)
+    violated("applied_migrations_do_not_run_again", text)
 }
 
-/// A step of a coordinator records as applied only what it said that it began, unless the storage failed then.
-pub fn what_is_applied_was_begun(seen: &Seen, planned: &Planned, step: Option<usize>) -> Verdict {
-    let was_begun = |step: usize| seen.runs[step].inside == Some(planned.number);
-    if step.is_some_and(|step| was_begun(step) || seen.runs[step].had_broken_rows) {
+/// A step of a coordinator records as applied only a migration that it recorded as begun, unless the storage failed.
+pub fn applied_migrations_have_begun(
+    observations: &Observations,
+    planned: &PlannedMigration,
+    step: Option<usize>,
+) -> Check {
+    let record = step.map(|step| &observations.runs[step]);
+    if record.is_some_and(|step| step.inside == Some(planned.number) || step.storage_failed) {
         return Ok(());
     }
-    let text = format!("step {step:?} recorded {}, and never began it", planned.id);
-    violated("what_is_applied_was_begun", text)
+    let text = format!("step {step:?} recorded {} as applied, and never as begun", planned.id);
+    violated("applied_migrations_have_begun", text)
 }
 
-/// A migration begins only if all before it are marked as applied. Without a coordinator, if they were when its run read
-/// the ledger, as far as KV could show that then.
-pub fn in_the_order_of_registration(seen: &mut Seen, plan: &Plan, run: usize, number: usize) -> Verdict {
-    for (before, marked) in seen.migrations.iter().enumerate().take(number) {
-        let is_recent = |at| !seen.is_coordinated && at >= seen.runs[run].began - MINUTE;
-        if marked.is_marked {
+/// A migration begins only if all before it are marked as applied. Without a coordinator: if they were a minute before
+/// the run began, for KV may still show them as applied.
+pub fn migrations_begin_in_order(
+    observations: &mut Observations,
+    plan: &Plan,
+    run: usize,
+    number: usize,
+) -> Check {
+    let (began, is_coordinated) = (observations.runs[run].began, observations.is_coordinated);
+    for (before, record) in observations.migrations.iter().enumerate().take(number) {
+        if record.is_marked {
             continue;
         }
-        seen.was_out_of_order = true;
-        if !marked.unmarked_at.is_some_and(is_recent) {
+        observations.was_out_of_order = true;
+        let is_recent = |unmarked_at| !is_coordinated && unmarked_at + MINUTE >= began;
+        if !record.unmarked_at.is_some_and(is_recent) {
             let (id, before) = (&plan.migrations[number].id, &plan.migrations[before].id);
-            return violated(
-                "in_the_order_of_registration",
-                format!("run {run} begins {id}, although {before} is not applied"),
-            );
+            let text = format!("run {run} begins {id}, although {before} is not applied");
+            return violated("migrations_begin_in_order", text);
         }
     }
     Ok(())
 }
 
 /// A run marks only what it has finished itself.
-pub fn marked_by_whom_it_was_finished(seen: &Seen, planned: &Planned, run: Option<usize>) -> Verdict {
-    let has_finished = run.is_some_and(|run| seen.runs[run].finished.contains(&planned.number));
-    if has_finished || !matches!(planned.change, Change::Steps(_)) {
+pub fn runs_mark_only_what_they_finished(
+    observations: &Observations,
+    planned: &PlannedMigration,
+    run: Option<usize>,
+) -> Check {
+    let has_finished = run.is_some_and(|run| observations.runs[run].finished.contains(&planned.number));
+    if has_finished || !matches!(planned.kind, MigrationKind::Steps(_)) {
         return Ok(());
     }
-    let text =
-        format!("{} is marked as applied by run {run:?}, in which its `up` did not finish", planned.id);
-    violated("marked_by_whom_it_was_finished", text)
+    let text = format!("run {run:?} marks {} as applied, whose `up` did not finish in it", planned.id);
+    violated("runs_mark_only_what_they_finished", text)
 }
 
-/// When an object is idle, KV says of every marker what the object says.
-pub fn the_markers_in_kv_are_those_of_the_object(seen: &Seen, plan: &Plan, truth: &MemoryStore) -> Verdict {
-    for (planned, marked) in plan.migrations.iter().zip(&seen.migrations) {
+/// When an object is idle, KV has its markers.
+pub fn kv_has_the_markers_of_the_object(
+    observations: &Observations,
+    plan: &Plan,
+    truth: &MemoryStore,
+) -> Check {
+    for (planned, record) in plan.migrations.iter().zip(&observations.migrations) {
         let is_applied = truth.value(&planned.marker()).as_deref() == Some(b"true");
-        if is_applied != marked.is_marked {
-            let not = if is_applied { "" } else { "not " };
-            return violated(
-                "the_markers_in_kv_are_those_of_the_object",
-                format!("in KV {} is {not}applied", planned.id),
-            );
+        if is_applied != record.is_marked {
+            let text = format!("{} is {}applied in KV", planned.id, if is_applied { "" } else { "not " });
+            return violated("kv_has_the_markers_of_the_object", text);
         }
     }
     Ok(())

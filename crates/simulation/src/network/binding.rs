@@ -1,127 +1,119 @@
 //! The KV binding of one request: a store with latency and faults, at one location.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use kv_migrations::BoxFuture;
+use kv_migrations::clock::Clock;
 use kv_migrations::kv::{Answer, KvError, PutOptions, Request, Store};
+use kv_migrations::testing::VirtualTime;
 
 use super::namespace::{Namespace, Write};
-use crate::dice::Dice;
-use crate::fate::Doom;
-use crate::time::Time;
-use crate::witness::Witness;
+use crate::fault::FaultCountdown;
+use crate::monitor::Monitor;
+use crate::random::Random;
 
-/// What a request sees of KV, and what it has to suffer.
+/// KV as one request reaches it.
 #[derive(Clone)]
 pub struct Binding {
     /// The namespace.
     pub namespace: Namespace,
     /// The time.
-    pub time: Time,
-    /// What its faults are drawn from.
-    pub dice: Dice,
-    /// Who sees its operations.
-    pub witness: Witness,
-    /// Where it is.
+    pub time: VirtualTime,
+    /// What its latency and faults are drawn from.
+    pub random: Random,
+    /// What checks its operations.
+    pub monitor: Monitor,
+    /// The location of the request.
     pub location: usize,
-    /// Who it is, in the trace.
+    /// The name of the request in the trace.
     pub name: String,
-    /// Which run it is, if it is one.
-    pub run: Current,
-    /// What comes over it.
-    pub doom: Doom,
+    /// The run that the request belongs to, if it does.
+    pub run: CurrentRun,
+    /// When the request is cut off.
+    pub countdown: FaultCountdown,
 }
 
-/// The run that goes on at the moment, by its number. Clones are the same.
+/// The number of the run in progress. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Current(Arc<Mutex<Option<usize>>>);
+pub struct CurrentRun(Arc<Mutex<Option<usize>>>);
 
-impl Current {
-    /// This one.
-    pub fn of(run: usize) -> Self {
-        let current = Self::default();
-        current.set(run);
-        current
+impl CurrentRun {
+    /// This run.
+    pub fn new(run: usize) -> Self {
+        Self(Arc::new(Mutex::new(Some(run))))
     }
 
-    /// Which.
+    /// Its number, if there is one.
     pub fn get(&self) -> Option<usize> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on this one.
+    /// Makes this run the one in progress.
     pub fn set(&self, run: usize) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(run);
     }
 }
 
-/// What happens to an operation.
+/// Why an operation fails.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Fault {
-    /// It has no effect.
+enum OperationFault {
+    /// It has no effect. With the HTTP status, if there is one, and the message.
     Refused(Option<u16>, &'static str),
-    /// Its answer is lost.
-    Lost(Option<u16>, &'static str),
+    /// It takes effect, but its answer is lost.
+    AnswerLost(Option<u16>, &'static str),
 }
 
 impl Binding {
-    fn fault(&self) -> Option<Fault> {
-        let (weather, dice) = (self.namespace.weather(), &self.dice);
-        if dice.chance(weather.refused) {
-            let (status, message) = dice.pick([(429, "Too Many Requests"), (503, "Service Unavailable")]);
-            return Some(Fault::Refused(Some(status), message));
+    fn fault(&self) -> Option<OperationFault> {
+        let (conditions, random) = (self.namespace.conditions(), &self.random);
+        if random.chance(conditions.refused) {
+            let (status, message) = random.pick([(429, "Too Many Requests"), (503, "Service Unavailable")]);
+            return Some(OperationFault::Refused(Some(status), message));
         }
-        if dice.chance(weather.lost) {
-            return Some(Fault::Lost(Some(500), "Internal Server Error"));
+        if random.chance(conditions.answer_lost) {
+            return Some(OperationFault::AnswerLost(Some(500), "Internal Server Error"));
         }
-        if dice.chance(weather.broken) {
+        if random.chance(conditions.connection_lost) {
             let message = "Network connection lost.";
-            return Some(if dice.chance(500) {
-                Fault::Refused(None, message)
+            return Some(if random.chance(500) {
+                OperationFault::Refused(None, message)
             } else {
-                Fault::Lost(None, message)
+                OperationFault::AnswerLost(None, message)
             });
         }
         None
     }
 
-    fn latency(&self) -> i64 {
-        let is_slow = self.dice.chance(self.namespace.weather().slow);
-        let milliseconds = self.dice.between(if is_slow { 1_000..=6_000 } else { 1..=25 });
-        i64::try_from(milliseconds).unwrap_or(0)
+    fn latency(&self) -> Duration {
+        let is_slow = self.random.chance(self.namespace.conditions().slow);
+        self.random.milliseconds(if is_slow { 1_000..=6_000 } else { 1..=25 })
     }
 
     async fn answer(&self, request: Request<'_>) -> Result<Answer, KvError> {
         let fault = self.fault();
-        let (there, back) = (self.latency(), self.latency());
-        let at = self.time.now() + there;
+        let (latency_there, latency_back) = (self.latency(), self.latency());
+        let arrival = self.time.now() + latency_there;
         let result = match request {
-            _ if matches!(fault, Some(Fault::Refused(..))) => {
-                self.time.sleep_until(at).await;
+            _ if matches!(fault, Some(OperationFault::Refused(..))) => {
+                self.time.sleep_until(arrival).await;
                 Ok(Answer::Done)
             }
-            Request::Put { key, value, options } => self.write(key, Some(value), options.clone(), at).await,
-            Request::Delete { key } => self.write(key, None, PutOptions::default(), at).await,
+            Request::Put { key, value, options } => {
+                self.write(key, Some(value), options.clone(), arrival).await
+            }
+            Request::Delete { key } => self.write(key, None, PutOptions::default(), arrival).await,
             _ => {
-                self.time.sleep_until(at).await;
-                Ok(self.read(request))
+                self.time.sleep_until(arrival).await;
+                self.namespace.read(self.location, request)
             }
         };
-        self.time.sleep(back).await;
+        self.time.sleep(latency_back).await;
         match fault {
             None => result,
-            Some(Fault::Refused(status, message) | Fault::Lost(status, message)) => {
+            Some(OperationFault::Refused(status, message) | OperationFault::AnswerLost(status, message)) => {
                 Err(request.refused(status, message))
             }
-        }
-    }
-
-    fn read(&self, request: Request<'_>) -> Answer {
-        match request {
-            Request::Get { key } => Answer::Entry(self.namespace.get(self.location, key)),
-            Request::GetBulk { keys } => Answer::Values(self.namespace.get_bulk(self.location, keys)),
-            Request::List(options) => Answer::Page(self.namespace.list(self.location, options)),
-            _ => Answer::Done,
         }
     }
 
@@ -130,47 +122,46 @@ impl Binding {
         key: &str,
         value: Option<&[u8]>,
         options: PutOptions,
-        at: i64,
+        arrival: SystemTime,
     ) -> Result<Answer, KvError> {
         let (key, value) = (key.to_owned(), value.map(<[u8]>::to_vec));
         let write = Write { key, value, options, location: self.location, run: self.run.get() };
-        let ticket = self.namespace.send(write, at);
-        let on_its_way = OnItsWay { namespace: &self.namespace, ticket, at };
-        self.time.sleep_until(at).await;
-        let outcome = self.namespace.outcome(on_its_way.ticket);
-        outcome.unwrap_or(Ok(())).map(|()| Answer::Done)
+        let ticket = self.namespace.send(write, arrival);
+        let awaited = AwaitedWrite { namespace: &self.namespace, ticket, arrival };
+        self.time.sleep_until(arrival).await;
+        let result = self.namespace.take_result(awaited.ticket);
+        result.unwrap_or(Ok(())).map(|()| Answer::Done)
     }
 }
 
-/// A write that somebody waits for.
-struct OnItsWay<'a> {
+/// A write that its request waits for.
+struct AwaitedWrite<'a> {
     namespace: &'a Namespace,
     ticket: u64,
-    at: i64,
+    arrival: SystemTime,
 }
 
-impl Drop for OnItsWay<'_> {
+impl Drop for AwaitedWrite<'_> {
     fn drop(&mut self) {
-        self.namespace.abandon(self.ticket, self.at);
+        self.namespace.abandon(self.ticket, self.arrival);
     }
 }
 
 impl Store for Binding {
     fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
-        self.doom.count();
+        self.countdown.count();
         if let Some(run) = self.run.get() {
-            let is_write = matches!(request, Request::Put { .. } | Request::Delete { .. });
-            self.witness.operation(run, is_write);
+            self.monitor.operation(run, request);
         }
         Box::pin(async move {
             let result = self.answer(request).await;
-            self.witness.trace.note(|| format!("{}: {request:?} → {}", self.name, outcome(&result)));
+            self.monitor.trace.add(|| format!("{}: {request:?} → {}", self.name, described(&result)));
             result
         })
     }
 }
 
-fn outcome(result: &Result<Answer, KvError>) -> String {
+fn described(result: &Result<Answer, KvError>) -> String {
     let text = |value: &[u8]| String::from_utf8_lossy(value).chars().take(60).collect::<String>();
     match result {
         Ok(Answer::Entry(entry)) => {

@@ -1,4 +1,4 @@
-//! Taking over what ran without a coordinator, and giving it back.
+//! Markers of runs without a coordinator are adopted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use kv_migrations::kv::{Metadata, PutOptions, StoreExt};
 
 use crate::object::{Object, marking};
 use crate::service::{failing, good, ids};
-use crate::virtual_time::Slow;
+use crate::stores::Slow;
 
 const RUN_AT: &str = r#"{"runAt":"2025-01-01T00:00:00.000Z"}"#;
 
@@ -27,7 +27,7 @@ fn migrate(object: &Object, coordinator: &Coordinator) -> Vec<String> {
 }
 
 #[test]
-fn what_ran_before_does_not_run_again() {
+fn markers_in_kv_are_adopted_at_the_first_request() {
     let object = Object::new();
     put_marker(&object, "001", "true", Some(RUN_AT));
     put_marker(&object, "002", "true", None);
@@ -40,10 +40,10 @@ fn what_ran_before_does_not_run_again() {
 }
 
 #[test]
-fn a_backfill_is_carried_on_where_it_was() {
+fn a_backfill_without_a_coordinator_is_continued_with_one() {
     let object = Object::new().with_users(100);
     let runner = object.runner_on(object.kv.clone(), vec![marking("001")]);
-    object.time.time(runner.run_pending(&())).0.expect("nothing fails");
+    object.time.run(runner.run_pending(&())).expect("nothing fails");
     let before = object.marked();
     assert!((1..100).contains(&before));
 
@@ -53,11 +53,11 @@ fn a_backfill_is_carried_on_where_it_was() {
     let spent = object.kv.operations();
     assert_eq!(migrate(&object, &coordinator), ids(&["001"]));
     assert_eq!(object.marked(), 100);
-    assert!(object.kv.operations() - spent < 150, "it did not begin anew");
+    assert!(object.kv.operations() - spent < 150, "it did not start over");
 }
 
 #[test]
-fn the_runner_without_a_coordinator_carries_on_in_turn() {
+fn a_run_of_a_coordinator_is_visible_without_one() {
     let object = Object::new().with_users(100);
     let coordinator = object.instance(vec![good("001"), marking("002")]);
     object.serve(&coordinator, coordinator.run_pending(&Caller::default())).expect("nothing fails");
@@ -65,46 +65,46 @@ fn the_runner_without_a_coordinator_carries_on_in_turn() {
     assert!((1..100).contains(&before), "{before}");
 
     let runner = object.runner_on(object.kv.clone(), vec![good("001"), marking("002")]);
-    let status = object.time.time(runner.status()).0.expect("it can be read");
+    let status = object.time.run(runner.status()).expect("it can be read");
     assert_eq!((status[0].state, status[1].state), (State::Applied, State::Running));
     let done = status[1].progress.as_ref().expect("its checkpoint is there").done;
     assert_eq!(usize::try_from(done).unwrap(), before);
 }
 
 #[test]
-fn what_is_applied_meanwhile_without_the_coordinator_does_not_run_again() {
+fn a_migration_applied_later_without_the_coordinator_does_not_run_again() {
     let object = Object::new();
     let coordinator = object.instance(vec![good("001"), good("002")]);
     migrate(&object, &object.instance(vec![good("001")]));
     let slow =
         Slow { store: object.kv.clone(), time: object.time.clone(), latency: Duration::from_millis(10) };
     let runner = object.runner_on(slow, vec![good("001"), good("002")]);
-    object.time.time(runner.run_pending(&())).0.expect("it succeeds");
+    object.time.run(runner.run_pending(&())).expect("it succeeds");
     assert_eq!(migrate(&object, &coordinator), ids(&[]));
 }
 
-/// KV shows for a while what was deleted.
+/// KV shows a deleted marker for a while: that of the object, or one that the previous release wrote in the same minute.
 #[test]
-fn what_was_rolled_back_is_not_taken_over_again() {
-    let object = Object::new();
-    let coordinator = object.instance(vec![good("001")]);
-    migrate(&object, &coordinator);
-    let stale = object
-        .kv
-        .entries()
-        .into_iter()
-        .find(|(key, _)| key.name.starts_with("migration_"))
-        .expect("it is marked");
-    object.serve(&coordinator, coordinator.rollback("001", &Caller::default())).expect("it has a way back");
-    assert_eq!(object.marker("001"), None);
-    let metadata = stale.0.metadata.expect("it tells when");
-    put_marker(&object, "001", "true", Some(metadata.as_json()));
-    assert_eq!(migrate(&object, &coordinator), ids(&["001"]));
+fn a_rolled_back_migration_is_not_adopted_from_older_markers() {
+    for is_its_own in [true, false] {
+        let object = Object::new();
+        let coordinator = object.instance(vec![good("001")]);
+        migrate(&object, &coordinator);
+        let mut keys = object.kv.entries().into_iter().map(|(key, _)| key);
+        let marker = keys.find(|key| key.name.starts_with("migration_")).expect("it is marked");
+        let rollback = object.serve(&coordinator, coordinator.rollback("001", &Caller::default()));
+        rollback.expect("it has a way back");
+        assert_eq!(object.marker("001"), None);
+        let own = marker.metadata.expect("it has the time of the run");
+        let other = r#"{"runAt":"2026-11-22T10:48:28.000Z"}"#;
+        put_marker(&object, "001", "true", Some(if is_its_own { own.as_json() } else { other }));
+        assert_eq!(migrate(&object, &coordinator), ids(&["001"]), "is_its_own: {is_its_own}");
+    }
 }
 
-/// What was to be copied before is no more to be copied then: KV has something newer.
+/// A copy that KV refused is dropped, since KV has a newer marker.
 #[test]
-fn what_is_taken_over_is_not_copied_back_for_ever() {
+fn an_adopted_marker_is_not_copied_back() {
     let (object, is_down) = (Object::new(), Arc::new(AtomicBool::new(true)));
     let coordinator = object.instance_on(object.refusing_markers(&is_down), vec![failing("001")]);
     object.migrate(&coordinator).expect_err("it fails, and KV does not hear of it");
@@ -117,20 +117,8 @@ fn what_is_taken_over_is_not_copied_back_for_ever() {
     assert_eq!(object.storage.alarm(), None, "nothing is left to be copied");
 }
 
-/// The release before ran it in the same minute, and wrote a marker of its own.
 #[test]
-fn what_was_rolled_back_is_not_taken_over_again_by_another_marker_of_before() {
-    let object = Object::new();
-    let coordinator = object.instance(vec![good("001")]);
-    migrate(&object, &coordinator);
-    let other = r#"{"runAt":"2026-11-22T10:48:28.000Z"}"#;
-    object.serve(&coordinator, coordinator.rollback("001", &Caller::default())).expect("it has a way back");
-    put_marker(&object, "001", "true", Some(other));
-    assert_eq!(migrate(&object, &coordinator), ids(&["001"]));
-}
-
-#[test]
-fn what_was_rolled_back_and_then_applied_without_the_coordinator_does_not_run_again() {
+fn a_rolled_back_migration_is_adopted_from_a_newer_marker() {
     let object = Object::new();
     let coordinator = object.instance(vec![good("001")]);
     migrate(&object, &coordinator);

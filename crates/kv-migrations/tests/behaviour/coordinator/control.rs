@@ -20,7 +20,7 @@ fn under_way(object: &Object) -> Coordinator {
 }
 
 #[test]
-fn what_is_paused_stays_where_it_is_until_it_is_resumed() {
+fn a_paused_run_changes_nothing_until_it_is_resumed() {
     for milliseconds in (0..1500).step_by(50) {
         let object = Object::new().with_users(100);
         let coordinator = under_way(&object);
@@ -35,7 +35,7 @@ fn what_is_paused_stays_where_it_is_until_it_is_resumed() {
         let refusal = object.migrate(&coordinator).expect_err("it is paused");
         assert!(matches!(refusal, CoordinatorError::Paused(_)), "{refusal:?}");
 
-        // Also after a deploy.
+        // It can be resumed after a deploy, too.
         let next = object.instance(vec![marking("001"), good("002")]);
         object.serve(&next, next.resume("001", &Caller::default())).expect("it is paused");
         object.pass(&next, Duration::from_mins(1));
@@ -44,7 +44,7 @@ fn what_is_paused_stays_where_it_is_until_it_is_resumed() {
 }
 
 #[test]
-fn what_is_cancelled_is_pending_again_and_begins_anew() {
+fn a_cancelled_migration_is_pending_and_starts_over() {
     for milliseconds in (0..1500).step_by(50) {
         let object = Object::new().with_users(100);
         let coordinator = under_way(&object);
@@ -56,7 +56,7 @@ fn what_is_cancelled_is_pending_again_and_begins_anew() {
         object.pass(&coordinator, Duration::from_mins(1));
         let cancelled_at = object.marked();
         assert!(cancelled_at < 100, "what it changed stays, and it goes no further");
-        assert_eq!(object.marker("001"), None, "KV is told");
+        assert_eq!(object.marker("001"), None, "KV has no marker");
         assert_eq!(coordinator.history().expect("it can be read")[0].outcome, RunOutcome::Cancelled);
 
         let report = object.serve(&coordinator, coordinator.run_pending(&Caller::default().queued()));
@@ -65,19 +65,9 @@ fn what_is_cancelled_is_pending_again_and_begins_anew() {
     }
 }
 
+/// It could neither be resumed nor cancelled.
 #[test]
-fn what_is_paused_can_be_cancelled() {
-    let object = Object::new().with_users(100);
-    let coordinator = under_way(&object);
-    object.serve(&coordinator, coordinator.pause("001", &Caller::default())).expect("it is under way");
-    let status = object.serve(&coordinator, coordinator.cancel("001", &Caller::default()));
-    assert_eq!(status.expect("it is paused").state, State::Pending);
-    object.migrate(&coordinator).expect("the door is open");
-}
-
-/// Nobody could resume or cancel it.
-#[test]
-fn what_is_paused_at_a_migration_that_was_taken_out_keeps_no_run_from_beginning() {
+fn a_run_paused_at_a_removed_migration_does_not_block_the_next_run() {
     let object = Object::new().with_users(100);
     let coordinator = under_way(&object);
     object.serve(&coordinator, coordinator.pause("001", &Caller::default())).expect("it is under way");
@@ -99,12 +89,12 @@ fn a_rollback_can_be_cancelled() {
     );
     object
         .serve(&coordinator, coordinator.run_pending(&Caller::default().queued()))
-        .expect("it is applied anew");
+        .expect("it is applied again");
     assert_eq!(object.marked(), 100);
 }
 
 #[test]
-fn who_waits_for_the_run_is_told_that_it_was_stopped() {
+fn a_waiting_caller_learns_that_the_run_was_paused() {
     let object = Object::new().with_users(100);
     let coordinator = object.instance(vec![marking("001")]);
     let caller = Caller::default().queued();
@@ -117,7 +107,7 @@ fn who_waits_for_the_run_is_told_that_it_was_stopped() {
 }
 
 #[test]
-fn what_is_not_under_way_cannot_be_stopped() {
+fn a_migration_that_no_run_is_at_cannot_be_stopped() {
     let object = Object::new().with_users(100);
     let coordinator = object.instance(vec![marking("001"), good("002"), quiet("003")]);
     let caller = Caller::default();
@@ -137,7 +127,7 @@ fn what_is_not_under_way_cannot_be_stopped() {
 }
 
 #[test]
-fn what_runs_in_one_piece_is_not_stopped_in_the_middle() {
+fn an_up_in_one_piece_cannot_be_stopped() {
     let object = Object::new();
     let time = object.time.clone();
     let slow = kv_migrations::Migration::new(
@@ -164,9 +154,9 @@ fn what_runs_in_one_piece_is_not_stopped_in_the_middle() {
     assert_eq!(report.expect("it is not disturbed").ran, ["001"]);
 }
 
-/// While markers are copied, nothing runs.
+/// While markers are copied, the object holds the lease, but no migration runs.
 #[test]
-fn what_is_paused_is_paused_and_can_be_cancelled_while_its_marker_is_copied() {
+fn a_paused_run_can_be_cancelled_while_its_marker_is_copied() {
     for seconds in (0..90).step_by(3) {
         let (object, is_down) = (Object::new().with_users(100), Arc::new(AtomicBool::new(true)));
         let coordinator = object.instance_on(object.refusing_markers(&is_down), vec![marking("001")]);
@@ -186,12 +176,13 @@ fn what_is_paused_is_paused_and_can_be_cancelled_while_its_marker_is_copied() {
         let history = coordinator.history().expect("it can be read");
         assert_eq!(history[0].outcome, RunOutcome::Cancelled, "{context}");
         assert_eq!(object.state(&coordinator, "001"), State::Pending, "{context}");
+        object.migrate(&coordinator).expect("no run is in progress");
     }
 }
 
-/// The run can have finished the one that it is cancelled at, and be at the next.
+/// When the run stops, it may be at the migration after the cancelled one.
 #[test]
-fn cancelling_forgets_the_checkpoint_of_no_other_migration() {
+fn cancelling_keeps_the_checkpoints_of_other_migrations() {
     let mut was_applied = false;
     for milliseconds in (0..500).step_by(10) {
         let object = Object::new().with_users(100);
@@ -199,7 +190,7 @@ fn cancelling_forgets_the_checkpoint_of_no_other_migration() {
         let caller = Caller::default();
         object.migrate(&stopped).expect("nothing fails");
         object.serve(&stopped, stopped.pause("002", &caller)).expect("it is under way");
-        // Taken out for a while, so that another run can begin, and put back behind another.
+        // The migration is removed, so that another run can begin, and then added again after another one.
         object.migrate(&object.instance(vec![])).expect("there is nothing to do");
 
         let object = Object { budget: Budget::default(), ..object };
@@ -220,9 +211,9 @@ fn cancelling_forgets_the_checkpoint_of_no_other_migration() {
     assert!(was_applied, "it never was at the next");
 }
 
-/// Neither is undone by who comes later, and does not know.
+/// A later request must not undo the cancellation.
 #[test]
-fn what_is_about_to_be_cancelled_is_neither_paused_nor_resumed() {
+fn a_run_that_is_being_cancelled_can_neither_be_paused_nor_resumed() {
     for is_pause in [true, false] {
         let object = Object::new().with_users(100);
         let coordinator = under_way(&object);
@@ -236,7 +227,7 @@ fn what_is_about_to_be_cancelled_is_neither_paused_nor_resumed() {
             }
         };
         object.serve(&coordinator, async {
-            // Until its next step is under way.
+            // Wait until the next step is in progress.
             let before = object.marked();
             while object.marked() == before {
                 object.time.sleep(Duration::from_millis(10)).await;

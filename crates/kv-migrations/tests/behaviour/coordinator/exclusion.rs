@@ -1,4 +1,4 @@
-//! One run at a time.
+//! One run at a time, whatever happens to an instance.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -8,17 +8,17 @@ use std::time::Duration;
 use futures::future::{Either, join_all, select};
 use kv_migrations::clock::Clock;
 use kv_migrations::coordinator::{
-    Caller, Coordinator, CoordinatorError, MemoryStorage, RowChange, RunOutcome, Storage, StorageError,
-    TaskKind,
+    Caller, Coordinator, CoordinatorError, RowChange, RunOutcome, Storage, StorageError, TaskKind,
 };
 use kv_migrations::kv::Kv;
+use kv_migrations::testing::{ObjectRuntime, VirtualTime};
 use kv_migrations::{Backfill, BoxError, Budget, Migration, State};
 
 use crate::object::{Object, marking};
-use crate::service::{good, ids};
-use crate::virtual_time::{Slow, VirtualTime};
+use crate::service::{good, ids, start};
+use crate::stores::Slow;
 
-/// Counts how often it ran, and takes a second.
+/// Counts in KV how often it ran. It takes a second.
 fn counting(id: &'static str, time: &VirtualTime) -> Migration {
     let time = time.clone();
     Migration::new(id, "Counts", async move |kv: &Kv, (): &()| {
@@ -30,7 +30,7 @@ fn counting(id: &'static str, time: &VirtualTime) -> Migration {
 }
 
 #[test]
-fn of_a_hundred_callers_one_runs_it_and_the_others_are_told_who() {
+fn of_a_hundred_callers_one_runs_and_the_others_learn_who_runs() {
     let object = Object::new();
     let coordinator = object.instance(vec![counting("001", &object.time), counting("002", &object.time)]);
     let callers: Vec<Caller> =
@@ -50,7 +50,7 @@ fn of_a_hundred_callers_one_runs_it_and_the_others_are_told_who() {
 }
 
 #[test]
-fn those_who_wait_run_one_after_the_other_and_find_nothing_left() {
+fn queued_callers_run_one_after_the_other() {
     let object = Object::new();
     let coordinator = object.instance(vec![counting("001", &object.time)]);
     let caller = Caller::default().queued();
@@ -62,46 +62,46 @@ fn those_who_wait_run_one_after_the_other_and_find_nothing_left() {
 }
 
 #[test]
-fn who_is_refused_is_told_how_far_it_is() {
+fn a_refusal_has_the_progress_of_the_run() {
     let object = Object::new().with_users(100);
     let coordinator = object.instance(vec![marking("001")]);
     object.migrate(&coordinator).expect("nothing fails");
-    let refusal = object.migrate(&coordinator).expect_err("it goes on");
+    let refusal = object.migrate(&coordinator).expect_err("a run is in progress");
     let CoordinatorError::InProgress(activity) = refusal else { panic!("{refusal:?}") };
     assert_eq!(activity.migration.as_deref(), Some("001"));
     assert!(activity.progress.is_some_and(|progress| progress.done > 0));
 }
 
-/// The old instance hangs in the middle of an operation, the object is made anew elsewhere, and then the old one wakes.
+/// The old instance is suspended during an operation, and resumed after another instance has replaced it.
 #[test]
-fn an_instance_that_was_replaced_sends_and_writes_nothing_any_more() {
+fn an_instance_that_was_replaced_sends_and_writes_nothing() {
     let object = Object::new().with_users(100);
     let (old, new) = (object.instance(vec![marking("001")]), object.instance(vec![marking("001")]));
     let time = object.time.clone();
 
     let mut step = Box::pin(async {
-        select(pin!(old.run_pending(&Caller::default())), pin!(object.ring_forever(&old))).await;
+        select(pin!(old.run_pending(&Caller::default())), pin!(object.call_alarms(&old))).await;
     });
-    // It gets some way, and is not polled for a while.
-    object.time.time(select(&mut step, pin!(time.sleep(Duration::from_millis(270)))));
+    // The old instance is not polled after 70 ms.
+    object.time.run(select(&mut step, pin!(time.sleep(Duration::from_millis(70)))));
     let begun = object.marked();
     assert!((1..20).contains(&begun), "{begun}");
     object.pass(&new, Duration::from_mins(2));
-    assert_eq!(object.marked(), 100, "the new one has carried on");
+    assert_eq!(object.marked(), 100, "the new one has continued");
 
     object.kv.insert("user_050", "of the service");
     let (rows, operations) = (object.storage.clone(), object.kv.operations());
     let before = format!("{rows:?}");
-    object.time.time(select(&mut step, pin!(time.sleep(Duration::from_secs(3)))));
+    object.time.run(select(&mut step, pin!(time.sleep(Duration::from_secs(3)))));
     assert_eq!(object.kv.operations(), operations, "the old one sends nothing");
     assert_eq!(format!("{rows:?}"), before, "and writes nothing");
 }
 
 #[test]
-fn a_step_that_was_cut_off_is_carried_on_when_its_lease_is_up() {
+fn a_step_that_was_cut_off_is_continued_once_its_lease_expires() {
     let object = Object::new().with_users(100);
     let cut_off = object.instance(vec![marking("001")]);
-    object.serve_for(Duration::from_millis(270), &cut_off, cut_off.run_pending(&Caller::default()));
+    object.serve_for(Duration::from_millis(70), &cut_off, cut_off.run_pending(&Caller::default()));
     assert!(object.marked() < 100);
 
     let next = object.instance(vec![marking("001")]);
@@ -113,16 +113,16 @@ fn a_step_that_was_cut_off_is_carried_on_when_its_lease_is_up() {
 }
 
 #[test]
-fn a_clock_that_went_wrong_does_not_keep_the_door_shut() {
+fn a_lease_from_a_clock_an_hour_ahead_expires() {
     let object = Object::new();
     let ahead = object.instance(vec![good("001")]);
-    // Cut off while it had the lease, by a clock that was an hour ahead.
-    object.time.clock.advance(Duration::from_hours(1));
-    object.serve_for(Duration::from_millis(215), &ahead, ahead.run_pending(&Caller::default()));
+    // The instance is cut off while it holds the lease. Its clock is an hour ahead.
+    object.time.advance(Duration::from_hours(1));
+    object.serve_for(Duration::from_millis(15), &ahead, ahead.run_pending(&Caller::default()));
     assert!(object.storage.alarm().is_some_and(|at| at > object.time.now()), "it has the lease");
-    let right = Object { time: VirtualTime::new(), ..object.clone() };
+    let right = object.with_storage(VirtualTime::starting_at(start()), object.storage.clone());
     let next = right.instance(vec![good("001")]);
-    right.time.time(next.status()).0.expect("it can be read");
+    right.time.run(next.status()).expect("it can be read");
     right.pass(&next, Duration::from_mins(70));
     assert_eq!(
         right.serve(&next, next.run_pending(&Caller::default())).expect("it is free").skipped,
@@ -130,9 +130,9 @@ fn a_clock_that_went_wrong_does_not_keep_the_door_shut() {
     );
 }
 
-/// Every ten milliseconds, which is how long an operation takes.
+/// An operation takes 10 ms, and the run is cut off after every multiple of that.
 #[test]
-fn wherever_a_run_is_cut_off_it_is_carried_on_and_nothing_that_finished_runs_again() {
+fn a_run_that_is_cut_off_anywhere_is_continued_and_repeats_nothing_finished() {
     let migrations =
         |object: &Object| vec![counting("001", &object.time), marking("002"), counting("003", &object.time)];
     let mut cut_off = Duration::ZERO;
@@ -148,7 +148,7 @@ fn wherever_a_run_is_cut_off_it_is_carried_on_and_nothing_that_finished_runs_aga
         let context = format!("cut off after {cut_off:?}");
         assert_eq!(object.marked(), 30, "{context}");
         for id in ["001", "003"] {
-            // Its last operation may have been on its way when it was cut off.
+            // The run may have been cut off before its last operation was answered.
             let count = object.kv.value(id).unwrap();
             assert!(count == b"1" || count == b"2", "{context}");
             assert_eq!(object.marker(id).as_deref(), Some("true"), "{context}");
@@ -161,10 +161,9 @@ fn wherever_a_run_is_cut_off_it_is_carried_on_and_nothing_that_finished_runs_aga
     }
 }
 
-/// A step says nothing for so long that its lease is up, and wakes just when another task has taken the place of its
-/// own.
+/// The step is suspended until its lease has expired, and resumes just after another task has replaced its own.
 #[test]
-fn a_step_that_wakes_too_late_does_not_end_the_task_that_took_the_place_of_its_own() {
+fn a_step_that_resumes_too_late_does_not_end_the_next_task() {
     let budget = Budget::default().with_operations(60);
     let object = Object { budget, ..Object::new().with_users(100) };
     let has_stumbled = AtomicBool::new(false);
@@ -177,17 +176,17 @@ fn a_step_that_wakes_too_late_does_not_end_the_task_that_took_the_place_of_its_o
     let unmark = Backfill::new("user_", async |_, record, ()| Ok(record.put("x").await?));
     let migration = Migration::backfill("001", "Marks every user", mark).with_down_backfill(unmark);
     let coordinator = object.instance(vec![migration]);
-    let mut rings = Box::pin(object.ring_forever(&coordinator));
+    let mut rings = Box::pin(object.call_alarms(&coordinator));
     let ten_milliseconds = || object.time.sleep(Duration::from_millis(10));
 
-    object.time.time(select(&mut rings, pin!(coordinator.run_pending(&Caller::default()))));
+    object.time.run(select(&mut rings, pin!(coordinator.run_pending(&Caller::default()))));
     while object.marked() < 90 {
-        object.time.time(select(&mut rings, ten_milliseconds()));
+        object.time.run(select(&mut rings, ten_milliseconds()));
     }
-    // Its second step failed, and the third one is under way.
-    object.time.time(object.time.sleep(Duration::from_secs(20)));
+    // The second step has failed, and the third one is in progress.
+    object.time.run(object.time.sleep(Duration::from_secs(20)));
     let caller = Caller::default().with_label("rollback").until_finished();
-    object.time.time(select(
+    object.time.run(select(
         pin!(coordinator.rollback("001", &caller)),
         select(&mut rings, object.time.sleep(Duration::from_mins(5))),
     ));
@@ -198,9 +197,9 @@ fn a_step_that_wakes_too_late_does_not_end_the_task_that_took_the_place_of_its_o
     assert_eq!((object.marked(), object.state(&coordinator, "001")), (0, State::Pending));
 }
 
-/// It ends in another instance: nothing comes of it here.
+/// The instance that was asked never learns the result.
 #[test]
-fn who_stays_for_a_run_that_another_instance_ends_does_not_wait_for_ever() {
+fn a_caller_gets_an_answer_when_another_instance_ends_its_run() {
     let object = Object::new();
     let (old, new) = (object.instance(vec![good("001")]), object.instance(vec![good("001")]));
     let caller = Caller::default().until_finished();
@@ -209,9 +208,9 @@ fn who_stays_for_a_run_that_another_instance_ends_does_not_wait_for_ever() {
     assert!(report.is_finished());
 }
 
-/// Fails once, at the call that is counted down to.
+/// Storage that fails once, after this many calls.
 struct Failing {
-    storage: MemoryStorage,
+    storage: ObjectRuntime,
     left: AtomicI64,
 }
 
@@ -239,28 +238,13 @@ impl Storage for Failing {
     }
 }
 
-/// As the runtime does, which calls an alarm again that failed.
-async fn ring_again(object: &Object, coordinator: &Coordinator) {
-    loop {
-        let now = object.time.now();
-        if object.storage.alarm().is_some_and(|at| at <= now) {
-            let at = object.storage.take_alarm();
-            if coordinator.alarm().await.is_err() && object.storage.alarm().is_none() {
-                object.time.sleep(Duration::from_secs(2)).await;
-                object.storage.write(&[RowChange::alarm(at)]).expect("memory does not fail");
-            }
-        }
-        object.time.sleep(Duration::from_millis(10)).await;
-    }
-}
-
 #[test]
-fn wherever_the_storage_fails_the_run_is_carried_on() {
+fn a_run_is_continued_wherever_the_storage_fails() {
     for failing_call in 0.. {
         let object = Object::new().with_users(30);
         let migrations = vec![counting("001", &object.time), marking("002"), counting("003", &object.time)];
         let storage =
-            Arc::new(Failing { storage: object.storage.clone(), left: AtomicI64::new(failing_call) });
+            Arc::new(Failing { storage: object.runtime.clone(), left: AtomicI64::new(failing_call) });
         let store =
             Slow { store: object.kv.clone(), time: object.time.clone(), latency: Duration::from_millis(10) };
         let coordinator = Coordinator::new(object.runner_on(store, migrations), storage.clone(), || Ok(()));
@@ -272,10 +256,10 @@ fn wherever_the_storage_fails_the_run_is_carried_on() {
                 coordinator.run_pending(&caller).await.expect(&context);
             }
         };
-        let rings = pin!(ring_again(&object, &coordinator));
+        let rings = pin!(object.call_alarms(&coordinator));
         let time = object.time.sleep(Duration::from_mins(10));
         let (work, others) = (pin!(work), select(rings, time));
-        let is_answered = matches!(object.time.time(select(work, others)).0, Either::Left(_));
+        let is_answered = matches!(object.time.run(select(work, others)), Either::Left(_));
         assert!(is_answered, "{context}: it waits for ever");
         assert_eq!(object.marked(), 30, "{context}");
         for id in ["001", "002", "003"] {

@@ -11,7 +11,7 @@ use crate::object::{Object, marking};
 use crate::service::{failing, good, ids};
 
 #[test]
-fn a_run_is_remembered_with_who_and_when_and_what() {
+fn a_finished_run_is_in_the_history_with_caller_times_and_ids() {
     let object = Object::new().with_users(50);
     let coordinator = object.instance(vec![good("001"), marking("002")]);
     let caller = Caller::default().with_label("deploy\n4711\u{7}").queued();
@@ -26,7 +26,7 @@ fn a_run_is_remembered_with_who_and_when_and_what() {
 }
 
 #[test]
-fn what_goes_on_stands_first() {
+fn the_run_in_progress_is_first_in_the_history() {
     let object = Object::new().with_users(100);
     let coordinator = object.instance(vec![marking("001")]);
     object.migrate(&coordinator).expect("nothing fails");
@@ -35,7 +35,7 @@ fn what_goes_on_stands_first() {
 }
 
 #[test]
-fn a_failure_is_remembered_with_its_error() {
+fn a_failed_run_is_in_the_history_with_its_error() {
     let object = Object::new();
     let coordinator = object.instance(vec![failing("001")]);
     object.migrate(&coordinator).expect_err("it fails");
@@ -45,7 +45,7 @@ fn a_failure_is_remembered_with_its_error() {
 }
 
 #[test]
-fn what_found_nothing_to_do_is_not_and_only_the_last_hundred_are() {
+fn the_history_has_the_last_hundred_runs_that_did_something() {
     let object = Object::new();
     let coordinator = object.instance(vec![good("001")]);
     for _ in 0..60 {
@@ -62,7 +62,7 @@ fn what_found_nothing_to_do_is_not_and_only_the_last_hundred_are() {
 }
 
 #[test]
-fn a_label_is_cut() {
+fn a_long_label_is_cut() {
     let object = Object::new();
     let coordinator = object.instance(vec![good("001")]);
     let caller = Caller::default().with_label("ü".repeat(500));
@@ -71,9 +71,9 @@ fn a_label_is_cut() {
     assert_eq!(by.len(), 200);
 }
 
-/// Its migration was taken out, with the next deploy.
+/// The next deploy removed the migration.
 #[test]
-fn a_rollback_that_cannot_be_carried_on_is_remembered() {
+fn a_rollback_whose_migration_was_removed_is_in_the_history_as_failed() {
     let object = Object::new().with_users(100);
     let coordinator = object.instance(vec![marking("001")]);
     object
@@ -132,11 +132,11 @@ fn the_history_is_read_back_from_its_json() {
 }
 
 #[test]
-fn what_is_in_progress_is_read_back_from_its_json() {
+fn the_activity_is_read_back_from_its_json() {
     let object = Object::new().with_users(100);
     let coordinator = object.instance(vec![marking("001")]);
     object.migrate(&coordinator).expect("nothing fails");
-    let refusal = object.migrate(&coordinator).expect_err("it goes on");
+    let refusal = object.migrate(&coordinator).expect_err("a run is in progress");
     let CoordinatorError::InProgress(activity) = refusal else { panic!("{refusal:?}") };
     let json = to_value(&activity).expect("it is JSON");
     assert!(json["progress"].is_object() && json.get("by").is_none(), "{json}");

@@ -1,4 +1,4 @@
-//! The markers in KV are a copy.
+//! The copies of the markers in KV.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use crate::object::{Object, marking};
 use crate::service::{good, quiet};
 
 #[test]
-fn a_marker_is_as_the_typescript_runner_writes_it() {
+fn a_copied_marker_is_as_the_typescript_runner_writes_it() {
     let object = Object::new();
     let coordinator = object.instance(vec![good("001")]);
     object.migrate(&coordinator).expect("it succeeds");
@@ -24,7 +24,7 @@ fn a_marker_is_as_the_typescript_runner_writes_it() {
 }
 
 #[test]
-fn a_copy_that_fails_is_made_later_and_fails_no_run() {
+fn a_refused_copy_is_retried_and_the_run_succeeds() {
     let (object, is_down) = (Object::new(), Arc::new(AtomicBool::new(true)));
     let coordinator = object.instance_on(object.refusing_markers(&is_down), vec![good("001")]);
     let report = object.migrate(&coordinator).expect("the object knows that it is applied");
@@ -44,7 +44,7 @@ fn a_copy_that_fails_is_made_later_and_fails_no_run() {
 }
 
 #[test]
-fn a_lost_alarm_of_a_copy_is_set_again_by_whoever_asks() {
+fn a_lost_alarm_for_a_copy_is_set_again_by_the_next_request() {
     let (object, is_down) = (Object::new(), Arc::new(AtomicBool::new(true)));
     let coordinator = object.instance_on(object.refusing_markers(&is_down), vec![good("001")]);
     object.migrate(&coordinator).expect("the object knows that it is applied");
@@ -53,7 +53,7 @@ fn a_lost_alarm_of_a_copy_is_set_again_by_whoever_asks() {
     object.pass(&coordinator, Duration::from_mins(2));
     assert_eq!(object.marker("001"), None, "nobody asked");
 
-    // Often, and that puts nothing off.
+    // Frequent requests do not delay the copy.
     for _ in 0..10 {
         object.state(&coordinator, "001");
         object.pass(&coordinator, Duration::from_secs(5));
@@ -61,9 +61,9 @@ fn a_lost_alarm_of_a_copy_is_set_again_by_whoever_asks() {
     assert_eq!(object.marker("001").as_deref(), Some("true"));
 }
 
-/// As of 1,000 that an invocation may make at Cloudflare.
+/// At Cloudflare, an invocation may make 1,000 operations.
 #[test]
-fn so_many_copies_are_made_in_one_alarm_as_the_budget_allows() {
+fn an_alarm_makes_as_many_copies_as_its_budget_allows() {
     let (object, is_down) = (Object::new(), Arc::new(AtomicBool::new(true)));
     let store = object.refusing_markers(&is_down);
     let migrations = (0..100).map(|number| quiet(format!("{number:03}"))).collect();
@@ -72,18 +72,18 @@ fn so_many_copies_are_made_in_one_alarm_as_the_budget_allows() {
     object.serve(&coordinator, coordinator.run_pending(&caller)).expect("the object knows them");
     is_down.store(false, Ordering::Relaxed);
 
-    // When they are tried again.
-    object.time.time(object.time.sleep(Duration::from_hours(1)));
+    // The copies are retried by then.
+    object.time.run(object.time.sleep(Duration::from_hours(1)));
     let before = object.kv.operations();
     object.storage.take_alarm();
-    object.time.time(coordinator.alarm()).0.expect("memory does not fail");
+    object.time.run(coordinator.alarm()).expect("memory does not fail");
     assert_eq!(object.kv.operations() - before, 20);
     object.pass(&coordinator, Duration::from_secs(10));
     assert_eq!(object.kv.operations() - before, 100, "the others follow at once");
     assert_eq!(object.storage.alarm(), None);
 }
 
-/// While KV refuses writes, each try takes a quarter of a minute.
+/// While KV refuses writes, each attempt takes 15 seconds.
 #[test]
 fn a_run_does_not_wait_for_copies_that_kv_refuses() {
     let object = Object::new().with_users(100);

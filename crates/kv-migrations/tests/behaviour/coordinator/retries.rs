@@ -12,7 +12,7 @@ use kv_migrations::{Backfill, Budget, Error, Migration, Rekey, State};
 use crate::object::Object;
 use crate::service::{failing, good, ids};
 
-/// Fails at the fiftieth user, for as long as the switch is on.
+/// Fails at the fiftieth user while `is_broken`.
 fn stumbling(is_broken: &Arc<AtomicBool>) -> Migration {
     let is_broken = is_broken.clone();
     let mark = Backfill::new("user_", async move |_, record, ()| {
@@ -25,7 +25,7 @@ fn stumbling(is_broken: &Arc<AtomicBool>) -> Migration {
 }
 
 #[test]
-fn a_first_step_that_fails_is_answered_and_not_tried_again() {
+fn a_first_step_that_fails_is_answered_and_not_retried() {
     let object = Object::new();
     let coordinator = object.instance(vec![good("001"), failing("002"), good("003")]);
     let error = object.migrate(&coordinator).expect_err("it fails");
@@ -34,11 +34,11 @@ fn a_first_step_that_fails_is_answered_and_not_tried_again() {
     assert_eq!(failure.report.ran, ids(&["001"]));
     assert_eq!(object.state(&coordinator, "002"), State::Failed);
     assert_eq!(object.storage.alarm(), None);
-    assert_eq!(object.marker("002").as_deref(), Some("failed"), "KV is told");
+    assert_eq!(object.marker("002").as_deref(), Some("failed"), "KV has a copy");
 }
 
 #[test]
-fn a_later_step_that_fails_is_tried_again_and_goes_on() {
+fn a_later_step_that_fails_is_retried() {
     let (object, is_broken) = (Object::new().with_users(100), Arc::new(AtomicBool::new(true)));
     let coordinator = object.instance(vec![stumbling(&is_broken)]);
     object.migrate(&coordinator).expect("its first step is before the trouble");
@@ -59,7 +59,7 @@ fn a_later_step_that_fails_is_tried_again_and_goes_on() {
 }
 
 #[test]
-fn what_goes_on_failing_is_given_up_and_waits_for_the_next_run() {
+fn a_step_that_keeps_failing_fails_the_run_after_four_retries() {
     let (object, is_broken) = (Object::new().with_users(100), Arc::new(AtomicBool::new(true)));
     let coordinator = object.instance(vec![stumbling(&is_broken)]);
     object.migrate(&coordinator).expect("its first step is before the trouble");
@@ -77,7 +77,7 @@ fn what_goes_on_failing_is_given_up_and_waits_for_the_next_run() {
 }
 
 #[test]
-fn a_run_takes_the_place_of_one_that_waits_to_be_tried_again() {
+fn a_new_run_replaces_one_that_waits_for_a_retry() {
     let (object, is_broken) = (Object::new().with_users(100), Arc::new(AtomicBool::new(true)));
     let coordinator = object.instance(vec![stumbling(&is_broken)]);
     object.migrate(&coordinator).expect("its first step is before the trouble");
@@ -93,7 +93,7 @@ fn a_run_takes_the_place_of_one_that_waits_to_be_tried_again() {
 }
 
 #[test]
-fn who_waits_for_a_run_that_is_given_up_is_told_why() {
+fn a_waiting_caller_gets_the_error_of_the_last_retry() {
     let (object, is_broken) = (Object::new().with_users(100), Arc::new(AtomicBool::new(true)));
     let coordinator = object.instance(vec![stumbling(&is_broken)]);
     let result = object.serve(&coordinator, coordinator.run_pending(&Caller::default().queued()));
@@ -101,9 +101,9 @@ fn who_waits_for_a_run_that_is_given_up_is_told_why() {
     assert_eq!(failure.id, "001");
 }
 
-/// It panics, or takes more memory than there is: nobody hears of it, and the next step would go the same way.
+/// As if the `up` panicked, or ran out of memory: no error is recorded, and every step would end like this.
 #[test]
-fn what_ends_its_instance_each_time_is_given_up() {
+fn a_step_that_is_cut_off_five_times_fails_the_run() {
     let (object, times) = (Object::new(), Arc::new(AtomicU32::new(0)));
     let migrations = || {
         let (times, time) = (times.clone(), object.time.clone());
@@ -130,13 +130,13 @@ fn what_ends_its_instance_each_time_is_given_up() {
     assert_eq!(object.state(&next, "001"), State::Failed, "visibly");
 }
 
-/// Whoever asked for it was cut off with it.
+/// The caller was cut off with the first attempt, and got no answer.
 #[test]
-fn a_first_step_that_was_cut_off_is_tried_again_when_it_fails() {
+fn a_first_step_that_was_cut_off_before_is_retried_when_it_fails() {
     let (object, is_broken) = (Object::new().with_users(100), Arc::new(AtomicBool::new(true)));
     let object = Object { budget: Budget::default(), ..object };
     let cut_off = object.instance(vec![stumbling(&is_broken)]);
-    object.serve_for(Duration::from_millis(270), &cut_off, cut_off.run_pending(&Caller::default()));
+    object.serve_for(Duration::from_millis(70), &cut_off, cut_off.run_pending(&Caller::default()));
 
     let next = object.instance(vec![stumbling(&is_broken)]);
     object.pass(&next, Duration::from_secs(17));
@@ -146,24 +146,24 @@ fn a_first_step_that_was_cut_off_is_tried_again_when_it_fails() {
     assert_eq!(object.state(&next, "001"), State::Applied, "nobody had to ask");
 }
 
-/// It shows that it goes on, and it never gets anywhere.
+/// The step renews its lease for ever.
 #[test]
-fn what_waits_for_what_never_comes_is_given_up() {
+fn a_step_that_never_ends_fails_the_run() {
     let object = Object::new();
     let stuck = Migration::new("001", "Waits for ever", async |_, (): &()| {
         pending::<()>().await;
         Ok(())
     });
     let coordinator = object.instance(vec![stuck]);
-    object.migrate(&coordinator).expect("it goes on");
+    object.migrate(&coordinator).expect("the run is accepted");
     object.pass(&coordinator, Duration::from_hours(2));
     assert_eq!(object.state(&coordinator, "001"), State::Failed);
     assert_eq!(object.storage.alarm(), None);
 }
 
-/// Each time it begins anew, and some of its steps succeed.
+/// Each retry starts over, and its first steps succeed.
 #[test]
-fn a_re_key_that_fails_at_the_same_entry_again_and_again_is_given_up() {
+fn a_rekey_that_keeps_failing_at_an_entry_fails_the_run() {
     let object = Object::new().with_users(60);
     object.kv.insert("user:007", "of somebody else");
     let rekey = Migration::rekey("001", "user_… to user:…", Rekey::prefix("user_", "user:"));

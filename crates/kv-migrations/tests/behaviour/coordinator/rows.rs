@@ -62,7 +62,7 @@ fn a_row_of_another_version_is_named_and_left_as_it_is() {
             RowChange::put(other, bytes.as_slice())
         });
         storage.write(&changes.collect::<Vec<_>>()).expect("memory does not fail");
-        let object = Object { storage: storage.clone(), ..object.clone() };
+        let object = object.with_storage(object.time.clone(), storage.clone());
         let coordinator = object.instance(vec![good("001"), good("002"), marking("003")]);
 
         let all = async {
@@ -72,7 +72,7 @@ fn a_row_of_another_version_is_named_and_left_as_it_is() {
             coordinator.alarm().await?;
             coordinator.run_pending(&Caller::default()).await
         };
-        let error = object.time.time(all).0.expect_err("one of them reads the row").to_string();
+        let error = object.time.run(all).expect_err("one of them reads the row").to_string();
         let expected = format!("the row `{name}` has version 2, and this release reads version 1");
         assert!(error.contains(&expected), "{name}: {error}");
         assert_eq!(storage.get(name), Ok(Some(of_next_release)), "{name}");

@@ -1,4 +1,4 @@
-//! A run is done step by step.
+//! The steps of a run.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -12,7 +12,7 @@ use crate::object::{Object, marking};
 use crate::service::{failing, good, ids};
 
 #[test]
-fn what_fits_in_one_step_is_answered_as_done() {
+fn a_run_that_fits_in_one_step_is_answered_as_finished() {
     let object = Object::new();
     let coordinator = object.instance(vec![good("001"), good("002")]);
     let report = object.migrate(&coordinator).expect("they succeed");
@@ -36,7 +36,7 @@ fn a_status_costs_no_kv_operation() {
 }
 
 #[test]
-fn what_does_not_fit_is_carried_on_by_alarms() {
+fn alarms_continue_a_run_that_does_not_fit_in_one_step() {
     let object = Object::new().with_users(100);
     let coordinator = object.instance(vec![marking("001"), good("002")]);
     let first = object.migrate(&coordinator).expect("nothing fails");
@@ -53,7 +53,7 @@ fn what_does_not_fit_is_carried_on_by_alarms() {
 }
 
 #[test]
-fn who_waits_gets_the_report_of_all_steps() {
+fn a_queued_caller_gets_the_report_of_all_steps() {
     let object = Object::new().with_users(100);
     let coordinator = object.instance(vec![good("001"), marking("002"), good("003")]);
     let report = object.serve(&coordinator, coordinator.run_pending(&Caller::default().queued()));
@@ -66,7 +66,7 @@ fn who_waits_gets_the_report_of_all_steps() {
 }
 
 #[test]
-fn a_rollback_is_carried_on_too() {
+fn alarms_continue_a_rollback() {
     let object = Object::new().with_users(100);
     let coordinator = object.instance(vec![marking("001")]);
     object.serve(&coordinator, coordinator.run_pending(&Caller::default().queued())).expect("it succeeds");
@@ -79,7 +79,7 @@ fn a_rollback_is_carried_on_too() {
 }
 
 #[test]
-fn what_cannot_be_rolled_back_is_refused_as_without_a_coordinator() {
+fn a_rollback_that_is_impossible_is_refused() {
     let object = Object::new();
     let coordinator = object.instance(vec![good("001")]);
     let refused = object.serve(&coordinator, coordinator.rollback("001", &Caller::default()));
@@ -90,7 +90,7 @@ fn what_cannot_be_rolled_back_is_refused_as_without_a_coordinator() {
 }
 
 #[test]
-fn a_lost_alarm_is_set_again_by_whoever_asks() {
+fn a_lost_alarm_is_set_again_by_the_next_request() {
     let object = Object::new().with_users(100);
     let coordinator = object.instance(vec![marking("001")]);
     object.migrate(&coordinator).expect("nothing fails");
@@ -104,35 +104,37 @@ fn a_lost_alarm_is_set_again_by_whoever_asks() {
 }
 
 #[test]
-fn an_alarm_that_never_comes_does_not_keep_its_caller_for_ever() {
+fn a_caller_gets_an_answer_though_the_alarm_never_comes() {
     let object = Object::new();
     let coordinator = object.instance(vec![good("001")]);
-    let (report, time) = object.time.time(coordinator.run_pending(&Caller::default()));
+    let began = object.time.now();
+    let report = object.time.run(coordinator.run_pending(&Caller::default()));
+    let time = object.time.now().duration_since(began).expect("time passes");
     assert_eq!(report.expect("nothing failed").remaining, ids(&["001"]));
     assert!(time <= Duration::from_mins(1), "{time:?}");
 }
 
 #[test]
-fn an_alarm_too_many_does_nothing() {
+fn an_extra_alarm_does_nothing() {
     let object = Object::new();
     let coordinator = object.instance(vec![good("001")]);
     object.migrate(&coordinator).expect("it succeeds");
     let before = object.kv.operations();
-    object.time.time(coordinator.alarm()).0.expect("it does no harm");
+    object.time.run(coordinator.alarm()).expect("it does no harm");
     assert_eq!(object.kv.operations(), before);
     assert_eq!(object.storage.alarm(), None);
 }
 
-/// A marker that says that it failed is none of something to be rolled back.
+/// A failed migration without a checkpoint has nothing to roll back.
 #[test]
-fn what_failed_is_not_called_rolled_back_because_the_first_try_was_cut_off() {
+fn a_rollback_of_a_failed_migration_fails_also_after_a_crash() {
     let object = Object::new();
     let is_down = Arc::new(AtomicBool::new(true));
     let store = object.refusing_markers(&is_down);
     let coordinator = object.instance_on(store, vec![failing("001")]);
     object.migrate(&coordinator).expect_err("it fails");
-    // KV does not take the copy of its marker, which is tried again now, so that the step lasts.
-    object.time.time(object.time.sleep(Duration::from_mins(1)));
+    // KV refuses the copy of the marker, which is retried, so that the step takes long.
+    object.time.run(object.time.sleep(Duration::from_mins(1)));
     let caller = Caller::default();
     let rollback = coordinator.rollback("001", &caller);
     let answer = object.serve_for(Duration::from_secs(5), &coordinator, rollback);
@@ -145,7 +147,7 @@ fn what_failed_is_not_called_rolled_back_because_the_first_try_was_cut_off() {
 }
 
 #[test]
-fn what_ran_out_of_order_is_told_of_all_steps() {
+fn out_of_order_migrations_of_all_steps_are_reported() {
     let object = Object::new().with_users(100);
     object.migrate(&object.instance(vec![good("003")])).expect("it succeeds");
     let coordinator = object.instance(vec![good("001"), marking("002"), good("003"), good("004")]);

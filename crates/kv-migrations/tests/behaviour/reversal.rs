@@ -1,35 +1,13 @@
-//! A migration that goes the other way than before: what is left of the one way is no place to carry on from the other.
+//! A migration that changes its direction half-way: a checkpoint of one direction is no place to continue in the other.
 
 use futures::executor::block_on;
-use kv_migrations::kv::MemoryStore;
 use kv_migrations::testing::{Fault, faulty};
-use kv_migrations::{Backfill, BoxError, Fold, FoldOutput, Migration};
+use kv_migrations::{BoxError, Fold, FoldOutput, Migration};
 
-use crate::service::{Service, failure, filled};
-
-fn marking() -> Backfill {
-    Backfill::new("user_", async |_, record, ()| {
-        if record.value().ends_with(b"+") {
-            return Ok(());
-        }
-        Ok(record.put([record.value(), b"+"].concat()).await?)
-    })
-}
-
-fn unmarking() -> Backfill {
-    Backfill::new("user_", async |_, record, ()| match record.value().strip_suffix(b"+") {
-        Some(value) => Ok(record.put(value).await?),
-        None => Ok(()),
-    })
-}
-
-fn marked(store: &MemoryStore) -> usize {
-    let entries = store.entries().into_iter();
-    entries.filter(|(key, value)| key.name.starts_with("user_") && value.ends_with(b"+")).count()
-}
+use crate::service::{Service, failure, filled, marked, marking, unmarking};
 
 #[test]
-fn a_backfill_whose_plain_rollback_failed_half_way_is_applied_to_every_entry() {
+fn a_backfill_after_a_failed_plain_down_covers_every_entry() {
     let service = filled(1_200);
     let make = || {
         vec![Migration::backfill("001", "", marking()).with_down(async |kv, ()| {
@@ -48,7 +26,7 @@ fn a_backfill_whose_plain_rollback_failed_half_way_is_applied_to_every_entry() {
 }
 
 #[test]
-fn a_fold_whose_plain_rollback_failed_half_way_writes_everything() {
+fn a_fold_after_a_failed_plain_down_writes_everything() {
     let service = Service::new();
     for number in 0..3_000 {
         service.store.insert(&format!("user_{number:05}"), format!("{number:05}"));
@@ -75,7 +53,7 @@ fn a_fold_whose_plain_rollback_failed_half_way_writes_everything() {
     for _ in 0..3 {
         assert!(!block_on(runner.run_pending(&())).unwrap().is_finished());
     }
-    // 900 operations do not suffice for the `down`.
+    // The `down` needs more than 900 operations.
     block_on(runner.rollback("001", &())).unwrap_err();
     service.migrate(make());
     let index = service.store.entries().into_iter().filter(|(key, _)| key.name.starts_with("index_"));
@@ -83,16 +61,16 @@ fn a_fold_whose_plain_rollback_failed_half_way_writes_everything() {
 }
 
 #[test]
-fn a_rollback_undoes_what_an_up_did_that_was_cut_off() {
+fn a_rollback_covers_what_an_interrupted_up_changed() {
     let service = filled(1_000);
     let make = || vec![Migration::backfill("001", "", marking()).with_down_backfill(unmarking())];
     service.migrate(make());
     let runner = service.runner(make());
     assert!(!block_on(runner.rollback("001", &())).unwrap().is_finished());
-    // Somebody changes their mind; that run is killed after 300 operations.
+    // A run in the other direction is cut off after 300 operations.
     let killed = service.runner_on(faulty(service.store.clone(), Fault::Crash(300)), make());
     block_on(killed.run_pending(&())).unwrap_err();
-    // And changes it again.
+    // The rollback starts again.
     while !block_on(runner.rollback("001", &())).unwrap().is_finished() {}
     assert_eq!(marked(&service.store), 0);
 }

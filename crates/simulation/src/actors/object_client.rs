@@ -1,0 +1,199 @@
+//! Clients of an object: ask it for anything.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures::future::{Either, select};
+use kv_migrations::clock::Clock;
+use kv_migrations::coordinator::{Caller, CoordinatorError, RunOutcome};
+
+use super::instance::Instance;
+use super::limits::{COLLISION, MAX_REQUESTS};
+use super::object::Object;
+use crate::network::NetworkConditions;
+use crate::violation::violated;
+use crate::world::{FAULTS_ARE_OVER_AFTER, World};
+
+/// What a client asks for.
+#[derive(Debug, Clone)]
+enum ObjectRequest {
+    Migrate { is_queued: bool },
+    Rollback(String),
+    Status,
+    Pause(String),
+    Resume(String),
+    Cancel(String),
+}
+
+/// The answer of the object.
+#[derive(Debug)]
+enum ObjectAnswer {
+    Finished,
+    Unfinished(Duration),
+    Status,
+}
+
+/// Makes the requests of a deployment.
+pub async fn ask_while_faulty(object: Rc<Object>) {
+    let world = object.world.clone();
+    let random = &world.random;
+    for _ in 0..world.deployment.requests {
+        let request = draw(&world);
+        let instance = object.current();
+        if random.chance(20) {
+            // It continues beside the next instance.
+            object.replace(&instance);
+        }
+        let (asked, faulty) = (object.clone(), instance.clone());
+        let answer = instance.run(ask(instance.clone(), request.clone()), move |fault| {
+            asked.inject(&faulty, fault);
+        });
+        let max_patience = random.pick([2_000, 60_000, 600_000]);
+        let patience = world.time.sleep(random.milliseconds(0..=max_patience));
+        match select(answer, patience).await {
+            Either::Left((answer, _)) => {
+                world.monitor.trace.add(|| format!("{request:?}: {answer:?}"));
+                let is_run = matches!(request, ObjectRequest::Migrate { .. } | ObjectRequest::Rollback(_));
+                let error = answer.and_then(Result::err);
+                world.monitor.count(|tally| {
+                    tally.runs += u64::from(is_run);
+                    tally.refused |=
+                        matches!(error, Some(CoordinatorError::InProgress(_) | CoordinatorError::Paused(_)));
+                });
+            }
+            Either::Right(_) => world.monitor.trace.add(|| format!("{request:?}: the client disconnects")),
+        }
+        let max_pause = random.pick([1_000, 10_000, 120_000]);
+        world.time.sleep(random.milliseconds(0..=max_pause)).await;
+    }
+    object.clients.set(object.clients.get() - 1);
+}
+
+fn draw(world: &World) -> ObjectRequest {
+    let (plan, random) = (&world.plan, &world.random);
+    let id = || plan.migrations[random.below(plan.migrations.len())].id.clone();
+    let has_rollbacks = plan.has_rollbacks && world.deployment.allows_rollbacks;
+    match random.between(0..=99) {
+        0..=9 => ObjectRequest::Status,
+        10..=14 => ObjectRequest::Pause(id()),
+        15..=19 => ObjectRequest::Resume(id()),
+        20..=22 => ObjectRequest::Cancel(id()),
+        23..=39 if has_rollbacks => match world.monitor.draw_rollback(random) {
+            Some(number) => ObjectRequest::Rollback(plan.migrations[number].id.clone()),
+            None => ObjectRequest::Status,
+        },
+        percent => ObjectRequest::Migrate { is_queued: percent > 80 },
+    }
+}
+
+async fn ask(instance: Rc<Instance>, request: ObjectRequest) -> Result<ObjectAnswer, CoordinatorError> {
+    let (coordinator, caller) = (&instance.coordinator, Caller::default().with_label("a client"));
+    let unfinished = |after: Option<Duration>| ObjectAnswer::Unfinished(after.unwrap_or_default());
+    Ok(match request {
+        ObjectRequest::Migrate { is_queued } => {
+            let caller = if is_queued { caller.queued() } else { caller };
+            let report = coordinator.run_pending(&caller).await?;
+            if report.is_finished() { ObjectAnswer::Finished } else { unfinished(report.retry_after) }
+        }
+        ObjectRequest::Rollback(id) => {
+            let report = coordinator.rollback(&id, &caller).await?;
+            if report.is_finished() { ObjectAnswer::Finished } else { unfinished(report.retry_after) }
+        }
+        ObjectRequest::Status => coordinator.status().await.map(|_| ObjectAnswer::Status)?,
+        ObjectRequest::Pause(id) => coordinator.pause(&id, &caller).await.map(|_| ObjectAnswer::Status)?,
+        ObjectRequest::Resume(id) => coordinator.resume(&id, &caller).await.map(|_| ObjectAnswer::Status)?,
+        ObjectRequest::Cancel(id) => coordinator.cancel(&id, &caller).await.map(|_| ObjectAnswer::Status)?,
+    })
+}
+
+/// Waits for all other clients, and then asks for runs until all is finished, without faults.
+pub async fn ask_until_finished(object: Rc<Object>) {
+    let world = object.world.clone();
+    while object.clients.get() > 0 {
+        world.time.sleep(Duration::from_secs(5)).await;
+    }
+    world.namespace.set_conditions(NetworkConditions::faultless());
+    object.end_faults();
+    world.time.sleep(FAULTS_ARE_OVER_AFTER).await;
+    world.monitor.trace.add(|| "there are no more faults".to_owned());
+    if world.deployment.is_cut_short {
+        become_idle(&object).await;
+    }
+    if !world.deployment.is_cut_short || world.monitor.half_rolled_back().is_some() {
+        finish(&object).await;
+    }
+    // The alarm is set until KV has all markers.
+    for _ in 0..MAX_REQUESTS {
+        if object.runtime.alarm().is_none() {
+            break;
+        }
+        world.time.sleep(Duration::from_mins(1)).await;
+    }
+    if let Ok(history) = object.current().coordinator.history() {
+        world.monitor.trace.add(|| format!("{history:#?}"));
+        world.monitor.object_is_idle(&history, world.namespace.truth());
+    }
+    object.end();
+}
+
+/// Waits until no run is in progress, and cancels a paused one.
+async fn become_idle(object: &Rc<Object>) {
+    let world = &object.world;
+    for _ in 0..MAX_REQUESTS {
+        let latest = object.current().coordinator.history().unwrap_or_default().into_iter().next();
+        match latest.map(|entry| (entry.outcome, entry.migration)) {
+            Some((RunOutcome::Running, _)) => world.time.sleep(Duration::from_mins(1)).await,
+            Some((RunOutcome::Paused, id)) => {
+                let answer = ask(object.current(), ObjectRequest::Cancel(id.unwrap_or_default())).await;
+                world.monitor.trace.add(|| format!("the paused run is cancelled: {answer:?}"));
+            }
+            _ => return,
+        }
+    }
+    world.monitor.check(violated("runs_without_faults_succeed", "it does not become idle"));
+}
+
+async fn finish(object: &Rc<Object>) {
+    let world = &object.world;
+    for _ in 0..MAX_REQUESTS {
+        let request = match world.monitor.half_rolled_back() {
+            Some(number) => ObjectRequest::Rollback(world.plan.migrations[number].id.clone()),
+            None => ObjectRequest::Migrate { is_queued: false },
+        };
+        let answer = ask(object.current(), request.clone()).await;
+        world.monitor.trace.add(|| format!("{request:?}: {answer:?}"));
+        if world.monitor.may_report_collision() && reports_collision(object) {
+            return world.monitor.count(|tally| tally.collision_reported = true);
+        }
+        let is_migration = matches!(request, ObjectRequest::Migrate { .. });
+        match answer {
+            Ok(ObjectAnswer::Finished) if is_migration => return,
+            Ok(ObjectAnswer::Unfinished(time)) => world.time.sleep(time.max(Duration::from_secs(1))).await,
+            Ok(_) => {}
+            Err(CoordinatorError::InProgress(_)) => world.time.sleep(Duration::from_secs(20)).await,
+            Err(CoordinatorError::Paused(activity)) => {
+                let request = ObjectRequest::Resume(activity.migration.unwrap_or_default());
+                if let Err(error) = ask(object.current(), request).await {
+                    let text = format!("the paused run cannot be resumed: {error}");
+                    return world.monitor.check(violated("runs_without_faults_succeed", text));
+                }
+            }
+            Err(error) if error.to_string().contains(COLLISION) && world.monitor.may_report_collision() => {
+                world.time.sleep(Duration::from_mins(2)).await;
+            }
+            Err(error) => {
+                let text = format!("it ended with {error}");
+                return world.monitor.check(violated("runs_without_faults_succeed", text));
+            }
+        }
+    }
+    let text = format!("it is not finished after {MAX_REQUESTS} requests");
+    world.monitor.check(violated("runs_without_faults_succeed", text));
+}
+
+/// Whether steps failed because of a collision. Alarms take those steps, so that no client gets the error.
+fn reports_collision(object: &Object) -> bool {
+    let history = object.current().coordinator.history().unwrap_or_default();
+    let failures = history.iter().take(8).flat_map(|entry| &entry.failures);
+    failures.filter(|failure| failure.error.contains(COLLISION)).count() > 3
+}

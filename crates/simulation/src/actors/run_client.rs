@@ -1,0 +1,131 @@
+//! A pipeline, or a person with `curl`: asks isolates for runs and rollbacks.
+
+use std::time::Duration;
+
+use kv_migrations::clock::Clock;
+
+use super::isolate::{Isolate, RequestEnd};
+use super::limits::{COLLISION, MAX_REQUESTS, TOO_MANY_CHANGES};
+use crate::fault::FaultCountdown;
+use crate::mode::Mode;
+use crate::violation::violated;
+use crate::world::World;
+
+/// How many more requests a client makes to finish a rollback.
+const MAX_ROLLBACK_REQUESTS: usize = 60;
+
+/// A client, and the isolates that its requests can reach.
+pub struct RunClient {
+    /// The world.
+    pub world: World,
+    /// The isolates.
+    pub isolates: Vec<Isolate>,
+}
+
+impl RunClient {
+    /// Makes the requests of a deployment, any of which may be cut off.
+    pub async fn run_while_faulty(mut self) {
+        let (plan, random) = (self.world.plan.clone(), self.world.random.clone());
+        let deployment = self.world.deployment;
+        let has_rollbacks = plan.has_rollbacks && deployment.allows_rollbacks;
+        // The migration whose rollback a pipeline has begun, and has to finish.
+        let mut rolling_back: Option<String> = None;
+        let (mut made, requests) = (0, deployment.requests);
+        while made < requests || rolling_back.is_some() && made < requests + MAX_ROLLBACK_REQUESTS {
+            let countdown = if made < requests {
+                FaultCountdown::draw(&random, plan.faults_per_thousand)
+            } else {
+                FaultCountdown::never()
+            };
+            made += 1;
+            if rolling_back.is_none() && has_rollbacks && random.chance(300) {
+                rolling_back = self.draw_rollback();
+            }
+            let is_migrating = rolling_back.is_none();
+            let (isolate, end) = self.request(rolling_back.as_deref(), countdown).await;
+            if plan.mode == Mode::ManyCallers || end.ends_rollback() {
+                rolling_back = None;
+            }
+            if end.loses_isolate(&random) {
+                self.replace(&isolate);
+            }
+            let is_patient = plan.mode != Mode::ManyCallers || random.chance(500);
+            match end {
+                RequestEnd::Finished if is_migrating && random.chance(200) => break,
+                RequestEnd::Unfinished(time) | RequestEnd::Refused(time) if is_patient => {
+                    self.world.time.sleep(time).await;
+                }
+                _ => self.world.time.sleep(random.milliseconds(0..=10_000)).await,
+            }
+            if plan.mode == Mode::ManyCallers && random.chance(200) {
+                self.world.time.sleep(random.milliseconds(0..=120_000)).await;
+            }
+        }
+    }
+
+    /// Migrates, or rolls a migration back.
+    async fn request(&self, rolling_back: Option<&str>, countdown: FaultCountdown) -> (Isolate, RequestEnd) {
+        let isolate = self.isolates[self.world.random.below(self.isolates.len())].clone();
+        let end = match rolling_back {
+            Some(id) => {
+                self.world.monitor.count(|tally| tally.rolled_back = true);
+                isolate.roll_back(&self.world, countdown, id.to_owned()).await
+            }
+            None => isolate.migrate(&self.world, countdown).await,
+        };
+        (isolate, end)
+    }
+
+    /// Replaces an isolate that was lost with everything that it remembered.
+    fn replace(&mut self, lost: &Isolate) {
+        let next = Isolate::start(&self.world, lost.location);
+        for isolate in self.isolates.iter_mut().filter(|isolate| isolate.location == lost.location) {
+            *isolate = next.clone();
+        }
+    }
+
+    /// Draws a migration to roll back. A pipeline rolls back the last one that has a marker, since it may build on those
+    /// before it.
+    fn draw_rollback(&self) -> Option<String> {
+        let plan = &self.world.plan;
+        let has_marker = |number: &usize| {
+            let marker = plan.migrations[*number].marker();
+            self.world.namespace.truth().value(&marker).is_some()
+        };
+        let number = if plan.mode == Mode::ManyCallers {
+            self.world.random.below(plan.migrations.len())
+        } else {
+            (0..self.world.deployment.migrations).rev().find(has_marker)?
+        };
+        Some(plan.migrations[number].id.clone())
+    }
+}
+
+/// Asks for runs until all is finished, once there are no faults any more.
+pub async fn run_until_finished(world: World) {
+    let isolate = Isolate::start(&world, world.deployment.location);
+    let mut failures = 0;
+    for _ in 0..MAX_REQUESTS {
+        match isolate.migrate(&world, FaultCountdown::never()).await {
+            RequestEnd::Finished => return,
+            RequestEnd::Unfinished(time) => world.time.sleep(time).await,
+            RequestEnd::Failed(error)
+                if error.contains(COLLISION) && world.monitor.may_report_collision() =>
+            {
+                failures += 1;
+                if failures > 3 {
+                    return world.monitor.count(|tally| tally.collision_reported = true);
+                }
+                world.time.sleep(Duration::from_mins(2)).await;
+            }
+            // While there were faults, the service wrote between any two sweeps. The error says to migrate again.
+            RequestEnd::Failed(error) if error.contains(TOO_MANY_CHANGES) && failures == 0 => failures += 1,
+            other => {
+                let text = format!("it ended with {other:?}");
+                return world.monitor.check(violated("runs_without_faults_succeed", text));
+            }
+        }
+    }
+    let text = format!("it is not finished after {MAX_REQUESTS} requests");
+    world.monitor.check(violated("runs_without_faults_succeed", text));
+}

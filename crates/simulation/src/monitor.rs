@@ -1,0 +1,123 @@
+//! The monitor of a world: it observes everything that happens, and checks the invariants at once.
+//!
+//! `runs` has what runs report, `markers` what is written.
+
+mod markers;
+mod runs;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kv_migrations::clock::Clock;
+use kv_migrations::coordinator::HistoryEntry;
+use kv_migrations::kv::MemoryStore;
+use kv_migrations::testing::VirtualTime;
+
+use crate::deployment::Deployment;
+use crate::invariants;
+use crate::observations::{MigrationRecord, Observations};
+use crate::plan::Plan;
+use crate::random::Random;
+use crate::tally::Tally;
+use crate::trace::Trace;
+use crate::versions::Versions;
+use crate::violation::{Check, Violation};
+
+/// The monitor of a world. Clones share what it knows.
+#[derive(Clone)]
+pub struct Monitor {
+    /// What happened, line by line.
+    pub trace: Trace,
+    plan: Arc<Plan>,
+    versions: Versions,
+    time: VirtualTime,
+    observations: Arc<Mutex<Observations>>,
+}
+
+impl Monitor {
+    /// The monitor of a world in which nothing has happened.
+    pub fn new(plan: Arc<Plan>, versions: Versions, time: VirtualTime, trace: Trace) -> Self {
+        let migrations = vec![MigrationRecord::default(); plan.migrations.len()];
+        let mut observations = Observations { migrations, ..Observations::default() };
+        observations.tally.mode = plan.mode;
+        Self { trace, plan, versions, time, observations: Arc::new(Mutex::new(observations)) }
+    }
+
+    /// The first violation of an invariant.
+    pub fn violation(&self) -> Option<Violation> {
+        self.locked().violation.clone()
+    }
+
+    /// Whether an invariant was violated.
+    pub fn has_violation(&self) -> bool {
+        self.locked().violation.is_some()
+    }
+
+    /// What may happen, and did.
+    pub fn tally(&self) -> Tally {
+        self.locked().tally
+    }
+
+    /// Changes what is counted.
+    pub fn count(&self, change: impl FnOnce(&mut Tally)) {
+        change(&mut self.locked().tally);
+    }
+
+    /// A release is deployed: all runs before it have ended.
+    pub fn deployed(&self, deployment: &Deployment) {
+        self.trace.add(|| format!("{deployment:?}"));
+        let (mut observations, now) = (self.locked(), self.time.now());
+        observations.is_coordinated = deployment.is_coordinated;
+        for run in observations.runs.iter_mut().filter(|run| run.ended.is_none()) {
+            (run.ended, run.inside) = (Some(now), None);
+        }
+    }
+
+    /// The object is idle, and this is its history.
+    pub fn object_is_idle(&self, history: &[HistoryEntry], truth: &MemoryStore) {
+        let mut observations = self.locked();
+        let complete = invariants::the_history_is_complete(&observations, &self.plan, history);
+        let same = invariants::kv_has_the_markers_of_the_object(&observations, &self.plan, truth);
+        self.report(&mut observations, complete.and(same));
+    }
+
+    /// Whether a re-key may find two different values of an entry, after a crash or beside another run.
+    pub fn may_report_collision(&self) -> bool {
+        self.plan.has_concurrent_writes() || self.locked().was_out_of_order
+    }
+
+    /// Whether all data must be right.
+    pub fn is_exact(&self) -> bool {
+        self.locked().is_exact(&self.plan)
+    }
+
+    /// Notes the result of a check.
+    pub fn check(&self, check: Check) {
+        self.report(&mut self.locked(), check);
+    }
+
+    /// A migration that is rolled back in part, and has to be rolled back completely.
+    pub fn half_rolled_back(&self) -> Option<usize> {
+        let observations = self.locked();
+        observations.migrations.iter().position(|record| record.is_half_rolled_back && record.is_marked)
+    }
+
+    /// Draws a migration to roll back. Where migrations build on those before, it is the last that has begun.
+    pub fn draw_rollback(&self, random: &Random) -> Option<usize> {
+        let observations = self.locked();
+        if self.plan.is_chained {
+            return observations.migrations.iter().rposition(|record| record.has_begun);
+        }
+        Some(random.below(observations.migrations.len()))
+    }
+
+    fn report(&self, observations: &mut Observations, check: Check) {
+        if let Err(violation) = check {
+            self.trace.add(|| format!("VIOLATION of {violation}"));
+            observations.violation.get_or_insert(violation);
+        }
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Observations> {
+        self.observations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,188 @@
+//! The life of a world, from its seed to its end.
+
+use std::time::Duration;
+
+use kv_migrations::clock::Clock;
+use kv_migrations::testing::{Executor, LOCATIONS, Stopped};
+
+use crate::actors::{
+    Isolate, Object, RunClient, ask_until_finished, ask_while_faulty, call_alarms, run_until_finished, serve,
+};
+use crate::faultless;
+use crate::invariants;
+use crate::migrations;
+use crate::network::NetworkConditions;
+use crate::plan::Plan;
+use crate::tally::Tally;
+use crate::trace::Tracing;
+use crate::violation::{Violation, violated};
+use crate::world::{FAULTS_ARE_OVER_AFTER, World};
+
+/// The number of steps after which a world is taken to be endless.
+const MAX_STEPS: u64 = 2_000_000;
+
+/// How a world ended.
+#[derive(Debug)]
+pub struct WorldEnd {
+    /// The first violation of an invariant.
+    pub violation: Option<Violation>,
+    /// What may happen, and did.
+    pub tally: Tally,
+    /// What happened, if a trace was kept.
+    pub trace: Vec<String>,
+}
+
+/// Runs the world of a seed.
+pub fn run(seed: u64, tracing: Tracing) -> WorldEnd {
+    let mut world = World::new(seed, tracing);
+    world.run();
+    let (violation, tally) = (world.monitor.violation(), world.monitor.tally());
+    WorldEnd { violation, tally, trace: world.monitor.trace.lines() }
+}
+
+impl World {
+    /// Runs all deployments, the last of them to an end without faults.
+    fn run(&mut self) {
+        let conditions = NetworkConditions::draw(&self.random, &self.plan);
+        self.monitor.trace.add(|| format!("{conditions:?}"));
+        self.namespace.set_conditions(conditions);
+        self.fill();
+        for deployment in self.plan.clone().deployments.iter().copied() {
+            self.monitor.deployed(&deployment);
+            self.namespace.set_conditions(conditions);
+            self.migrations = migrations::first(&self.plan, deployment.migrations);
+            self.deployment = deployment;
+            self.run_deployment();
+            if self.monitor.has_violation() {
+                return;
+            }
+        }
+        self.check_end();
+    }
+
+    fn run_deployment(&self) {
+        let is_coordinated = self.deployment.is_coordinated;
+        self.run_tasks(|executor| {
+            if is_coordinated {
+                self.spawn_object(executor);
+            } else {
+                self.spawn_run_clients(executor);
+            }
+            self.spawn_services(executor);
+        });
+        if self.monitor.has_violation() {
+            return;
+        }
+        if is_coordinated || self.deployment.is_cut_short {
+            return self.wait_for_kv(Duration::from_secs(self.random.between(61..=300)));
+        }
+        self.namespace.set_conditions(NetworkConditions::faultless());
+        self.wait_for_kv(FAULTS_ARE_OVER_AFTER);
+        self.monitor.trace.add(|| "there are no more faults".to_owned());
+        self.run_tasks(|executor| executor.spawn(run_until_finished(self.clone())));
+    }
+
+    /// Waits until all locations see what was written.
+    fn wait_for_kv(&self, duration: Duration) {
+        self.time.advance(duration);
+        self.namespace.settle();
+    }
+
+    /// Writes the entries that exist from the start, some of them a moment ago and elsewhere.
+    fn fill(&self) {
+        for (number, table) in self.plan.tables.iter().enumerate() {
+            for (index, entry) in table.entries.iter().enumerate() {
+                let options = faultless::options(entry, self.time.now());
+                let key = format!("{}{}", table.prefix(0), entry.name);
+                let is_fresh = entry.is_fresh && entry.ttl.is_none();
+                if !is_fresh || self.random.chance(500) {
+                    let ago = Duration::from_mins(10);
+                    self.namespace.put_before(0, &key, &entry.value(0), &options, ago);
+                }
+                if is_fresh {
+                    let version = self.versions.begin(number, index);
+                    let (location, ago) =
+                        (Plan::location_of_entry(index), self.random.milliseconds(0..=60_000));
+                    self.namespace.put_before(location, &key, &entry.value(version), &options, ago);
+                    self.versions.end(number, index);
+                }
+            }
+        }
+    }
+
+    fn spawn_run_clients(&self, executor: &mut Executor<'_>) {
+        let locations = (0..self.plan.run_locations).map(|number| self.deployment.location + number);
+        let isolates: Vec<Isolate> = locations.map(|location| Isolate::start(self, location)).collect();
+        for _ in 0..self.deployment.clients {
+            // Some of them always reach the same location.
+            let isolates = match self.random.below(isolates.len() + 1) {
+                0 => isolates.clone(),
+                number => vec![isolates[number - 1].clone()],
+            };
+            executor.spawn(RunClient { world: self.clone(), isolates }.run_while_faulty());
+        }
+    }
+
+    fn spawn_object(&self, executor: &mut Executor<'static>) {
+        let object = Object::new(self, executor.spawner());
+        executor.spawn(call_alarms(object.clone()));
+        for _ in 0..self.deployment.clients {
+            executor.spawn(ask_while_faulty(object.clone()));
+        }
+        executor.spawn(ask_until_finished(object));
+    }
+
+    fn spawn_services(&self, executor: &mut Executor<'_>) {
+        for (number, _) in self.plan.tables.iter().enumerate().filter(|(_, table)| table.is_served) {
+            for location in 0..LOCATIONS {
+                executor.spawn(serve(self.clone(), number, location));
+            }
+        }
+    }
+
+    /// Runs tasks to their ends, or to the first violation.
+    fn run_tasks(&self, spawn: impl FnOnce(&mut Executor<'static>)) {
+        let random = self.random.clone();
+        let mut executor = Executor::new(self.time.clone(), move |number| random.below(number));
+        spawn(&mut executor);
+        let mut steps = 0;
+        let stopped = executor.run(|| {
+            self.namespace.settle();
+            steps += 1;
+            steps > MAX_STEPS || self.monitor.has_violation()
+        });
+        if stopped == Stopped::Stuck || steps > MAX_STEPS {
+            let text = format!("{stopped:?} after {steps} steps");
+            self.monitor.check(violated("every_request_ends", text));
+        }
+    }
+
+    fn check_end(&self) {
+        let (plan, truth) = (&*self.plan, self.namespace.truth());
+        let mut entries = Ok(());
+        self.monitor.count(|tally| {
+            entries = invariants::no_entry_is_lost(plan, &self.versions, truth, tally);
+        });
+        let tally = self.monitor.tally();
+        if tally.collision_reported || tally.stale_copy_won {
+            return;
+        }
+        self.monitor.check(entries);
+        self.monitor.check(invariants::all_migrations_are_applied(plan, truth));
+        if !self.monitor.is_exact() {
+            return;
+        }
+        let all = migrations::first(plan, plan.migrations.len());
+        let expected = match faultless::outcome(plan, all, &self.versions) {
+            Ok(expected) => expected,
+            Err(error) => return self.monitor.check(violated("migrations_succeed_without_faults", error)),
+        };
+        self.time.advance(faultless::AFTERWARDS);
+        let mut found = faultless::data(truth);
+        // The service wrote both keys until the end.
+        let served: Vec<String> =
+            plan.tables.iter().filter(|table| table.is_served).map(|table| table.prefix(0)).collect();
+        found.retain(|(key, _)| !served.iter().any(|prefix| key.name.starts_with(prefix)));
+        self.monitor.check(invariants::data_is_as_without_faults(&expected, &found));
+    }
+}
