@@ -182,7 +182,12 @@ impl<C> Runner<C> {
             let share = if has_run { Share::Rest } else { Share::Whole };
             match apply(migration, &mut job, context, share).await {
                 Ok(Applied::Now(applied)) => {
-                    report.details.push(applied);
+                    // Moved, not cloned: a clone costs bytes in every user's wasm.
+                    let event = Event::Applied(applied);
+                    session.notify(&event);
+                    if let Event::Applied(applied) = event {
+                        report.details.push(applied);
+                    }
                     if step.is_out_of_order {
                         report.out_of_order.push(step.id.clone());
                     }

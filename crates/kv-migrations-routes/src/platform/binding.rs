@@ -67,7 +67,7 @@ fn send(namespace: &Namespace, request: Request<'_>) -> Result<Promise, JsValue>
         }
         Request::Delete { key } => namespace.delete(key),
         Request::List(options) => namespace.list(&list_options(options)?),
-        _ => Err(JsValue::from_str("this store does not know the operation")),
+        _ => Err(JsValue::from_str("unknown operation")),
     }
 }
 

@@ -186,5 +186,5 @@ pub trait StoreExt: Store {
 impl<S: Store + ?Sized> StoreExt for S {}
 
 fn mismatch(request: Request<'_>) -> KvError {
-    request.refused(None, "the store returned an answer of the wrong kind")
+    request.refused(None, "the store returned a wrong answer")
 }

@@ -65,7 +65,6 @@ pub(super) async fn apply<C>(
         Ok(Outcome::Done(failed_entries)) => {
             let applied = record(job, failed_entries).await?;
             session.log().info(&format!("[Migration] ✓ Completed {id}"));
-            session.notify(&Event::Applied(applied.clone()));
             return Ok(Applied::Now(applied));
         }
         Ok(Outcome::AlreadyApplied) => return Ok(Applied::ByAnother),
