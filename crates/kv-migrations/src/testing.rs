@@ -12,6 +12,7 @@ mod executor;
 #[cfg(feature = "testing")]
 mod faulty;
 mod manual_clock;
+#[cfg(feature = "testing")]
 mod memory_log;
 #[cfg(feature = "testing")]
 mod object_runtime;
@@ -25,6 +26,7 @@ pub use executor::{Executor, Spawner, Stopped};
 #[cfg(feature = "testing")]
 pub use faulty::{Fault, faulty};
 pub use manual_clock::ManualClock;
+#[cfg(feature = "testing")]
 pub use memory_log::MemoryLog;
 #[cfg(feature = "testing")]
 pub use object_runtime::ObjectRuntime;
