@@ -69,16 +69,19 @@ fn measure_natively(shell: &Shell, quick: bool) -> Result<()> {
     for (package, benchmark) in CRITERION {
         progress(&format!("measuring {package} natively (about half a minute, after building it)"));
         run_quietly(
-            cmd!(shell, "cargo bench --quiet --package {package} --bench {benchmark} -- {samples...}")
+            cmd!(shell, "cargo bench --quiet --package {package} --features kv-migrations/testing --bench {benchmark} -- {samples...}")
                 .env("CRITERION_HOME", &results)
                 .envs(KEEP_PAGES),
         )?;
     }
     progress("running long backfills natively");
     let most = quick.then_some(FEW);
-    let table = cmd!(shell, "cargo bench --quiet --package kv-migrations --bench long -- {most...}")
-        .quiet()
-        .read()?;
+    let table = cmd!(
+        shell,
+        "cargo bench --quiet --package kv-migrations --features testing --bench long -- {most...}"
+    )
+    .quiet()
+    .read()?;
     fs::write(shell.current_dir().join("target/long.md"), table)?;
     Ok(())
 }

@@ -255,7 +255,7 @@ ${groups.map((group) => `![Time by ${group}](benchmarks/${group}.svg)`).join("\n
 ## Ten million records
 
 Backfills by the runner alone, natively, on a store that makes up its records, at the default budget and by a clock that
-nobody waits for (\`cargo bench -p kv-migrations --bench long\`):
+nobody waits for (\`cargo bench -p kv-migrations --features testing --bench long\`):
 
 ${read("target/long.md").trim()}
 `;
