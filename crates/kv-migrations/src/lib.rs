@@ -31,8 +31,6 @@ mod runner;
 #[cfg(not(feature = "sabotage"))]
 mod sabotage;
 mod session;
-#[cfg(all(test, not(feature = "testing")))]
-mod testing;
 
 pub use budget::Budget;
 pub use change::{Backfill, Collisions, Fold, FoldOutput, Record, Rekey};

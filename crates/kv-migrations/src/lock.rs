@@ -130,7 +130,7 @@ impl Drop for LeaseGuard {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "testing"))]
 mod tests {
     use std::time::UNIX_EPOCH;
 
