@@ -170,6 +170,11 @@ impl Plan {
         self.tables.iter().any(|table| table.is_served || table.entries.iter().any(|entry| entry.is_fresh))
     }
 
+    /// Whether a migration moves entries to new keys.
+    pub fn is_rekey(&self, number: usize) -> bool {
+        self.migrations.get(number).is_some_and(|planned| matches!(planned.kind, MigrationKind::Rekey { .. }))
+    }
+
     /// Whether two runs of a re-key can see an entry in different versions.
     pub fn has_stale_copies(&self) -> bool {
         self.run_locations > 1

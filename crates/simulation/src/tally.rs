@@ -17,6 +17,8 @@ pub struct Tally {
     pub marked_up_repeated: bool,
     /// The `up`s of two runs overlapped.
     pub ups_overlapped: bool,
+    /// Two runs were in the same re-key at once: an older copy of one may win over what the other has copied.
+    pub rekeys_overlapped: bool,
     /// A re-key found two different values of an entry, and failed.
     pub collision_reported: bool,
     /// Of two re-keys at once, the copy of the one that saw an entry in an older version won.

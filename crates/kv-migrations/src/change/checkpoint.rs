@@ -121,13 +121,14 @@ impl<'a> Checkpoints<'a> {
         milliseconds.saturating_mul(left as u64) < interval.saturating_mul(done)
     }
 
-    /// Saves a checkpoint durably.
+    /// Saves a checkpoint durably. The caller has [waited](Self::wait_for_marker).
     pub(super) async fn save(&mut self, state: &impl Serialize, progress: Box<Progress>) -> Result {
         let value = self.encode(state)?;
         self.write(value, progress).await
     }
 
-    /// Saves a checkpoint without state, so that no run resumes from an older one.
+    /// Saves a checkpoint without state, so that no run resumes from an older one. The caller has
+    /// [waited](Self::wait_for_marker).
     pub(super) async fn save_nothing(&mut self, progress: Box<Progress>) -> Result {
         self.write(nothing(self.direction).to_vec(), progress).await
     }
@@ -161,7 +162,6 @@ impl<'a> Checkpoints<'a> {
 
     async fn write(&mut self, value: Vec<u8>, progress: Box<Progress>) -> Result {
         self.bytes = value.len();
-        self.wait_for_marker().await;
         let checkpoint = Checkpoint { value, progress: self.dated(progress) };
         self.session.ledger.record_running(self.id, &checkpoint).await?;
         self.written = Some(self.session.now());
@@ -199,7 +199,8 @@ impl<'a> Checkpoints<'a> {
             let key = self.session.ledger.key(self.id);
             format!(
                 "cannot read its checkpoint. The migration's prefix, kind or state type has changed since the checkpoint \
-                 was written. Restore the old version, or delete the key `{key}` to start over"
+                 was written, or another release wrote it. Restore the old version, or delete the key `{key}` to start \
+                 over"
             )
         })?;
         Ok(saved.state)

@@ -105,12 +105,17 @@ impl<'a> Job<'a> {
 
     /// Saves a checkpoint durably.
     pub(super) async fn save(&mut self, state: &impl Serialize) -> Result {
+        self.wait_for_marker().await;
         let progress = self.progress();
         self.checkpoints.save(state, progress).await?;
+        self.note_checkpoint();
+        Ok(())
+    }
+
+    fn note_checkpoint(&mut self) {
         if let Some(saved) = self.checkpoints.progress() {
             self.progress.note_checkpoint(&saved.checkpoint_at);
         }
-        Ok(())
     }
 
     /// Records that a rollback begins, before anything is undone: from then on the migration is not applied. Likewise
@@ -125,8 +130,11 @@ impl<'a> Job<'a> {
         if !self.checkpoints.turns_around() {
             return Ok(());
         }
+        self.wait_for_marker().await;
         let progress = self.progress();
-        self.checkpoints.save_nothing(progress).await
+        self.checkpoints.save_nothing(progress).await?;
+        self.note_checkpoint();
+        Ok(())
     }
 
     /// Keeps a checkpoint for the failure that is about to be returned.

@@ -129,6 +129,7 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
         loop {
             let is_spent = self.start_steps(&mut work);
             if let Some(Started::EndOfPage { .. }) = self.started.front() {
+                self.pace.pass_page();
                 self.move_on();
                 return Ok(Some(Visited::EndOfPage));
             }

@@ -90,7 +90,10 @@ impl fmt::Display for CoordinatorError {
             ),
             Self::UnknownMigration { id } => write!(f, "Migration {id:?} is not registered"),
             Self::Context(reason) => {
-                write!(f, "The context of the migrations could not be made, so nothing was run: {reason}")
+                write!(
+                    f,
+                    "The context of the migrations could not be made, so this step changed nothing: {reason}"
+                )
             }
             Self::Storage(error) => error.fmt(f),
         }

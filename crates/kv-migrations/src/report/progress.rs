@@ -22,7 +22,6 @@ pub enum Phase {
     /// A backfill counts its entries.
     Count,
     /// A backfill or a fold works on its entries.
-    #[default]
     Entries,
     /// A backfill tries the entries again that failed.
     Retry,
@@ -40,7 +39,8 @@ pub enum Phase {
     Sweep,
     /// A re-key looks for entries that were written under old keys in the meantime.
     Check,
-    /// A phase that this release does not know.
+    /// None has begun, or a phase that this release does not know.
+    #[default]
     #[serde(other)]
     Unknown,
 }

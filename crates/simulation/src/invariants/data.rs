@@ -58,9 +58,9 @@ fn find(table: &Table, name: &str, truth: &MemoryStore) -> Option<String> {
 
 /// No entry is deleted unless it exists, at least as new, under another of its keys.
 ///
-/// One exception is counted only. Two runs of a re-key, at two locations within KV's delay, can copy the same entry, one
-/// of them in an older version. The older copy can win: it looks like something newer that the service wrote. If the
-/// other run has deleted the old entry already, this is seen at the end of the world.
+/// One exception is counted only. Two runs of a re-key, at the same moment or at two locations within KV's delay, can copy
+/// the same entry, one of them in an older version. The older copy can win: it looks like something newer that the service
+/// wrote. If the other run has deleted the old entry already, this is seen at the end of the world.
 pub fn only_copied_entries_are_deleted(
     plan: &Plan,
     versions: &Versions,
@@ -81,7 +81,7 @@ pub fn only_copied_entries_are_deleted(
         let deleted_version = version(&deleted).min(Some(versions.written(number, index)));
         let elsewhere = find(table, &entry.name, truth).and_then(|value| version(&value));
         if elsewhere < deleted_version && entry.ttl.is_none() {
-            if plan.has_stale_copies() && elsewhere.is_some() {
+            if can_be_stale(plan, tally) && elsewhere.is_some() {
                 tally.stale_copy_won = true;
                 return Ok(());
             }
@@ -91,6 +91,11 @@ pub fn only_copied_entries_are_deleted(
         }
     }
     Ok(())
+}
+
+/// Whether an older copy may win over a newer entry.
+fn can_be_stale(plan: &Plan, tally: &Tally) -> bool {
+    plan.has_stale_copies() || tally.rekeys_overlapped
 }
 
 /// A reader of all keys of an entry, the newest key first, finds the entry.
@@ -127,7 +132,7 @@ pub fn no_entry_is_lost(plan: &Plan, versions: &Versions, truth: &MemoryStore, t
             if value.as_deref().and_then(version).is_some_and(|version| version >= written) {
                 continue;
             }
-            if plan.has_stale_copies() && value.is_some() {
+            if can_be_stale(plan, tally) && value.is_some() {
                 tally.stale_copy_won = true;
                 continue;
             }

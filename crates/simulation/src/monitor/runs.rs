@@ -68,9 +68,13 @@ impl Monitor {
         isolates[this.isolate].last = Some((run, now));
         let is_at_work =
             |other: &RunRecord| other.ended.is_none() && !other.is_suspended && other.inside.is_some();
-        let mut recent = runs.iter().enumerate().rev().take(8);
-        tally.ups_overlapped |=
-            this.inside.is_some() && recent.any(|(number, other)| number != run && is_at_work(other));
+        let recent = runs.iter().enumerate().rev().take(8);
+        let others = recent.filter(|(number, other)| *number != run && is_at_work(other));
+        for (_, other) in others.filter(|_| this.inside.is_some()) {
+            tally.ups_overlapped = true;
+            let migration = this.inside.filter(|_| this.inside == other.inside);
+            tally.rekeys_overlapped |= migration.is_some_and(|number| self.plan.is_rekey(number));
+        }
     }
 
     /// A run without a coordinator reports an event.

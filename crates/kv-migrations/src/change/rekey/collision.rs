@@ -51,8 +51,8 @@ impl Collision {
     pub(super) fn into_error(self) -> BoxError {
         let Self { old, reason } = self;
         format!(
-            "`{old}` {reason}, written by the service or by an interrupted run. No data was lost. Compare both, delete the \
-             wrong one, and migrate again"
+            "`{old}` {reason}. The service may have written it, or an interrupted run. Nothing was deleted of which there is \
+             no copy. Compare both, delete the wrong one, and migrate again"
         )
         .into()
     }

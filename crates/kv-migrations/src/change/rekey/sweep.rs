@@ -18,11 +18,12 @@ use crate::kv::{Entry, Key, Kv};
 use crate::sabotage::{self, Defect};
 use crate::session::Session;
 
-/// An entry and its copy, as they were read in bulk.
+/// What reading an entry and its copy in bulk told. It holds no values: many pairs wait for their turn.
 struct Pair {
     new: String,
-    old_value: Loaded,
-    new_value: Loaded,
+    /// Whether the entry is as it was copied and the copy has the same value.
+    is_proven: bool,
+    is_large: bool,
 }
 
 /// What was done with an entry.
@@ -62,7 +63,9 @@ pub(super) async fn sweep(
     let range = Range { prefix: relocation.mapping.prefix(), until: until.as_deref() };
     let mut walk = Walk::new(session, range, &state.position);
     let result = async {
-        while let Some(visited) = walk.next(|keys| load(relocation, session, keys, state), work).await? {
+        while let Some(visited) =
+            walk.next(|keys| load(relocation, session, keys, state, &sweep), work).await?
+        {
             if let Visited::Entry(swept) = visited {
                 record(relocation, job, swept, state)?;
             }
@@ -83,12 +86,14 @@ fn load<'a>(
     session: &'a Session<'a>,
     keys: Vec<Key>,
     state: &RekeyState,
+    sweep: &Sweep,
 ) -> Loading<'a, Option<Pair>> {
     let targets = keys.into_iter().map(|key| {
         let target = relocation.target(session, &key, state)?;
         Ok((key, target))
     });
     let targets: Result<Vec<_>> = targets.collect();
+    let sweep = sweep.clone();
     Box::pin(async move {
         let targets = targets?;
         let moves =
@@ -102,7 +107,7 @@ fn load<'a>(
         let pair = |(key, target): (Key, Option<String>)| {
             let pair = target.and_then(|new| {
                 let (old_value, new_value) = values.next()?;
-                Some(Pair { new, old_value, new_value })
+                Some(sweep.pair(&key, new, &old_value, &new_value))
             });
             (key, pair)
         };
@@ -113,22 +118,25 @@ fn load<'a>(
 impl Sweep {
     async fn work(&self, kv: &Kv, large_values: &LargeValues, key: Key, pair: Option<Pair>) -> Result<Swept> {
         let Some(pair) = pair else { return Ok(Swept::Nothing) };
-        if self.is_proven(&key, &pair) || sabotage::is_on(Defect::DeleteBeforeVerify) {
+        if pair.is_proven || sabotage::is_on(Defect::DeleteBeforeVerify) {
             kv.delete(&key.name).await?;
             return Ok(Swept::Deleted);
         }
-        let is_large = matches!(pair.old_value, Loaded::Large) || matches!(pair.new_value, Loaded::Large);
         let look_closer = self.look_closer(kv, &key, pair.new);
-        if is_large { large_values.alone(look_closer).await } else { look_closer.await }
+        if pair.is_large { large_values.alone(look_closer).await } else { look_closer.await }
     }
 
-    /// Whether the entry is as it was copied and the copy has the same value.
-    fn is_proven(&self, key: &Key, pair: &Pair) -> bool {
-        let (Loaded::Value(old), Loaded::Value(new)) = (&pair.old_value, &pair.new_value) else {
-            return false;
+    fn pair(&self, key: &Key, new: String, old_value: &Loaded, new_value: &Loaded) -> Pair {
+        let is_proven = match (old_value, new_value) {
+            (Loaded::Value(old), Loaded::Value(copy)) => {
+                let fingerprint = entry_fingerprint(&key.name, old, key.metadata.as_ref(), key.expiration);
+                let is_same = without_byte_order_mark(old) == without_byte_order_mark(copy);
+                is_same && self.copied.contains(&fingerprint)
+            }
+            _ => false,
         };
-        let fingerprint = entry_fingerprint(&key.name, old, key.metadata.as_ref(), key.expiration);
-        without_byte_order_mark(old) == without_byte_order_mark(new) && self.copied.contains(&fingerprint)
+        let is_large = matches!(old_value, Loaded::Large) || matches!(new_value, Loaded::Large);
+        Pair { new, is_proven, is_large }
     }
 
     /// Reads one entry and its copy exactly, where reading in bulk proved nothing.
@@ -193,8 +201,8 @@ fn record(relocation: &Relocation, job: &mut Job<'_>, swept: Swept, state: &mut 
             state.next_suspects.insert(old, times);
             if state.next_suspects.len() > MAX_KEPT {
                 return Err(format!(
-                    "more than {MAX_KEPT} entries have something else at their new keys. No data was lost. Migrate again \
-                     to look at them once more"
+                    "more than {MAX_KEPT} entries have something else at their new keys. Nothing was deleted of which \
+                     there is no copy. Migrate again to look at them once more"
                 )
                 .into());
             }

@@ -14,11 +14,13 @@ pub(super) struct Pace<'a> {
     operations_before: u64,
     started: u64,
     finished: u64,
+    /// Whether the walk has passed the end of a page in this request.
+    has_passed_page: bool,
 }
 
 impl<'a> Pace<'a> {
     pub(super) fn new(session: &'a Session<'a>) -> Self {
-        Self { session, operations_before: 0, started: 0, finished: 0 }
+        Self { session, operations_before: 0, started: 0, finished: 0, has_passed_page: false }
     }
 
     pub(super) fn start(&mut self) {
@@ -30,6 +32,10 @@ impl<'a> Pace<'a> {
 
     pub(super) fn finish(&mut self) {
         self.finished += 1;
+    }
+
+    pub(super) fn pass_page(&mut self) {
+        self.has_passed_page = true;
     }
 
     /// Whether the cost of an entry is known yet.
@@ -47,7 +53,8 @@ impl<'a> Pace<'a> {
     /// Whether the budget covers the entries that are worked on and one more.
     pub(super) fn can_afford_another(&self) -> bool {
         if self.started == 0 {
-            return true;
+            // The first entry is always tried. Empty pages before it stop where the budget says so.
+            return !self.has_passed_page || self.session.meter.left() > 0;
         }
         let spent = self.session.operations().saturating_sub(self.operations_before);
         let each = spent.div_ceil(self.finished.max(1)).max(1);

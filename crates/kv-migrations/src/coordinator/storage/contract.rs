@@ -20,8 +20,8 @@ pub trait Storage: Send + Sync {
     /// If the storage cannot be read.
     fn list(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StorageError>;
 
-    /// Makes all of these changes, or none. Nothing that is sent afterwards may leave the object before they are
-    /// durable.
+    /// Makes all of these changes in this order, or none of them: a row can be deleted and then written by the same call.
+    /// Nothing that is sent afterwards may leave the object before they are durable.
     ///
     /// # Errors
     /// If the storage cannot be written, or does not know one of the changes. Nothing is changed then.

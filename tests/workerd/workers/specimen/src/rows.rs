@@ -107,6 +107,10 @@ impl Rows {
         expect("all of them", listed("")?.len() == names.len() + 3)?;
         expect("with their bytes", storage.list("p/😀")?[0].1 == "p/😀".as_bytes())?;
 
+        storage.write(&[put("order", "1"), delete("order"), put("order", "2")])?;
+        expect("changes are made in their order", storage.get("order")?.as_deref() == Some(b"2"))?;
+        storage.write(&[delete("order")])?;
+
         let now = SystemClock.now();
         let (soon, later) = (now + Duration::from_secs(100), now + Duration::from_secs(200));
         storage.write(&[
