@@ -1,5 +1,5 @@
 //! What the routes cost a Worker that mounts them in axum: by the length of a segment of a request's path, and by the
-//! number of migrations, which are made anew for every request.
+//! number of migrations, which are made for every request.
 //!
 //! ```console
 //! cargo bench -p kv-migrations-routes --bench routing [-- --quick]

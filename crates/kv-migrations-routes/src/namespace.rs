@@ -43,7 +43,7 @@ impl Namespace {
         &self.name
     }
 
-    /// The lock of a service in this namespace. Routes are often set up anew for each request, so the locks live as long
+    /// The lock of a service in this namespace. Routes are often set up for each request, so the locks live as long
     /// as the isolate.
     pub(crate) fn run_lock(&self, service: &str) -> RunLock {
         static LOCKS: Mutex<Vec<(String, String, RunLock)>> = Mutex::new(Vec::new());

@@ -130,7 +130,8 @@ impl Drop for LeaseGuard {
     }
 }
 
-#[cfg(all(test, feature = "testing"))]
+#[cfg(test)]
+#[cfg(feature = "testing")]
 mod tests {
     use std::time::UNIX_EPOCH;
 

@@ -41,7 +41,7 @@ where
     lines(Body::lines(queue, SendFuture::new(writer)))
 }
 
-/// The same, but a run that fails before its first event is a problem with a status of its own.
+/// Streams the events of a run, but answers a run that fails before its first event with a problem.
 pub(crate) async fn stream_unless_refused<F>(
     run: impl FnOnce(Queue) -> F,
     query: &Query,

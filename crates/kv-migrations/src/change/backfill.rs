@@ -150,9 +150,7 @@ impl<C> Backfill<C> {
                     Visited::EndOfPage => {}
                 }
                 state.position.set(walk.position());
-                if job.is_checkpoint_due(walk.entries_left()) {
-                    job.save(state).await?;
-                }
+                job.save_if_due(state, walk.entries_left()).await?;
             }
             Ok(walk.end())
         }
@@ -217,9 +215,7 @@ impl<C> Backfill<C> {
                 Err(error) => state.failures.push(FailedEntry::new(failed.key, reason(&*error))),
             }
             job.set_failed(state.failures.len() + state.to_retry.len());
-            if job.is_checkpoint_due(None) {
-                job.save(state).await?;
-            }
+            job.save_if_due(state, None).await?;
         }
         Ok(WalkEnd::Complete)
     }

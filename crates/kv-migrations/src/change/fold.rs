@@ -149,9 +149,7 @@ impl<C, S: Serialize + DeserializeOwned> Fold<C, S> {
                     job.add_done(1);
                 }
                 state.position.set(walk.position());
-                if job.is_checkpoint_due(walk.entries_left()) {
-                    job.save(state).await?;
-                }
+                job.save_if_due(state, walk.entries_left()).await?;
             }
             Ok(walk.end())
         }
@@ -193,9 +191,7 @@ impl<C, S: Serialize + DeserializeOwned> Fold<C, S> {
                     Err(error) => return Err(error.into()),
                 }
             }
-            if job.is_checkpoint_due(None) {
-                job.save(state).await?;
-            }
+            job.save_if_due(state, None).await?;
         }
         Ok(WalkEnd::Complete)
     }

@@ -98,9 +98,13 @@ impl<'a> Job<'a> {
         self.progress.snapshot(self.session.now(), self.session.operations())
     }
 
-    /// Whether it is time for a checkpoint. `left` is the number of entries that are left, if it is known.
-    pub(super) fn is_checkpoint_due(&self, left: Option<usize>) -> bool {
+    fn is_checkpoint_due(&self, left: Option<usize>) -> bool {
         self.checkpoints.is_due(self.progress.start(), self.progress.done_in_request(), left)
+    }
+
+    /// Saves a checkpoint if it is time for one. `left` is the number of entries that are left, if it is known.
+    pub(super) async fn save_if_due(&mut self, state: &impl Serialize, left: Option<usize>) -> Result {
+        if self.is_checkpoint_due(left) { self.save(state).await } else { Ok(()) }
     }
 
     /// Saves a checkpoint durably.

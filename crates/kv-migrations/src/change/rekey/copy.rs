@@ -62,9 +62,7 @@ pub(super) async fn copy(
                 }
             }
             state.position.set(walk.position());
-            if job.is_checkpoint_due(walk.entries_left()) {
-                job.save(state).await?;
-            }
+            job.save_if_due(state, walk.entries_left()).await?;
             if state.copied.len() >= MAX_BATCH {
                 return Ok(WalkEnd::Stopped);
             }

@@ -55,9 +55,7 @@ pub(super) async fn survey(
                 record(relocation, job, finding, state)?;
             }
             state.position.set(walk.position());
-            if job.is_checkpoint_due(walk.entries_left()) {
-                job.save(state).await?;
-            }
+            job.save_if_due(state, walk.entries_left()).await?;
         }
         Ok(walk.end())
     }

@@ -70,9 +70,7 @@ pub(super) async fn sweep(
                 record(relocation, job, swept, state)?;
             }
             state.position.set(walk.position());
-            if job.is_checkpoint_due(walk.entries_left()) {
-                job.save(state).await?;
-            }
+            job.save_if_due(state, walk.entries_left()).await?;
         }
         Ok(walk.end())
     }

@@ -79,7 +79,7 @@ pub(crate) fn revoke(storage: &dyn Storage) -> Result<Option<RowChange>, Storage
 }
 
 impl Lease {
-    /// Takes the lease from whoever had it. Only when it is not held.
+    /// Takes the lease, which must not be held.
     pub(crate) fn take(storage: &Arc<dyn Storage>, clock: &Arc<dyn Clock>) -> Result<Self, StorageError> {
         let before = rows::read::<LeaseRow>(&**storage, ROW)?;
         let lease = Self {

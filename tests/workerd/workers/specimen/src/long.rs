@@ -47,7 +47,7 @@ fn backfill(look: impl Fn(&str) -> Result + Send + Sync + 'static) -> Backfill<E
     })
 }
 
-/// The same, breaking at a key until there is a key `mended`.
+/// A backfill that breaks at a key until there is a key `mended`.
 fn breaking(key: String, how: fn() -> Result) -> Backfill<Env> {
     Backfill::new("customer_", async move |kv, customer, _: &Env| {
         if customer.name() == key && kv.bytes("mended").await?.is_none() {
