@@ -49,6 +49,22 @@ test("a marker without metadata counts as run, one with the value false does not
   assert.deepEqual(assertAnswer(await client.migrate(customer)).ran, ["002_fix_broken_keys"]);
 });
 
+test("a marker of the TypeScript runner that an operator set to false in the dashboard runs again", async (t) => {
+  const client = await serve(t, "examples/quickstart", { namespace });
+  const [key, runAt] = ["migration_my-service_001_add_feature", RUN_AT["migration_my-service_001_add_feature"]];
+  await (await client.worker.kv()).put(key, "false", { metadata: { runAt } });
+  const [first, second] = assertAnswer(await client.status());
+  assert.deepEqual([first.run, first.state, second.run], [false, "pending", true]);
+  assert.deepEqual(assertAnswer(await client.migrate()).ran, ["001_add_feature"]);
+});
+
+test("a byte order mark before true is not true, as for the TypeScript runner", async (t) => {
+  const client = await serve(t, "examples/quickstart");
+  await (await client.worker.kv()).put("migration_my-service_001_add_feature", "\uFEFFtrue");
+  assert.equal(assertAnswer(await client.status())[0].run, false);
+  assert.deepEqual(assertAnswer(await client.migrate()).ran, ["001_add_feature", "002_with_args"]);
+});
+
 test("what failed for the TypeScript runner fails with the same words", async (t) => {
   const client = await serveSpecimen(t, { namespace });
   const [, mods] = SERVICES;

@@ -43,7 +43,7 @@ pub enum Error {
         /// The migration.
         id: String,
     },
-    /// The migration has no `down`, so it cannot be rolled back. Nothing was changed.
+    /// The migration has no `down`, so it cannot be rolled back, applied or not. Nothing was changed.
     #[non_exhaustive]
     Irreversible {
         /// The migration.

@@ -2,19 +2,21 @@
 //!
 //! A marker has the key `migration_{service}_{id}`. Its value is exactly `true` if the migration is applied, for this
 //! runner as for the TypeScript runner; any other value means that it is not. Its metadata is `{ "runAt": … }` and fields
-//! of our own, so that one list tells the state of every marker that either runner wrote. This folder uses `kv`, `report`,
-//! `id` and `error`.
+//! of our own, so that one list tells the state of every marker that this runner wrote. The values of all other markers are read.
+//! This folder uses `kv`, `report`, `id` and `error`.
 
+mod load;
 mod marker;
+mod markers;
 
 use std::time::Duration;
 
 use crate::error::{Error, ForeignMarker};
-use crate::id::IdSet;
 use crate::kv::{Entry, Kv, KvError, Metadata, PutOptions, StoreExt};
 use crate::report::{Direction, Progress};
 pub(crate) use marker::{AppliedRecord, FailureRecord, Marker};
 use marker::{MarkerMetadata, encode_applied, encode_unfinished};
+pub(crate) use markers::Markers;
 
 /// The value of a marker if, and only if, its migration is applied.
 pub(crate) const APPLIED: &[u8] = b"true";
@@ -46,44 +48,6 @@ pub(crate) struct Checkpoint {
     pub(crate) progress: Box<Progress>,
 }
 
-/// A marker as it was listed. `None` if only its value can tell.
-struct ListedMarker {
-    key: String,
-    marker: Option<Marker>,
-}
-
-/// The markers as they were loaded: those of registered migrations, and those of this service that belong to none. In the
-/// order of the bytes of their ids.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct Markers(Vec<(String, Marker)>);
-
-impl Markers {
-    pub(crate) fn get(&self, id: &str) -> Option<&Marker> {
-        let index = self.0.binary_search_by(|(other, _)| other.as_str().cmp(id)).ok()?;
-        self.0.get(index).map(|(_, marker)| marker)
-    }
-
-    pub(crate) fn is_applied(&self, id: &str) -> bool {
-        matches!(self.get(id), Some(Marker::Applied(_)))
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Marker)> {
-        self.0.iter().map(|(id, marker)| (id.as_str(), marker))
-    }
-
-    pub(crate) fn applied_ids(&self) -> impl Iterator<Item = &str> {
-        let applied = self.0.iter().filter(|(_, marker)| matches!(marker, Marker::Applied(_)));
-        applied.map(|(id, _)| id.as_str())
-    }
-}
-
-#[cfg(test)]
-impl FromIterator<(String, Marker)> for Markers {
-    fn from_iter<I: IntoIterator<Item = (String, Marker)>>(markers: I) -> Self {
-        Self(markers.into_iter().collect::<std::collections::BTreeMap<_, _>>().into_iter().collect())
-    }
-}
-
 /// Whether the value of a marker with this metadata is a checkpoint.
 pub(crate) fn holds_checkpoint(metadata: &Metadata) -> bool {
     MarkerMetadata::parse(Some(metadata)).marker.is_some_and(|marker| marker.progress().is_some())
@@ -106,53 +70,6 @@ impl Ledger {
 
     pub(crate) fn key(&self, id: &str) -> String {
         format!("{MARKER_PREFIX}{}_{id}", self.service)
-    }
-
-    /// Loads all markers. One operation for every 1,000, and one for every 100 whose metadata does not say that they are
-    /// applied.
-    ///
-    /// The keys of `auth_v2` begin like those of `auth`. So a marker counts if a registered migration has its id, or if its
-    /// metadata names this service.
-    pub(crate) async fn load<'a>(&self, registered: impl Iterator<Item = &'a str>) -> Result<Markers, Error> {
-        let registered = IdSet::new(registered);
-        let start = self.key("");
-        let mut markers = Vec::new();
-        let mut keys = self.kv.list(&start);
-        while let Some(key) = keys.next().await.map_err(Error::Ledger)? {
-            let Some(id) = key.name.strip_prefix(&start) else { continue };
-            let metadata = MarkerMetadata::parse(key.metadata.as_ref());
-            if registered.contains(id) {
-                self.check_owner(id, metadata.service.as_deref())?;
-            } else if metadata.service.as_deref() != Some(&self.service) {
-                continue;
-            }
-            markers.push(ListedMarker { key: key.name, marker: metadata.marker });
-        }
-        self.confirm_by_value(&mut markers).await.map_err(Error::Ledger)?;
-        let known = markers
-            .into_iter()
-            .filter_map(|ListedMarker { mut key, marker }| Some((key.split_off(start.len()), marker?)));
-        // A list is in the order of the keys, which all begin alike.
-        Ok(Markers(known.collect()))
-    }
-
-    /// Reads the values of markers whose metadata does not say that they are applied. Values that are checkpoints are left
-    /// out: they can be large.
-    async fn confirm_by_value(&self, markers: &mut [ListedMarker]) -> Result<(), KvError> {
-        let is_unknown = |listed: &ListedMarker| match &listed.marker {
-            Some(Marker::Applied(_)) => false,
-            Some(marker) => marker.progress().is_none(),
-            None => true,
-        };
-        let unknown = markers.iter().filter(|listed| is_unknown(listed));
-        let keys: Vec<&str> = unknown.map(|listed| listed.key.as_str()).collect();
-        let values = self.kv.get_many(&keys).await?;
-        for (listed, value) in markers.iter_mut().filter(|listed| is_unknown(listed)).zip(values) {
-            if value.as_deref() == Some(APPLIED) {
-                listed.marker = Some(Marker::Applied(Box::default()));
-            }
-        }
-        Ok(())
     }
 
     /// The marker of one migration as it is stored. One operation.

@@ -121,7 +121,8 @@ impl<C> Runner<C> {
         self.ledger().is_applied(id).await
     }
 
-    /// The state of every registered migration, in order. One KV operation for every 1,000 markers.
+    /// The state of every registered migration, in order. One KV operation for every 1,000 markers, and one for every 100
+    /// that this runner did not write.
     ///
     /// # Errors
     /// [`Error::Ledger`] if the markers cannot be read, [`Error::ForeignMarker`] if one belongs to another service.
@@ -222,13 +223,14 @@ impl<C> Runner<C> {
         let Some(migration) = self.registered.get(id) else {
             return Err(Error::UnknownMigration { id: id.to_owned() });
         };
+        // Asked first, as the TypeScript runner does.
+        let Some(down) = migration.down() else { return Err(Error::Irreversible { id: id.to_owned() }) };
         let session = Session::open(&self.settings, &|_| {})?;
         let marker = match session.ledger.state_of(id).await? {
             MarkerState::Nothing => return Err(Error::NotRun { id: id.to_owned() }),
             MarkerState::Applied => None,
             MarkerState::Unfinished(checkpoint) => Some(checkpoint.progress.direction),
         };
-        let Some(down) = migration.down() else { return Err(Error::Irreversible { id: id.to_owned() }) };
 
         let mut job = Job::new(&session, id, Direction::Down, marker);
         let outcome = match roll_back(down, &mut job, context).await {

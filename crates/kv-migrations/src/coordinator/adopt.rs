@@ -40,8 +40,11 @@ pub(super) async fn adopt(
     journal: &Journal,
     write: impl FnOnce(Vec<RowChange>) -> Result<bool, StorageError>,
 ) -> Result<(), CoordinatorError> {
+    // KV has nothing new to say of what is applied, so that its markers are not read. A row that cannot be read fails below.
+    let may_be_news =
+        |key: &str| !journal.marker(key).is_ok_and(|row| row.is_some_and(|row| row.is_applied()));
     let (mut changes, mut adopted) = (Vec::new(), Vec::new());
-    for (id, marker) in kv.load(registered).await?.iter() {
+    for (id, marker) in kv.load_where(registered, &may_be_news).await?.iter() {
         let key = kv.key(id);
         let entry = match (marker, journal.marker(&key)?) {
             (Marker::Applied(applied), known) => {

@@ -3,9 +3,12 @@
 use std::fmt::Debug;
 
 use futures::executor::block_on;
-use kv_migrations::{Error, Migration};
+use kv_migrations::{Error, Migration, Runner};
 
 use crate::service::{Service, quiet};
+
+/// What the TypeScript runner writes beside `true`.
+const TYPESCRIPT: Option<&str> = Some(r#"{"runAt":"2026-11-22T10:48:28.706Z"}"#);
 
 fn thousand() -> Vec<Migration> {
     (0..1_000).map(|number| quiet(format!("{number:04}"))).collect()
@@ -28,25 +31,33 @@ fn a_status_of_a_thousand_applied_migrations_costs_one_operation() {
     assert_eq!(operations(&service, runner.is_run("0500")), 1, "one of them");
 }
 
-#[test]
-fn a_status_of_markers_of_the_typescript_runner_costs_one_operation() {
+/// A service with this many markers that this runner did not write.
+fn with_foreign_markers(count: usize, value: &str, metadata: Option<&str>) -> (Service, Runner) {
     let service = Service::new();
-    for number in 0..1_000 {
-        let metadata = Some(r#"{"runAt":"2026-11-22T10:48:28.706Z"}"#);
-        service.put(&format!("migration_my-service_{number:04}"), "true", metadata);
+    for number in 0..count {
+        service.put(&format!("migration_my-service_{number:04}"), value, metadata);
     }
-    let runner = service.runner(thousand());
-    assert_eq!(operations(&service, runner.status()), 1);
+    let runner = service.runner((0..count).map(|number| quiet(format!("{number:04}"))).collect());
+    (service, runner)
 }
 
 #[test]
-fn a_status_costs_one_operation_more_per_hundred_markers_without_metadata() {
-    let service = Service::new();
-    for number in 0..150 {
-        service.put(&format!("migration_my-service_{number:04}"), "true", None);
+fn a_status_costs_one_operation_more_per_hundred_markers_of_the_typescript_runner() {
+    let (service, runner) = with_foreign_markers(1_000, "true", TYPESCRIPT);
+    assert_eq!(operations(&service, runner.status()), 11);
+    let (service, runner) = with_foreign_markers(250, "true", TYPESCRIPT);
+    assert_eq!(operations(&service, runner.status()), 4);
+    assert_eq!(operations(&service, runner.run_pending(&())), 4, "a run with nothing to do");
+}
+
+#[test]
+fn a_status_reads_each_of_the_first_hundred_markers_once_more_that_were_set_by_hand() {
+    for (count, expected) in [(1, 1 + 1 + 1), (100, 1 + 1 + 100), (250, 1 + 3 + 100)] {
+        let (service, runner) = with_foreign_markers(count, "true", None);
+        assert_eq!(operations(&service, runner.status()), expected, "{count} markers");
     }
-    let runner = service.runner((0..150).map(|number| quiet(format!("{number:04}"))).collect());
-    assert_eq!(operations(&service, runner.status()), 3);
+    let (service, runner) = with_foreign_markers(150, "false", None);
+    assert_eq!(operations(&service, runner.status()), 3, "only `true` is worth a second look");
 }
 
 #[test]
@@ -60,7 +71,7 @@ fn a_run_costs_one_operation_and_one_per_marker() {
 #[test]
 fn a_request_that_is_refused_costs_no_operation() {
     let service = Service::new();
-    let runner = kv_migrations::Runner::new(service.store.clone(), "", vec![quiet("001")]);
+    let runner = Runner::new(service.store.clone(), "", vec![quiet("001")]);
     runner.expect_err("the prefix is empty");
     let rollback = block_on(async { service.runner(vec![quiet("001")]).rollback("unknown", &()).await });
     assert!(matches!(rollback, Err(Error::UnknownMigration { .. })), "{rollback:?}");

@@ -17,26 +17,42 @@ fn a_marker_says_what_the_typescript_runner_wrote_and_whose_it_is() {
 }
 
 #[test]
-fn without_run_at_only_the_value_true_is_applied() {
+fn a_marker_that_this_runner_did_not_write_is_applied_only_if_its_value_is_true() {
     let service = Service::new();
-    let values = ["true", "false", "TRUE", "true ", "", "1", "running"];
-    for value in values {
-        service.put(&format!("migration_my-service_{value}.a"), value, None);
-        service.put(&format!("migration_my-service_{value}.b"), value, Some(r#"{"note":"by hand"}"#));
+    let values = ["true", "false", "TRUE", "true ", "", "1", "running", "\u{FEFF}true"];
+    let metadata = [
+        ("a", None),
+        ("b", Some(r#"{"note":"by hand"}"#)),
+        ("c", Some(r#"{"runAt":"2026-11-22T10:48:28.706Z"}"#)),
+        ("d", Some(r#"{"checkpointAt":"2026-11-22T10:48:28.706Z"}"#)),
+        ("e", Some(r#"{"runAt":"2026-11-22T10:48:28.706Z","failedAt":"2026-11-22T10:48:28.706Z"}"#)),
+    ];
+    let cases = values.iter().flat_map(|value| metadata.map(|(name, json)| (*value, name, json)));
+    // A bulk get does not show a byte order mark, and a marker with `runAt` is not read again: see docs/guarantees.md.
+    let cases: Vec<_> = cases.filter(|(value, name, _)| (*value, *name) != ("\u{FEFF}true", "c")).collect();
+    let mut names = Vec::new();
+    for (value, name, json) in cases {
+        let id = format!("{value}.{name}");
+        service.put(&format!("migration_my-service_{id}"), value, json);
+        names.push(id);
     }
-    let names: Vec<String> =
-        values.iter().flat_map(|value| [format!("{value}.a"), format!("{value}.b")]).collect();
     let runner = service.runner(names.iter().map(quiet).collect());
-    let applied: Vec<String> = block_on(runner.status())
-        .unwrap()
-        .into_iter()
-        .filter(|entry| entry.run)
-        .map(|entry| entry.id)
-        .collect();
-    assert_eq!(applied, ids(&["true.a", "true.b"]));
-    for name in names {
-        assert_eq!(block_on(runner.is_run(&name)).unwrap(), name.starts_with("true."), "{name}");
+    let status = block_on(runner.status()).unwrap();
+    for (name, status) in names.iter().zip(status) {
+        assert_eq!(status.run, name.starts_with("true."), "{name:?} in the status");
+        assert_eq!(block_on(runner.is_run(name)).unwrap(), status.run, "{name:?} asked for alone");
     }
+    let pending: Vec<String> = names.into_iter().filter(|name| !name.starts_with("true.")).collect();
+    assert_eq!(block_on(runner.run_pending(&())).unwrap().ran, pending, "a run agrees");
+}
+
+#[test]
+fn a_marker_of_this_runner_is_believed_by_its_metadata() {
+    let service = Service::new();
+    service.migrate(vec![quiet("001")]);
+    let before = service.store.operations();
+    assert!(block_on(service.runner(vec![quiet("001")]).status()).unwrap()[0].run);
+    assert_eq!(service.store.operations() - before, 1, "its value is not read");
 }
 
 #[test]

@@ -36,6 +36,16 @@ fn a_rollback_that_is_impossible_says_why() {
     assert!(block_on(runner.is_run("002")).unwrap(), "nothing was changed");
 }
 
+/// The TypeScript runner looks for a `down` first.
+#[test]
+fn a_migration_that_is_neither_run_nor_reversible_has_no_down() {
+    let service = Service::new();
+    let runner = service.runner(vec![quiet("001")]);
+    let error = block_on(runner.rollback("001", &())).unwrap_err();
+    assert_eq!(error.to_string(), "Migration 001 does not implement down() - cannot rollback");
+    assert_eq!(service.store.operations(), 0, "its marker does not matter");
+}
+
 #[test]
 fn a_down_that_fails_leaves_it_applied() {
     let service = Service::new();

@@ -46,6 +46,11 @@ impl MarkerRow {
         !self.is_applied && self.undone.is_none_or(is_later)
     }
 
+    /// Whether the migration is applied.
+    pub(crate) fn is_applied(&self) -> bool {
+        self.is_applied
+    }
+
     /// Whether there is something to roll back.
     pub(crate) fn can_be_undone(&self) -> bool {
         self.is_applied || self.holds_checkpoint()

@@ -32,11 +32,26 @@ fn markers_in_kv_are_adopted_at_the_first_request() {
     put_marker(&object, "001", "true", Some(RUN_AT));
     put_marker(&object, "002", "true", None);
     put_marker(&object, "003", "false", None);
-    let coordinator = object.instance(vec![good("001"), good("002"), good("003")]);
+    put_marker(&object, "004", "false", Some(RUN_AT));
+    put_marker(&object, "005", "\u{FEFF}true", None);
+    let coordinator = object.instance(["001", "002", "003", "004", "005"].map(good).into());
 
     assert_eq!(object.state(&coordinator, "001"), State::Applied, "a status takes it over already");
     assert_eq!(object.status(&coordinator, "001").run_at.as_deref(), Some("2025-01-01T00:00:00.000Z"));
-    assert_eq!(migrate(&object, &coordinator), ids(&["003"]));
+    assert_eq!(migrate(&object, &coordinator), ids(&["003", "004", "005"]));
+}
+
+/// Every step looks at KV's markers, and those of the TypeScript runner stay there.
+#[test]
+fn markers_that_the_object_knows_as_applied_are_not_read_from_kv_again() {
+    let object = Object::new();
+    put_marker(&object, "001", "true", Some(RUN_AT));
+    put_marker(&object, "002", "true", None);
+    let coordinator = object.instance(vec![good("001"), good("002"), good("003")]);
+    migrate(&object, &coordinator);
+    let before = object.kv.operations();
+    migrate(&object, &coordinator);
+    assert_eq!(object.kv.operations() - before, 1, "one list");
 }
 
 #[test]
