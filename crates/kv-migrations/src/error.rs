@@ -29,6 +29,13 @@ pub enum Error {
     },
     /// The ledger could not be read. Nothing was changed.
     Ledger(KvError),
+    /// More than 10,000 keys begin like markers of this service, and more than 100 registered migrations have markers that
+    /// do not say `true`: reading them all would take too many operations. Nothing was changed.
+    #[non_exhaustive]
+    LedgerTooLarge {
+        /// The start of the markers' keys.
+        prefix: String,
+    },
     /// The marker of a registered migration belongs to another service. Nothing was changed.
     ForeignMarker(Box<ForeignMarker>),
     /// No registered migration has this id. Nothing was changed.
@@ -177,6 +184,12 @@ impl fmt::Display for Error {
             Self::Registration(error) => write!(f, "The list of migrations is not valid: {error}"),
             Self::RunInProgress { .. } => f.write_str("Another run is in progress: nothing was done"),
             Self::Ledger(error) => write!(f, "The ledger could not be read, so nothing was changed: {error}"),
+            Self::LedgerTooLarge { prefix } => write!(
+                f,
+                "The ledger has too many keys to be read in one request, so nothing was changed: more than 10,000 begin with \
+                 `{prefix}`, and more than 100 of those that registered migrations have do not say `true`. Delete the keys \
+                 that are no markers, and keep whoever writes them from choosing such keys"
+            ),
             Self::ForeignMarker(marker) => marker.fmt(f),
             Self::UnknownMigration { id } => {
                 write!(f, "Migration {id:?} is not registered - cannot rollback")

@@ -144,6 +144,11 @@ impl<'a> IdSet<'a> {
         place.is_err()
     }
 
+    /// The ids in the order of their bytes, up to `size` at a time.
+    pub(crate) fn chunks(&self, size: usize) -> impl Iterator<Item = &[&'a str]> {
+        self.0.chunks(size)
+    }
+
     pub(crate) fn contains(&self, id: &str) -> bool {
         self.0.binary_search(&id).is_ok()
     }

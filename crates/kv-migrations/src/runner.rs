@@ -125,7 +125,7 @@ impl<C> Runner<C> {
     /// that this runner did not write.
     ///
     /// # Errors
-    /// [`Error::Ledger`] if the markers cannot be read, [`Error::ForeignMarker`] if one belongs to another service.
+    /// [`Error::Ledger`] and [`Error::LedgerTooLarge`] if the markers cannot be read, [`Error::ForeignMarker`] if one belongs to another service.
     pub async fn status(&self) -> Result<Vec<Status>, Error> {
         let markers = self.ledger().load(self.registered.ids()).await?;
         let running = self.settings.lock.running(&*self.settings.clock);
@@ -165,7 +165,8 @@ impl<C> Runner<C> {
         let session = Session::open(&self.settings, observer)?;
         let markers = session.ledger.load(self.registered.ids()).await?;
         let plan = Plan::new(self.registered.ids(), &markers);
-        let mut report = RunReport { missing: plan.missing, ..RunReport::default() };
+        let missing_unknown = markers.is_missing_unknown();
+        let mut report = RunReport { missing: plan.missing, missing_unknown, ..RunReport::default() };
         for (migration, step) in self.registered.migrations().iter().zip(plan.steps) {
             if step.decision == Decision::Skip {
                 report.skipped.push(step.id);

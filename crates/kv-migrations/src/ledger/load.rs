@@ -1,12 +1,17 @@
-//! Loads all markers of a service: a list, and the values that the list cannot vouch for.
+//! Loads all markers of a service: by a list, with the values that the list cannot vouch for; or by their keys, if too many
+//! keys begin like theirs.
 
 use super::marker::MarkerMetadata;
 use super::{APPLIED, Ledger, Marker, Markers};
 use crate::error::Error;
 use crate::id::IdSet;
-use crate::kv::KvError;
+use crate::kv::limits::MAX_BULK_KEYS;
+use crate::kv::{Key, KvError, ListOptions, Page, StoreExt};
 
-/// How many markers that were set by hand are read singly. The others are known from a bulk get.
+/// After this many pages the list is given up: whoever can create keys that begin like markers makes it as long as they
+/// like.
+const MAX_PAGES: usize = 10;
+/// How many markers are read singly.
 const MAX_SINGLE_READS: usize = 100;
 
 /// A marker as it was listed. `None` if only its value can tell.
@@ -36,7 +41,8 @@ impl ListedMarker {
 
 impl Ledger {
     /// Loads all markers. One operation for every 1,000; one for every 100 whose values have to be read; and one for each of
-    /// the first 100 that have the value `true` without a `runAt`.
+    /// the first 100 that have the value `true` without a `runAt`. If more than 10,000 keys begin like markers: ten, one for
+    /// every 100 registered migrations, and one for each that has begun and is not applied.
     pub(crate) async fn load<'a>(&self, registered: impl Iterator<Item = &'a str>) -> Result<Markers, Error> {
         self.load_where(registered, &|_| true).await
     }
@@ -53,26 +59,82 @@ impl Ledger {
         let registered = IdSet::new(registered);
         let start = self.key("");
         let mut markers = Vec::new();
-        let mut keys = self.kv.list(&start);
-        while let Some(key) = keys.next().await.map_err(Error::Ledger)? {
-            let Some(id) = key.name.strip_prefix(&start) else { continue };
+        let mut add = |key: Key| {
+            let Some(id) = key.name.strip_prefix(&start) else { return Ok(()) };
             let MarkerMetadata { service, marker } = MarkerMetadata::parse(key.metadata.as_ref());
             let is_own = service.as_deref() == Some(&self.service);
             if registered.contains(id) {
                 self.check_owner(id, service.as_deref())?;
             } else if !is_own {
-                continue;
+                return Ok(());
             }
             if is_wanted(&key.name) {
                 markers.push(ListedMarker { key: key.name, is_own, marker });
             }
+            Ok(())
+        };
+        if !self.list(&start, &mut add).await? {
+            return self.load_by_key(&registered, is_wanted).await;
         }
         self.confirm_by_value(&mut markers).await.map_err(Error::Ledger)?;
         let known = markers
             .into_iter()
             .filter_map(|ListedMarker { mut key, marker, .. }| Some((key.split_off(start.len()), marker?)));
         // A list is in the order of the keys, which all begin alike.
-        Ok(Markers::in_order(known))
+        Ok(Markers::in_order(known.collect()))
+    }
+
+    /// Calls `add` for each key that begins with `start`. False if there are too many pages.
+    async fn list(&self, start: &str, add: &mut dyn FnMut(Key) -> Result<(), Error>) -> Result<bool, Error> {
+        let mut cursor: Option<String> = None;
+        for _ in 0..MAX_PAGES {
+            let options = ListOptions::new(start).with_cursor(cursor.as_deref());
+            let Page { keys, cursor: next } = self.kv.store().list(options).await.map_err(Error::Ledger)?;
+            keys.into_iter().try_for_each(&mut *add)?;
+            cursor = next;
+            if cursor.is_none() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Loads the markers of the registered migrations by their keys: by value, and those singly whose metadata matters.
+    async fn load_by_key(
+        &self,
+        registered: &IdSet<'_>,
+        is_wanted: &dyn Fn(&str) -> bool,
+    ) -> Result<Markers, Error> {
+        let (mut known, mut single_reads) = (Vec::new(), 0);
+        for ids in registered.chunks(MAX_BULK_KEYS) {
+            let keys: Vec<String> = ids.iter().map(|id| self.key(id)).collect();
+            let wanted = || ids.iter().zip(&keys).filter(|(_, key)| is_wanted(key));
+            let names: Vec<&str> = wanted().map(|(_, key)| key.as_str()).collect();
+            let values = self.kv.get_many(&names).await.map_err(Error::Ledger)?;
+            for ((id, _), value) in wanted().zip(values) {
+                let Some(value) = value else { continue };
+                if value == APPLIED {
+                    known.push(((*id).to_owned(), Marker::Applied(Box::default())));
+                    continue;
+                }
+                single_reads += 1;
+                if single_reads > MAX_SINGLE_READS {
+                    return Err(Error::LedgerTooLarge { prefix: self.key("") });
+                }
+                known.extend(self.marker(id).await?.map(|marker| ((*id).to_owned(), marker)));
+            }
+        }
+        Ok(Markers::of_registered(known))
+    }
+
+    /// The marker of one migration. One operation.
+    async fn marker(&self, id: &str) -> Result<Option<Marker>, Error> {
+        let Some(entry) = self.entry(id).await.map_err(Error::Ledger)? else { return Ok(None) };
+        let MarkerMetadata { service, marker } = MarkerMetadata::parse(entry.metadata.as_ref());
+        self.check_owner(id, service.as_deref())?;
+        let mut listed = ListedMarker { key: String::new(), is_own: false, marker };
+        listed.confirm(entry.value == APPLIED);
+        Ok(listed.marker)
     }
 
     /// Reads the values of the markers whose metadata is not believed.

@@ -5,17 +5,31 @@ use super::Marker;
 /// The markers as they were loaded: those of registered migrations, and those of this service that belong to none. In the
 /// order of the bytes of their ids.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct Markers(Vec<(String, Marker)>);
+pub(crate) struct Markers {
+    markers: Vec<(String, Marker)>,
+    /// Whether those that belong to no registered migration are unknown.
+    is_missing_unknown: bool,
+}
 
 impl Markers {
     /// Markers that are in the order of the bytes of their ids.
-    pub(super) fn in_order(markers: impl Iterator<Item = (String, Marker)>) -> Self {
-        Self(markers.collect())
+    pub(super) fn in_order(markers: Vec<(String, Marker)>) -> Self {
+        Self { markers, is_missing_unknown: false }
+    }
+
+    /// Those of registered migrations only, in the order of the bytes of their ids.
+    pub(super) fn of_registered(markers: Vec<(String, Marker)>) -> Self {
+        Self { markers, is_missing_unknown: true }
+    }
+
+    /// Whether there may be markers of this service that belong to no registered migration and were not loaded.
+    pub(crate) fn is_missing_unknown(&self) -> bool {
+        self.is_missing_unknown
     }
 
     pub(crate) fn get(&self, id: &str) -> Option<&Marker> {
-        let index = self.0.binary_search_by(|(other, _)| other.as_str().cmp(id)).ok()?;
-        self.0.get(index).map(|(_, marker)| marker)
+        let index = self.markers.binary_search_by(|(other, _)| other.as_str().cmp(id)).ok()?;
+        self.markers.get(index).map(|(_, marker)| marker)
     }
 
     pub(crate) fn is_applied(&self, id: &str) -> bool {
@@ -23,11 +37,11 @@ impl Markers {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Marker)> {
-        self.0.iter().map(|(id, marker)| (id.as_str(), marker))
+        self.markers.iter().map(|(id, marker)| (id.as_str(), marker))
     }
 
     pub(crate) fn applied_ids(&self) -> impl Iterator<Item = &str> {
-        let applied = self.0.iter().filter(|(_, marker)| matches!(marker, Marker::Applied(_)));
+        let applied = self.markers.iter().filter(|(_, marker)| matches!(marker, Marker::Applied(_)));
         applied.map(|(id, _)| id.as_str())
     }
 }
@@ -35,6 +49,7 @@ impl Markers {
 #[cfg(test)]
 impl FromIterator<(String, Marker)> for Markers {
     fn from_iter<I: IntoIterator<Item = (String, Marker)>>(markers: I) -> Self {
-        Self(markers.into_iter().collect::<std::collections::BTreeMap<_, _>>().into_iter().collect())
+        let markers: std::collections::BTreeMap<_, _> = markers.into_iter().collect();
+        Self::in_order(markers.into_iter().collect())
     }
 }

@@ -24,6 +24,10 @@ pub struct RunReport {
     /// Migrations that are applied for this service but not registered. Only markers that this runner wrote are known
     /// to belong to the service.
     pub missing: Vec<String>,
+    /// Whether `missing` is not known, and therefore empty: more than 10,000 keys begin like markers of this service, so that
+    /// only those of the registered migrations were read.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub missing_unknown: bool,
     /// All KV operations of the run: those of migrations, and those that read and write the ledger.
     pub operations: u64,
     /// The migrations that are still to be applied because the run used up its [`Budget`](crate::Budget). The next run
@@ -35,6 +39,11 @@ pub struct RunReport {
     /// How long to wait before the next run, if anything remains. Not part of the JSON.
     #[serde(skip)]
     pub retry_after: Option<Duration>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(is_true: &bool) -> bool {
+    !is_true
 }
 
 impl RunReport {

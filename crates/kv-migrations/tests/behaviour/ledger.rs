@@ -1,9 +1,13 @@
 //! Markers: which service they belong to, and what counts as applied.
 
-use futures::executor::block_on;
-use kv_migrations::{Error, State};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use crate::service::{Service, good, ids, quiet};
+use futures::executor::block_on;
+use kv_migrations::{Error, Migration, State};
+
+use crate::service::{Service, failing, filled, good, ids, marked, marking, quiet};
+use crate::stores::NeverComplete;
 
 #[test]
 fn a_marker_says_what_the_typescript_runner_wrote_and_whose_it_is() {
@@ -103,4 +107,78 @@ fn a_marker_of_another_service_under_the_same_key_is_an_error_that_names_both() 
     }
     assert_eq!(a.text("done/c"), None, "nothing ran");
     assert!(block_on(a.runner(vec![good("b_c")]).is_run("b_c")).unwrap(), "the other service's marker stays");
+}
+
+/// A service whose visitors have created many keys that begin like its markers.
+fn with_keys_of_visitors(service: &Service, count: usize) {
+    for number in 0..count {
+        service.store.insert(&format!("migration_my-service_visitor_{number:05}"), "true");
+    }
+}
+
+fn named(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("{number:03}")).collect()
+}
+
+#[test]
+fn keys_of_visitors_that_begin_like_markers_do_not_hide_what_is_applied_and_cost_ten_lists() {
+    let service = Service::new();
+    service.migrate(vec![quiet("000"), quiet("001")]);
+    block_on(service.runner(vec![quiet("000"), failing("002")]).run_pending(&())).unwrap_err();
+    with_keys_of_visitors(&service, 20_000);
+
+    let runner = service.runner(vec![quiet("000"), quiet("001"), good("002"), good("003")]);
+    let before = service.store.operations();
+    let status = block_on(runner.status()).unwrap();
+    assert_eq!(service.store.operations() - before, 10 + 1 + 1, "lists, one bulk get, and the failed one");
+    let states: Vec<State> = status.iter().map(|status| status.state).collect();
+    assert_eq!(states, [State::Applied, State::Applied, State::Failed, State::Pending]);
+    assert_eq!(status[2].error.as_deref(), Some("boom"));
+
+    let report = block_on(runner.run_pending(&())).unwrap();
+    assert_eq!(report.ran, ids(&["002", "003"]));
+    assert_eq!(report.skipped, ids(&["000", "001"]));
+    assert!(report.missing_unknown && report.missing.is_empty(), "the report says what it does not know");
+}
+
+#[test]
+fn a_backfill_is_resumed_although_the_list_of_markers_is_given_up() {
+    let service = filled(2_000);
+    let runner = service.runner(vec![Migration::backfill("long", "", marking())]);
+    block_on(runner.run_pending(&())).unwrap();
+    let before = marked(&service.store);
+    with_keys_of_visitors(&service, 10_001);
+    let progress = block_on(runner.status()).unwrap()[0].progress.clone().expect("it is under way");
+    assert_eq!(usize::try_from(progress.done).unwrap(), before);
+    service.drive(&runner).expect("it succeeds");
+    assert_eq!(marked(&service.store), 2_000);
+}
+
+#[test]
+fn a_ledger_that_does_not_fit_into_a_request_is_refused_and_nothing_runs() {
+    let service = Service::new();
+    with_keys_of_visitors(&service, 10_001);
+    for id in named(101) {
+        service.put(&format!("migration_my-service_{id}"), "planted", None);
+    }
+    let runner = service.runner(named(101).into_iter().map(quiet).collect());
+    let before = service.store.entries();
+    for result in [block_on(runner.status()).map(drop), block_on(runner.run_pending(&())).map(drop)] {
+        let error = result.expect_err("it was read in part");
+        assert!(matches!(error, Error::LedgerTooLarge { .. }), "{error}");
+        assert!(error.to_string().contains("`migration_my-service_`"), "{error}");
+    }
+    assert_eq!(service.store.entries(), before);
+    assert!(!block_on(runner.is_run("000")).unwrap(), "one marker is read by its key");
+}
+
+#[test]
+fn a_store_that_always_says_that_there_is_more_is_asked_ten_times() {
+    let service = Service::new();
+    service.migrate(vec![quiet("001")]);
+    let store = NeverComplete { store: service.store.clone(), lists: Arc::default() };
+    let status =
+        block_on(service.runner_on(store.clone(), vec![quiet("001"), good("002")]).status()).unwrap();
+    assert_eq!((status[0].run, status[1].run), (true, false));
+    assert_eq!(store.lists.load(Ordering::Relaxed), 10);
 }

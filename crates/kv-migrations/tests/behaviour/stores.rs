@@ -1,5 +1,7 @@
 //! Stores that fail, or that do what KV may do and a `MemoryStore` never does.
 
+use std::future::ready;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -47,6 +49,21 @@ impl Store for EmptyPages {
                 }
             }
         })
+    }
+}
+
+/// Answers every list with an empty page, and says that there is more. Clones share the count.
+#[derive(Clone)]
+pub struct NeverComplete {
+    pub store: MemoryStore,
+    pub lists: Arc<AtomicU64>,
+}
+
+impl Store for NeverComplete {
+    fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
+        let Request::List(_) = request else { return self.store.call(request) };
+        self.lists.fetch_add(1, Ordering::Relaxed);
+        Box::pin(ready(Ok(Answer::Page(Page::new(Vec::new()).with_cursor("more".to_owned())))))
     }
 }
 

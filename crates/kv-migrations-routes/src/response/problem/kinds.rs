@@ -125,6 +125,13 @@ pub(super) const ROLLBACK_FAILED: Kind = Kind {
     help: "",
 };
 
+pub(super) const LEDGER_TOO_LARGE: Kind = Kind {
+    name: "ledger-too-large",
+    title: "Ledger too large",
+    status: StatusCode::SERVICE_UNAVAILABLE,
+    help: "",
+};
+
 pub(super) const KV_FAILED: Kind =
     Kind { name: "kv-failed", title: "KV failed", status: StatusCode::INTERNAL_SERVER_ERROR, help: "" };
 

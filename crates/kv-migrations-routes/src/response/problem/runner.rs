@@ -78,6 +78,7 @@ impl From<Error> for Box<Problem> {
                 Problem::new(&kinds::RUN_IN_PROGRESS, detail).with_retry_after(LEASE).with_migration(id)
             }
             Error::Ledger(error) => Problem::ledger(&error, detail),
+            Error::LedgerTooLarge { .. } => Problem::new(&kinds::LEDGER_TOO_LARGE, detail),
             Error::Registration(_) => Problem::new(&kinds::INVALID_REGISTRATION, detail),
             _ => Problem::new(&kinds::OTHER, detail),
         }

@@ -41,6 +41,20 @@ fn markers_in_kv_are_adopted_at_the_first_request() {
     assert_eq!(migrate(&object, &coordinator), ids(&["003", "004", "005"]));
 }
 
+#[test]
+fn markers_are_adopted_although_visitors_have_created_many_keys_like_them() {
+    let object = Object::new();
+    put_marker(&object, "001", "true", Some(RUN_AT));
+    put_marker(&object, "002", "false", Some(RUN_AT));
+    for number in 0..10_001 {
+        object.kv.insert(&format!("migration_my-service_visitor_{number}"), "true");
+    }
+    let coordinator = object.instance(vec![good("001"), good("002")]);
+    assert_eq!(object.state(&coordinator, "001"), State::Applied);
+    let report = object.migrate(&coordinator).expect("it succeeds");
+    assert_eq!(report.ran, ids(&["002"]));
+}
+
 /// Every step looks at KV's markers, and those of the TypeScript runner stay there.
 #[test]
 fn markers_that_the_object_knows_as_applied_are_not_read_from_kv_again() {
