@@ -38,6 +38,15 @@ pub enum Error {
     },
     /// The marker of a registered migration belongs to another service. Nothing was changed.
     ForeignMarker(Box<ForeignMarker>),
+    /// Nothing is applied under this service's prefix, and all that is applied under another prefix of the namespace is
+    /// registered here: the prefix may be mistyped or changed. Nothing was changed.
+    #[non_exhaustive]
+    AnotherPrefix {
+        /// The prefix of this service.
+        service: String,
+        /// The other prefix.
+        other: String,
+    },
     /// No registered migration has this id. Nothing was changed.
     #[non_exhaustive]
     UnknownMigration {
@@ -191,6 +200,13 @@ impl fmt::Display for Error {
                  that are no markers, and keep whoever writes them from choosing such keys"
             ),
             Self::ForeignMarker(marker) => marker.fmt(f),
+            Self::AnotherPrefix { service, other } => write!(
+                f,
+                "No migration has run under the prefix `{service}`, and all that have run under `{other}` are registered \
+                 here: the prefix seems to have changed, and they would run again. Nothing was changed. If both are the same \
+                 service, set the prefix back to `{other}`. If `{other}` is another service, say so to the runner: \
+                 `.with_other_service({other:?})`"
+            ),
             Self::UnknownMigration { id } => {
                 write!(f, "Migration {id:?} is not registered - cannot rollback")
             }

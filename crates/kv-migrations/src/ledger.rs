@@ -8,6 +8,7 @@
 mod load;
 mod marker;
 mod markers;
+mod other_prefix;
 
 use std::time::Duration;
 

@@ -81,8 +81,21 @@ impl<C> Runner<C> {
                 lock: RunLock::new(),
                 budget: Budget::default(),
                 interrupt: Interrupt::default(),
+                other_services: Vec::new(),
             },
         })
+    }
+
+    /// Says that `service` is the prefix of another service in the same namespace, whatever migrations it has.
+    ///
+    /// The first run of a service looks at the markers of all others. If everything that is applied under another prefix is
+    /// registered here too, it looks as if the prefix had been mistyped, or changed, and all migrations were about to run
+    /// again: the run fails with [`Error::AnotherPrefix`]. For a service that begins with the same migrations on purpose, this
+    /// allows it.
+    #[must_use]
+    pub fn with_other_service(mut self, service: impl Into<String>) -> Self {
+        self.settings.other_services.push(service.into());
+        self
     }
 
     /// Sets the clock (default: the machine's).
@@ -142,6 +155,8 @@ impl<C> Runner<C> {
     /// The next run continues with what is [`remaining`](RunReport::remaining).
     ///
     /// # Errors
+    /// [`Error::AnotherPrefix`] if the service seems to have run under another prefix: see
+    /// [`with_other_service`](Self::with_other_service).
     /// [`Error::Failed`] says which migration failed and what was applied before. [`Error::Superseded`] says at which
     /// migration another run took over. After any other error nothing was changed.
     pub fn run_pending<'a>(&'a self, context: &'a C) -> BoxFuture<'a, Result<RunReport, Error>> {
@@ -164,6 +179,9 @@ impl<C> Runner<C> {
     async fn run(&self, context: &C, observer: &Observer<'_>) -> Result<RunReport, Error> {
         let session = Session::open(&self.settings, observer)?;
         let markers = session.ledger.load(self.registered.ids()).await?;
+        if markers.is_empty() {
+            self.check_prefix(&session).await?;
+        }
         let plan = Plan::new(self.registered.ids(), &markers);
         let missing_unknown = markers.is_missing_unknown();
         let mut report = RunReport { missing: plan.missing, missing_unknown, ..RunReport::default() };
@@ -260,6 +278,16 @@ impl<C> Runner<C> {
             }
         }
         Ok(report)
+    }
+
+    /// Fails if this service seems to have run before, under another prefix.
+    async fn check_prefix(&self, session: &Session<'_>) -> Result<(), Error> {
+        if self.registered.migrations().is_empty() {
+            return Ok(());
+        }
+        let ledger = session.ledger_in_kv(&self.settings);
+        let other = ledger.other_prefix(self.registered.ids(), &self.settings.other_services).await?;
+        other.map_or(Ok(()), |other| Err(Error::AnotherPrefix { service: self.service().to_owned(), other }))
     }
 
     /// A ledger for reading: it takes no lease.

@@ -25,6 +25,8 @@ pub(crate) struct Settings {
     pub(crate) lock: RunLock,
     pub(crate) budget: Budget,
     pub(crate) interrupt: Interrupt,
+    /// The prefixes of other services in the same namespace that may have the same migrations.
+    pub(crate) other_services: Vec<String>,
 }
 
 impl Settings {
@@ -96,6 +98,12 @@ impl<'a> Session<'a> {
 
     pub(crate) fn sleep(&self, duration: Duration) -> BoxFuture<'_, ()> {
         self.policy.clock.sleep(duration)
+    }
+
+    /// The markers in KV, whether or not the ledger is a coordinator's.
+    pub(crate) fn ledger_in_kv(&self, settings: &Settings) -> Ledger {
+        let kv = Kv::with_policy(settings.store.clone(), self.policy.clone());
+        Ledger::new(kv, &settings.service)
     }
 
     /// All KV operations so far.

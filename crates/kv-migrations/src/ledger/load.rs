@@ -85,7 +85,11 @@ impl Ledger {
     }
 
     /// Calls `add` for each key that begins with `start`. False if there are too many pages.
-    async fn list(&self, start: &str, add: &mut dyn FnMut(Key) -> Result<(), Error>) -> Result<bool, Error> {
+    pub(super) async fn list(
+        &self,
+        start: &str,
+        add: &mut dyn FnMut(Key) -> Result<(), Error>,
+    ) -> Result<bool, Error> {
         let mut cursor: Option<String> = None;
         for _ in 0..MAX_PAGES {
             let options = ListOptions::new(start).with_cursor(cursor.as_deref());

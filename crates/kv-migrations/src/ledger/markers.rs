@@ -32,6 +32,11 @@ impl Markers {
         self.markers.get(index).map(|(_, marker)| marker)
     }
 
+    /// Whether no migration of this service is known to have begun.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.markers.is_empty()
+    }
+
     pub(crate) fn is_applied(&self, id: &str) -> bool {
         matches!(self.get(id), Some(Marker::Applied(_)))
     }

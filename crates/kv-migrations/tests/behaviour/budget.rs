@@ -56,7 +56,7 @@ fn an_up_larger_than_the_budget_fails_and_suggests_a_backfill() {
     );
     let status = block_on(service.runner(vec![writing("001", 60)]).status()).unwrap();
     assert_eq!(status[0].state, State::Failed);
-    assert!(service.text("001/48").is_some(), "it went as far as it could");
+    assert!(service.text("001/47").is_some(), "it went as far as it could");
 }
 
 #[test]

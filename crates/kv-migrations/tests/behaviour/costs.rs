@@ -63,9 +63,17 @@ fn a_status_reads_each_of_the_first_hundred_markers_once_more_that_were_set_by_h
 #[test]
 fn a_run_costs_one_operation_and_one_per_marker() {
     let service = Service::new();
-    let runner = service.runner(vec![quiet("001"), quiet("002")]);
+    service.migrate(vec![quiet("000")]);
+    let runner = service.runner(vec![quiet("000"), quiet("001"), quiet("002")]);
     assert_eq!(operations(&service, runner.run_pending(&())), 3);
     assert_eq!(operations(&service, runner.is_run("001")), 1);
+}
+
+#[test]
+fn the_first_run_of_a_service_costs_one_operation_more_because_it_looks_at_other_prefixes() {
+    let service = Service::new();
+    let runner = service.runner(vec![quiet("001"), quiet("002")]);
+    assert_eq!(operations(&service, runner.run_pending(&())), 4);
 }
 
 #[test]

@@ -127,8 +127,8 @@ proptest! {
 #[test]
 fn refusals_for_longer_fail_the_migration() {
     let service = Service::new();
-    // The second operation writes the marker; the one that would record the failure is refused, too.
-    let store = faulty(service.store.clone(), Fault::temporary(429, 1, 100));
+    // The third operation writes the marker; the one that would record the failure is refused, too.
+    let store = faulty(service.store.clone(), Fault::temporary(429, 2, 100));
     let error = block_on(service.runner_on(store, vec![quiet("001")]).run_pending(&())).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -206,7 +206,7 @@ fn a_rollback_that_fails_anywhere_can_be_repeated() {
 fn an_up_that_finished_unmarked_runs_again() {
     let service = Service::new();
     let times = Arc::new(AtomicU64::new(0));
-    let store = faulty(service.store.clone(), Fault::Crash(1));
+    let store = faulty(service.store.clone(), Fault::Crash(2));
     block_on(service.runner_on(store, vec![counting(&times)]).run_pending(&())).unwrap_err();
     service.migrate(vec![counting(&times)]);
     assert_eq!(times.load(Ordering::Relaxed), 2, "at least once is what KV alone can give");

@@ -74,11 +74,13 @@ fn services_whose_prefixes_overlap_do_not_see_each_other() {
     let auth = Service::new().neighbour("auth");
     let auth_v2 = auth.neighbour("auth_v2");
     auth.migrate(vec![good("001")]);
-    auth_v2.migrate(vec![good("001"), good("002")]);
+    auth_v2.migrate(vec![good("002"), good("003")]);
 
     let status = block_on(auth.runner(vec![good("001"), good("002")]).status()).unwrap();
     let states: Vec<State> = status.iter().map(|entry| entry.state).collect();
     assert_eq!(states, [State::Applied, State::Pending]);
+    let states = block_on(auth_v2.runner(vec![good("001"), good("002")]).status()).unwrap();
+    assert_eq!((states[0].state, states[1].state), (State::Pending, State::Applied));
     let report = block_on(auth.runner(vec![good("001")]).run_pending(&())).unwrap();
     assert_eq!(report.missing, ids(&[]), "the other service's markers are not reported as ours");
 }

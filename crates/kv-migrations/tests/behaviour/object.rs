@@ -56,7 +56,10 @@ impl Object {
 
     pub fn instance_on(&self, store: impl Store + 'static, migrations: Vec<Migration>) -> Coordinator {
         let store = Slow { store, time: self.time.clone(), latency: Duration::from_millis(10) };
-        let runner = self.runner_on(store, migrations);
+        self.instance_of(self.runner_on(store, migrations))
+    }
+
+    pub fn instance_of(&self, runner: Runner) -> Coordinator {
         Coordinator::new(runner, Arc::new(self.runtime.clone()), || Ok(()))
     }
 

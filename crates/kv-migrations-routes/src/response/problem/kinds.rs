@@ -96,6 +96,13 @@ pub(super) const FOREIGN_MARKER: Kind = Kind {
     help: "",
 };
 
+pub(super) const ANOTHER_PREFIX: Kind = Kind {
+    name: "another-prefix",
+    title: "Another prefix",
+    status: StatusCode::CONFLICT,
+    help: "The routes set up their runner with `with_runner(|runner| runner.with_other_service(…))`.",
+};
+
 /// Without a coordinator.
 pub(super) const RUN_IN_PROGRESS: Kind = Kind {
     name: "run-in-progress",

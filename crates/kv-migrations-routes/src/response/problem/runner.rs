@@ -71,6 +71,7 @@ impl From<Error> for Box<Problem> {
             Error::ForeignMarker(marker) => {
                 Problem::new(&kinds::FOREIGN_MARKER, detail).with_migration(marker.id)
             }
+            Error::AnotherPrefix { .. } => Problem::new(&kinds::ANOTHER_PREFIX, detail),
             Error::RunInProgress { retry_after, .. } => {
                 Problem::new(&kinds::RUN_IN_PROGRESS, detail).with_retry_after(retry_after)
             }

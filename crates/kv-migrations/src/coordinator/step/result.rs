@@ -73,7 +73,10 @@ impl StepResult {
         let (migration, text) = (migration.map(str::to_owned), error.to_string());
         let is_refused = matches!(
             error,
-            Error::UnknownMigration { .. } | Error::NotRun { .. } | Error::Irreversible { .. }
+            Error::UnknownMigration { .. }
+                | Error::NotRun { .. }
+                | Error::Irreversible { .. }
+                | Error::AnotherPrefix { .. }
         );
         let outcome = if is_refused {
             StepOutcome::Refused { error: text }

@@ -6,6 +6,7 @@
 //! | `Mount` | `layer PATH`, `nest PATH`, `bare PATH`, or `fetch PATH` as beside `worker::Router` | `bare /` |
 //! | `Migrations` | the name of a scenario | `good` |
 //! | `Prefix` | the service's prefix | `my-service` |
+//! | `Other-Service` | the prefix of another service, which may have the same migrations | none |
 //! | `Access` | `open`, or the names of secrets | `MIGRATIONS_TOKEN` |
 //! | `Store` | `handed-over`: a `KvStore`, in place of the binding's name | by name |
 //! | `Clock-Ahead` | by how many seconds the clock of the run is ahead | 0 |
@@ -72,8 +73,9 @@ fn routes(settings: &dyn Settings, env: &Env) -> MigrationRoutes {
     let routes = migration_routes(stores::namespace(settings, env), prefix, migrations);
     let ahead = settings.get("clock-ahead").parse().unwrap_or(0);
     let budget = settings.get("budget").parse().ok();
+    let other_service = settings.get("other-service").to_owned();
     let routes = routes.with_runner(move |runner| {
-        let runner = runner.with_clock(ahead::clock(ahead));
+        let runner = runner.with_clock(ahead::clock(ahead)).with_other_service(other_service.clone());
         match budget {
             Some(operations) => {
                 runner.with_budget(Budget::default().with_operations(operations).with_time(TEN_MINUTES))
