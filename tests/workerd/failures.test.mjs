@@ -58,6 +58,19 @@ test("a migration that is inserted before applied ones runs, and is flagged", as
   assert.deepEqual([report.ran, report.outOfOrder], [["001_inserted"], ["001_inserted"]]);
   const removed = assertAnswer(await client.migrate({ migrations: "removed" }));
   assert.deepEqual(removed.missing, ["001_inserted", "002_second"]);
+  const status = await client.status({ migrations: "removed" });
+  assert.equal(status.headers.get("kv-migrations-unregistered"), "missing=2, unfinished=0");
+  const complete = await client.status({ migrations: "inserted" });
+  assert.equal(complete.headers.get("kv-migrations-unregistered"), null, "all are registered");
+});
+
+test("a migration that failed and was taken off the list is reported as unfinished", async (t) => {
+  const client = await serveSpecimen(t);
+  await client.migrate({ migrations: "failing" });
+  const report = assertAnswer(await client.migrate({ migrations: "removed" }));
+  assert.deepEqual([report.missing, report.unfinished], [[], ["002_second"]]);
+  const status = await client.status({ migrations: "removed" });
+  assert.equal(status.headers.get("kv-migrations-unregistered"), "missing=0, unfinished=1");
 });
 
 test("a migration that panics fails its request, marks nothing, and the next request works", async (t) => {

@@ -31,7 +31,7 @@ impl<C: 'static> Local<'_, C> {
         let runner = self.runner;
         let context = || (self.context)().map_err(|error| Problem::context(&error.to_string()));
         match route {
-            Route::Status => Ok(report::status(&runner.status().await?, query)),
+            Route::Status => Ok(report::status(&runner.status_report().await?, query)),
             Route::Migrate if head.accepts_events => {
                 let context = context()?;
                 let run = async move |queue: Queue| {

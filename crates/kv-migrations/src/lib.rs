@@ -43,6 +43,6 @@ pub use lock::RunLock;
 pub use migration::Migration;
 pub use report::{
     AppliedMigration, Direction, Event, FailedEntry, Phase, Progress, RollbackReport, RunReport, State,
-    Status,
+    Status, StatusReport,
 };
 pub use runner::Runner;

@@ -9,4 +9,4 @@ pub use event::Event;
 pub(crate) use event::Observer;
 pub use progress::{Direction, Phase, Progress};
 pub use run::{AppliedMigration, FailedEntry, RollbackReport, RunReport};
-pub use status::{State, Status};
+pub use status::{State, Status, StatusReport};

@@ -22,7 +22,7 @@ use crate::ledger::{Ledger, Marker, MarkerState, Markers};
 use crate::lock::RunLock;
 use crate::log::{ConsoleLog, Log};
 use crate::migration::Migration;
-use crate::report::{Direction, Event, Observer, RollbackReport, RunReport, Status};
+use crate::report::{Direction, Event, Observer, RollbackReport, RunReport, Status, StatusReport};
 use crate::session::{Session, Settings};
 use apply::{Applied, Failed, RolledBack, Share, apply, roll_back};
 use plan::{Decision, Plan};
@@ -140,15 +140,29 @@ impl<C> Runner<C> {
     /// # Errors
     /// [`Error::Ledger`] and [`Error::LedgerTooLarge`] if the markers cannot be read, [`Error::ForeignMarker`] if one belongs to another service.
     pub async fn status(&self) -> Result<Vec<Status>, Error> {
-        let markers = self.ledger().load(self.registered.ids()).await?;
-        let running = self.settings.lock.running(&*self.settings.clock);
-        Ok(self.statuses(&markers, running.as_deref()))
+        Ok(self.status_report().await?.migrations)
     }
 
-    /// The states that the markers tell. `running` is the migration that runs at this moment.
-    pub(crate) fn statuses(&self, markers: &Markers, running: Option<&str>) -> Vec<Status> {
+    /// Like [`status`](Self::status), and which migrations of this service are applied or have begun but are not registered.
+    ///
+    /// # Errors
+    /// Those of [`status`](Self::status).
+    pub async fn status_report(&self) -> Result<StatusReport, Error> {
+        let markers = self.ledger().load(self.registered.ids()).await?;
+        let running = self.settings.lock.running(&*self.settings.clock);
+        Ok(self.report_status(&markers, running.as_deref()))
+    }
+
+    /// What the markers tell. `running` is the migration that runs at this moment.
+    pub(crate) fn report_status(&self, markers: &Markers, running: Option<&str>) -> StatusReport {
         let status = |migration| status::status(migration, markers, running);
-        self.registered.migrations().iter().map(status).collect()
+        let Plan { missing, unfinished, .. } = Plan::new(self.registered.ids(), markers);
+        StatusReport {
+            migrations: self.registered.migrations().iter().map(status).collect(),
+            missing,
+            unfinished,
+            missing_unknown: markers.is_missing_unknown(),
+        }
     }
 
     /// Applies every migration that is not applied, in order, up to the first failure and as far as the [`Budget`] allows.
@@ -183,8 +197,12 @@ impl<C> Runner<C> {
             self.check_prefix(&session).await?;
         }
         let plan = Plan::new(self.registered.ids(), &markers);
-        let missing_unknown = markers.is_missing_unknown();
-        let mut report = RunReport { missing: plan.missing, missing_unknown, ..RunReport::default() };
+        let mut report = RunReport {
+            missing: plan.missing,
+            unfinished: plan.unfinished,
+            missing_unknown: markers.is_missing_unknown(),
+            ..RunReport::default()
+        };
         for (migration, step) in self.registered.migrations().iter().zip(plan.steps) {
             if step.decision == Decision::Skip {
                 report.skipped.push(step.id);

@@ -30,7 +30,7 @@ pub(super) async fn answer<C: 'static>(
 ) -> Result<Response<Body>, Box<Problem>> {
     let caller = caller(query);
     Ok(match route {
-        Route::Status => report::status(&coordinator.status().await?, query),
+        Route::Status => report::status(&coordinator.status_report().await?, query),
         Route::History => json(StatusCode::OK, &coordinator.history()?),
         Route::Migrate if head.accepts_events => {
             let coordinator = coordinator.clone();

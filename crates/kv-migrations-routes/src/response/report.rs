@@ -1,18 +1,32 @@
 //! Reports as answers, whether a runner or a coordinator made them.
 
+use http::header::{HeaderName, HeaderValue};
 use http::{Response, StatusCode};
-use kv_migrations::{RollbackReport, RunReport, State, Status};
+use kv_migrations::{RollbackReport, RunReport, State, StatusReport};
 
 use super::body::Body;
 use super::json::{accepted, json};
 use super::problem::Problem;
 use crate::request::query::Query;
 
+/// The header of a status that counts the migrations of the service that are not registered.
+const UNREGISTERED: HeaderName = HeaderName::from_static("kv-migrations-unregistered");
+
 /// The state of all migrations: a 409 if one of them is not applied and the caller requires that.
-pub(crate) fn status(status: &[Status], query: &Query) -> Response<Body> {
-    let is_up_to_date = status.iter().all(|migration| migration.state == State::Applied);
+pub(crate) fn status(report: &StatusReport, query: &Query) -> Response<Body> {
+    let StatusReport { migrations, missing, unfinished, .. } = report;
+    let is_up_to_date = migrations.iter().all(|migration| migration.state == State::Applied);
     let is_conflict = query.requires_up_to_date && !is_up_to_date;
-    json(if is_conflict { StatusCode::CONFLICT } else { StatusCode::OK }, &status)
+    let mut response = json(if is_conflict { StatusCode::CONFLICT } else { StatusCode::OK }, migrations);
+    let unregistered = match (missing.len(), unfinished.len()) {
+        _ if report.missing_unknown => "unknown".to_owned(),
+        (0, 0) => return response,
+        (missing, unfinished) => format!("missing={missing}, unfinished={unfinished}"),
+    };
+    if let Ok(value) = HeaderValue::try_from(unregistered) {
+        response.headers_mut().append(UNREGISTERED, value);
+    }
+    response
 }
 
 /// What a run did: a 202 if it is not finished, or a problem if the caller requires that.

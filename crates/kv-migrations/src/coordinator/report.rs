@@ -71,6 +71,8 @@ pub enum RunOutcome {
     Paused,
     /// It did everything that there was to do.
     Finished,
+    /// Nothing is left to do, but the migration that it was at was taken off the list half made.
+    Unfinished,
     /// It failed: in its first step, or after its last retry.
     Failed,
     /// It was cancelled.

@@ -16,7 +16,7 @@ use super::task::{Task, Work};
 use super::waiters::{Listener, TaskReport};
 use crate::change::NEXT_REQUEST;
 use crate::ledger::Marker;
-use crate::report::{Event, Progress, RollbackReport, RunReport};
+use crate::report::{Event, Progress, RollbackReport, RunReport, StatusReport};
 
 /// How much longer than a step's budget a caller waits for it: KV may retry operations, and markers are copied after
 /// it.
@@ -115,7 +115,8 @@ impl<C> Coordinator<C> {
             // The task waits to be retried: the caller has fixed the cause, or wants to know. Or it waits to be resumed
             // at a migration that this release does not have. The new task replaces it.
             waiters.close(task.number);
-            changes = records.end(&task, RunOutcome::Failed)?;
+            let outcome = if task.is_paused() { RunOutcome::Unfinished } else { RunOutcome::Failed };
+            changes = records.end(&task, outcome)?;
             changes.extend(lease::revoke(&*records.storage)?);
         }
         let task = Task::new(records.next_number()?, work, caller, now);
@@ -169,7 +170,9 @@ impl<C> Coordinator<C> {
     /// The report of a run whose first step has not ended yet.
     async fn not_yet_known(&self) -> Result<RunReport, CoordinatorError> {
         let mut report = RunReport { retry_after: Some(NEXT_REQUEST), ..RunReport::default() };
-        for status in self.status().await? {
+        let StatusReport { migrations, missing, unfinished, missing_unknown } = self.status_report().await?;
+        (report.missing, report.unfinished, report.missing_unknown) = (missing, unfinished, missing_unknown);
+        for status in migrations {
             if status.run { report.skipped.push(status.id) } else { report.remaining.push(status.id) }
         }
         Ok(report)

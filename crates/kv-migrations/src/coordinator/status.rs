@@ -7,7 +7,7 @@ use super::report::HistoryEntry;
 use super::storage::{StorageError, history};
 use crate::clock::iso8601;
 use crate::ledger::Markers;
-use crate::report::{State, Status};
+use crate::report::{State, Status, StatusReport};
 
 impl<C> Coordinator<C> {
     /// The state of every registered migration, in order. No KV operation, except the first time, when the markers in
@@ -16,11 +16,19 @@ impl<C> Coordinator<C> {
     /// # Errors
     /// [`CoordinatorError::Storage`]; and [`CoordinatorError::Runner`] if the markers in KV cannot be read.
     pub async fn status(&self) -> Result<Vec<Status>, CoordinatorError> {
+        Ok(self.status_report().await?.migrations)
+    }
+
+    /// Like [`status`](Self::status), and which migrations of this service are applied or have begun but are not registered.
+    ///
+    /// # Errors
+    /// Those of [`status`](Self::status).
+    pub async fn status_report(&self) -> Result<StatusReport, CoordinatorError> {
         adopt_once(self).await?;
         let ledger = self.records.ledger(self.records.journal());
         let markers = ledger.load(self.runner.registered().ids()).await?;
         self.records.set_lost_alarm()?;
-        Ok(self.statuses(&markers)?)
+        Ok(self.report_status(&markers)?)
     }
 
     /// The runs and rollbacks, the newest first: the one in progress, and about a hundred that ended.
@@ -41,12 +49,13 @@ impl<C> Coordinator<C> {
         status.ok_or_else(|| CoordinatorError::UnknownMigration { id: id.to_owned() })
     }
 
-    fn statuses(&self, markers: &Markers) -> Result<Vec<Status>, StorageError> {
-        let Some(task) = self.records.task()? else { return Ok(self.runner.statuses(markers, None)) };
+    fn report_status(&self, markers: &Markers) -> Result<StatusReport, StorageError> {
+        let Some(task) = self.records.task()? else { return Ok(self.runner.report_status(markers, None)) };
         let current = task.migration();
         let running = if self.records.is_running(&task)? { current } else { None };
-        let mut statuses = self.runner.statuses(markers, running);
-        if let Some(status) = statuses.iter_mut().find(|status| Some(status.id.as_str()) == current) {
+        let mut report = self.runner.report_status(markers, running);
+        let mut statuses = report.migrations.iter_mut();
+        if let Some(status) = statuses.find(|status| Some(status.id.as_str()) == current) {
             if task.is_paused() {
                 status.state = State::Paused;
             }
@@ -54,6 +63,6 @@ impl<C> Coordinator<C> {
                 status.retry_at = task.due().map(iso8601);
             }
         }
-        Ok(statuses)
+        Ok(report)
     }
 }

@@ -35,6 +35,9 @@ pub(super) struct Task {
     pub(super) totals: Totals,
     pub(super) failures: Vec<FailedAttempt>,
     pub(super) interventions: Vec<Intervention>,
+    /// The migration that it was at when that was taken off the list, half made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) left: Option<String>,
 }
 
 /// What is to be done.
@@ -129,6 +132,7 @@ impl Task {
             totals: Totals::default(),
             failures: Vec::new(),
             interventions: Vec::new(),
+            left: None,
         }
     }
 

@@ -94,6 +94,10 @@ fn end_step(task: &mut Task, outcome: StepOutcome, now: SystemTime) -> RunOutcom
     let is_first = task.totals.steps == 0 && matches!(task.stage, TaskStage::Stepping { tries: 1, .. });
     task.totals.steps += 1;
     match outcome {
+        StepOutcome::Finished if task.left.is_some() => {
+            task.move_to(task.left.clone());
+            return RunOutcome::Unfinished;
+        }
         StepOutcome::Finished => return RunOutcome::Finished,
         StepOutcome::Refused { error } => {
             if !is_first {
@@ -296,6 +300,14 @@ mod tests {
         let (after_, migration) = (Duration::ZERO, Some("003".to_owned()));
         let at_another = StepOutcome::Unfinished { after: after_, migration };
         assert_eq!(after(TaskEvent::StepEnded(at_another), task).task.retries, Retries::default());
+    }
+
+    #[test]
+    fn a_run_whose_migration_was_taken_off_the_list_half_made_ends_unfinished_at_it() {
+        let mut task = Task { left: Some("002".to_owned()), ..run(stepping(1), 7) };
+        task.move_to(Some("003".to_owned()));
+        let Transition { task, outcome } = after(TaskEvent::StepEnded(StepOutcome::Finished), task);
+        assert_eq!((task.migration(), outcome), (Some("002"), RunOutcome::Unfinished));
     }
 
     #[test]

@@ -49,6 +49,12 @@ impl Markers {
         let applied = self.markers.iter().filter(|(_, marker)| matches!(marker, Marker::Applied(_)));
         applied.map(|(id, _)| id.as_str())
     }
+
+    /// Those that have begun and are not applied.
+    pub(crate) fn unfinished_ids(&self) -> impl Iterator<Item = &str> {
+        let unfinished = self.markers.iter().filter(|(_, marker)| !matches!(marker, Marker::Applied(_)));
+        unfinished.map(|(id, _)| id.as_str())
+    }
 }
 
 #[cfg(test)]

@@ -24,8 +24,12 @@ pub struct RunReport {
     /// Migrations that are applied for this service but not registered. Only markers that this runner wrote are known
     /// to belong to the service.
     pub missing: Vec<String>,
-    /// Whether `missing` is not known, and therefore empty: more than 10,000 keys begin like markers of this service, so that
-    /// only those of the registered migrations were read.
+    /// Migrations that have begun for this service, are not applied, and are not registered: taken off the list half made.
+    /// What they wrote stays.
+    #[serde(default)]
+    pub unfinished: Vec<String>,
+    /// Whether `missing` and `unfinished` are not known, and therefore empty: more than 10,000 keys begin like markers of
+    /// this service, so that only those of the registered migrations were read.
     #[serde(default, skip_serializing_if = "is_false")]
     pub missing_unknown: bool,
     /// All KV operations of the run: those of migrations, and those that read and write the ledger.

@@ -61,6 +61,20 @@ pub struct Status {
     pub retry_at: Option<String>,
 }
 
+/// The state of every registered migration, and which others this service has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StatusReport {
+    /// The registered migrations, in order.
+    pub migrations: Vec<Status>,
+    /// As in [`RunReport::missing`](crate::RunReport::missing).
+    pub missing: Vec<String>,
+    /// As in [`RunReport::unfinished`](crate::RunReport::unfinished).
+    pub unfinished: Vec<String>,
+    /// As in [`RunReport::missing_unknown`](crate::RunReport::missing_unknown).
+    pub missing_unknown: bool,
+}
+
 impl Status {
     /// A pending migration.
     pub(crate) fn pending(id: &str, description: &str, reversible: bool) -> Self {

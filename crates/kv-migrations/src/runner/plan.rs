@@ -10,6 +10,8 @@ pub(crate) struct Plan {
     pub(crate) steps: Vec<PlannedMigration>,
     /// Migrations that are applied but not registered: removed, or of a later release.
     pub(crate) missing: Vec<String>,
+    /// Migrations that have begun, and are neither applied nor registered.
+    pub(crate) unfinished: Vec<String>,
 }
 
 /// What a run does with one migration.
@@ -34,6 +36,7 @@ impl Plan {
     pub(crate) fn new<'a>(registered: impl Iterator<Item = &'a str> + Clone, markers: &Markers) -> Self {
         let ids = IdSet::new(registered.clone());
         let missing = markers.applied_ids().filter(|id| !ids.contains(id)).map(str::to_owned).collect();
+        let unfinished = markers.unfinished_ids().filter(|id| !ids.contains(id)).map(str::to_owned).collect();
 
         let mut steps: Vec<PlannedMigration> =
             registered.map(|id| PlannedMigration::new(id, markers)).collect();
@@ -41,7 +44,7 @@ impl Plan {
         for step in steps.iter_mut().take(last_applied) {
             step.is_out_of_order = step.decision == Decision::Apply;
         }
-        Self { steps, missing }
+        Self { steps, missing, unfinished }
     }
 }
 
@@ -124,6 +127,16 @@ mod tests {
             let plan = plan(&registered, &markers(&applied, &failed));
             let expected: Vec<String> = applied.into_iter().filter(|id| !registered.contains(id)).collect();
             prop_assert_eq!(plan.missing, expected);
+        }
+
+        #[test]
+        fn unfinished_is_what_has_begun_and_is_neither_applied_nor_registered(
+            (registered, applied, failed) in situations()
+        ) {
+            let plan = plan(&registered, &markers(&applied, &failed));
+            let is_left = |id: &String| !registered.contains(id) && !applied.contains(id);
+            let expected: Vec<String> = failed.into_iter().filter(is_left).collect();
+            prop_assert_eq!(plan.unfinished, expected);
         }
 
         #[test]

@@ -75,7 +75,6 @@ fn a_service_that_begins_with_the_migrations_of_another_on_purpose_says_so() {
     assert_refused(&mods, list(), "auth");
     let runner = mods.runner(list()).with_other_service("auth");
     assert_eq!(block_on(runner.run_pending(&())).unwrap().ran, ids(&["001_init", "002_users"]));
-    assert_runs(&mods, vec![]);
     let report = block_on(mods.runner(list()).run_pending(&())).expect("once it has begun it is known");
     assert_eq!(report.skipped, ids(&["001_init", "002_users"]));
 }
@@ -85,7 +84,6 @@ fn a_service_that_has_begun_is_not_refused() {
     let service = filled(2_000);
     let long = || Migration::backfill("001_init", "", marking());
     block_on(service.runner(vec![long()]).run_pending(&())).unwrap();
-    service.neighbour("other").runner(vec![quiet("001_init")]);
     service.put("migration_other_001_init", "true", TYPESCRIPT);
     service.drive(&service.runner(vec![long()])).expect("it is under way");
 
@@ -113,7 +111,7 @@ fn a_namespace_with_too_many_keys_is_not_looked_through() {
     }
     let before = service.store.operations();
     assert_runs(&service, list());
-    assert_eq!(service.store.operations() - before, 1 + 10 + 2 + 2, "after ten lists it is given up");
+    assert_eq!(service.store.operations() - before, 1 + 10 + 2 * 3, "it is given up after ten lists");
 }
 
 #[test]

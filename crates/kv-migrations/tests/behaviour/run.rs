@@ -8,7 +8,7 @@ use futures::future::{join, poll_immediate};
 use kv_migrations::kv::{Kv, MemoryStore, PutOptions, StoreExt};
 use kv_migrations::{Error, Migration, RunLock, Stage, State};
 
-use crate::service::{Service, failing, failure, good, ids};
+use crate::service::{Service, failing, failure, filled, good, ids, marking};
 
 #[test]
 fn migrations_run_in_the_order_of_their_registration() {
@@ -97,6 +97,39 @@ fn an_applied_migration_that_is_not_registered_is_reported() {
     service.migrate(vec![good("001"), good("002")]);
     let report = block_on(service.runner(vec![good("001")]).run_pending(&())).unwrap();
     assert_eq!(report.missing, ids(&["002"]));
+}
+
+#[test]
+fn a_migration_that_is_taken_off_the_list_half_made_is_reported_until_it_is_finished() {
+    let service = filled(2_000);
+    let half_made = || vec![Migration::backfill("001", "", marking()), failing("002")];
+    block_on(service.runner(half_made()).run_pending(&())).unwrap();
+    block_on(service.runner(vec![failing("002")]).run_pending(&())).unwrap_err();
+    // Nobody knows whose a marker is that names no service.
+    service.put("migration_my-service_000", "running", None);
+
+    let runner = service.runner(vec![good("003")]);
+    for _ in 0..2 {
+        let report = block_on(runner.run_pending(&())).unwrap();
+        assert_eq!((report.missing, report.unfinished), (ids(&[]), ids(&["001", "002"])));
+    }
+    let status = block_on(runner.status_report()).unwrap();
+    assert_eq!(status.unfinished, ids(&["001", "002"]));
+    assert_eq!(status.migrations.len(), 1, "the status itself has what is registered");
+
+    let runner = service.runner(vec![Migration::backfill("001", "", marking()), good("002")]);
+    service.drive(&runner).expect("both are registered again");
+    assert_eq!(block_on(runner.run_pending(&())).unwrap().missing, ids(&["003"]));
+    assert_eq!(block_on(service.runner(vec![]).run_pending(&())).unwrap().unfinished, ids(&[]));
+}
+
+#[test]
+fn half_made_work_of_another_service_is_not_reported() {
+    let service = filled(2_000);
+    let other = service.neighbour("my-service_v2");
+    block_on(other.runner(vec![Migration::backfill("001", "", marking())]).run_pending(&())).unwrap();
+    let report = block_on(service.runner(vec![good("002")]).run_pending(&())).unwrap();
+    assert_eq!(report.unfinished, ids(&[]));
 }
 
 #[test]

@@ -41,6 +41,7 @@ async fn try_to_take<C>(step: &Step<'_, C>, task: &Task) -> Result<StepResult, C
     let runner = runner.for_step(step.store.clone(), journal, interrupt);
     Ok(match &task.work {
         Work::Migrate { .. } => {
+            note_left(step, task)?;
             let observer = |event: &Event| observe(step, event);
             StepResult::from_run(runner.run_pending_observed(&context, &observer).await)
         }
@@ -77,6 +78,26 @@ fn note_begun<C>(step: &Step<'_, C>, id: &str) -> Result<(), StorageError> {
         task.work = Work::Rollback { id: id.to_owned(), is_begun: true };
         // If the lease was lost, the next operation fails.
         step.lease.write(vec![put_task(&task)]).ok();
+    }
+    Ok(())
+}
+
+/// Notes whether the migration that a run is at, or was at before, is taken off the list half made: then the run does not
+/// count as finished.
+fn note_left<C>(step: &Step<'_, C>, task: &Task) -> Result<(), StorageError> {
+    let Step { coordinator, journal, lease, .. } = step;
+    let records = &coordinator.records;
+    let mut left = task.left.as_deref().or(task.migration());
+    if let Some(id) = left {
+        let is_registered = coordinator.runner.registered().get(id).is_some();
+        let marker = journal.marker(&records.marker_key(id))?;
+        left = left.filter(|_| !is_registered && marker.is_some_and(|marker| marker.is_unfinished()));
+    }
+    if left != task.left.as_deref()
+        && let Some(row) = records.task()?
+    {
+        // If the lease was lost, the next operation fails.
+        lease.write(vec![put_task(&Task { left: left.map(str::to_owned), ..row })]).ok();
     }
     Ok(())
 }

@@ -45,6 +45,61 @@ fn a_failed_run_is_in_the_history_with_its_error() {
 }
 
 #[test]
+fn a_run_whose_migration_is_taken_off_the_list_half_made_does_not_end_as_finished() {
+    let object = Object::new().with_users(100);
+    object.migrate(&object.instance(vec![marking("001")])).expect("nothing fails");
+    let before = object.marked();
+    assert!((1..100).contains(&before), "{before}");
+
+    let next = object.instance(vec![good("002"), marking("003")]);
+    object.pass(&next, Duration::from_mins(5));
+    let history = next.history().expect("it can be read");
+    let [entry] = &history[..] else { panic!("the run was carried on: {history:?}") };
+    assert_eq!((entry.outcome, entry.migration.as_deref()), (RunOutcome::Unfinished, Some("001")));
+    assert_eq!(entry.ran, ids(&["002", "003"]), "the rest is done");
+    let status = object.serve(&next, next.status_report()).expect("it can be read");
+    assert_eq!(status.unfinished, ids(&["001"]));
+    assert_eq!(object.migrate(&next).expect("nothing is left to do").unfinished, ids(&["001"]));
+}
+
+#[test]
+fn a_run_whose_migration_is_registered_again_ends_as_finished() {
+    let object = Object::new().with_users(100);
+    object.migrate(&object.instance(vec![marking("001")])).expect("nothing fails");
+    let without = object.instance(vec![marking("002")]);
+    object.pass(&without, Duration::from_secs(2));
+    let again = object.instance(vec![marking("001"), marking("002")]);
+    object.pass(&again, Duration::from_mins(5));
+    let history = again.history().expect("it can be read");
+    assert_eq!((history.len(), history[0].outcome), (1, RunOutcome::Finished), "{history:?}");
+}
+
+#[test]
+fn a_run_whose_next_migration_is_taken_off_the_list_before_it_begins_ends_as_finished() {
+    let object = Object::new().with_users(10);
+    let coordinator = object.instance(vec![marking("001"), good("002")]);
+    let report = object.migrate(&coordinator).expect("nothing fails");
+    assert_eq!(report.remaining, ids(&["002"]), "the first step does not get to it");
+    let next = object.instance(vec![marking("001")]);
+    object.pass(&next, Duration::from_mins(5));
+    assert_eq!(next.history().expect("it can be read")[0].outcome, RunOutcome::Finished);
+}
+
+#[test]
+fn a_paused_run_whose_migration_is_taken_off_the_list_is_in_the_history_as_unfinished() {
+    let object = Object::new().with_users(100);
+    let coordinator = object.instance(vec![marking("001")]);
+    object.migrate(&coordinator).expect("nothing fails");
+    object.serve(&coordinator, coordinator.pause("001", &Caller::default())).expect("it is under way");
+    let next = object.instance(vec![good("002")]);
+    let report = object.migrate(&next).expect("another run replaces it");
+    assert_eq!((report.ran, report.unfinished), (ids(&["002"]), ids(&["001"])));
+    let history = next.history().expect("it can be read");
+    let outcomes: Vec<RunOutcome> = history.iter().map(|entry| entry.outcome).collect();
+    assert_eq!(outcomes, [RunOutcome::Finished, RunOutcome::Unfinished]);
+}
+
+#[test]
 fn the_history_has_the_last_hundred_runs_that_did_something() {
     let object = Object::new();
     let coordinator = object.instance(vec![good("001")]);
