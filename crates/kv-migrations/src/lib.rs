@@ -42,7 +42,7 @@ pub use id::{InvalidId, RegistrationError};
 pub use lock::RunLock;
 pub use migration::Migration;
 pub use report::{
-    AppliedMigration, Direction, Event, FailedEntry, Phase, Progress, RollbackReport, RunReport, State,
-    Status, StatusReport,
+    AppliedMigration, Direction, EntryCounts, Event, FailedEntry, Phase, Progress, RollbackReport, RunReport,
+    State, Status, StatusReport,
 };
 pub use runner::Runner;

@@ -7,6 +7,6 @@ mod status;
 
 pub use event::Event;
 pub(crate) use event::Observer;
-pub use progress::{Direction, Phase, Progress};
+pub use progress::{Direction, EntryCounts, Phase, Progress};
 pub use run::{AppliedMigration, FailedEntry, RollbackReport, RunReport};
 pub use status::{State, Status, StatusReport};

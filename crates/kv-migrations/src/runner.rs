@@ -224,6 +224,10 @@ impl<C> Runner<C> {
                     let event = Event::Applied(applied);
                     session.notify(&event);
                     if let Event::Applied(applied) = event {
+                        if let Some(warning) = applied.warning() {
+                            session.log().info(&format!("[Migration] ! {warning}"));
+                            report.warnings.push(warning);
+                        }
                         report.details.push(applied);
                     }
                     if step.is_out_of_order {
@@ -283,6 +287,7 @@ impl<C> Runner<C> {
         let mut report = RollbackReport {
             duration_ms: progress.duration_ms,
             operations: session.operations(),
+            entries: down.is_resumable().then_some(progress.entries),
             ..RollbackReport::default()
         };
         match outcome {

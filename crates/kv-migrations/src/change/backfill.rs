@@ -1,6 +1,7 @@
 //! A change to every entry of a prefix, over as many requests as it takes.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -131,9 +132,9 @@ impl<C> Backfill<C> {
         context: &C,
         state: &mut BackfillState,
     ) -> Result<WalkEnd> {
-        let (session, large_values) = (job.session(), LargeValues::new());
+        let (session, large_values, changed) = (job.session(), LargeValues::new(), Cell::new(0));
         let load = |keys| -> Loading<'_, _> { Box::pin(self.load(session, keys)) };
-        let work = |key, loaded| self.change_entry(session, &large_values, key, loaded, context);
+        let work = |key, loaded| self.change_entry(session, &large_values, &changed, key, loaded, context);
         let mut walk = Walk::new(session, Range::all(&self.prefix), &state.position);
         let result = async {
             while let Some(visited) = walk.next(load, work).await? {
@@ -150,6 +151,7 @@ impl<C> Backfill<C> {
                     Visited::EndOfPage => {}
                 }
                 state.position.set(walk.position());
+                job.entries().changed += changed.take();
                 job.save_if_due(state, walk.entries_left()).await?;
             }
             Ok(walk.end())
@@ -170,6 +172,7 @@ impl<C> Backfill<C> {
         &self,
         session: &Session<'_>,
         large_values: &LargeValues,
+        changed: &Cell<u64>,
         key: Key,
         loaded: Loaded,
         context: &C,
@@ -178,9 +181,14 @@ impl<C> Backfill<C> {
         let change = async |value: Option<Vec<u8>>| match value {
             // It was deleted in the meantime.
             None => Ok(()),
-            Some(value) => self.each.run(kv, &Record::new(kv, key, value), context).await,
+            Some(value) => {
+                let record = Record::new(kv, key, value);
+                self.each.run(kv, &record, context).await?;
+                changed.set(changed.get() + u64::from(record.is_changed()));
+                Ok(())
+            }
         };
-        let result = large_values.with_value(kv, &name, loaded, change).await;
+        let result: Result = large_values.with_value(kv, &name, loaded, change).await;
         if session.meter.is_overdrawn() {
             // An operation of this entry may have been refused, whatever the closure made of it: it is not done.
             return Err("the budget is used up".into());
@@ -204,6 +212,7 @@ impl<C> Backfill<C> {
                 return Ok(WalkEnd::Paused);
             }
             let result = self.retry_entry(&session.kv, &failed.key, context).await;
+            job.entries().changed += u64::from(matches!(result, Ok(true)));
             if session.meter.is_overdrawn() {
                 state.to_retry.push(failed);
                 return Ok(over_budget(job));
@@ -211,7 +220,7 @@ impl<C> Backfill<C> {
             tried += 1;
             job.note_advance();
             match result {
-                Ok(()) => job.add_done(1),
+                Ok(_) => job.add_done(1),
                 Err(error) => state.failures.push(FailedEntry::new(failed.key, reason(&*error))),
             }
             job.set_failed(state.failures.len() + state.to_retry.len());
@@ -220,10 +229,13 @@ impl<C> Backfill<C> {
         Ok(WalkEnd::Complete)
     }
 
-    async fn retry_entry(&self, kv: &Kv, name: &str, context: &C) -> Result {
-        let Some(key) = kv.find(name).await? else { return Ok(()) };
-        let Some(value) = kv.bytes(name).await? else { return Ok(()) };
-        self.each.run(kv, &Record::new(kv, key, value), context).await
+    /// Whether it was changed.
+    async fn retry_entry(&self, kv: &Kv, name: &str, context: &C) -> Result<bool> {
+        let Some(key) = kv.find(name).await? else { return Ok(false) };
+        let Some(value) = kv.bytes(name).await? else { return Ok(false) };
+        let record = Record::new(kv, key, value);
+        self.each.run(kv, &record, context).await?;
+        Ok(record.is_changed())
     }
 
     /// Ends with all entries done, except for those that failed.

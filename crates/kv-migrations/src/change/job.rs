@@ -7,7 +7,7 @@ use super::checkpoint::{Checkpoints, Start};
 use super::progress::ProgressCounter;
 use crate::error::Result;
 use crate::ledger::Checkpoint;
-use crate::report::{Direction, Event, Phase, Progress};
+use crate::report::{Direction, EntryCounts, Event, Phase, Progress};
 use crate::session::Session;
 
 /// One change in one request.
@@ -66,6 +66,11 @@ impl<'a> Job<'a> {
 
     pub(super) fn set_failed(&mut self, entries: usize) {
         self.progress.set_failed(entries);
+    }
+
+    /// The counts of entries, for those that the phases do not count by themselves.
+    pub(super) fn entries(&mut self) -> &mut EntryCounts {
+        self.progress.entries()
     }
 
     /// Counts entries that are done, and reports progress from time to time.

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::clock::{between, iso8601, milliseconds_between};
-use crate::report::{Direction, Phase, Progress};
+use crate::report::{Direction, EntryCounts, Phase, Progress};
 
 /// The time between two progress events.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
@@ -61,6 +61,10 @@ impl ProgressCounter {
     }
 
     pub(super) fn begin_phase(&mut self, phase: Phase, total: Option<u64>) {
+        if phase == Phase::Survey {
+            // It looks at all entries anew.
+            self.progress.entries = EntryCounts::default();
+        }
         (self.progress.phase, self.progress.done, self.progress.total) = (phase, 0, total);
     }
 
@@ -73,12 +77,28 @@ impl ProgressCounter {
     }
 
     pub(super) fn set_failed(&mut self, entries: usize) {
-        self.progress.failed = entries as u64;
+        let failed = entries as u64;
+        if self.progress.phase == Phase::Entries {
+            self.progress.entries.seen += failed.saturating_sub(self.progress.failed);
+        }
+        (self.progress.failed, self.progress.entries.left) = (failed, failed);
+    }
+
+    /// The counts of entries, for those that the phases do not count by themselves.
+    pub(super) fn entries(&mut self) -> &mut EntryCounts {
+        &mut self.progress.entries
     }
 
     pub(super) fn add_done(&mut self, entries: u64) {
         self.done += entries;
         self.progress.done += entries;
+        let counts = &mut self.progress.entries;
+        match self.progress.phase {
+            Phase::Entries => counts.seen += entries,
+            Phase::Write => counts.changed += entries,
+            Phase::Sweep => counts.moved += entries,
+            _ => {}
+        }
         self.has_advanced |= entries > 0;
     }
 

@@ -1,6 +1,7 @@
 //! An entry, as a backfill or a fold gets it.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -31,11 +32,21 @@ pub struct Record {
     kv: Kv,
     key: Key,
     value: Vec<u8>,
+    is_changed: AtomicBool,
 }
 
 impl Record {
     pub(crate) fn new(kv: &Kv, key: Key, value: Vec<u8>) -> Self {
-        Self { kv: kv.clone(), key, value }
+        Self { kv: kv.clone(), key, value, is_changed: AtomicBool::new(false) }
+    }
+
+    /// Whether it was written or deleted through this record.
+    pub(crate) fn is_changed(&self) -> bool {
+        self.is_changed.load(Ordering::Relaxed)
+    }
+
+    fn note_change(&self) {
+        self.is_changed.store(true, Ordering::Relaxed);
     }
 
     /// The name of the key.
@@ -73,16 +84,19 @@ impl Record {
     /// Replaces the value with text or bytes. Metadata and expiration stay unless they are set: see [`Put`]. One
     /// operation.
     pub fn put(&self, value: impl AsRef<[u8]>) -> Put<'_> {
+        self.note_change();
         self.kv.put(&self.key.name, value).with_options_of(&self.key)
     }
 
     /// Replaces the value with JSON. Metadata and expiration stay unless they are set: see [`Put`]. One operation.
     pub fn put_json(&self, value: &impl Serialize) -> Put<'_> {
+        self.note_change();
         self.kv.put_json(&self.key.name, value).with_options_of(&self.key)
     }
 
     /// Deletes the entry. One operation.
     pub async fn delete(&self) -> Result<(), KvError> {
+        self.note_change();
         self.kv.delete(&self.key.name).await
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::report::Progress;
+use crate::report::{AppliedMigration, Progress};
 
 /// A run or a rollback, as the history keeps it.
 ///
@@ -33,6 +33,12 @@ pub struct HistoryEntry {
     pub migration: Option<String>,
     /// The migrations that it applied, in order: at most the first 1,000.
     pub ran: Vec<String>,
+    /// What it did to entries: those of `ran` that are backfills, folds or re-keys.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<AppliedMigration>,
+    /// What looks like a mistake, as in [`RunReport::warnings`](crate::RunReport::warnings).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// The number of its steps. Each step is one alarm.
     pub steps: u64,
     /// How long its steps took, in milliseconds, without the time between them.

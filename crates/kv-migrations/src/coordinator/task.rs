@@ -223,7 +223,13 @@ impl Task {
             ended_at,
             outcome,
             migration: self.migration().filter(|_| !is_finished_run).map(str::to_owned),
-            ran: applied.into_iter().take(MAX_LISTED).map(|applied| applied.id).collect(),
+            ran: applied.iter().take(MAX_LISTED).map(|applied| applied.id.clone()).collect(),
+            warnings: applied.iter().filter_map(AppliedMigration::warning).take(MAX_LISTED).collect(),
+            details: applied
+                .into_iter()
+                .filter(|applied| applied.entries.is_some())
+                .take(MAX_LISTED)
+                .collect(),
             steps: self.totals.steps,
             duration_ms: self.totals.duration_ms,
             operations: self.totals.operations,

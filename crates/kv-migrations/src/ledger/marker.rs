@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::kv::limits::MAX_METADATA_BYTES;
 use crate::kv::{Fields, Metadata};
-use crate::report::{Direction, Phase, Progress};
+use crate::report::{Direction, EntryCounts, Phase, Progress};
 
 /// What a marker says about its migration. No marker, and one in an unknown form, mean pending.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub(crate) struct AppliedRecord {
     pub(crate) run_at: Option<String>,
     pub(crate) duration_ms: Option<u64>,
     pub(crate) operations: Option<u64>,
+    /// `None` unless it is a backfill, a fold or a re-key.
+    pub(crate) entries: Option<EntryCounts>,
 }
 
 /// The fields as they are written. The TypeScript runner reads only `runAt`.
@@ -61,7 +63,27 @@ struct WrittenMetadata<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     operations: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    seen: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changed: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    moved: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+}
+
+impl WrittenMetadata<'_> {
+    fn of_entries(entries: Option<EntryCounts>) -> Self {
+        Self {
+            seen: entries.map(|entries| entries.seen),
+            changed: entries.map(|entries| entries.changed),
+            moved: entries.map(|entries| entries.moved),
+            left: entries.map(|entries| entries.left),
+            ..Self::default()
+        }
+    }
 }
 
 /// What the metadata alone says.
@@ -80,6 +102,10 @@ impl MarkerMetadata {
         let fields = Fields::parse(metadata);
         let text = |name: &str| fields.text(name);
         let number = |name: &str| fields.number(name);
+        let entries = number("seen").map(|seen| {
+            let [changed, moved, left] = ["changed", "moved", "left"].map(|name| number(name).unwrap_or(0));
+            EntryCounts { seen, changed, moved, left }
+        });
         let progress = text("checkpointAt").map(|checkpoint_at| {
             Box::new(Progress {
                 direction: if text("direction").as_deref() == Some("down") {
@@ -91,6 +117,7 @@ impl MarkerMetadata {
                 done: number("done").unwrap_or(0),
                 total: number("total"),
                 failed: number("failed").unwrap_or(0),
+                entries: entries.unwrap_or_default(),
                 entries_per_second: number("entriesPerSecond").unwrap_or(0),
                 requests: number("requests").unwrap_or(0),
                 operations: number("operations").unwrap_or(0),
@@ -107,6 +134,7 @@ impl MarkerMetadata {
                 run_at: Some(run_at),
                 duration_ms: number("durationMs"),
                 operations: number("operations"),
+                entries,
             }))),
             (None, None, Some(progress)) => Some(Marker::Running(progress)),
             _ => None,
@@ -147,7 +175,7 @@ pub(super) fn encode_applied(service: &str, applied: &AppliedRecord) -> Metadata
         prefix: Some(service),
         duration_ms: applied.duration_ms,
         operations: applied.operations,
-        ..WrittenMetadata::default()
+        ..WrittenMetadata::of_entries(applied.entries)
     })
 }
 
@@ -161,7 +189,7 @@ pub(super) fn encode_unfinished(
         failed_at: failed.map(|failed| failed.at),
         prefix: Some(service),
         error: failed.map(|failed| failed.reason.to_owned()),
-        ..WrittenMetadata::default()
+        ..WrittenMetadata::of_entries(progress.map(|progress| progress.entries))
     };
     if let Some(progress) = progress {
         fields = WrittenMetadata {
@@ -232,6 +260,7 @@ mod tests {
             done: 7,
             total: Some(9),
             failed: 1,
+            entries: EntryCounts { seen: 9, changed: 5, moved: 3, left: 1 },
             entries_per_second: 70,
             requests: 2,
             operations: 30,
@@ -259,8 +288,12 @@ mod tests {
 
     #[test]
     fn what_we_write_is_what_the_typescript_runner_wrote_and_more() {
-        let applied =
-            AppliedRecord { run_at: Some(AT.to_owned()), duration_ms: Some(12), operations: Some(3) };
+        let applied = AppliedRecord {
+            run_at: Some(AT.to_owned()),
+            duration_ms: Some(12),
+            operations: Some(3),
+            ..AppliedRecord::default()
+        };
         let metadata = encode_applied("my-service", &applied);
         assert_eq!(
             metadata.as_json(),
@@ -269,6 +302,15 @@ mod tests {
         let parsed = MarkerMetadata::parse(Some(&metadata));
         assert_eq!(parsed.marker, Some(Marker::Applied(Box::new(applied))));
         assert_eq!(parsed.service.as_deref(), Some("my-service"));
+    }
+
+    #[test]
+    fn the_counts_of_entries_are_read_as_they_were_written() {
+        let entries = Some(EntryCounts { seen: 0, changed: 2, moved: 3, left: 4 });
+        let applied = AppliedRecord { run_at: Some(AT.to_owned()), entries, ..AppliedRecord::default() };
+        let metadata = encode_applied("my-service", &applied);
+        let expected = Some(Marker::Applied(Box::new(applied)));
+        assert_eq!(MarkerMetadata::parse(Some(&metadata)).marker, expected, "{metadata:?}");
     }
 
     #[test]

@@ -87,6 +87,22 @@ impl Phase {
     }
 }
 
+/// How many entries a backfill, a fold or a re-key has met, and what became of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct EntryCounts {
+    /// Those that it looked at.
+    pub seen: u64,
+    /// For a backfill, those that it wrote or deleted through the [`Record`](crate::Record). For a fold, those that it wrote
+    /// at the end.
+    pub changed: u64,
+    /// For a re-key, those that it moved.
+    pub moved: u64,
+    /// For a backfill, those that were skipped because they failed. For a re-key, those that stay at their old keys: because
+    /// the mapping says so, or because they collide.
+    pub left: u64,
+}
+
 /// How far a backfill, a fold or a re-key has got.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -103,6 +119,9 @@ pub struct Progress {
     pub total: Option<u64>,
     /// The number of entries that failed and were skipped.
     pub failed: u64,
+    /// How many entries it has met so far, in all requests and phases.
+    #[serde(default)]
+    pub entries: EntryCounts,
     /// How many entries a second the last request did.
     pub entries_per_second: u64,
     /// The number of requests so far.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Progress;
+use super::{EntryCounts, Progress};
 
 /// What a run did.
 ///
@@ -32,6 +32,9 @@ pub struct RunReport {
     /// this service, so that only those of the registered migrations were read.
     #[serde(default, skip_serializing_if = "is_false")]
     pub missing_unknown: bool,
+    /// What looks like a mistake, for people: a migration of `ran` that found no entry, or moved none.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// All KV operations of the run: those of migrations, and those that read and write the ledger.
     pub operations: u64,
     /// The migrations that are still to be applied because the run used up its [`Budget`](crate::Budget). The next run
@@ -68,9 +71,30 @@ pub struct AppliedMigration {
     pub duration_ms: u64,
     /// How many KV operations it made.
     pub operations: u64,
+    /// How many entries it met, if it is a backfill, a fold or a re-key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entries: Option<EntryCounts>,
     /// The entries that were skipped because they failed or collided.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_entries: Vec<FailedEntry>,
+}
+
+impl AppliedMigration {
+    /// What looks like a mistake. The migration is applied all the same: there may be nothing to do.
+    pub(crate) fn warning(&self) -> Option<String> {
+        let Self { id, entries, .. } = self;
+        match (*entries)? {
+            EntryCounts { seen: 0, .. } => Some(format!(
+                "Migration {id} is applied, but found no entry. If there should be some, check its prefix, and roll it back or \
+                 register it under another id"
+            )),
+            EntryCounts { seen, changed: 0, moved: 0, left: 1.. } => Some(format!(
+                "Migration {id} is applied, but left all of the {seen} entries that it found as they are. If it should not, \
+                 check what it does, and roll it back or register it under another id"
+            )),
+            _ => None,
+        }
+    }
 }
 
 /// An entry that was skipped.
@@ -103,6 +127,9 @@ pub struct RollbackReport {
     pub duration_ms: u64,
     /// All KV operations, those on the ledger included.
     pub operations: u64,
+    /// How many entries its `down` met, if that is a backfill's or a re-key's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entries: Option<EntryCounts>,
     /// The entries that were skipped because they failed or collided.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_entries: Vec<FailedEntry>,

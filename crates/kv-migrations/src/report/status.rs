@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Progress;
+use super::{EntryCounts, Progress};
 
 /// The state of a migration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -48,6 +48,9 @@ pub struct Status {
     /// How many KV operations its `up` made. `None` if the TypeScript runner applied it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operations: Option<u64>,
+    /// How many entries its `up` met. `None` unless it is an applied backfill, fold or re-key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entries: Option<EntryCounts>,
     /// Whether it has a `down`.
     pub reversible: bool,
     /// Why it failed: at most about 900 bytes of its error.
@@ -86,6 +89,7 @@ impl Status {
             run_at: None,
             duration_ms: None,
             operations: None,
+            entries: None,
             reversible,
             error: None,
             progress: None,

@@ -7,7 +7,7 @@ use crate::clock::iso8601;
 use crate::error::{BoxError, Stage, reason};
 use crate::ledger::{AppliedRecord, FailureRecord};
 use crate::migration::Migration;
-use crate::report::{AppliedMigration, Event, FailedEntry, Progress};
+use crate::report::{AppliedMigration, EntryCounts, Event, FailedEntry, Progress};
 use crate::sabotage::{self, Defect};
 use crate::session::Session;
 
@@ -55,7 +55,7 @@ pub(super) async fn apply<C>(
     begin(session, id, &format!("[Migration] Running {id}: {description}"), Stage::Up)?;
     session.notify(&Event::Started { id: id.to_owned(), description: description.to_owned() });
     if sabotage::is_on(Defect::MarkBeforeFinish) {
-        record(job, Vec::new()).await?;
+        record(job, None, Vec::new()).await?;
     }
     let result = match migration.up().run(job, context).await {
         Ok(Outcome::OverBudget { reason }) if share == Share::Whole => Err(reason.into()),
@@ -63,7 +63,8 @@ pub(super) async fn apply<C>(
     };
     let partly = match result {
         Ok(Outcome::Done(failed_entries)) => {
-            let applied = record(job, failed_entries).await?;
+            let entries = migration.up().is_resumable().then(|| job.progress().entries);
+            let applied = record(job, entries, failed_entries).await?;
             session.log().info(&format!("[Migration] ✓ Completed {id}"));
             return Ok(Applied::Now(applied));
         }
@@ -127,15 +128,20 @@ fn begin(session: &Session<'_>, id: &str, line: &str, stage: Stage) -> Result<()
     Err(Failed { stage, error: "another run has replaced it".into() })
 }
 
-async fn record(job: &Job<'_>, failed_entries: Vec<FailedEntry>) -> Result<AppliedMigration, Failed> {
+async fn record(
+    job: &Job<'_>,
+    entries: Option<EntryCounts>,
+    failed_entries: Vec<FailedEntry>,
+) -> Result<AppliedMigration, Failed> {
     let (session, id) = (job.session(), job.id());
     let Progress { duration_ms, operations, .. } = *job.progress();
     let run_at = Some(iso8601(session.now()));
-    let applied = AppliedRecord { run_at, duration_ms: Some(duration_ms), operations: Some(operations) };
+    let applied =
+        AppliedRecord { run_at, duration_ms: Some(duration_ms), operations: Some(operations), entries };
     job.wait_for_marker().await;
     let recorded = session.ledger.record_applied(id, &applied).await;
     recorded.map_err(|error| Failed { stage: Stage::Record, error: error.into() })?;
-    Ok(AppliedMigration { id: id.to_owned(), duration_ms, operations, failed_entries })
+    Ok(AppliedMigration { id: id.to_owned(), duration_ms, operations, entries, failed_entries })
 }
 
 /// Records the failure for a later status, and the checkpoint for a later run. If that fails too, only the log says so: the

@@ -24,6 +24,7 @@ pub(super) fn status<C>(migration: &Migration<C>, markers: &Markers, running: Op
             status.run_at.clone_from(&applied.run_at);
             status.duration_ms = applied.duration_ms;
             status.operations = applied.operations;
+            status.entries = applied.entries;
         }
         Some(Marker::Failed { reason, .. }) if !is_running => {
             status.state = State::Failed;

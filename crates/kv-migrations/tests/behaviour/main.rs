@@ -14,6 +14,7 @@ mod conformance;
 mod coordinator;
 mod costs;
 mod crashes;
+mod entry_counts;
 mod faults;
 mod fold;
 mod kv;

@@ -73,7 +73,10 @@ impl Relocation {
                     return Ok(Advance::Stuck { what, instead: "spend less before it" });
                 }
             }
-            let Some(next) = self.next_phase(job.session(), state, end)? else { return Ok(done(state)) };
+            let Some(next) = self.next_phase(job.session(), state, end)? else {
+                job.entries().left += state.left.len() as u64;
+                return Ok(done(state));
+            };
             begin_phase(next, job, state);
             // Before anything is written, and before it waits.
             let is_surveyed = matches!(phase, RekeyPhase::Survey | RekeyPhase::Confirm);

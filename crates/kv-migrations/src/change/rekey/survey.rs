@@ -52,6 +52,8 @@ pub(super) async fn survey(
     let result = async {
         while let Some(visited) = walk.next(load, work).await? {
             if let Visited::Entry(finding) = visited {
+                job.entries().seen += 1;
+                job.entries().left += u64::from(matches!(finding.kind, FindingKind::Stays));
                 record(relocation, job, finding, state)?;
             }
             state.position.set(walk.position());

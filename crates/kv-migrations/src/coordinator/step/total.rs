@@ -7,7 +7,7 @@ use crate::coordinator::task::Task;
 use crate::coordinator::waiters::TaskReport;
 use crate::error::Error;
 use crate::id::IdSet;
-use crate::report::{RollbackReport, RunReport};
+use crate::report::{AppliedMigration, RollbackReport, RunReport};
 
 /// The result of the last step, with what the steps before did.
 pub(crate) fn total<'a>(
@@ -44,5 +44,7 @@ fn run<'a>(
     let last_skipped = skipped.last().map(String::as_str);
     let before = registered.take_while(|id| last_skipped.is_some_and(|last| last != *id));
     let out_of_order = before.filter(|id| is_ran.contains(id)).map(str::to_owned).collect();
-    Ok(RunReport { ran, skipped, details, out_of_order, operations: task.totals.operations, ..last })
+    let warnings = details.iter().filter_map(AppliedMigration::warning).collect();
+    let operations = task.totals.operations;
+    Ok(RunReport { ran, skipped, details, out_of_order, warnings, operations, ..last })
 }

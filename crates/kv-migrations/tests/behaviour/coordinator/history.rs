@@ -173,6 +173,12 @@ fn the_history_is_read_back_from_its_json() {
             "endedAt": entry.ended_at,
             "outcome": "finished",
             "ran": ["001", "002"],
+            "details": [{
+                "id": "002",
+                "durationMs": entry.details[0].duration_ms,
+                "operations": entry.details[0].operations,
+                "entries": { "seen": 100, "changed": 100, "moved": 0, "left": 0 }
+            }],
             "steps": entry.steps,
             "durationMs": entry.duration_ms,
             "operations": entry.operations,
