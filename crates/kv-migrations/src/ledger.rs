@@ -5,6 +5,7 @@
 //! of our own, so that one list tells the state of every marker that this runner wrote. The values of all other markers are read.
 //! This folder uses `kv`, `report`, `id` and `error`.
 
+mod encode;
 mod load;
 mod marker;
 mod markers;
@@ -15,8 +16,10 @@ use std::time::Duration;
 use crate::error::{Error, ForeignMarker};
 use crate::kv::{Entry, Kv, KvError, Metadata, PutOptions, StoreExt};
 use crate::report::{Direction, Progress};
-pub(crate) use marker::{AppliedRecord, FailureRecord, Marker};
-use marker::{MarkerMetadata, encode_applied, encode_unfinished};
+pub(crate) use encode::FailureRecord;
+use encode::{encode_applied, encode_unfinished};
+use marker::MarkerMetadata;
+pub(crate) use marker::{AppliedRecord, Marker};
 pub(crate) use markers::Markers;
 
 /// The value of a marker if, and only if, its migration is applied.

@@ -3,6 +3,7 @@
 mod event;
 mod progress;
 mod run;
+mod skip;
 mod status;
 
 pub use event::Event;

@@ -218,7 +218,7 @@ impl<C> Runner<C> {
             let direction = marker.map(|progress| progress.direction);
             let mut job = Job::new(&session, migration.id(), Direction::Up, direction);
             let share = if has_run { Share::Rest } else { Share::Whole };
-            match apply(migration, &mut job, context, share).await {
+            match apply(migration, &mut job, context, share, step.is_out_of_order).await {
                 Ok(Applied::Now(applied)) => {
                     // Moved, not cloned: a clone costs bytes in every user's wasm.
                     let event = Event::Applied(applied);

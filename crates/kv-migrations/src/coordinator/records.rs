@@ -7,7 +7,7 @@ use super::observer::JournalObserver;
 use super::report::{HistoryEntry, RunOutcome};
 use super::storage::journal::{Journal, Writer};
 use super::storage::{Lease, RowChange, Storage, StorageError, applied, history, lease, mirror, rows};
-use super::task::Task;
+use super::task::{Findings, Task};
 use crate::clock::{Clock, iso8601};
 use crate::kv::{Kv, Policy};
 use crate::ledger::Ledger;
@@ -44,21 +44,24 @@ impl Records {
     }
 
     /// The changes that end a task and move it into the history.
-    pub(super) fn end(&self, task: &Task, outcome: RunOutcome) -> Result<Vec<RowChange>, StorageError> {
-        let entry = self.history_entry(task, outcome, Some(iso8601(self.now())))?;
-        let mut changes = history::add(&*self.storage, &entry)?;
+    pub(super) fn end(
+        &self,
+        task: &Task,
+        outcome: RunOutcome,
+        findings: Findings,
+    ) -> Result<Vec<RowChange>, StorageError> {
+        let ended_at = Some(iso8601(self.now()));
+        let entry = task.history_entry(outcome, ended_at, applied::read(&*self.storage)?, findings);
+        let mut changes = history::add(&*self.storage, entry)?;
         changes.extend(applied::clear(&*self.storage)?);
         changes.push(RowChange::delete(TASK));
         Ok(changes)
     }
 
-    pub(super) fn history_entry(
-        &self,
-        task: &Task,
-        outcome: RunOutcome,
-        ended_at: Option<String>,
-    ) -> Result<HistoryEntry, StorageError> {
-        Ok(task.history_entry(outcome, ended_at, applied::read(&*self.storage)?))
+    /// The entry of a task that is not over.
+    pub(super) fn history_entry(&self, task: &Task) -> Result<HistoryEntry, StorageError> {
+        let applied = applied::read(&*self.storage)?;
+        Ok(task.history_entry(task.outcome(), None, applied, Findings::default()))
     }
 
     /// The markers, for reading.

@@ -33,9 +33,19 @@ pub struct HistoryEntry {
     pub migration: Option<String>,
     /// The migrations that it applied, in order: at most the first 1,000.
     pub ran: Vec<String>,
-    /// What it did to entries: those of `ran` that are backfills, folds or re-keys.
+    /// What it did to entries: those of `ran` that are backfills, folds or re-keys; for a rollback, the one. The history
+    /// lists 1,000 skipped entries, those of the newest first, and counts the others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub details: Vec<AppliedMigration>,
+    /// Those of `ran` that are registered before one that was applied already.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub out_of_order: Vec<String>,
+    /// As in [`RunReport::missing`](crate::RunReport::missing), when it ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
+    /// As in [`RunReport::unfinished`](crate::RunReport::unfinished), when it ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unfinished: Vec<String>,
     /// What looks like a mistake, as in [`RunReport::warnings`](crate::RunReport::warnings).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,

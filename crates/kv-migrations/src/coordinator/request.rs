@@ -12,7 +12,7 @@ use super::error::CoordinatorError;
 use super::object::Coordinator;
 use super::report::{Activity, RunOutcome};
 use super::storage::{StorageError, lease};
-use super::task::{Task, Work};
+use super::task::{Findings, Task, Work};
 use super::waiters::{Listener, TaskReport};
 use crate::change::NEXT_REQUEST;
 use crate::ledger::Marker;
@@ -116,7 +116,7 @@ impl<C> Coordinator<C> {
             // at a migration that this release does not have. The new task replaces it.
             waiters.close(task.number);
             let outcome = if task.is_paused() { RunOutcome::Unfinished } else { RunOutcome::Failed };
-            changes = records.end(&task, outcome)?;
+            changes = records.end(&task, outcome, Findings::default())?;
             changes.extend(lease::revoke(&*records.storage)?);
         }
         let task = Task::new(records.next_number()?, work, caller, now);

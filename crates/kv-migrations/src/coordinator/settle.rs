@@ -5,9 +5,11 @@ use super::records::{Records, put_task};
 use super::report::RunOutcome;
 use super::storage::lease::is_written;
 use super::storage::{Lease, RowChange, StorageError};
-use super::task::Task;
+use super::task::{Findings, Task};
 use super::transition::Transition;
 use super::waiters::{Reply, TaskReport, Waiters};
+use crate::error::Error;
+use crate::report::AppliedMigration;
 
 /// Settles a task that was paused or cancelled: its caller is told so.
 pub(super) fn settle_stop(
@@ -36,7 +38,7 @@ pub(super) fn settle(
     let Transition { task, outcome } = transition;
     let (mut changes, due) = match outcome {
         RunOutcome::Running | RunOutcome::Paused => (vec![put_task(task)], task.due()),
-        _ => (records.end(task, *outcome)?, None),
+        _ => (records.end(task, *outcome, findings(task, &result))?, None),
     };
     let mut alarm = records.alarm_at(due)?;
     let mut forgotten = None;
@@ -57,6 +59,32 @@ pub(super) fn settle(
     waiters.reply(Reply { number: task.number, is_last: *outcome != RunOutcome::Running, result });
     waiters.changes.notify();
     Ok(())
+}
+
+/// What the last report says beside what the steps have written down.
+fn findings(task: &Task, result: &Result<TaskReport, CoordinatorError>) -> Findings {
+    let report = match result {
+        Ok(TaskReport::Run(report)) => report,
+        Err(CoordinatorError::Runner(Error::Failed(failure))) => &failure.report,
+        Ok(TaskReport::Rollback(report)) => {
+            let rolled_back = task.migration().map(|id| AppliedMigration {
+                id: id.to_owned(),
+                duration_ms: report.duration_ms,
+                operations: report.operations,
+                entries: report.entries,
+                failed_entries: report.failed_entries.clone(),
+                more_failed_entries: 0,
+            });
+            return Findings { rolled_back, ..Findings::default() };
+        }
+        Err(_) => return Findings::default(),
+    };
+    Findings {
+        out_of_order: report.out_of_order.clone(),
+        missing: report.missing.clone(),
+        unfinished: report.unfinished.clone(),
+        rolled_back: None,
+    }
 }
 
 /// Adds the changes that make a migration pending again that has begun. The key of its marker, if there are any.

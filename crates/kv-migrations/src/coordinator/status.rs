@@ -39,7 +39,7 @@ impl<C> Coordinator<C> {
         self.records.set_lost_alarm()?;
         let mut entries = history::read(&*self.records.storage)?;
         if let Some(task) = self.records.task()? {
-            entries.insert(0, self.records.history_entry(&task, task.outcome(), None)?);
+            entries.insert(0, self.records.history_entry(&task)?);
         }
         Ok(entries)
     }

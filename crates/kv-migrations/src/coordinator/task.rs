@@ -40,6 +40,16 @@ pub(super) struct Task {
     pub(super) left: Option<String>,
 }
 
+/// What a task found beside what its steps have written down.
+#[derive(Default)]
+pub(super) struct Findings {
+    pub(super) out_of_order: Vec<String>,
+    pub(super) missing: Vec<String>,
+    pub(super) unfinished: Vec<String>,
+    /// What a rollback did.
+    pub(super) rolled_back: Option<AppliedMigration>,
+}
+
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -212,7 +222,10 @@ impl Task {
         outcome: RunOutcome,
         ended_at: Option<String>,
         applied: Vec<AppliedMigration>,
+        findings: Findings,
     ) -> HistoryEntry {
+        let Findings { out_of_order, missing, unfinished, rolled_back } = findings;
+        let listed = |ids: Vec<String>| ids.into_iter().take(MAX_LISTED).collect();
         let action = self.work.kind();
         let is_finished_run = outcome == RunOutcome::Finished && action == TaskKind::Migrate;
         HistoryEntry {
@@ -225,11 +238,13 @@ impl Task {
             migration: self.migration().filter(|_| !is_finished_run).map(str::to_owned),
             ran: applied.iter().take(MAX_LISTED).map(|applied| applied.id.clone()).collect(),
             warnings: applied.iter().filter_map(AppliedMigration::warning).take(MAX_LISTED).collect(),
-            details: applied
-                .into_iter()
-                .filter(|applied| applied.entries.is_some())
-                .take(MAX_LISTED)
-                .collect(),
+            out_of_order: listed(out_of_order),
+            missing: listed(missing),
+            unfinished: listed(unfinished),
+            details: {
+                let done = applied.into_iter().chain(rolled_back);
+                done.filter(|applied| applied.entries.is_some()).take(MAX_LISTED).collect()
+            },
             steps: self.totals.steps,
             duration_ms: self.totals.duration_ms,
             operations: self.totals.operations,

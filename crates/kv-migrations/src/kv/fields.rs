@@ -5,8 +5,8 @@ use super::Metadata;
 /// In a Worker, JavaScript's own parser reads them, so that the wasm needs no second one.
 #[cfg(target_arch = "wasm32")]
 mod parsed {
-    use worker::js_sys::{JSON, Reflect};
-    use worker::wasm_bindgen::JsValue;
+    use worker::js_sys::{Array, JSON, Reflect};
+    use worker::wasm_bindgen::{JsCast, JsValue};
 
     pub(crate) struct Fields(JsValue);
 
@@ -17,6 +17,16 @@ mod parsed {
 
         pub(crate) fn text(&self, name: &str) -> Option<String> {
             Reflect::get(&self.0, &name.into()).ok()?.as_string()
+        }
+
+        pub(crate) fn texts(&self, name: &str) -> Vec<String> {
+            let list =
+                Reflect::get(&self.0, &name.into()).ok().and_then(|list| list.dyn_into::<Array>().ok());
+            list.unwrap_or_default().iter().filter_map(|text| text.as_string()).collect()
+        }
+
+        pub(crate) fn flag(&self, name: &str) -> bool {
+            Reflect::get(&self.0, &name.into()).is_ok_and(|flag| flag.as_bool() == Some(true))
         }
 
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked")]
@@ -41,6 +51,15 @@ mod parsed {
 
         pub(crate) fn text(&self, name: &str) -> Option<String> {
             self.0.get(name)?.as_str().map(str::to_owned)
+        }
+
+        pub(crate) fn texts(&self, name: &str) -> Vec<String> {
+            let list = self.0.get(name).and_then(Value::as_array).into_iter().flatten();
+            list.filter_map(Value::as_str).map(str::to_owned).collect()
+        }
+
+        pub(crate) fn flag(&self, name: &str) -> bool {
+            self.0.get(name).and_then(Value::as_bool) == Some(true)
         }
 
         pub(crate) fn number(&self, name: &str) -> Option<u64> {

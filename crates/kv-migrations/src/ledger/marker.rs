@@ -1,8 +1,5 @@
-//! The metadata of a marker: parsed and encoded.
+//! What the metadata of a marker says.
 
-use serde::Serialize;
-
-use crate::kv::limits::MAX_METADATA_BYTES;
 use crate::kv::{Fields, Metadata};
 use crate::report::{Direction, EntryCounts, Phase, Progress};
 
@@ -28,62 +25,11 @@ pub(crate) struct AppliedRecord {
     pub(crate) operations: Option<u64>,
     /// `None` unless it is a backfill, a fold or a re-key.
     pub(crate) entries: Option<EntryCounts>,
-}
-
-/// The fields as they are written. The TypeScript runner reads only `runAt`.
-#[derive(Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct WrittenMetadata<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    run_at: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    failed_at: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    started_at: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    checkpoint_at: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    prefix: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    direction: Option<Direction>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    phase: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    done: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    total: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    failed: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    entries_per_second: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    requests: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    duration_ms: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    operations: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    seen: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    changed: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    moved: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    left: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
-}
-
-impl WrittenMetadata<'_> {
-    fn of_entries(entries: Option<EntryCounts>) -> Self {
-        Self {
-            seen: entries.map(|entries| entries.seen),
-            changed: entries.map(|entries| entries.changed),
-            moved: entries.map(|entries| entries.moved),
-            left: entries.map(|entries| entries.left),
-            ..Self::default()
-        }
-    }
+    /// How many entries were skipped, and the keys of some of them, which may be cut.
+    pub(crate) failed: u64,
+    pub(crate) failed_keys: Vec<String>,
+    /// Whether it was applied after one that is registered later.
+    pub(crate) is_out_of_order: bool,
 }
 
 /// What the metadata alone says.
@@ -135,6 +81,9 @@ impl MarkerMetadata {
                 duration_ms: number("durationMs"),
                 operations: number("operations"),
                 entries,
+                failed: number("failed").unwrap_or(0),
+                failed_keys: fields.texts("failedKeys"),
+                is_out_of_order: fields.flag("outOfOrder"),
             }))),
             (None, None, Some(progress)) => Some(Marker::Running(progress)),
             _ => None,
@@ -162,86 +111,14 @@ impl Marker {
     }
 }
 
-/// A failure to be recorded.
-pub(crate) struct FailureRecord<'a> {
-    /// ISO 8601.
-    pub(crate) at: &'a str,
-    pub(crate) reason: &'a str,
-}
-
-pub(super) fn encode_applied(service: &str, applied: &AppliedRecord) -> Metadata {
-    fitting(WrittenMetadata {
-        run_at: applied.run_at.as_deref(),
-        prefix: Some(service),
-        duration_ms: applied.duration_ms,
-        operations: applied.operations,
-        ..WrittenMetadata::of_entries(applied.entries)
-    })
-}
-
-/// The metadata of a migration that is not finished, or that failed, or both.
-pub(super) fn encode_unfinished(
-    service: &str,
-    progress: Option<&Progress>,
-    failed: Option<&FailureRecord<'_>>,
-) -> Metadata {
-    let mut fields = WrittenMetadata {
-        failed_at: failed.map(|failed| failed.at),
-        prefix: Some(service),
-        error: failed.map(|failed| failed.reason.to_owned()),
-        ..WrittenMetadata::of_entries(progress.map(|progress| progress.entries))
-    };
-    if let Some(progress) = progress {
-        fields = WrittenMetadata {
-            started_at: Some(&progress.started_at),
-            checkpoint_at: Some(&progress.checkpoint_at),
-            direction: Some(progress.direction),
-            phase: Some(progress.phase.name()),
-            done: Some(progress.done),
-            total: progress.total,
-            failed: Some(progress.failed),
-            entries_per_second: Some(progress.entries_per_second),
-            requests: Some(progress.requests),
-            operations: Some(progress.operations),
-            duration_ms: Some(progress.duration_ms),
-            ..fields
-        };
-    }
-    fitting(fields)
-}
-
-/// The fields as JSON within KV's limit. A reason that is too long is cut; a service's prefix that still does not fit,
-/// because JSON escapes lengthen it, is left out.
-fn fitting(mut fields: WrittenMetadata<'_>) -> Metadata {
-    loop {
-        // Text and numbers always are JSON.
-        let metadata = Metadata::new(&fields).unwrap_or_else(|_| Metadata::from_json("null"));
-        let excess = metadata.as_json().len().saturating_sub(MAX_METADATA_BYTES);
-        match &mut fields.error {
-            _ if excess == 0 => return metadata,
-            Some(reason) if !reason.is_empty() => cut(reason, excess),
-            _ if fields.prefix.is_some() => fields.prefix = None,
-            _ => return metadata,
-        }
-    }
-}
-
-/// Removes about this many bytes from the end, and at least one character.
-fn cut(text: &mut String, bytes: usize) {
-    const ELLIPSIS: char = '…';
-    let whole = text.strip_suffix(ELLIPSIS).map_or(text.len(), str::len);
-    let target = whole.saturating_sub(bytes.max(1) + ELLIPSIS.len_utf8());
-    text.truncate(text.floor_char_boundary(target));
-    if !text.is_empty() {
-        text.push(ELLIPSIS);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::encode::{FailureRecord, MAX_KEYS, encode_applied, encode_unfinished};
     use super::*;
+    use crate::kv::limits::MAX_METADATA_BYTES;
+    use crate::report::FailedEntry;
 
     const AT: &str = "2026-11-22T10:48:28.744Z";
 
@@ -314,6 +191,18 @@ mod tests {
     }
 
     #[test]
+    fn what_was_skipped_is_read_as_it_was_written() {
+        let applied =
+            AppliedRecord { run_at: Some(AT.to_owned()), is_out_of_order: true, ..AppliedRecord::default() }
+                .with_failed_entries(&[skipped("user_1"), skipped("user_\"2\"")]);
+        let metadata = encode_applied("my-service", &applied);
+        let marker = MarkerMetadata::parse(Some(&metadata)).marker;
+        let Some(Marker::Applied(read)) = marker else { panic!("it is applied: {metadata:?}") };
+        assert_eq!((read.failed, read.is_out_of_order), (2, true));
+        assert_eq!(read.failed_keys, ["user_1", "user_\"2\""]);
+    }
+
+    #[test]
     fn metadata_of_any_other_shape_leaves_it_to_the_value() {
         for json in ["null", r#""text""#, "[]", "{}", r#"{"runAt":5}"#, r#"{"a":"b"}"#, "no JSON"] {
             assert_eq!(read(json), MarkerMetadata::default(), "{json}");
@@ -321,7 +210,30 @@ mod tests {
         assert_eq!(MarkerMetadata::parse(None), MarkerMetadata::default());
     }
 
+    fn skipped(key: &str) -> FailedEntry {
+        FailedEntry::new(key.to_owned(), "boom".to_owned())
+    }
+
     proptest! {
+        #[test]
+        fn the_total_of_what_was_skipped_is_kept_whatever_the_keys(
+            service in "\\PC{1,100}",
+            keys in proptest::collection::vec("\\PC{1,100}", 0..40),
+        ) {
+            let entries: Vec<FailedEntry> = keys.iter().map(|key| skipped(key)).collect();
+            let applied = AppliedRecord { run_at: Some(AT.to_owned()), ..AppliedRecord::default() };
+            let metadata = encode_applied(&service, &applied.with_failed_entries(&entries));
+            prop_assert!(metadata.as_json().len() <= MAX_METADATA_BYTES);
+            let MarkerMetadata { service: owner, marker } = MarkerMetadata::parse(Some(&metadata));
+            prop_assert_eq!(owner, Some(service), "keys give way to the prefix");
+            let Some(Marker::Applied(read)) = marker else { panic!("it is applied: {metadata:?}") };
+            prop_assert_eq!(read.failed, keys.len() as u64);
+            prop_assert!(read.failed_keys.len() <= keys.len().min(MAX_KEYS));
+            for (read, key) in read.failed_keys.iter().zip(&keys) {
+                prop_assert!(key.starts_with(read.trim_end_matches('…')), "{read} of {key}");
+            }
+        }
+
         #[test]
         fn metadata_always_fits(service in "\\PC{1,500}", reason in any::<String>(), length in 0_usize..5000) {
             let reason = reason.repeat(length / reason.len().max(1) + 1);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::skip::{is_false, is_zero};
 use super::{EntryCounts, Progress};
 
 /// What a run did.
@@ -48,11 +49,6 @@ pub struct RunReport {
     pub retry_after: Option<Duration>,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_false(is_true: &bool) -> bool {
-    !is_true
-}
-
 impl RunReport {
     /// Whether every registered migration is applied.
     pub fn is_finished(&self) -> bool {
@@ -77,6 +73,9 @@ pub struct AppliedMigration {
     /// The entries that were skipped because they failed or collided.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_entries: Vec<FailedEntry>,
+    /// How many more there were than `failed_entries` has: only in the history of a coordinator.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more_failed_entries: u64,
 }
 
 impl AppliedMigration {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::skip::{is_false, is_zero};
 use super::{EntryCounts, Progress};
 
 /// The state of a migration.
@@ -51,6 +52,15 @@ pub struct Status {
     /// How many entries its `up` met. `None` unless it is an applied backfill, fold or re-key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entries: Option<EntryCounts>,
+    /// How many entries its `up` skipped because they failed or collided, if it is applied.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failed: u64,
+    /// The keys of the first of them: as many as its marker can hold. A long key is cut and ends with `…`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed_keys: Vec<String>,
+    /// Whether it was applied after one that is registered later.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub out_of_order: bool,
     /// Whether it has a `down`.
     pub reversible: bool,
     /// Why it failed: at most about 900 bytes of its error.
@@ -90,6 +100,9 @@ impl Status {
             duration_ms: None,
             operations: None,
             entries: None,
+            failed: 0,
+            failed_keys: Vec::new(),
+            out_of_order: false,
             reversible,
             error: None,
             progress: None,

@@ -49,13 +49,14 @@ pub(super) async fn apply<C>(
     job: &mut Job<'_>,
     context: &C,
     share: Share,
+    is_out_of_order: bool,
 ) -> Result<Applied, Failed> {
     let (session, id) = (job.session(), migration.id());
     let description = migration.description();
     begin(session, id, &format!("[Migration] Running {id}: {description}"), Stage::Up)?;
     session.notify(&Event::Started { id: id.to_owned(), description: description.to_owned() });
     if sabotage::is_on(Defect::MarkBeforeFinish) {
-        record(job, None, Vec::new()).await?;
+        record(job, None, Vec::new(), is_out_of_order).await?;
     }
     let result = match migration.up().run(job, context).await {
         Ok(Outcome::OverBudget { reason }) if share == Share::Whole => Err(reason.into()),
@@ -64,7 +65,7 @@ pub(super) async fn apply<C>(
     let partly = match result {
         Ok(Outcome::Done(failed_entries)) => {
             let entries = migration.up().is_resumable().then(|| job.progress().entries);
-            let applied = record(job, entries, failed_entries).await?;
+            let applied = record(job, entries, failed_entries, is_out_of_order).await?;
             session.log().info(&format!("[Migration] ✓ Completed {id}"));
             return Ok(Applied::Now(applied));
         }
@@ -132,16 +133,25 @@ async fn record(
     job: &Job<'_>,
     entries: Option<EntryCounts>,
     failed_entries: Vec<FailedEntry>,
+    is_out_of_order: bool,
 ) -> Result<AppliedMigration, Failed> {
     let (session, id) = (job.session(), job.id());
     let Progress { duration_ms, operations, .. } = *job.progress();
     let run_at = Some(iso8601(session.now()));
-    let applied =
-        AppliedRecord { run_at, duration_ms: Some(duration_ms), operations: Some(operations), entries };
+    let applied = AppliedRecord {
+        run_at,
+        duration_ms: Some(duration_ms),
+        operations: Some(operations),
+        entries,
+        is_out_of_order,
+        ..AppliedRecord::default()
+    }
+    .with_failed_entries(&failed_entries);
     job.wait_for_marker().await;
     let recorded = session.ledger.record_applied(id, &applied).await;
     recorded.map_err(|error| Failed { stage: Stage::Record, error: error.into() })?;
-    Ok(AppliedMigration { id: id.to_owned(), duration_ms, operations, entries, failed_entries })
+    let (id, more_failed_entries) = (id.to_owned(), 0);
+    Ok(AppliedMigration { id, duration_ms, operations, entries, failed_entries, more_failed_entries })
 }
 
 /// Records the failure for a later status, and the checkpoint for a later run. If that fails too, only the log says so: the

@@ -25,6 +25,9 @@ pub(super) fn status<C>(migration: &Migration<C>, markers: &Markers, running: Op
             status.duration_ms = applied.duration_ms;
             status.operations = applied.operations;
             status.entries = applied.entries;
+            status.failed = applied.failed;
+            status.failed_keys.clone_from(&applied.failed_keys);
+            status.out_of_order = applied.is_out_of_order;
         }
         Some(Marker::Failed { reason, .. }) if !is_running => {
             status.state = State::Failed;

@@ -21,6 +21,7 @@ mod kv;
 mod latency;
 mod ledger;
 mod object;
+mod passed_over;
 mod rekey;
 mod reports;
 mod reversal;

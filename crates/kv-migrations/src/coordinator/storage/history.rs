@@ -5,17 +5,43 @@ use crate::coordinator::report::{HistoryEntry, RunOutcome, TaskKind};
 
 const ROWS: &str = "history/";
 const MAX_ENTRIES: usize = 100;
+/// How many skipped entries are listed in all entries together.
+const MAX_FAILED_ENTRIES: usize = 1_000;
 
 /// The changes that keep an entry, and delete the oldest ones beyond 100.
-pub(crate) fn add(storage: &dyn Storage, entry: &HistoryEntry) -> Result<Vec<RowChange>, StorageError> {
-    if !is_worth_keeping(entry) {
+pub(crate) fn add(storage: &dyn Storage, mut entry: HistoryEntry) -> Result<Vec<RowChange>, StorageError> {
+    if !is_worth_keeping(&entry) {
         return Ok(Vec::new());
     }
-    let mut changes = vec![rows::put(format!("{ROWS}{:020}", entry.number), entry)];
+    let mut left = MAX_FAILED_ENTRIES;
+    limit_failed_entries(&mut entry, &mut left);
+    let mut changes = vec![rows::put(format!("{ROWS}{:020}", entry.number), &entry)];
     let rows = storage.list(ROWS)?;
     let excess = (rows.len() + 1).saturating_sub(MAX_ENTRIES);
-    changes.extend(rows.into_iter().take(excess).map(|(name, _)| RowChange::delete(name)));
+    changes.extend(rows.iter().take(excess).map(|(name, _)| RowChange::delete(name.as_str())));
+    if left < MAX_FAILED_ENTRIES {
+        // The earlier ones, the newest first, keep what there is room for.
+        for (name, bytes) in rows.iter().skip(excess).rev() {
+            let Ok(mut earlier) = rows::decode::<HistoryEntry>(name, bytes) else { continue };
+            if limit_failed_entries(&mut earlier, &mut left) {
+                changes.push(rows::put(name.as_str(), &earlier));
+            }
+        }
+    }
     Ok(changes)
+}
+
+/// Cuts the lists of skipped entries to the number that is left. Whether one was cut.
+fn limit_failed_entries(entry: &mut HistoryEntry, left: &mut usize) -> bool {
+    let mut is_cut = false;
+    for applied in &mut entry.details {
+        let excess = applied.failed_entries.len().saturating_sub(*left);
+        applied.failed_entries.truncate(*left);
+        applied.more_failed_entries += excess as u64;
+        *left -= applied.failed_entries.len();
+        is_cut |= excess > 0;
+    }
+    is_cut
 }
 
 /// The entries that are kept, the newest first.
