@@ -103,13 +103,22 @@ struct Usage {
     clock: Arc<dyn Clock>,
     start: SystemTime,
     interrupt: Interrupt,
+    /// The operations after which no new work begins, if that is fewer than the budget has.
+    limit: AtomicU64,
     is_overdrawn: AtomicBool,
 }
 
 impl Meter {
     pub(crate) fn new(budget: Budget, counter: Counter, clock: Arc<dyn Clock>, interrupt: Interrupt) -> Self {
         let (start, is_overdrawn) = (clock.now(), AtomicBool::new(false));
-        Self(Arc::new(Usage { budget, counter, clock, start, interrupt, is_overdrawn }))
+        let limit = AtomicU64::new(u64::MAX);
+        Self(Arc::new(Usage { budget, counter, clock, start, interrupt, limit, is_overdrawn }))
+    }
+
+    /// Begins no new work after this many operations, because the request before was cut off. Work that has begun may
+    /// still use the whole budget.
+    pub(crate) fn set_limit(&self, operations: u64) {
+        self.0.limit.store(operations, Ordering::Relaxed);
     }
 
     pub(crate) fn budget(&self) -> Budget {
@@ -124,11 +133,17 @@ impl Meter {
     /// How many operations new work may still begin. Zero once the last tenth of the time has begun, which is reserved
     /// for ending in good order, and once the run is interrupted.
     pub(crate) fn left(&self) -> u64 {
-        let time = self.0.budget.time;
-        if self.elapsed() >= time.saturating_sub(time / 10) || self.0.interrupt.is_raised() {
+        if self.time_left().is_zero() || self.0.interrupt.is_raised() {
             return 0;
         }
-        self.0.budget.operations.saturating_sub(self.operations())
+        let limit = self.0.limit.load(Ordering::Relaxed).min(self.0.budget.operations);
+        limit.saturating_sub(self.operations())
+    }
+
+    /// The time in which new work may still begin.
+    pub(crate) fn time_left(&self) -> Duration {
+        let time = self.0.budget.time;
+        time.saturating_sub(time / 10).saturating_sub(self.elapsed())
     }
 
     /// Whether an operation was refused because the budget was used up.

@@ -15,6 +15,7 @@ mod progress;
 mod record;
 mod rekey;
 mod resumable;
+mod schedule;
 mod values;
 mod walk;
 

@@ -21,8 +21,8 @@ use crate::session::Session;
 ///
 /// It runs until there are no more keys, over as many requests as the [`Budget`](crate::Budget) requires. Each request
 /// resumes where the one before stopped. Values are read 100 at a time, and several entries are changed at once. A
-/// checkpoint in the marker records how far it got: at most every two seconds, and at the end of each request. After a
-/// crash, everything since the last checkpoint is repeated, so the change must do no harm the second time.
+/// checkpoint in the marker records how far it got: after the first entry of a request, every second or two, and at the end.
+/// After a crash, everything since the last checkpoint is repeated, so the change must do no harm the second time.
 ///
 /// Keys are visited in the order of their bytes. Keys that are written before the position that it has reached are not
 /// visited. Markers are left out: all keys that begin with `migration_`, unless the prefix does; then only the service's
@@ -121,6 +121,7 @@ impl<C> Backfill<C> {
         while let Some(keys) = walk.next(job).await? {
             job.add_done(keys.len() as u64);
             state.position.set(walk.position());
+            job.save_if_due(state, walk.entries_left()).await?;
         }
         Ok(walk.end())
     }
@@ -224,7 +225,7 @@ impl<C> Backfill<C> {
                 Err(error) => state.failures.push(FailedEntry::new(failed.key, reason(&*error))),
             }
             job.set_failed(state.failures.len() + state.to_retry.len());
-            job.save_if_due(state, None).await?;
+            job.save_if_due(state, Some(state.to_retry.len())).await?;
         }
         Ok(WalkEnd::Complete)
     }

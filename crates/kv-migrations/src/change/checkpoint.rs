@@ -1,21 +1,18 @@
 //! Checkpoints: how far a change has got, kept in its marker so that another request can resume it.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::clock::{between, iso8601, milliseconds_between, parse_iso8601};
+use super::schedule::{Moment, RequestEnd, Work, is_careful, is_due, next_limit};
+use crate::clock::{between, iso8601, parse_iso8601};
 use crate::error::{BoxError, Error, Result};
 use crate::kv::limits::MAX_VALUE_BYTES;
 use crate::ledger::{Checkpoint, MarkerState};
 use crate::report::{Direction, Progress};
 use crate::session::Session;
 
-/// The least time between two checkpoints. A large checkpoint waits longer.
-const INTERVAL: Duration = Duration::from_secs(2);
-/// A checkpoint waits one second longer for each of these.
-const BYTES_PER_SECOND: usize = 256 * 1024;
 /// The version of a checkpoint's format. A release reads only its own version.
 const VERSION: u32 = 1;
 
@@ -26,6 +23,10 @@ struct Saved<S> {
     direction: Direction,
     /// The kind and the prefix of the change; empty if there is no state to resume from.
     change: String,
+    /// The operations after which the next request begins no more entries. Only where that is fewer than its budget has:
+    /// because the request that wrote this goes on, and was cut off if nothing follows; or one before it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    limit: Option<u64>,
     state: S,
 }
 
@@ -59,6 +60,12 @@ pub(super) struct Checkpoints<'a> {
     /// When the marker was written last, and the size of its value.
     written: Option<SystemTime>,
     bytes: usize,
+    /// How many this request has saved.
+    saved: u32,
+    /// The operations after which this request begins no more entries, if that is fewer than its budget has.
+    limit: Option<u64>,
+    /// Whether a request before this one may have been cut off before it saved anything.
+    is_careful: bool,
     /// The last checkpoint that is known: a failure is recorded with it.
     last: Option<Checkpoint>,
 }
@@ -70,7 +77,19 @@ impl<'a> Checkpoints<'a> {
         direction: Direction,
         marker: Option<Direction>,
     ) -> Self {
-        Self { session, id, direction, marker, change: String::new(), written: None, bytes: 0, last: None }
+        Self {
+            session,
+            id,
+            direction,
+            marker,
+            change: String::new(),
+            written: None,
+            bytes: 0,
+            saved: 0,
+            limit: None,
+            is_careful: true,
+            last: None,
+        }
     }
 
     /// Loads the checkpoint of this change, if there is one. One operation.
@@ -86,12 +105,19 @@ impl<'a> Checkpoints<'a> {
             MarkerState::Applied | MarkerState::Nothing => return Ok(Start::Fresh),
         };
         let direction = checkpoint.progress.direction;
-        self.written = parse_iso8601(&checkpoint.progress.checkpoint_at);
+        let now = self.session.now();
+        // A time that another clock wrote may be in the future.
+        self.written = parse_iso8601(&checkpoint.progress.checkpoint_at).map(|written| written.min(now));
         self.marker = Some(direction);
         if direction != self.direction || checkpoint.value == nothing(direction) {
             return Ok(Start::Fresh);
         }
-        let state = self.decode(&checkpoint.value)?;
+        let Saved { limit, state, .. } = self.decode(&checkpoint.value)?;
+        self.is_careful = is_careful(self.written.map(|written| between(written, now)));
+        self.limit = limit;
+        if let Some(limit) = limit {
+            self.session.meter.set_limit(limit);
+        }
         self.bytes = checkpoint.value.len();
         self.last = Some(checkpoint);
         Ok(Start::Resumed(state))
@@ -102,29 +128,37 @@ impl<'a> Checkpoints<'a> {
         self.last.as_ref().map(|last| &*last.progress)
     }
 
-    /// Whether it is time for the next checkpoint. `start` is when the request began the change, `left` the number of
-    /// entries that are left of those that it walks over, and `done` how many it has done.
-    pub(super) fn is_due(&self, start: SystemTime, done: u64, left: Option<usize>) -> bool {
-        let now = self.session.now();
-        let seconds = u64::try_from(self.bytes / BYTES_PER_SECOND).unwrap_or(0);
-        // A time that another clock wrote may be in the future.
-        let written = self.written.filter(|written| (start..=now).contains(written)).unwrap_or(start);
-        between(written, now) >= INTERVAL + Duration::from_secs(seconds)
-            && !left.is_some_and(|left| self.is_nearly_done(milliseconds_between(start, now), done, left))
-    }
-
-    /// Whether the rest takes less time than has to pass between two writes to the marker, so that a checkpoint now would
-    /// delay the end.
-    fn is_nearly_done(&self, milliseconds: u64, done: u64, left: usize) -> bool {
-        let interval = self.session.ledger.write_interval().as_millis();
-        let interval = u64::try_from(interval).unwrap_or(u64::MAX);
-        milliseconds.saturating_mul(left as u64) < interval.saturating_mul(done)
+    /// Whether it is time for the next checkpoint. `start` is when the request began the change; `rest` estimates what the
+    /// request still does.
+    pub(super) fn is_due(
+        &self,
+        start: SystemTime,
+        now: SystemTime,
+        rest: impl FnOnce() -> Option<Work>,
+    ) -> bool {
+        let moment = Moment {
+            elapsed: between(start, now),
+            since_write: self.written.map(|written| between(written, now)),
+            write_interval: self.session.ledger.write_interval(),
+            bytes: self.bytes,
+            saved: self.saved,
+            is_careful: self.is_careful,
+            operations: self.session.operations(),
+        };
+        is_due(&moment, rest)
     }
 
     /// Saves a checkpoint durably. The caller has [waited](Self::wait_for_marker).
-    pub(super) async fn save(&mut self, state: &impl Serialize, progress: Box<Progress>) -> Result {
-        let value = self.encode(state)?;
-        self.write(value, progress).await
+    pub(super) async fn save(
+        &mut self,
+        state: &impl Serialize,
+        progress: Box<Progress>,
+        end: RequestEnd,
+    ) -> Result {
+        let value = self.encode(state, end)?;
+        self.write(value, progress).await?;
+        self.saved += 1;
+        Ok(())
     }
 
     /// Saves a checkpoint without state, so that no run resumes from an older one. The caller has
@@ -135,7 +169,7 @@ impl<'a> Checkpoints<'a> {
 
     /// Keeps a checkpoint for the failure that is about to be returned.
     pub(super) fn keep(&mut self, state: &impl Serialize, progress: Box<Progress>) {
-        if let Ok(value) = self.encode(state) {
+        if let Ok(value) = self.encode(state, RequestEnd::InOrder) {
             self.last = Some(Checkpoint { value, progress: self.dated(progress) });
         }
     }
@@ -175,9 +209,11 @@ impl<'a> Checkpoints<'a> {
         progress
     }
 
-    fn encode(&self, state: &impl Serialize) -> Result<Vec<u8>> {
+    fn encode(&self, state: &impl Serialize, end: RequestEnd) -> Result<Vec<u8>> {
         let (direction, change) = (self.direction, self.change.clone());
-        let value = serde_json::to_vec(&Saved { version: VERSION, direction, change, state })
+        let all = self.session.meter.budget().operations();
+        let limit = next_limit(self.limit, end).filter(|limit| *limit < all);
+        let value = serde_json::to_vec(&Saved { version: VERSION, direction, change, limit, state })
             .map_err(|_| "its state cannot be written as JSON: its maps need keys that are text")?;
         let bytes = value.len();
         if bytes > MAX_VALUE_BYTES {
@@ -190,20 +226,20 @@ impl<'a> Checkpoints<'a> {
         Ok(value)
     }
 
-    fn decode<S: DeserializeOwned>(&self, value: &[u8]) -> Result<S> {
+    fn decode<S: DeserializeOwned>(&self, value: &[u8]) -> Result<Saved<S>> {
         let saved = serde_json::from_slice::<Saved<S>>(value).ok();
         let is_own = |saved: &Saved<S>| {
             saved.version == VERSION && saved.direction == self.direction && saved.change == self.change
         };
-        let saved = saved.filter(is_own).ok_or_else(|| {
+        saved.filter(is_own).ok_or_else(|| {
             let key = self.session.ledger.key(self.id);
             format!(
                 "cannot read its checkpoint. The migration's prefix, kind or state type has changed since the checkpoint \
                  was written, or another release wrote it. Restore the old version, or delete the key `{key}` to start \
                  over"
             )
-        })?;
-        Ok(saved.state)
+            .into()
+        })
     }
 }
 
@@ -214,7 +250,7 @@ mod tests {
     #[test]
     fn a_checkpoint_without_state_has_the_form_of_the_others() {
         for direction in [Direction::Up, Direction::Down] {
-            let saved = Saved { version: VERSION, direction, change: String::new(), state: () };
+            let saved = Saved { version: VERSION, direction, change: String::new(), limit: None, state: () };
             assert_eq!(serde_json::to_vec(&saved).expect("it is JSON"), nothing(direction));
         }
     }

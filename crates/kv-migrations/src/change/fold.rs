@@ -191,7 +191,7 @@ impl<C, S: Serialize + DeserializeOwned> Fold<C, S> {
                     Err(error) => return Err(error.into()),
                 }
             }
-            job.save_if_due(state, None).await?;
+            job.save_if_due(state, Some(outputs.len() - state.written.unwrap_or(0))).await?;
         }
         Ok(WalkEnd::Complete)
     }

@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 
 use super::checkpoint::{Checkpoints, Start};
 use super::progress::ProgressCounter;
+use super::schedule::{self, Left, RequestEnd};
 use crate::error::Result;
 use crate::ledger::Checkpoint;
 use crate::report::{Direction, EntryCounts, Event, Phase, Progress};
@@ -51,7 +52,7 @@ impl<'a> Job<'a> {
 
     /// Begins a phase, of this many entries if the number is known.
     pub(super) fn begin_phase(&mut self, phase: Phase, total: Option<u64>) {
-        self.progress.begin_phase(phase, total);
+        self.progress.begin_phase(phase, total, self.session.now(), self.session.operations());
     }
 
     /// Names the phase, and keeps the number of its entries.
@@ -104,19 +105,35 @@ impl<'a> Job<'a> {
     }
 
     fn is_checkpoint_due(&self, left: Option<usize>) -> bool {
-        self.checkpoints.is_due(self.progress.start(), self.progress.done_in_request(), left)
+        let (session, now) = (self.session, self.session.now());
+        let rest = || {
+            let done = self.progress.done_in_phase_of_request(now, session.operations());
+            let (operations, time) = (session.meter.left(), session.meter.time_left());
+            schedule::rest(done, Left { entries: left.map(|left| left as u64), operations, time })
+        };
+        self.checkpoints.is_due(self.progress.start(), now, rest)
     }
 
-    /// Saves a checkpoint if it is time for one. `left` is the number of entries that are left, if it is known.
+    /// Saves a checkpoint if it is time for one. The caller has done a step that the next request need not repeat. `left`
+    /// is the number of entries that are left, if it is known.
     pub(super) async fn save_if_due(&mut self, state: &impl Serialize, left: Option<usize>) -> Result {
-        if self.is_checkpoint_due(left) { self.save(state).await } else { Ok(()) }
+        if self.is_checkpoint_due(left) { self.save_midway(state).await } else { Ok(()) }
     }
 
-    /// Saves a checkpoint durably.
+    /// Saves a checkpoint durably, with which the request ends.
     pub(super) async fn save(&mut self, state: &impl Serialize) -> Result {
+        self.save_with(state, RequestEnd::InOrder).await
+    }
+
+    /// Saves a checkpoint durably. The request goes on.
+    pub(super) async fn save_midway(&mut self, state: &impl Serialize) -> Result {
+        self.save_with(state, RequestEnd::Unknown { operations: self.session.operations() }).await
+    }
+
+    async fn save_with(&mut self, state: &impl Serialize, end: RequestEnd) -> Result {
         self.wait_for_marker().await;
         let progress = self.progress();
-        self.checkpoints.save(state, progress).await?;
+        self.checkpoints.save(state, progress, end).await?;
         self.note_checkpoint();
         Ok(())
     }
@@ -131,7 +148,7 @@ impl<'a> Job<'a> {
     /// records a turn to the other direction, so that no later run resumes from what the earlier direction left.
     pub(super) async fn announce(&mut self, state: &impl Serialize) -> Result {
         let is_announced = self.direction == Direction::Down || self.checkpoints.turns_around();
-        if is_announced { self.save(state).await } else { Ok(()) }
+        if is_announced { self.save_midway(state).await } else { Ok(()) }
     }
 
     /// Records a turn to the other direction for a change without checkpoints.

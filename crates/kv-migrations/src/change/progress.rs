@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::schedule::Work;
 use crate::clock::{between, iso8601, milliseconds_between};
 use crate::report::{Direction, EntryCounts, Phase, Progress};
 
@@ -19,6 +20,10 @@ pub(super) struct ProgressCounter {
     progress: Progress,
     /// The entries that this request did.
     done: u64,
+    /// When this request began the phase, and the operations and entries of the request before that.
+    phase_start: SystemTime,
+    operations_before_phase: u64,
+    done_before_phase: u64,
     has_advanced: bool,
     reported: SystemTime,
 }
@@ -39,6 +44,9 @@ impl ProgressCounter {
             earlier: Totals::default(),
             progress: Progress { direction, started_at: iso8601(now), ..Progress::default() },
             done: 0,
+            phase_start: now,
+            operations_before_phase: operations,
+            done_before_phase: 0,
             has_advanced: false,
             reported: now,
         }
@@ -48,7 +56,12 @@ impl ProgressCounter {
     pub(super) fn resume(&mut self, progress: &Progress) {
         let Progress { requests, operations, duration_ms, .. } = *progress;
         self.earlier = Totals { requests, operations, duration_ms };
+        let start = std::mem::take(&mut self.progress.started_at);
         self.progress.clone_from(progress);
+        if progress.started_at.is_empty() {
+            // The metadata of the checkpoint was lost.
+            self.progress.started_at = start;
+        }
     }
 
     pub(super) fn note_checkpoint(&mut self, at: &str) {
@@ -60,12 +73,15 @@ impl ProgressCounter {
         self.start
     }
 
-    pub(super) fn begin_phase(&mut self, phase: Phase, total: Option<u64>) {
+    /// `operations` are those of the session.
+    pub(super) fn begin_phase(&mut self, phase: Phase, total: Option<u64>, now: SystemTime, operations: u64) {
         if phase == Phase::Survey {
-            // It looks at all entries anew.
+            // It looks at all entries again.
             self.progress.entries = EntryCounts::default();
         }
         (self.progress.phase, self.progress.done, self.progress.total) = (phase, 0, total);
+        (self.phase_start, self.operations_before_phase) = (now, operations);
+        self.done_before_phase = self.done;
     }
 
     pub(super) fn set_phase(&mut self, phase: Phase) {
@@ -116,9 +132,13 @@ impl ProgressCounter {
         self.progress.done
     }
 
-    /// The entries that this request did.
-    pub(super) fn done_in_request(&self) -> u64 {
-        self.done
+    /// What this request did in this phase. `operations` are those of the session.
+    pub(super) fn done_in_phase_of_request(&self, now: SystemTime, operations: u64) -> Work {
+        Work {
+            entries: self.done - self.done_before_phase,
+            operations: operations - self.operations_before_phase,
+            time: between(self.phase_start, now),
+        }
     }
 
     /// Whether it is time for a progress event; if so, the next one is due an interval later.

@@ -165,7 +165,9 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
 
     /// The number of entries that are left, if it is known.
     pub(super) fn entries_left(&self) -> Option<usize> {
-        self.unread.map(|unread| unread + self.ahead.len() + self.working.len())
+        let ends_page = matches!(self.ahead.back(), Some(Step::EndOfPage { .. }));
+        let ahead = self.ahead.len() - usize::from(ends_page);
+        self.unread.map(|unread| unread + ahead + self.working.len())
     }
 
     /// Waits for the work that is on its way, which must not arrive after another run has begun. Returns how the walk

@@ -157,16 +157,21 @@ async fn record(
 /// Records the failure for a later status, and the checkpoint for a later run. If that fails too, only the log says so: the
 /// first failure is what matters.
 async fn record_failure(job: &mut Job<'_>, reason: &str, is_resumable: bool) {
-    let checkpoint = job.take_checkpoint();
+    let mut checkpoint = job.take_checkpoint();
     if is_resumable && checkpoint.is_none() {
         // There may be a checkpoint that could not be read.
         return;
     }
+    let (session, id) = (job.session(), job.id());
     if checkpoint.is_some() {
         job.wait_for_marker().await;
     }
-    let (session, id) = (job.session(), job.id());
-    let failure = FailureRecord { at: &iso8601(session.now()), reason };
+    let at = iso8601(session.now());
+    if let Some(checkpoint) = &mut checkpoint {
+        // The next run writes the marker a second later at the earliest.
+        checkpoint.progress.checkpoint_at.clone_from(&at);
+    }
+    let failure = FailureRecord { at: &at, reason };
     if let Err(error) = session.ledger.record_failed(id, &failure, checkpoint.as_ref()).await {
         session.log().error(&format!("[Migration] The failure of {id} could not be recorded: {error}"));
     }

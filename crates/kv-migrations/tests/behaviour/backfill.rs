@@ -393,7 +393,11 @@ fn a_large_budget_takes_a_backfill_in_one_run() {
     let runner = runner.with_budget(Budget::default().with_operations(100_000));
     let report = block_on(runner.run_pending(&())).unwrap();
     assert!(report.is_finished());
-    assert_eq!(report.details[0].operations, 1 + 3 + 25 + 2_500, "a look, lists, reads, writes");
+    assert_eq!(
+        report.details[0].operations,
+        1 + 1 + 3 + 25 + 2_500,
+        "a look, a checkpoint, lists, reads, writes"
+    );
 }
 
 #[test]

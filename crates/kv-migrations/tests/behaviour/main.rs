@@ -14,6 +14,7 @@ mod conformance;
 mod coordinator;
 mod costs;
 mod crashes;
+mod cut_off;
 mod entry_counts;
 mod faults;
 mod fold;

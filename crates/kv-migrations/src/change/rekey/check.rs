@@ -23,6 +23,7 @@ pub(super) async fn check(
             job.add_done(1);
         }
         state.position.set(walk.position());
+        job.save_if_due(state, walk.entries_left()).await?;
     }
     Ok(walk.end())
 }

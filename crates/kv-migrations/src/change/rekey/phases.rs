@@ -78,10 +78,12 @@ impl Relocation {
                 return Ok(done(state));
             };
             begin_phase(next, job, state);
-            // Before anything is written, and before it waits.
+            // Before it waits, and before anything is written.
             let is_surveyed = matches!(phase, RekeyPhase::Survey | RekeyPhase::Confirm);
-            if self.time_to_wait(job, state).is_some() || is_surveyed {
+            if self.time_to_wait(job, state).is_some() {
                 job.save(state).await?;
+            } else if is_surveyed {
+                job.save_midway(state).await?;
             }
         }
     }

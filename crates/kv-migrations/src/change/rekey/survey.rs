@@ -92,7 +92,10 @@ pub(super) async fn confirm(
         is_first = false;
         job.note_advance();
         match finding {
-            Ok(kind) => record(relocation, job, Finding { old, kind }, state)?,
+            Ok(kind) => {
+                record(relocation, job, Finding { old, kind }, state)?;
+                job.save_if_due(state, Some(state.suspects.len())).await?;
+            }
             Err(error) => {
                 state.suspects.insert(old, times);
                 return Err(error);

@@ -51,6 +51,11 @@ impl<'a> KeyWalk<'a> {
         }
     }
 
+    /// Zero after the last page; not known before.
+    pub(crate) fn entries_left(&self) -> Option<usize> {
+        self.pages.is_complete().then_some(0)
+    }
+
     /// How the walk ended, once [`next`](Self::next) has returned `None`.
     pub(crate) fn end(&self) -> WalkEnd {
         self.end

@@ -36,6 +36,11 @@ impl<'a> Pages<'a> {
         Self { session, range, position, is_resumed: true, is_complete: false }
     }
 
+    /// Whether the last page was listed.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
     /// The next page, which may be empty; `None` after the last one. One operation.
     pub(crate) async fn next(&mut self) -> Result<Option<KeyPage>, KvError> {
         if self.is_complete {

@@ -130,6 +130,24 @@ fn a_step_that_is_cut_off_five_times_fails_the_run() {
     assert_eq!(object.state(&next, "001"), State::Failed, "visibly");
 }
 
+/// As if each step ran out of CPU time. Without progress, five of them would fail the run.
+#[test]
+fn a_run_whose_every_step_is_cut_off_after_400_milliseconds_ends() {
+    let object = Object { budget: Budget::default(), ..Object::new().with_users(300) };
+    let migrations = || vec![crate::object::marking("001")];
+    let first = object.instance(migrations());
+    object.serve_for(Duration::from_millis(400), &first, first.run_pending(&Caller::default()));
+    for _ in 0..100 {
+        let Some(alarm) = object.storage.alarm() else { break };
+        let ends = alarm.max(object.time.now()) + Duration::from_millis(400);
+        let life = ends.duration_since(object.time.now()).expect("it ends later");
+        object.serve_for(life, &object.instance(migrations()), pending::<()>());
+    }
+    let last = object.instance(migrations());
+    assert_eq!(object.state(&last, "001"), State::Applied, "{:?}", last.history());
+    assert_eq!(object.marked(), 300);
+}
+
 /// The caller was cut off with the first attempt, and got no answer.
 #[test]
 fn a_first_step_that_was_cut_off_before_is_retried_when_it_fails() {
@@ -139,7 +157,8 @@ fn a_first_step_that_was_cut_off_before_is_retried_when_it_fails() {
     object.serve_for(Duration::from_millis(70), &cut_off, cut_off.run_pending(&Caller::default()));
 
     let next = object.instance(vec![stumbling(&is_broken)]);
-    object.pass(&next, Duration::from_secs(17));
+    // The steps after it begin with a small budget, and reach the entry that fails after some seconds.
+    object.pass(&next, Duration::from_secs(20));
     assert_eq!(object.state(&next, "001"), State::Failed);
     is_broken.store(false, Ordering::Relaxed);
     object.pass(&next, Duration::from_mins(1));
