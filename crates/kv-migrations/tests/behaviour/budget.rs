@@ -1,15 +1,17 @@
 //! A run stops before its budget is used up, and reports what remains.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::executor::block_on;
 use kv_migrations::clock::Clock;
-use kv_migrations::kv::Request;
+use kv_migrations::kv::{MemoryStore, Request};
+use kv_migrations::testing::{MemoryLog, VirtualTime};
 use kv_migrations::{Backfill, Budget, Error, Migration, Runner, State};
 
-use crate::service::{Service, failure, ids, quiet};
-use crate::stores::Refusing;
+use crate::service::{Service, failure, ids, quiet, start};
+use crate::stores::{Refusing, Slow};
 
 /// Writes this many keys, one after the other.
 fn writing(id: &'static str, keys: u32) -> Migration {
@@ -142,6 +144,43 @@ fn an_entry_larger_than_the_budget_fails_the_backfill() {
     let failure = failure(block_on(runner.run_pending(&())));
     assert!(failure.reason.starts_with("a single entry needs more than the 50 KV operations"), "{failure}");
     assert_eq!(block_on(runner.status()).unwrap()[0].state, State::Failed);
+}
+
+/// In virtual time, in which the operations of several entries alternate.
+#[test]
+fn a_run_that_resumes_at_the_end_of_a_page_begins_with_one_costly_entry_alone() {
+    // The first page ends with the thousandth key. Some requests end just there, others a few entries before.
+    for costly_from in (970..=1_010).step_by(5) {
+        let time = VirtualTime::starting_at(start());
+        let store = MemoryStore::with_clock(time.clone());
+        for number in 0..1_020 {
+            store.insert(&format!("user_{number:05}"), "x");
+        }
+        let reading = Backfill::new("user_", async move |kv, record, ()| {
+            let number: u32 = record.name().trim_start_matches("user_").parse()?;
+            for read in 0..if number < costly_from { 0 } else { 160 } {
+                kv.text(&format!("read_{read}")).await?;
+            }
+            Ok(record.put("done").await?)
+        });
+        let slow = Slow { store: store.clone(), time: time.clone(), latency: Duration::from_millis(10) };
+        let runner = Runner::new(slow, "my-service", vec![Migration::backfill("001", "", reading)])
+            .unwrap()
+            .with_clock(Arc::new(time.clone()))
+            .with_log(Arc::new(MemoryLog::default()));
+        let mut requests = 0;
+        loop {
+            let report = time.run(runner.run_pending(&()));
+            let report = report.unwrap_or_else(|error| panic!("costly from {costly_from} on: {error}"));
+            requests += 1;
+            if report.is_finished() {
+                break;
+            }
+            time.advance(report.retry_after.unwrap_or_default());
+        }
+        assert!(requests <= 16, "costly from {costly_from} on: {requests} requests");
+        assert_eq!(store.value("user_01019").unwrap(), b"done");
+    }
 }
 
 #[test]
