@@ -18,8 +18,8 @@ use crate::kv::{Entry, Kv, KvError, Metadata, PutOptions, StoreExt};
 use crate::report::{Direction, Progress};
 pub(crate) use encode::FailureRecord;
 use encode::{encode_applied, encode_unfinished};
-use marker::MarkerMetadata;
 pub(crate) use marker::{AppliedRecord, Marker};
+use marker::{MarkerMetadata, checkpoint_direction};
 pub(crate) use markers::Markers;
 
 /// The value of a marker if, and only if, its migration is applied.
@@ -102,10 +102,15 @@ impl Ledger {
         if entry.value == APPLIED {
             return Ok(MarkerState::Applied);
         }
-        Ok(match marker.and_then(Marker::into_progress) {
-            Some(progress) => MarkerState::Unfinished(Checkpoint { value: entry.value, progress }),
-            None => MarkerState::Nothing,
-        })
+        let progress = marker.and_then(Marker::into_progress);
+        let direction = checkpoint_direction(&entry.value);
+        if progress.is_none() && direction.is_none() {
+            return Ok(MarkerState::Nothing);
+        }
+        // The value decides: the metadata may be lost.
+        let mut progress = progress.unwrap_or_default();
+        progress.direction = direction.unwrap_or(progress.direction);
+        Ok(MarkerState::Unfinished(Checkpoint { value: entry.value, progress }))
     }
 
     pub(crate) async fn record_applied(&self, id: &str, applied: &AppliedRecord) -> Result<(), KvError> {

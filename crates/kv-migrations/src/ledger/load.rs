@@ -1,12 +1,13 @@
 //! Loads all markers of a service: by a list, with the values that the list cannot vouch for; or by their keys, if too many
 //! keys begin like theirs.
 
-use super::marker::MarkerMetadata;
+use super::marker::{MarkerMetadata, checkpoint_direction};
 use super::{APPLIED, Ledger, Marker, Markers};
 use crate::error::Error;
 use crate::id::IdSet;
 use crate::kv::limits::MAX_BULK_KEYS;
 use crate::kv::{Key, KvError, ListOptions, Page, StoreExt};
+use crate::report::Progress;
 
 /// After this many pages the list is given up: whoever can create keys that begin like markers makes it as long as they
 /// like.
@@ -29,11 +30,16 @@ impl ListedMarker {
         self.is_own && self.marker.as_ref().is_some_and(is_told)
     }
 
-    /// What is known once the value is: only `true` is applied, whatever the metadata says.
-    fn confirm(&mut self, is_applied: bool) {
+    /// What is known once the value is: only `true` is applied, and a checkpoint says its direction, whatever the metadata
+    /// says.
+    fn confirm(&mut self, value: &[u8]) {
+        let is_applied = value == APPLIED;
         self.marker = match self.marker.take() {
             Some(Marker::Applied(applied)) => is_applied.then_some(Marker::Applied(applied)),
             _ if is_applied => Some(Marker::Applied(Box::default())),
+            // Its metadata was lost.
+            None => checkpoint_direction(value)
+                .map(|direction| Marker::Running(Box::new(Progress { direction, ..Progress::default() }))),
             marker => marker,
         };
     }
@@ -137,7 +143,7 @@ impl Ledger {
         let MarkerMetadata { service, marker } = MarkerMetadata::parse(entry.metadata.as_ref());
         self.check_owner(id, service.as_deref())?;
         let mut listed = ListedMarker { key: String::new(), is_own: false, marker };
-        listed.confirm(entry.value == APPLIED);
+        listed.confirm(&entry.value);
         Ok(listed.marker)
     }
 
@@ -155,7 +161,7 @@ impl Ledger {
             *value = self.kv.bytes(&listed.key).await?;
         }
         for (listed, value) in unconfirmed.into_iter().zip(values) {
-            listed.confirm(value.as_deref() == Some(APPLIED));
+            listed.confirm(&value.unwrap_or_default());
         }
         Ok(())
     }

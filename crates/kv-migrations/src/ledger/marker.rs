@@ -111,6 +111,20 @@ impl Marker {
     }
 }
 
+/// The direction of a checkpoint, as its value says. `None` if the value is no checkpoint of any release.
+pub(super) fn checkpoint_direction(value: &[u8]) -> Option<Direction> {
+    let version = value.strip_prefix(br#"{"version":"#)?;
+    let digits = version.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let rest = version.get(digits..)?.strip_prefix(br#","direction":""#)?;
+    if rest.starts_with(b"up\"") {
+        Some(Direction::Up)
+    } else if rest.starts_with(b"down\"") {
+        Some(Direction::Down)
+    } else {
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -144,6 +158,24 @@ mod tests {
             duration_ms: 400,
             started_at: AT.to_owned(),
             checkpoint_at: AT.to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_value_of_a_checkpoint_says_its_direction() {
+        let rows = [
+            (r#"{"version":1,"direction":"up","change":"backfill user_","state":{}}"#, Some(Direction::Up)),
+            (r#"{"version":1,"direction":"down","change":"","state":null}"#, Some(Direction::Down)),
+            (r#"{"version":12,"direction":"down"}"#, Some(Direction::Down)),
+            (r#"{"version":1,"direction":"downwards"}"#, None),
+            (r#"{"version":1,"direction":"#, None),
+            (r#"{"direction":"up"}"#, None),
+            ("failed", None),
+            ("true", None),
+            ("", None),
+        ];
+        for (value, expected) in rows {
+            assert_eq!(checkpoint_direction(value.as_bytes()), expected, "{value}");
         }
     }
 

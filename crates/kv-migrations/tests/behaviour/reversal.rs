@@ -2,7 +2,7 @@
 
 use futures::executor::block_on;
 use kv_migrations::testing::{Fault, faulty};
-use kv_migrations::{BoxError, Fold, FoldOutput, Migration};
+use kv_migrations::{BoxError, Fold, FoldOutput, Migration, State};
 
 use crate::service::{Service, failure, filled, marked, marking, unmarking};
 
@@ -73,4 +73,46 @@ fn a_rollback_covers_what_an_interrupted_up_changed() {
     // The rollback starts again.
     while !block_on(runner.rollback("001", &())).unwrap().is_finished() {}
     assert_eq!(marked(&service.store), 0);
+}
+
+#[test]
+fn a_half_done_rollback_whose_metadata_is_lost_is_still_a_rollback() {
+    for is_rolled_back in [true, false] {
+        let service = filled(1_000);
+        let make = || vec![Migration::backfill("001", "", marking()).with_down_backfill(unmarking())];
+        service.migrate(make());
+        let runner = service.runner(make());
+        assert!(!block_on(runner.rollback("001", &())).unwrap().is_finished());
+        let half = marked(&service.store);
+        assert!((1..1_000).contains(&half), "{half} are still marked");
+        // A tool that writes values only.
+        let checkpoint = service.text("migration_my-service_001").unwrap();
+        service.put("migration_my-service_001", &checkpoint, None);
+
+        let status = block_on(runner.status()).unwrap().remove(0);
+        assert_eq!((status.state, status.run), (State::Running, false));
+        if is_rolled_back {
+            let before = service.store.operations();
+            while !block_on(runner.rollback("001", &())).unwrap().is_finished() {}
+            assert_eq!(marked(&service.store), 0);
+            let needed = service.store.operations() - before;
+            assert!(needed < 900, "it resumes where it stopped: {needed} operations");
+        } else {
+            service.migrate(make());
+            assert_eq!(marked(&service.store), 1_000, "every entry is changed again");
+        }
+    }
+}
+
+#[test]
+fn a_half_done_backfill_whose_metadata_is_lost_resumes() {
+    let service = filled(1_500);
+    let runner = service.runner(vec![Migration::backfill("001", "", marking())]);
+    assert!(!service.request(&runner).unwrap().is_finished());
+    let checkpoint = service.text("migration_my-service_001").unwrap();
+    service.put("migration_my-service_001", &checkpoint, Some(r#"{"color":"red"}"#));
+    let report = service.request(&runner).unwrap();
+    assert!(report.is_finished());
+    assert!(report.operations < 900, "it resumes where it stopped: {}", report.operations);
+    assert_eq!(marked(&service.store), 1_500);
 }
