@@ -24,7 +24,7 @@ impl<'a> KeyWalk<'a> {
 
     /// The keys of the next page, which may be none; `None` at the [end](Self::end).
     pub(crate) async fn next(&mut self, job: &mut Job<'_>) -> Result<Option<Vec<Key>>> {
-        let is_spent = self.session.meter.left() == 0;
+        let is_spent = self.session.meter.left() == 0 && !self.pages.is_complete();
         if is_spent && !std::mem::take(&mut self.is_first) {
             self.end = WalkEnd::Paused;
             return Ok(None);

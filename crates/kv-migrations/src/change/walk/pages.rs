@@ -10,6 +10,8 @@ pub(crate) struct Pages<'a> {
     session: &'a Session<'a>,
     range: Range<'a>,
     position: Position,
+    /// The cursor of the last page that was no empty end.
+    cursor_with_keys: Option<String>,
     /// Whether the cursor comes from a checkpoint.
     is_resumed: bool,
     is_complete: bool,
@@ -18,7 +20,8 @@ pub(crate) struct Pages<'a> {
 /// A page without the keys that are done already.
 pub(crate) struct KeyPage {
     pub(crate) keys: Vec<Key>,
-    /// The cursor that the page was listed with.
+    /// The cursor that the page was listed with. Of an empty last page, the cursor of the page before: nobody can tell
+    /// whether a cursor leads to the end or is no longer known.
     pub(super) cursor: Option<String>,
     pub(super) is_last: bool,
 }
@@ -33,7 +36,8 @@ impl KeyPage {
 
 impl<'a> Pages<'a> {
     pub(crate) fn new(session: &'a Session<'a>, range: Range<'a>, position: Position) -> Self {
-        Self { session, range, position, is_resumed: true, is_complete: false }
+        let cursor_with_keys = position.cursor.clone();
+        Self { session, range, position, cursor_with_keys, is_resumed: true, is_complete: false }
     }
 
     /// Whether the last page was listed.
@@ -47,6 +51,7 @@ impl<'a> Pages<'a> {
             return Ok(None);
         }
         let Page { mut keys, cursor } = self.list().await?;
+        let is_end = keys.is_empty() && cursor.is_none();
         self.is_complete =
             cursor.is_none() || keys.last().is_some_and(|key| self.range.ends_before(&key.name));
         keys.retain(|key| {
@@ -56,6 +61,10 @@ impl<'a> Pages<'a> {
                 && !is_marker(self.session, name, self.range.prefix)
         });
         let cursor = std::mem::replace(&mut self.position.cursor, cursor);
+        if !is_end {
+            self.cursor_with_keys.clone_from(&cursor);
+        }
+        let cursor = if is_end { self.cursor_with_keys.take() } else { cursor };
         Ok(Some(KeyPage { keys, cursor, is_last: self.is_complete }))
     }
 
