@@ -10,6 +10,7 @@ mod checkpoint;
 mod closure;
 mod contract;
 mod fold;
+mod hash;
 mod job;
 mod progress;
 mod record;

@@ -26,6 +26,7 @@ mod id;
 mod ledger;
 mod lock;
 mod migration;
+mod random;
 mod report;
 mod runner;
 #[cfg(not(feature = "sabotage"))]

@@ -11,6 +11,7 @@ use crate::kv::{Kv, Policy, Store};
 use crate::ledger::Ledger;
 use crate::lock::{LeaseGuard, RunLock};
 use crate::log::Log;
+use crate::random::Random;
 use crate::report::{Event, Observer};
 
 /// What every session of a runner is opened with.
@@ -27,6 +28,7 @@ pub(crate) struct Settings {
     pub(crate) interrupt: Interrupt,
     /// The prefixes of other services in the same namespace that may have the same migrations.
     pub(crate) other_services: Vec<String>,
+    pub(crate) random: Random,
 }
 
 impl Settings {
@@ -50,6 +52,7 @@ pub(crate) struct Session<'a> {
     /// Beyond the budget, so that how far a run got can always be recorded.
     pub(crate) ledger: Ledger,
     pub(crate) meter: Meter,
+    pub(crate) random: Random,
     policy: Policy,
     lease: Arc<LeaseGuard>,
     log: &'a dyn Log,
@@ -67,7 +70,8 @@ impl<'a> Session<'a> {
         let kv = Kv::with_policy(settings.store.clone(), policy.clone().with_meter(&meter));
         // A checkpoint is written while entries that hold the connections wait for it.
         let ledger = settings.ledger_with(policy.clone().with_own_connection());
-        Ok(Self { kv, ledger, meter, policy, lease, log: &*settings.log, observer })
+        let random = settings.random;
+        Ok(Self { kv, ledger, meter, random, policy, lease, log: &*settings.log, observer })
     }
 
     /// Notes in the log and in the lock which migration runs now. False if another run has the lease.

@@ -1,5 +1,8 @@
 //! A state that is gathered from every entry of a prefix and then written.
 
+mod output;
+mod writing;
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -8,15 +11,19 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Job;
+use super::hash::HashKey;
 use super::record::Record;
 use super::resumable::{Advance, Resumable};
 use super::values::{LargeValues, Loaded, load_entries};
 use super::walk::{Loading, Position, Range, Visited, Walk, WalkEnd, over_budget};
 use crate::error::{BoxError, Result};
 use crate::kv::limits::MAX_CONNECTIONS;
-use crate::kv::{Key, Metadata, PutOptions, StoreExt};
+use crate::kv::{Key, Kv, KvError, StoreExt};
 use crate::report::Phase;
 use crate::session::Session;
+pub use output::FoldOutput;
+use output::entry_hash;
+use writing::Writing;
 
 /// Gathers a state from each entry whose key begins with a prefix, in the order of the keys, and writes what follows from
 /// it at the end: an index, a sum.
@@ -64,50 +71,14 @@ pub struct Fold<C, S> {
 type Each<C, S> = dyn Fn(&mut S, &Record, &C) -> Result + Send + Sync;
 type Close<C, S> = dyn Fn(&S, &C) -> Result<Vec<FoldOutput>> + Send + Sync;
 
-/// An entry that a [`Fold`] writes.
-#[derive(Clone)]
-pub struct FoldOutput {
-    key: String,
-    value: Vec<u8>,
-    options: PutOptions,
-}
-
-impl FoldOutput {
-    /// Text or bytes, without metadata and expiration.
-    pub fn new(key: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
-        Self { key: key.into(), value: value.into(), options: PutOptions::default() }
-    }
-
-    /// A value as JSON, without metadata and expiration.
-    ///
-    /// # Errors
-    /// If it cannot be written as JSON: a map needs keys that are text.
-    pub fn json(key: impl Into<String>, value: &impl Serialize) -> Result<Self> {
-        Ok(Self::new(key, serde_json::to_vec(value)?))
-    }
-
-    /// Sets the metadata: at most 1,024 bytes of JSON.
-    ///
-    /// # Errors
-    /// If it cannot be written as JSON.
-    pub fn with_metadata(mut self, metadata: &impl Serialize) -> Result<Self> {
-        self.options.metadata = Some(Metadata::new(metadata)?);
-        Ok(self)
-    }
-}
-
-/// Without the value: it is the user's.
-impl fmt::Debug for FoldOutput {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FoldOutput").field("key", &self.key).finish_non_exhaustive()
-    }
-}
-
 impl<C, S> Fold<C, S> {
     /// Begins with `initial()`, calls `each` for one entry after the other, and writes what `close` returns for the final
     /// state: over several requests if necessary.
     ///
-    /// `close` may be called again for the same state, and must then return the same.
+    /// `close` is called again by each request that writes, and must return the same for the same state. If it returns
+    /// something else, because you have changed it, the fold writes its outputs anew, and deletes what it wrote before and
+    /// no longer produces. At the third difference it fails. If more than 10,000 keys are written by then, it fails at the
+    /// first.
     pub fn new(
         prefix: impl Into<Cow<'static, str>>,
         initial: impl Fn() -> S + Send + Sync + 'static,
@@ -128,9 +99,9 @@ impl<C, S> Fold<C, S> {
 pub(crate) struct FoldState<S> {
     folded: S,
     position: Position,
-    /// The number of outputs that are written, once there are any.
+    /// How far the outputs are written, once everything is gathered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    written: Option<usize>,
+    writing: Option<Writing>,
 }
 
 impl<C, S: Serialize + DeserializeOwned> Fold<C, S> {
@@ -166,34 +137,87 @@ impl<C, S: Serialize + DeserializeOwned> Fold<C, S> {
         {
             return Err(format!("the key `{}` would be written twice", twice.key).into());
         }
-        let done = state.written.unwrap_or(0);
+        let session = job.session();
+        let Some(writing) = &mut state.writing else { return Ok(WalkEnd::Complete) };
+        writing.resume(&outputs, &session.ledger.key(job.id()))?;
+        let done = writing.done;
         if done == 0 {
             job.begin_phase(Phase::Write, Some(outputs.len() as u64));
         }
-        let session = job.session();
         let store = session.kv.store();
         let mut is_first = true;
-        let rest: Vec<&FoldOutput> = outputs.iter().skip(done).collect();
-        for some in rest.chunks(MAX_CONNECTIONS) {
+        for some in outputs.get(done..).unwrap_or_default().chunks(MAX_CONNECTIONS) {
             if !is_first && session.meter.left() < MAX_CONNECTIONS as u64 {
                 return Ok(WalkEnd::Paused);
             }
             let puts = some.iter().map(|output| store.put(&output.key, &output.value, &output.options));
             let results: Vec<_> = stream::iter(puts).buffered(MAX_CONNECTIONS).collect().await;
-            for result in results {
-                match result {
-                    Ok(()) => {
-                        is_first = false;
-                        state.written = Some(state.written.unwrap_or(0) + 1);
-                        job.add_done(1);
-                    }
-                    Err(_) if session.meter.is_overdrawn() => return Ok(over_budget(job)),
-                    Err(error) => return Err(error.into()),
+            if let Some(writing) = &mut state.writing {
+                writing.note(some, &results);
+            }
+            let written = results.iter().take_while(|result| result.is_ok()).count();
+            job.add_done(written as u64);
+            is_first &= written == 0;
+            if let Some(ended) = first_error(job, results) {
+                return ended;
+            }
+            let left = state.writing.as_ref().map(|writing| outputs.len().saturating_sub(writing.done));
+            job.save_if_due(state, left).await?;
+        }
+        self.withdraw(job, &outputs, state).await
+    }
+
+    /// Deletes what was written and is no longer produced, where nothing else was written since.
+    async fn withdraw(
+        &self,
+        job: &mut Job<'_>,
+        outputs: &[FoldOutput],
+        state: &mut FoldState<S>,
+    ) -> Result<WalkEnd> {
+        let session = job.session();
+        let mut is_first = true;
+        while let Some(writing) = &mut state.writing {
+            let stale = writing.stale(outputs, MAX_CONNECTIONS);
+            if stale.is_empty() {
+                break;
+            }
+            // A read and a deletion each.
+            if !is_first && session.meter.left() < 2 * MAX_CONNECTIONS as u64 {
+                return Ok(WalkEnd::Paused);
+            }
+            is_first = false;
+            let key = writing.key;
+            let deletions = stale.iter().map(|(name, hashes)| delete_if_ours(&session.kv, key, name, hashes));
+            let results: Vec<_> = stream::iter(deletions).buffered(MAX_CONNECTIONS).collect().await;
+            for ((name, _), result) in stale.iter().zip(&results) {
+                if result.is_ok() {
+                    writing.forget(name);
+                    job.note_advance();
                 }
             }
-            job.save_if_due(state, Some(outputs.len() - state.written.unwrap_or(0))).await?;
+            if let Some(ended) = first_error(job, results) {
+                return ended;
+            }
+            job.save_if_due(state, None).await?;
         }
         Ok(WalkEnd::Complete)
+    }
+}
+
+/// How the fold ends at the first error of some operations, if there is one.
+fn first_error(job: &Job<'_>, results: Vec<Result<(), KvError>>) -> Option<Result<WalkEnd>> {
+    let error = results.into_iter().find_map(Result::err)?;
+    let is_overdrawn = job.session().meter.is_overdrawn();
+    Some(if is_overdrawn { Ok(over_budget(job)) } else { Err(error.into()) })
+}
+
+/// Deletes an entry if it is what a fold wrote.
+async fn delete_if_ours(kv: &Kv, key: HashKey, name: &str, hashes: &[u64]) -> Result<(), KvError> {
+    match kv.get(name).await? {
+        Some(entry) if hashes.contains(&entry_hash(key, name, &entry.value, entry.metadata.as_ref())) => {
+            kv.delete(name).await
+        }
+        _ => Ok(()),
     }
 }
 
@@ -218,16 +242,16 @@ impl<C, S: Serialize + DeserializeOwned> Resumable<C> for Fold<C, S> {
 
     fn begin(&self, job: &mut Job<'_>) -> FoldState<S> {
         job.begin_phase(Phase::Entries, None);
-        FoldState { folded: (self.initial)(), position: Position::default(), written: None }
+        FoldState { folded: (self.initial)(), position: Position::default(), writing: None }
     }
 
     async fn advance(&self, job: &mut Job<'_>, context: &C, state: &mut FoldState<S>) -> Result<Advance> {
-        let mut end = match state.written {
+        let mut end = match state.writing {
             None => self.gather(job, context, state).await?,
             Some(_) => WalkEnd::Complete,
         };
         if end == WalkEnd::Complete {
-            state.written.get_or_insert(0);
+            state.writing.get_or_insert_with(|| Writing::new(HashKey::new(job.session().random)));
             end = self.write(job, context, state).await?;
         }
         Ok(match end {

@@ -1,13 +1,13 @@
 //! Moves entries to new keys without losing any.
 //!
-//! Survey, copy, wait, sweep, wait, check: each file of this folder is one of these phases, `phases` drives them, and
-//! `verdict` decides what is deleted. Nothing is deleted before its copy was read back, later than KV's delay, and found to
+//! Survey, copy, wait, verify, sweep, wait, check: each file of this folder is one of these phases, `phases` drives them,
+//! and `verdict` decides what is deleted. Nothing is deleted before its copy was read back, later than KV's delay, and found to
 //! be the same.
 
 mod check;
 mod collision;
+mod copies;
 mod copy;
-mod fingerprint;
 mod mapping;
 mod phases;
 mod relocation;
@@ -15,6 +15,7 @@ mod state;
 mod survey;
 mod sweep;
 mod verdict;
+mod verify;
 
 use std::borrow::Cow;
 use std::fmt;

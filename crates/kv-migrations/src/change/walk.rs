@@ -26,8 +26,8 @@ use crate::kv::{Key, KvError};
 use crate::session::Session;
 pub(super) use keys::KeyWalk;
 use pace::Pace;
-pub(super) use pages::is_marker;
-use pages::{KeyPage, Pages};
+use pages::KeyPage;
+pub(super) use pages::{Pages, is_marker};
 pub(super) use position::{Position, Range, WalkEnd, over_budget};
 
 /// A walk. `T` is what is loaded for an entry, `W` the work on it.

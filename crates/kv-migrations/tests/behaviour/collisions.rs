@@ -180,3 +180,80 @@ fn a_mapping_that_would_move_its_own_results_fails() {
     let error = error(&service, Rekey::new("user_", |key| Some(key.name.replacen("user_", "user_v2_", 1))));
     assert!(error.contains("`user_v2_1`, which would then get the key `user_v2_v2_1`"), "{error}");
 }
+
+/// Two keys with the same FNV-1a hash of 64 bits, which takes seconds to find: a hash without a secret key takes them for
+/// one.
+const ADA: &str = "user_ada.lovelace";
+const MADE_TO_MATCH: &str = "user_ZL0P3RooTPiuYmE-Z5Fg_IrDOMWC";
+
+/// Takes the new key from the metadata, which users of the service choose.
+fn by_account() -> Rekey {
+    Rekey::new("user_", |key| {
+        let account: String = key.metadata.as_ref()?.parse().ok()?;
+        Some(format!("account:{account}"))
+    })
+}
+
+fn with_account(key: &str, value: &str) -> InitialEntry {
+    InitialEntry { metadata: Some(r#""ada""#), ..InitialEntry::new(key, value) }
+}
+
+#[test]
+fn the_two_keys_that_were_made_to_match_do_match() {
+    let hash = |key: &str| {
+        let hash = 0xcbf2_9ce4_8422_2325_u64;
+        key.bytes().fold(hash, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    };
+    assert_eq!(hash(ADA), hash(MADE_TO_MATCH), "the tests below could not fail");
+}
+
+#[test]
+fn an_entry_whose_key_was_made_to_match_anothers_hash_fails_the_rekey() {
+    let entries = [with_account(ADA, "hers"), with_account(MADE_TO_MATCH, "forged")];
+    let service = Service::holding(&entries, 900);
+    let error = error(&service, by_account());
+    assert!(error.contains(&format!("`{ADA}` would get the key `account:ada`, which another")), "{error}");
+    assert_eq!(keys(&service), [MADE_TO_MATCH, ADA], "nothing was written or deleted");
+}
+
+#[test]
+fn an_entry_whose_key_was_made_to_match_anothers_hash_replaces_nothing_with_collisions_skip() {
+    let entries = [with_account(ADA, "hers"), with_account(MADE_TO_MATCH, "forged")];
+    let service = Service::holding(&entries, 900);
+    drive(&service, by_account().with_collisions(Collisions::Skip)).unwrap();
+    assert_eq!(keys(&service), ["account:ada", ADA]);
+    assert_eq!(service.text("account:ada").as_deref(), Some("forged"), "its key comes first");
+    assert_eq!(service.text(ADA).as_deref(), Some("hers"), "an entry that could not move is still there");
+}
+
+#[test]
+fn an_entry_whose_key_was_made_to_match_anothers_hash_and_that_appears_later_replaces_nothing() {
+    for collisions in [Collisions::Fail, Collisions::Skip] {
+        let service = Service::holding(&[with_account(ADA, "hers")], 900);
+        let rekey = by_account().with_collisions(collisions);
+        let runner = service.runner_on(service.store.clone(), vec![migration(rekey)]);
+        service.request(&runner).unwrap();
+        assert_eq!(keys(&service), ["account:ada", ADA], "it is copied");
+        service.put(MADE_TO_MATCH, "forged", Some(r#""ada""#));
+        let result = service.drive(&runner);
+        assert_eq!(result.is_err(), collisions == Collisions::Fail, "{collisions:?}");
+        assert_eq!(service.text("account:ada").as_deref(), Some("hers"), "{collisions:?}");
+        assert_eq!(service.text(MADE_TO_MATCH).as_deref(), Some("forged"), "{collisions:?}");
+    }
+}
+
+#[test]
+fn the_hashes_of_a_rekey_have_a_key_of_their_own_that_a_test_can_set() {
+    let checkpoint = |hash_key: Option<[u64; 2]>| {
+        let service = Service::holding(&[InitialEntry::new("user_Ada", "1")], 900);
+        let mut runner = service.runner_on(service.store.clone(), vec![migration(lower_case())]);
+        if let Some(key) = hash_key {
+            runner = runner.with_hash_key(key);
+        }
+        service.request(&runner).unwrap();
+        service.text("migration_my-service_long").unwrap()
+    };
+    assert_ne!(checkpoint(None), checkpoint(None), "the key is random");
+    assert_eq!(checkpoint(Some([1, 2])), checkpoint(Some([1, 2])));
+    assert_ne!(checkpoint(Some([1, 2])), checkpoint(Some([1, 3])));
+}

@@ -21,6 +21,7 @@ mod fold;
 mod kv;
 mod latency;
 mod ledger;
+mod mended;
 mod object;
 mod passed_over;
 mod rekey;

@@ -140,6 +140,7 @@ pub(super) fn runner(world: &World, binding: Binding, clock: SkewedClock) -> Run
     runner
         .with_clock(Arc::new(clock))
         .with_log(Arc::new(NoLog))
+        .with_hash_key([0, 0])
         .with_budget(Budget::default().with_operations(world.plan.budget))
 }
 

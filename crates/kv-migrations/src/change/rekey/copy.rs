@@ -1,19 +1,18 @@
 //! Writes entries to their new keys.
 
 use super::collision::Collision;
-use super::fingerprint::entry_fingerprint;
+use super::copies::{CopyRecord, fingerprint};
 use super::relocation::{Relocation, expires_soon, put};
 use super::state::RekeyState;
-use super::survey::{claim, load_into};
+use super::survey::{Visit, claim, load_into};
+use super::verify::verify_first_page;
 use crate::change::Job;
+use crate::change::hash::HashKey;
 use crate::change::values::{LargeValues, Loaded};
 use crate::change::walk::{Loading, Range, Visited, Walk, WalkEnd};
 use crate::error::{BoxError, Result};
 use crate::kv::{Key, Kv};
 use crate::session::Session;
-
-/// How many entries are copied before they are swept. The checkpoint holds a fingerprint of each in the meantime.
-const MAX_BATCH: usize = 50_000;
 
 /// What is to be done with an entry.
 enum CopyPlan {
@@ -33,9 +32,7 @@ enum Place {
 enum Copied {
     /// It stays, or it is gone.
     Nothing,
-    Copy {
-        fingerprint: u64,
-    },
+    Copy(CopyRecord),
     /// Something else is at its new key: the sweep looks again.
     Deferred,
     Collides(Collision),
@@ -47,8 +44,15 @@ pub(super) async fn copy(
     job: &mut Job<'_>,
     state: &mut RekeyState,
 ) -> Result<WalkEnd> {
+    if !state.copied.is_empty() {
+        let end = verify_first_page(relocation, job, state).await?;
+        if end != WalkEnd::Stopped {
+            return Ok(end);
+        }
+    }
     let (session, large_values) = (job.session(), LargeValues::new());
-    let work = |key, plan| follow(&session.kv, &large_values, key, plan);
+    let hash_key = state.key;
+    let work = |key, plan| follow(&session.kv, &large_values, hash_key, key, plan);
     let mut walk = Walk::new(session, Range::all(relocation.mapping.prefix()), &state.position);
     let result = async {
         while let Some(visited) = walk.next(|keys| plan(relocation, session, keys, state), work).await? {
@@ -56,14 +60,14 @@ pub(super) async fn copy(
                 Visited::EndOfPage | Visited::Entry(Copied::Nothing) => {}
                 Visited::Entry(Copied::Deferred) => state.needs_sweep = true,
                 Visited::Entry(Copied::Collides(collision)) => relocation.leave(collision, state)?,
-                Visited::Entry(Copied::Copy { fingerprint }) => {
-                    state.remember_copy(fingerprint);
+                Visited::Entry(Copied::Copy(copy)) => {
+                    state.remember_copy(copy);
                     job.add_done(1);
                 }
             }
             state.position.set(walk.position());
             job.save_if_due(state, walk.entries_left()).await?;
-            if state.copied.len() >= MAX_BATCH {
+            if state.copied.is_full() {
                 return Ok(WalkEnd::Stopped);
             }
         }
@@ -106,32 +110,40 @@ fn plan_entry(
     state: &mut RekeyState,
 ) -> Result<CopyPlan> {
     let Some(new) = relocation.target(session, key, state)? else { return Ok(CopyPlan::Stays) };
-    Ok(match claim(relocation, &key.name, &new, &mut state.owners)? {
+    Ok(match claim(relocation, &key.name, &new, Visit::Repeated, state)? {
         Some(collision) => CopyPlan::Collides(collision),
         None => CopyPlan::Moves { new, existing: Loaded::Missing },
     })
 }
 
-async fn follow(kv: &Kv, large_values: &LargeValues, key: Key, plan: CopyPlan) -> Result<Copied> {
+async fn follow(
+    kv: &Kv,
+    large_values: &LargeValues,
+    hash_key: HashKey,
+    key: Key,
+    plan: CopyPlan,
+) -> Result<Copied> {
+    let copy = |new, place| copy_entry(kv, hash_key, &key, new, place);
     match plan {
         CopyPlan::Stays => Ok(Copied::Nothing),
         CopyPlan::Collides(collision) => Ok(Copied::Collides(collision)),
         CopyPlan::Moves { .. } if expires_soon(kv, &key) => Ok(Copied::Nothing),
-        CopyPlan::Moves { new, existing: Loaded::Missing } => copy_entry(kv, &key, &new, Place::Free).await,
+        CopyPlan::Moves { new, existing: Loaded::Missing } => copy(new, Place::Free).await,
         CopyPlan::Moves { new, existing: Loaded::Large } => {
-            large_values.alone(copy_entry(kv, &key, &new, Place::Occupied)).await
+            large_values.alone(copy(new, Place::Occupied)).await
         }
-        CopyPlan::Moves { new, .. } => copy_entry(kv, &key, &new, Place::Occupied).await,
+        CopyPlan::Moves { new, .. } => copy(new, Place::Occupied).await,
     }
 }
 
 /// Copies an entry. Where something is at the new key, it may be a copy that was made after the last checkpoint.
-async fn copy_entry(kv: &Kv, key: &Key, new: &str, place: Place) -> Result<Copied> {
-    let Some(entry) = kv.get(&key.name).await? else { return Ok(Copied::Nothing) };
-    if place == Place::Occupied && kv.get(new).await?.is_some_and(|copy| copy != entry) {
+async fn copy_entry(kv: &Kv, hash_key: HashKey, key: &Key, new: String, place: Place) -> Result<Copied> {
+    let old = &key.name;
+    let Some(entry) = kv.get(old).await? else { return Ok(Copied::Nothing) };
+    if place == Place::Occupied && kv.get(&new).await?.is_some_and(|copy| copy != entry) {
         return Ok(Copied::Deferred);
     }
-    let fingerprint = entry_fingerprint(&key.name, &entry.value, entry.metadata.as_ref(), key.expiration);
-    put(kv, new, entry, key.expiration).await?;
-    Ok(Copied::Copy { fingerprint })
+    let fingerprint = fingerprint(hash_key, old, &entry.value, entry.metadata.as_ref(), key.expiration);
+    put(kv, &new, entry, key.expiration).await?;
+    Ok(Copied::Copy(CopyRecord { old: old.clone(), new, fingerprint }))
 }

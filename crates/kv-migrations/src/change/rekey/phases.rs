@@ -9,7 +9,9 @@ use super::relocation::Relocation;
 use super::state::{RekeyPhase, RekeyState};
 use super::survey::{confirm, survey};
 use super::sweep::sweep;
+use super::verify::verify;
 use crate::change::Job;
+use crate::change::hash::HashKey;
 use crate::change::resumable::{Advance, Resumable};
 use crate::change::walk::{Position, WalkEnd};
 use crate::clock::seconds;
@@ -30,7 +32,7 @@ impl<C> Resumable<C> for Relocation {
 
     fn begin(&self, job: &mut Job<'_>) -> RekeyState {
         job.begin_phase(Phase::Survey, None);
-        RekeyState::default()
+        RekeyState::new(HashKey::new(job.session().random))
     }
 
     async fn advance(&self, job: &mut Job<'_>, _: &C, state: &mut RekeyState) -> Result<Advance> {
@@ -39,8 +41,7 @@ impl<C> Resumable<C> for Relocation {
             let is_written = !matches!(state.phase, RekeyPhase::Survey | RekeyPhase::Confirm);
             // Before anything is written it starts over, perhaps with another mapping.
             if !is_written && !error.is::<KvError>() {
-                *state = RekeyState::default();
-                job.begin_phase(Phase::Survey, None);
+                *state = Resumable::<C>::begin(self, job);
             }
         }
         result
@@ -62,6 +63,7 @@ impl Relocation {
                 RekeyPhase::Survey => survey(self, job, state).await?,
                 RekeyPhase::Confirm => confirm(self, job, state).await?,
                 RekeyPhase::Copy => copy(self, job, state).await?,
+                RekeyPhase::Verify => verify(self, job, state).await?,
                 RekeyPhase::Sweep => sweep(self, job, state).await?,
                 RekeyPhase::Check => check(self, job, state).await?,
             };
@@ -111,8 +113,9 @@ impl Relocation {
                 state.wait_until = Some(self.visible_at(session));
                 state.batch_end = (!is_complete).then(|| state.position.clone());
                 let has_nothing_to_sweep = is_complete && state.copied.is_empty() && !state.needs_sweep;
-                if has_nothing_to_sweep { RekeyPhase::Check } else { RekeyPhase::Sweep }
+                if has_nothing_to_sweep { RekeyPhase::Check } else { RekeyPhase::Verify }
             }
+            RekeyPhase::Verify => RekeyPhase::Sweep,
             RekeyPhase::Sweep => self.after_sweep(session, state)?,
             RekeyPhase::Check if is_complete => return Ok(None),
             RekeyPhase::Check => {
@@ -132,7 +135,10 @@ impl Relocation {
     fn after_sweep(&self, session: &Session<'_>, state: &mut RekeyState) -> Result<RekeyPhase> {
         let copied_again = std::mem::take(&mut state.copied_again);
         if !copied_again.is_empty() {
-            Rc::make_mut(&mut state.copied).extend(copied_again);
+            let copied = Rc::make_mut(&mut state.copied);
+            for copy in copied_again {
+                copied.insert(copy);
+            }
         }
         state.suspects = std::mem::take(&mut state.next_suspects);
         if std::mem::take(&mut state.needs_sweep) {
@@ -145,7 +151,7 @@ impl Relocation {
                     .into());
             }
             state.wait_until = Some(self.visible_at(session));
-            return Ok(RekeyPhase::Sweep);
+            return Ok(RekeyPhase::Verify);
         }
         state.sweeps = 0;
         state.copied = Rc::default();
@@ -176,7 +182,7 @@ impl Relocation {
 
 fn begin_phase(phase: RekeyPhase, job: &mut Job<'_>, state: &mut RekeyState) {
     state.phase = phase;
-    let is_of_batch = matches!(phase, RekeyPhase::Copy | RekeyPhase::Sweep);
+    let is_of_batch = matches!(phase, RekeyPhase::Copy | RekeyPhase::Verify | RekeyPhase::Sweep);
     state.position = if is_of_batch { state.batch.clone() } else { Position::default() };
     job.begin_phase(phase.reported(), is_of_batch.then_some(state.found));
     if is_of_batch {

@@ -1,10 +1,12 @@
 //! What a checkpoint of a re-key keeps.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
+use super::copies::{Copies, CopyRecord};
+use crate::change::hash::HashKey;
 use crate::change::walk::Position;
 use crate::report::Phase;
 
@@ -16,6 +18,7 @@ pub(super) enum RekeyPhase {
     Survey,
     Confirm,
     Copy,
+    Verify,
     Sweep,
     Check,
 }
@@ -27,15 +30,17 @@ impl RekeyPhase {
             Self::Survey => Phase::Survey,
             Self::Confirm => Phase::Confirm,
             Self::Copy => Phase::Copy,
-            Self::Sweep => Phase::Sweep,
+            Self::Verify | Self::Sweep => Phase::Sweep,
             Self::Check => Phase::Check,
         }
     }
 }
 
 /// How far a re-key has got.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct RekeyState {
+    /// The key of all hashes.
+    pub(super) key: HashKey,
     pub(super) phase: RekeyPhase,
     /// When the phase may begin, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -49,12 +54,12 @@ pub(crate) struct RekeyState {
     /// The number of entries that the survey found to move, and the number that is moved.
     pub(super) found: u64,
     pub(super) moved: u64,
-    /// The fingerprints of the batch's entries as they were copied. A sweep does not change them: its work reads them.
-    pub(super) copied: Rc<BTreeSet<u64>>,
-    /// The fingerprints of entries that the sweep copied again.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub(super) copied_again: BTreeSet<u64>,
-    /// For each new key its old key, both as fingerprints. Used where no inverse proves that there is only one.
+    /// The copies of the batch. A sweep does not change them: its work reads them.
+    pub(super) copied: Rc<Copies>,
+    /// The copies that the sweep made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) copied_again: Vec<CopyRecord>,
+    /// For each new key its old key, both as hashes. Used where no inverse proves that there is only one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) owners: BTreeMap<u64, u64>,
     /// The old keys that stay, and why.
@@ -78,7 +83,34 @@ pub(crate) struct RekeyState {
 }
 
 impl RekeyState {
-    pub(super) fn remember_copy(&mut self, fingerprint: u64) {
-        Rc::make_mut(&mut self.copied).insert(fingerprint);
+    pub(super) fn new(key: HashKey) -> Self {
+        Self {
+            key,
+            phase: RekeyPhase::default(),
+            wait_until: None,
+            position: Position::default(),
+            batch: Position::default(),
+            batch_end: None,
+            found: 0,
+            moved: 0,
+            copied: Rc::default(),
+            copied_again: Vec::new(),
+            owners: BTreeMap::new(),
+            left: BTreeMap::new(),
+            suspects: BTreeMap::new(),
+            next_suspects: BTreeMap::new(),
+            needs_sweep: false,
+            sweeps: 0,
+            rounds: 0,
+        }
+    }
+
+    /// The last key of the batch; `None` if it goes to the end of the prefix.
+    pub(super) fn batch_until(&self) -> Option<String> {
+        self.batch_end.as_ref().and_then(Position::after).map(str::to_owned)
+    }
+
+    pub(super) fn remember_copy(&mut self, copy: CopyRecord) {
+        Rc::make_mut(&mut self.copied).insert(copy);
     }
 }

@@ -1,9 +1,6 @@
 //! Looks at all keys before anything is written: whether each can have its new key.
 
-use std::collections::BTreeMap;
-
 use super::collision::{Collision, Collisions, MAX_KEPT, refuse};
-use super::fingerprint::key_fingerprint;
 use super::mapping::Target;
 use super::relocation::Relocation;
 use super::state::RekeyState;
@@ -106,19 +103,34 @@ pub(super) async fn confirm(
     Ok(WalkEnd::Complete)
 }
 
+/// Whether the walk has come to an old key before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Visit {
+    /// No: whatever has claimed its new key is another entry.
+    First,
+    /// Perhaps.
+    Repeated,
+}
+
 /// Remembers that the new key belongs to the old key, where no inverse proves it. Returns a collision if it belongs to
 /// another one.
 pub(super) fn claim(
     relocation: &Relocation,
     old: &str,
     new: &str,
-    owners: &mut BTreeMap<u64, u64>,
+    visit: Visit,
+    state: &mut RekeyState,
 ) -> Result<Option<Collision>> {
     if relocation.inverse.is_some() {
         return Ok(None);
     }
-    let owner = key_fingerprint(old);
-    if *owners.entry(key_fingerprint(new)).or_insert(owner) != owner {
+    let hash = |key: &str| state.key.hash().with(key.as_bytes()).finish();
+    let (place, owner) = (hash(new), hash(old));
+    let owners = &mut state.owners;
+    if let Some(claimed) = owners.insert(place, owner)
+        && (visit == Visit::First || claimed != owner)
+    {
+        owners.insert(place, claimed);
         return Ok(Some(Collision::shared(old, new)));
     }
     if owners.len() > MAX_REMEMBERED {
@@ -210,7 +222,7 @@ fn record(relocation: &Relocation, job: &mut Job<'_>, finding: Finding, state: &
         }
         FindingKind::Collides(collision) => Some(collision),
         FindingKind::Free { new } => {
-            let collision = claim(relocation, &old, &new, &mut state.owners)?;
+            let collision = claim(relocation, &old, &new, Visit::First, state)?;
             if collision.is_none() {
                 state.found += 1;
                 job.add_done(1);

@@ -1,20 +1,21 @@
 //! Reads entries under both keys, later than KV's delay, and deletes the old ones whose copies are there.
 
-use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use futures_util::future::try_join;
 
 use super::collision::{Collision, MAX_KEPT};
-use super::fingerprint::{entry_fingerprint, without_byte_order_mark};
+use super::copies::{Copies, CopyRecord, fingerprint, without_byte_order_mark};
 use super::relocation::{Relocation, expires_soon, put};
 use super::state::RekeyState;
 use super::verdict::{AtNewKey, Evidence, MAX_SIGHTINGS, Verdict, verdict};
+use super::verify::verify_copy;
 use crate::change::Job;
+use crate::change::hash::HashKey;
 use crate::change::values::{LargeValues, Loaded, load_values};
-use crate::change::walk::{Loading, Position, Range, Visited, Walk, WalkEnd};
+use crate::change::walk::{Loading, Range, Visited, Walk, WalkEnd};
 use crate::error::{BoxError, Result};
-use crate::kv::{Entry, Key, Kv};
+use crate::kv::{Entry, Key, Kv, Metadata};
 use crate::sabotage::{self, Defect};
 use crate::session::Session;
 
@@ -33,8 +34,8 @@ enum Swept {
     Deleted,
     /// Another sweep has to prove the copy.
     Unproven {
-        /// The fingerprint of the copy, if it is new.
-        fingerprint: Option<u64>,
+        /// The copy, if it is new.
+        copy: Option<CopyRecord>,
     },
     /// Something else is at its new key.
     Suspect {
@@ -46,7 +47,8 @@ enum Swept {
 /// What the work of a sweep reads.
 #[derive(Clone)]
 struct Sweep {
-    copied: Rc<BTreeSet<u64>>,
+    key: HashKey,
+    copied: Rc<Copies>,
     sweeps: u32,
 }
 
@@ -57,9 +59,9 @@ pub(super) async fn sweep(
     state: &mut RekeyState,
 ) -> Result<WalkEnd> {
     let (session, large_values) = (job.session(), LargeValues::new());
-    let sweep = Sweep { copied: state.copied.clone(), sweeps: state.sweeps };
+    let sweep = Sweep { key: state.key, copied: state.copied.clone(), sweeps: state.sweeps };
     let work = |key, pair| sweep.work(&session.kv, &large_values, key, pair);
-    let until = state.batch_end.as_ref().and_then(Position::after).map(str::to_owned);
+    let until = state.batch_until();
     let range = Range { prefix: relocation.mapping.prefix(), until: until.as_deref() };
     let mut walk = Walk::new(session, range, &state.position);
     let result = async {
@@ -88,6 +90,9 @@ fn load<'a>(
 ) -> Loading<'a, Option<Pair>> {
     let targets = keys.into_iter().map(|key| {
         let target = relocation.target(session, &key, state)?;
+        if let Some(new) = &target {
+            verify_copy(&state.copied, &key.name, new)?;
+        }
         Ok((key, target))
     });
     let targets: Result<Vec<_>> = targets.collect();
@@ -127,9 +132,9 @@ impl Sweep {
     fn pair(&self, key: &Key, new: String, old_value: &Loaded, new_value: &Loaded) -> Pair {
         let is_proven = match (old_value, new_value) {
             (Loaded::Value(old), Loaded::Value(copy)) => {
-                let fingerprint = entry_fingerprint(&key.name, old, key.metadata.as_ref(), key.expiration);
                 let is_same = without_byte_order_mark(old) == without_byte_order_mark(copy);
-                is_same && self.copied.contains(&fingerprint)
+                let fingerprint = self.fingerprint(key, old, key.metadata.as_ref(), key.expiration);
+                is_same && self.copied.contains(&key.name, &new, fingerprint)
             }
             _ => false,
         };
@@ -140,21 +145,21 @@ impl Sweep {
     /// Reads one entry and its copy exactly, where reading in bulk proved nothing.
     async fn look_closer(&self, kv: &Kv, key: &Key, new: String) -> Result<Swept> {
         let Some(entry) = kv.get(&key.name).await? else { return Ok(Swept::Nothing) };
-        let fingerprint = entry_fingerprint(&key.name, &entry.value, entry.metadata.as_ref(), key.expiration);
-        let is_unchanged = self.copied.contains(&fingerprint);
+        let fingerprint = self.fingerprint(key, &entry.value, entry.metadata.as_ref(), key.expiration);
+        let is_unchanged = self.copied.contains(&key.name, &new, fingerprint);
         let at_new_key = self.at_new_key(kv, key, &entry, &new).await?;
         match verdict(Evidence { is_unchanged, at_new_key, sweeps: self.sweeps }) {
             Verdict::Delete => {
                 kv.delete(&key.name).await?;
                 Ok(Swept::Deleted)
             }
-            Verdict::Adopt => Ok(Swept::Unproven { fingerprint: Some(fingerprint) }),
-            Verdict::LookAgain => Ok(Swept::Unproven { fingerprint: None }),
+            Verdict::Adopt => Ok(copied(key, new, fingerprint)),
+            Verdict::LookAgain => Ok(Swept::Unproven { copy: None }),
             Verdict::Collide => Ok(Swept::Suspect { old: key.name.clone(), new }),
             Verdict::CopyAgain if expires_soon(kv, key) => Ok(Swept::Nothing),
             Verdict::CopyAgain => {
                 put(kv, &new, entry, key.expiration).await?;
-                Ok(Swept::Unproven { fingerprint: Some(fingerprint) })
+                Ok(copied(key, new, fingerprint))
             }
         }
     }
@@ -167,9 +172,8 @@ impl Sweep {
             return Ok(AtNewKey::SameEntry);
         }
         let is_our_copy = listed.is_some_and(|listed| {
-            let fingerprint =
-                entry_fingerprint(&key.name, &copy.value, listed.metadata.as_ref(), listed.expiration);
-            self.copied.contains(&fingerprint)
+            let fingerprint = self.fingerprint(key, &copy.value, listed.metadata.as_ref(), listed.expiration);
+            self.copied.contains(&key.name, new, fingerprint)
         });
         Ok(if copy == *entry {
             AtNewKey::OtherExpiration { is_our_copy }
@@ -177,6 +181,21 @@ impl Sweep {
             AtNewKey::OtherContent { is_our_copy }
         })
     }
+
+    /// The fingerprint of the entry of an old key, if it has this content.
+    fn fingerprint(
+        &self,
+        key: &Key,
+        value: &[u8],
+        metadata: Option<&Metadata>,
+        expiration: Option<u64>,
+    ) -> u64 {
+        fingerprint(self.key, &key.name, value, metadata, expiration)
+    }
+}
+
+fn copied(key: &Key, new: String, fingerprint: u64) -> Swept {
+    Swept::Unproven { copy: Some(CopyRecord { old: key.name.clone(), new, fingerprint }) }
 }
 
 fn record(relocation: &Relocation, job: &mut Job<'_>, swept: Swept, state: &mut RekeyState) -> Result {
@@ -186,8 +205,8 @@ fn record(relocation: &Relocation, job: &mut Job<'_>, swept: Swept, state: &mut 
             state.moved += 1;
             job.add_done(1);
         }
-        Swept::Unproven { fingerprint } => {
-            state.copied_again.extend(fingerprint);
+        Swept::Unproven { copy } => {
+            state.copied_again.extend(copy);
             state.needs_sweep = true;
         }
         Swept::Suspect { old, new } => {

@@ -1,0 +1,118 @@
+//! Which outputs of a fold are written, and what is to be deleted because a changed fold no longer produces it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::output::FoldOutput;
+use crate::change::hash::HashKey;
+use crate::error::Result;
+use crate::kv::{KvError, KvErrorKind};
+
+/// How many written keys a checkpoint remembers.
+const MAX_REMEMBERED: usize = 10_000;
+/// How often the outputs may be others than before.
+const MAX_DIFFERENCES: u32 = 2;
+
+/// How far a fold has written its outputs.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Writing {
+    /// The key of all hashes.
+    pub(super) key: HashKey,
+    /// The hash of all outputs, once there are any.
+    digest: Option<u64>,
+    /// How many outputs are written, in the order of their keys.
+    pub(super) done: usize,
+    /// The keys that are written, with the hash of what was. Fewer than `done` if there are too many to remember.
+    written: BTreeMap<String, u64>,
+    /// The keys that were written when the outputs were others, with the hashes of what was.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    stale: BTreeMap<String, Vec<u64>>,
+    /// How often the outputs were others than before.
+    #[serde(default)]
+    differences: u32,
+}
+
+impl Writing {
+    pub(super) fn new(key: HashKey) -> Self {
+        Self { key, digest: None, done: 0, written: BTreeMap::new(), stale: BTreeMap::new(), differences: 0 }
+    }
+
+    /// Continues with these outputs, in the order of their keys; from the first one if they are others than before.
+    ///
+    /// # Errors
+    /// If they are others too often, or if it is not known any more which keys are written. `marker` is the key to delete
+    /// then.
+    pub(super) fn resume(&mut self, outputs: &[FoldOutput], marker: &str) -> Result {
+        let hashes = outputs.iter().map(|output| output.hash(self.key).to_le_bytes());
+        let digest = hashes.fold(self.key.hash(), |digest, hash| digest.with(&hash)).finish();
+        if self.digest == Some(digest) {
+            return Ok(());
+        }
+        let (done, remembered) = (self.done, self.written.len());
+        if remembered < done {
+            return Err(format!(
+                "`close` returns other outputs than before, when {done} of them were written. A fold writes anew only \
+                 while it has written at most {MAX_REMEMBERED} keys, which it remembers. Nothing more was written, and \
+                 nothing deleted. Restore the earlier version, and migrate again. Or delete the key `{marker}` to start \
+                 over; then the keys that only the earlier version writes stay, and are yours to delete"
+            )
+            .into());
+        }
+        (self.digest, self.done) = (Some(digest), 0);
+        for (key, hash) in std::mem::take(&mut self.written) {
+            self.stale.entry(key).or_default().push(hash);
+        }
+        if self.stale.is_empty() {
+            return Ok(());
+        }
+        self.differences += 1;
+        if self.differences > MAX_DIFFERENCES {
+            let keys = self.stale.len();
+            return Err(format!(
+                "`close` returns other outputs than before, for the {}rd time or more: {keys} keys hold earlier ones. It \
+                 must return the same for the same state: without the time, random values, or the order of a `HashMap`. \
+                 If you have changed the migration, migrate again: it then writes its outputs anew",
+                MAX_DIFFERENCES + 1
+            )
+            .into());
+        }
+        Ok(())
+    }
+
+    /// Notes which of the next outputs are written. What failed may be written all the same, unless KV refused it.
+    pub(super) fn note(&mut self, outputs: &[FoldOutput], results: &[Result<(), KvError>]) {
+        let written = results.iter().take_while(|result| result.is_ok()).count();
+        self.done += written;
+        for (output, result) in outputs.iter().zip(results) {
+            let is_written = match result {
+                Ok(()) => true,
+                Err(error) => may_be_written(error) && !matches!(output.key.as_str(), "" | "." | ".."),
+            };
+            if is_written && self.written.len() + self.stale.len() < MAX_REMEMBERED {
+                self.written.insert(output.key.clone(), output.hash(self.key));
+            }
+        }
+    }
+
+    /// The first keys, at most this many, that hold an earlier output and are none of these outputs, which are in the order
+    /// of their keys; each with the hashes of what was written.
+    pub(super) fn stale(&mut self, outputs: &[FoldOutput], max: usize) -> Vec<(String, Vec<u64>)> {
+        let is_output = |key: &String| outputs.binary_search_by(|output| output.key.cmp(key)).is_ok();
+        self.stale.retain(|key, _| !is_output(key));
+        self.stale.iter().take(max).map(|(key, hashes)| (key.clone(), hashes.clone())).collect()
+    }
+
+    /// Notes that a key holds an earlier output no longer.
+    pub(super) fn forget(&mut self, key: &str) {
+        self.stale.remove(key);
+    }
+}
+
+/// Whether a put that failed may have taken effect.
+fn may_be_written(error: &KvError) -> bool {
+    match error.kind() {
+        KvErrorKind::Refused { status, .. } => !status.is_some_and(|status| (400..500).contains(&status)),
+        _ => false,
+    }
+}
