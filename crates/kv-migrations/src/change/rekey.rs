@@ -8,6 +8,7 @@ mod check;
 mod collision;
 mod copies;
 mod copy;
+mod delete;
 mod mapping;
 mod phases;
 mod relocation;
@@ -26,7 +27,7 @@ use super::resumable::ResumableChange;
 use crate::kv::Key;
 pub use collision::Collisions;
 use mapping::Mapping;
-use relocation::Relocation;
+use relocation::{Missing, Part, Relocation};
 
 /// How long KV takes until a write is visible everywhere, and until a cached miss is forgotten: 60 seconds or more.
 ///
@@ -39,10 +40,10 @@ const VISIBILITY_DELAY: Duration = Duration::from_secs(90);
 ///
 /// 1. **survey**: looks for collisions among all keys. Where something else is at a new key, it looks once more after a
 ///    **wait** (**confirm**). Nothing is written before the survey is complete.
-/// 2. **copy**: writes up to 50,000 entries to their new keys.
+/// 2. **copy**: writes up to 50,000 entries, or 1 MiB of keys, to their new keys.
 /// 3. **wait**: until the copies are visible everywhere.
 /// 4. **sweep**: reads each entry under both keys. If the copy is there and the entry has not changed since, the old key is
-///    deleted. If the entry has changed, it is copied again and swept after another wait. Then the next 50,000 follow.
+///    deleted. If the entry has changed, it is copied again and swept after another wait. Then the next ones follow.
 /// 5. **wait** and **check**: looks for entries that were written under old keys in the meantime, and moves them too. The
 ///    check also runs when the survey found nothing: what was written a moment ago, perhaps by the previous migration, may
 ///    not have been listed yet.
@@ -50,6 +51,9 @@ const VISIBILITY_DELAY: Duration = Duration::from_secs(90);
 /// Until the migration is applied, let the service read the new key first and then the old one, and **write both**: then no
 /// write is lost. If the service writes only the new key, a write elsewhere within KV's delay of the copy can be lost; if it
 /// writes only the old key, a write within KV's delay of the deletion can be lost.
+///
+/// A service that writes old keys all the time needs two migrations, in two releases: [`copying`](Self::copying) and
+/// [`deleting`](Self::deleting).
 ///
 /// An entry that expires within 90 seconds is not moved but left to expire. An entry that expires after January 2038, which
 /// the Workers runtime cannot write, is an error before anything is written.
@@ -65,6 +69,7 @@ pub struct Rekey {
     mapping: Mapping,
     inverse: Option<Mapping>,
     collisions: Collisions,
+    part: Part,
     delay: Duration,
 }
 
@@ -74,9 +79,11 @@ impl Rekey {
     ///
     /// The mapping sees the key with its metadata and expiration, but not its value. To use a field of the value, put it
     /// into the metadata first, with a [`Backfill`](crate::Backfill). The mapping must always return the same for the same
-    /// key: if it reads metadata, that must not change until the migration is applied, or a copy stays behind under the
-    /// earlier key. To prove that no two entries get the same key, the re-key remembers all new keys: 250,000 at most. With
-    /// an [inverse](Self::with_inverse) there is no such limit.
+    /// key: if it reads metadata, that must not change until the migration is applied. A mapping that has changed for an entry
+    /// that is copied is an error, before anything is deleted.
+    ///
+    /// To prove that no two entries get the same key, the re-key remembers all new keys: 250,000 at most. With an
+    /// [inverse](Self::with_inverse) there is no such limit.
     pub fn new(
         prefix: impl Into<Cow<'static, str>>,
         mapping: impl Fn(&Key) -> Option<String> + Send + Sync + 'static,
@@ -85,6 +92,7 @@ impl Rekey {
             mapping: Mapping::new(prefix.into(), mapping),
             inverse: None,
             collisions: Collisions::default(),
+            part: Part::Whole,
             delay: VISIBILITY_DELAY,
         }
     }
@@ -131,6 +139,58 @@ impl Rekey {
         self
     }
 
+    /// Only copies entries to their new keys, and deletes nothing: the first of two migrations for a service that writes all
+    /// the time. Register it in the release that reads the new key first and then the old one, and writes both.
+    ///
+    /// It is applied once each entry has its copy, verified later than KV's delay. What the service has written to a new key
+    /// stays. An entry that the service wrote under its old key alone is copied again.
+    ///
+    /// A rollback deletes the new keys again, in the way of [`deleting`](Self::deleting): an entry that has only its new key
+    /// is left, and reported. Deploy the release that knows only the old keys first.
+    ///
+    /// # Example
+    /// ```
+    /// use kv_migrations::{Migration, Rekey};
+    ///
+    /// fn users() -> Rekey {
+    ///     Rekey::prefix("user_", "user:")
+    /// }
+    ///
+    /// // The release that writes both keys:
+    /// let copy = Migration::<()>::rekey("005_copy_users", "user_… also at user:…", users().copying());
+    /// // The release after it, which knows only the new keys:
+    /// let delete = Migration::<()>::rekey("006_delete_users", "No more user_…", users().deleting());
+    /// # let _ = (copy, delete);
+    /// ```
+    #[must_use]
+    pub fn copying(mut self) -> Self {
+        self.part = Part::Copying;
+        self
+    }
+
+    /// Only deletes the old keys of entries that have new ones: the second of two migrations. Register it, under an id of its
+    /// own, in a later release, which writes only the new keys. [`copying`](Self::copying) must be applied.
+    ///
+    /// It looks at each entry twice, KV's delay apart. If there is something at the new key, the old key is deleted,
+    /// whatever it holds: the new one wins. With [`Collisions::Skip`] it is deleted only if both hold the same. If there is
+    /// nothing at the new key, the old one is left and reported, since the service may have deleted the entry: at most 1,000.
+    ///
+    /// A rollback copies the entries back to their old keys, in the way of [`copying`](Self::copying). Deploy the release
+    /// that writes both keys first.
+    #[must_use]
+    pub fn deleting(mut self) -> Self {
+        self.part = Part::Deleting(Missing::Left);
+        self
+    }
+
+    /// Like [`deleting`](Self::deleting), and copies an entry that has nothing at its new key, at most 1,000, before it
+    /// deletes the old one. For a service that deletes nothing: an entry that it deleted comes back.
+    #[must_use]
+    pub fn copying_missing(mut self) -> Self {
+        self.part = Part::Deleting(Missing::Copied);
+        self
+    }
+
     /// Sets how long to wait until what was written is visible everywhere (default 90 seconds). For tests and for stores
     /// without KV's delay: on Cloudflare, a shorter time can lose what a stale read does not show.
     #[cfg(feature = "testing")]
@@ -142,13 +202,13 @@ impl Rekey {
 
     /// The `up`, and the `down` if there is an inverse.
     pub(crate) fn into_changes<C>(self) -> (BoxChange<C>, Option<BoxChange<C>>) {
-        let Self { mapping, inverse, collisions, delay } = self;
-        let change = |mapping: &Mapping, inverse: Option<&Mapping>| -> BoxChange<C> {
+        let Self { mapping, inverse, collisions, part, delay } = self;
+        let change = |part: Part, mapping: &Mapping, inverse: Option<&Mapping>| -> BoxChange<C> {
             let (mapping, inverse) = (mapping.clone(), inverse.cloned());
-            Box::new(ResumableChange(Relocation { mapping, inverse, collisions, delay }))
+            Box::new(ResumableChange(Relocation { part, mapping, inverse, collisions, delay }))
         };
-        let down = inverse.as_ref().map(|inverse| change(inverse, Some(&mapping)));
-        (change(&mapping, inverse.as_ref()), down)
+        let down = inverse.as_ref().map(|inverse| change(part.inverse(), inverse, Some(&mapping)));
+        (change(part, &mapping, inverse.as_ref()), down)
     }
 }
 
@@ -166,6 +226,7 @@ impl fmt::Debug for Rekey {
         f.debug_struct("Rekey")
             .field("prefix", &self.mapping.prefix())
             .field("collisions", &self.collisions)
+            .field("part", &self.part)
             .field("reversible", &self.inverse.is_some())
             .finish_non_exhaustive()
     }

@@ -47,6 +47,31 @@ fn one_way() -> Migration {
     Migration::rekey("long", "user_… to user:…, but for some", mapping)
 }
 
+fn copying() -> Migration {
+    Migration::rekey("long", "user_… also at user:…", Rekey::prefix("user_", "user:").copying())
+}
+
+fn deleting() -> Migration {
+    Migration::rekey("long", "no more user_…", Rekey::prefix("user_", "user:").deleting())
+}
+
+fn deleting_and_copying() -> Migration {
+    let rekey = Rekey::prefix("user_", "user:").deleting().copying_missing();
+    Migration::rekey("long", "no more user_…, and all at user:…", rekey)
+}
+
+/// All entries with both keys, but for one that has only its old key, and one that is newer under its new key.
+fn copied_entries() -> Vec<InitialEntry> {
+    let mut entries = entries();
+    for entry in entries.clone() {
+        if entry.key != "user_3" && entry.key.starts_with("user_") {
+            let value = if entry.key == "user_5" { b"newer".to_vec() } else { entry.value };
+            entries.push(InitialEntry { key: entry.key.replace("user_", "user:"), value, ..entry });
+        }
+    }
+    entries
+}
+
 fn entries() -> Vec<InitialEntry> {
     let mut entries: Vec<InitialEntry> =
         (0..9).map(|number| InitialEntry::new(format!("user_{number}"), [b'x'; 3])).collect();
@@ -70,7 +95,11 @@ fn entries() -> Vec<InitialEntry> {
 
 /// Cuts the migration off at each of its operations, in each way.
 fn break_off_everywhere(make: MakeMigration, operations: u64) {
-    let faultless = Service::holding(&entries(), operations);
+    break_off_everywhere_with(&entries(), make, operations);
+}
+
+fn break_off_everywhere_with(entries: &[InitialEntry], make: MakeMigration, operations: u64) {
+    let faultless = Service::holding(entries, operations);
     faultless
         .drive(&faultless.runner_on(faultless.store.clone(), vec![make()]))
         .expect("without a fault it succeeds");
@@ -79,7 +108,7 @@ fn break_off_everywhere(make: MakeMigration, operations: u64) {
 
     for at in 0..=needed {
         for fault in [Fault::Crash(at), Fault::AnswerLost(at), Fault::Refused(at)] {
-            let service = Service::holding(&entries(), operations);
+            let service = Service::holding(entries, operations);
             let first = service.drive(&service.runner_on(faulty(service.store.clone(), fault), vec![make()]));
             if let Err(error) = first {
                 assert!(error.to_string().contains("injected"), "{fault:?}: another error: {error}");
@@ -114,6 +143,20 @@ fn a_rekey_that_is_cut_off_anywhere_is_continued() {
 fn a_rekey_without_inverse_that_is_cut_off_anywhere_is_continued() {
     break_off_everywhere(one_way, 900);
     break_off_everywhere(one_way, 15);
+}
+
+#[test]
+fn the_copying_of_a_rekey_that_is_cut_off_anywhere_is_continued() {
+    break_off_everywhere(copying, 900);
+    break_off_everywhere(copying, 15);
+}
+
+#[test]
+fn the_deleting_of_a_rekey_that_is_cut_off_anywhere_is_continued() {
+    for make in [deleting, deleting_and_copying] {
+        break_off_everywhere_with(&copied_entries(), make, 900);
+        break_off_everywhere_with(&copied_entries(), make, 15);
+    }
 }
 
 fn roll_back_breaking_off_everywhere(make: MakeMigration) {
@@ -156,6 +199,12 @@ fn a_rollback_of_a_backfill_that_is_cut_off_anywhere_is_continued() {
 #[test]
 fn a_rollback_of_a_rekey_that_is_cut_off_anywhere_is_continued() {
     roll_back_breaking_off_everywhere(rekey);
+}
+
+#[test]
+fn a_rollback_of_a_part_of_a_rekey_that_is_cut_off_anywhere_is_continued() {
+    roll_back_breaking_off_everywhere(copying);
+    roll_back_breaking_off_everywhere(deleting_and_copying);
 }
 
 #[test]

@@ -43,6 +43,14 @@ impl Collision {
         Self::new(old, format!("would get the key `{new}`, for which the inverse gives {inverse}"))
     }
 
+    pub(super) fn missing(old: &str, new: &str) -> Self {
+        Self::new(old, format!("has nothing at its new key `{new}`: the service may have deleted it there"))
+    }
+
+    pub(super) fn different(old: &str, new: &str) -> Self {
+        Self::new(old, format!("is not the same as what is at its new key `{new}`"))
+    }
+
     fn new(old: &str, reason: String) -> Self {
         Self { old: old.to_owned(), reason }
     }

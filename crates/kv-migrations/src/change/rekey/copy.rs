@@ -2,7 +2,7 @@
 
 use super::collision::Collision;
 use super::copies::{CopyRecord, fingerprint};
-use super::relocation::{Relocation, expires_soon, put};
+use super::relocation::{Part, Relocation, expires_soon, put};
 use super::state::RekeyState;
 use super::survey::{Visit, claim, load_into};
 use super::verify::verify_first_page;
@@ -14,8 +14,8 @@ use crate::error::{BoxError, Result};
 use crate::kv::{Key, Kv};
 use crate::session::Session;
 
-/// What is to be done with an entry.
-enum CopyPlan {
+/// Where an entry goes, and what is there.
+pub(super) enum CopyPlan {
     Stays,
     Moves { new: String, existing: Loaded },
     Collides(Collision),
@@ -51,8 +51,8 @@ pub(super) async fn copy(
         }
     }
     let (session, large_values) = (job.session(), LargeValues::new());
-    let hash_key = state.key;
-    let work = |key, plan| follow(&session.kv, &large_values, hash_key, key, plan);
+    let (part, hash_key) = (relocation.part, state.key);
+    let work = |key, plan| follow(&session.kv, &large_values, part, hash_key, key, plan);
     let mut walk = Walk::new(session, Range::all(relocation.mapping.prefix()), &state.position);
     let result = async {
         while let Some(visited) = walk.next(|keys| plan(relocation, session, keys, state), work).await? {
@@ -78,7 +78,7 @@ pub(super) async fn copy(
 }
 
 /// Where the entries go, and whether something is there already.
-fn plan<'a>(
+pub(super) fn plan<'a>(
     relocation: &Relocation,
     session: &'a Session<'a>,
     keys: Vec<Key>,
@@ -109,6 +109,9 @@ fn plan_entry(
     key: &Key,
     state: &mut RekeyState,
 ) -> Result<CopyPlan> {
+    if relocation.part == Part::Copying && !state.is_of_interest(&key.name) {
+        return Ok(CopyPlan::Stays);
+    }
     let Some(new) = relocation.target(session, key, state)? else { return Ok(CopyPlan::Stays) };
     Ok(match claim(relocation, &key.name, &new, Visit::Repeated, state)? {
         Some(collision) => CopyPlan::Collides(collision),
@@ -119,6 +122,7 @@ fn plan_entry(
 async fn follow(
     kv: &Kv,
     large_values: &LargeValues,
+    part: Part,
     hash_key: HashKey,
     key: Key,
     plan: CopyPlan,
@@ -127,6 +131,8 @@ async fn follow(
     match plan {
         CopyPlan::Stays => Ok(Copied::Nothing),
         CopyPlan::Collides(collision) => Ok(Copied::Collides(collision)),
+        // The service writes both keys: what is at the new one is its own. The sweep compares them.
+        CopyPlan::Moves { existing: Loaded::Value(_), .. } if part == Part::Copying => Ok(Copied::Nothing),
         CopyPlan::Moves { .. } if expires_soon(kv, &key) => Ok(Copied::Nothing),
         CopyPlan::Moves { new, existing: Loaded::Missing } => copy(new, Place::Free).await,
         CopyPlan::Moves { new, existing: Loaded::Large } => {

@@ -3,9 +3,11 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::check::check;
+use super::check::{check, find_missing};
+use super::collision::MAX_KEPT;
 use super::copy::copy;
-use super::relocation::Relocation;
+use super::delete::delete;
+use super::relocation::{Part, Relocation};
 use super::state::{RekeyPhase, RekeyState};
 use super::survey::{confirm, survey};
 use super::sweep::sweep;
@@ -15,7 +17,7 @@ use crate::change::hash::HashKey;
 use crate::change::resumable::{Advance, Resumable};
 use crate::change::walk::{Position, WalkEnd};
 use crate::clock::seconds;
-use crate::error::Result;
+use crate::error::{BoxError, Result};
 use crate::kv::KvError;
 use crate::report::{FailedEntry, Phase};
 use crate::session::Session;
@@ -27,7 +29,12 @@ impl<C> Resumable<C> for Relocation {
     type State = RekeyState;
 
     fn name(&self) -> String {
-        format!("re-key {}", self.mapping.prefix())
+        let part = match self.part {
+            Part::Whole => "re-key",
+            Part::Copying => "re-key, copying",
+            Part::Deleting(_) => "re-key, deleting",
+        };
+        format!("{part} {}", self.mapping.prefix())
     }
 
     fn begin(&self, job: &mut Job<'_>) -> RekeyState {
@@ -64,7 +71,9 @@ impl Relocation {
                 RekeyPhase::Confirm => confirm(self, job, state).await?,
                 RekeyPhase::Copy => copy(self, job, state).await?,
                 RekeyPhase::Verify => verify(self, job, state).await?,
+                RekeyPhase::Sweep if self.part.is_deleting() => delete(self, job, state).await?,
                 RekeyPhase::Sweep => sweep(self, job, state).await?,
+                RekeyPhase::Check if self.part == Part::Copying => find_missing(self, job, state).await?,
                 RekeyPhase::Check => check(self, job, state).await?,
             };
             match end {
@@ -99,6 +108,12 @@ impl Relocation {
     ) -> Result<Option<RekeyPhase>> {
         let is_complete = end == WalkEnd::Complete;
         Ok(Some(match state.phase {
+            RekeyPhase::Survey
+                if self.part.is_deleting() && state.found + state.suspects.len() as u64 > 0 =>
+            {
+                state.wait_until = Some(self.visible_at(session));
+                RekeyPhase::Sweep
+            }
             RekeyPhase::Survey if !state.suspects.is_empty() => {
                 state.wait_until = Some(self.visible_at(session));
                 RekeyPhase::Confirm
@@ -112,22 +127,26 @@ impl Relocation {
             RekeyPhase::Copy => {
                 state.wait_until = Some(self.visible_at(session));
                 state.batch_end = (!is_complete).then(|| state.position.clone());
-                let has_nothing_to_sweep = is_complete && state.copied.is_empty() && !state.needs_sweep;
-                if has_nothing_to_sweep { RekeyPhase::Check } else { RekeyPhase::Verify }
+                if is_complete && state.copied.is_empty() && !state.needs_sweep {
+                    return Ok(self.after_copying_nothing(state));
+                }
+                RekeyPhase::Verify
             }
             RekeyPhase::Verify => RekeyPhase::Sweep,
             RekeyPhase::Sweep => self.after_sweep(session, state)?,
-            RekeyPhase::Check if is_complete => return Ok(None),
+            RekeyPhase::Check if is_complete && state.suspects.is_empty() => return Ok(None),
             RekeyPhase::Check => {
                 state.rounds += 1;
                 if state.rounds > MAX_ROUNDS {
                     state.rounds = 0;
-                    return Err("entries appear under old keys again and again: the service still writes them. What is \
-                                moved stays moved. Deploy a version that writes the new keys, and migrate again"
-                        .into());
+                    return Err(self.too_many_rounds());
                 }
                 state.batch = Position::default();
-                RekeyPhase::Copy
+                if self.part == Part::Copying {
+                    // A second look: they may have been deleted, and be listed all the same.
+                    state.wait_until = Some(self.visible_at(session));
+                }
+                if self.part.is_deleting() { RekeyPhase::Sweep } else { RekeyPhase::Copy }
             }
         }))
     }
@@ -145,16 +164,16 @@ impl Relocation {
             state.sweeps += 1;
             if state.sweeps > MAX_ROUNDS {
                 (state.sweeps, state.needs_sweep) = (0, true);
-                return Err("entries change faster than they can be moved: the service keeps writing the old keys. What \
-                            is moved stays moved. Deploy a version that writes only the new keys and still reads both; \
-                            then migrate again"
-                    .into());
+                return Err(self.too_many_sweeps());
             }
             state.wait_until = Some(self.visible_at(session));
-            return Ok(RekeyPhase::Verify);
+            return Ok(if self.part.is_deleting() { RekeyPhase::Sweep } else { RekeyPhase::Verify });
         }
         state.sweeps = 0;
-        state.copied = Rc::default();
+        let copied = std::mem::take(&mut state.copied);
+        if self.part == Part::Copying && state.rounds == 0 {
+            state.settled = Rc::unwrap_or_clone(copied);
+        }
         Ok(if let Some(end) = state.batch_end.take() {
             state.batch = end;
             RekeyPhase::Copy
@@ -162,6 +181,55 @@ impl Relocation {
             state.wait_until = Some(self.visible_at(session));
             RekeyPhase::Check
         })
+    }
+
+    /// The phase after one that copied nothing; `None` if everything is copied.
+    fn after_copying_nothing(&self, state: &RekeyState) -> Option<RekeyPhase> {
+        match self.part {
+            // What the service has copied itself is compared once.
+            Part::Copying if state.rounds == 0 => Some(RekeyPhase::Verify),
+            // What the check had found is settled.
+            Part::Copying if state.suspects.len() < MAX_KEPT => None,
+            _ => Some(RekeyPhase::Check),
+        }
+    }
+
+    fn too_many_rounds(&self) -> BoxError {
+        match self.part {
+            Part::Whole => {
+                "entries appear under old keys again and again: the service still writes them. What is moved stays moved. \
+                 Deploy a version that writes the new keys, and migrate again. For a service that cannot be quiet there are \
+                 two migrations: `copying()` and `deleting()`"
+            }
+            Part::Copying => {
+                "entries appear under old keys alone again and again. What is copied stays copied. Deploy a version that \
+                 writes both keys, and migrate again"
+            }
+            Part::Deleting(_) => {
+                "entries appear under old keys again and again: the service still writes them. What is deleted stays \
+                 deleted. Deploy a version that writes only the new keys, and migrate again"
+            }
+        }
+        .into()
+    }
+
+    fn too_many_sweeps(&self) -> BoxError {
+        match self.part {
+            Part::Whole => {
+                "entries change faster than they can be moved: the service keeps writing the old keys. What is moved stays \
+                 moved. Deploy a version that writes only the new keys and still reads both; then migrate again. For a \
+                 service that cannot be quiet there are two migrations: `copying()` and `deleting()`"
+            }
+            Part::Copying => {
+                "entries change faster than they can be copied: the service keeps writing the old keys alone. What is copied \
+                 stays copied. Deploy a version that writes both keys, and migrate again"
+            }
+            Part::Deleting(_) => {
+                "entries appear and disappear at their new keys faster than they can be looked at. Their old keys are not \
+                 deleted. Migrate again"
+            }
+        }
+        .into()
     }
 
     /// The rest of the time to wait before the phase, if there is any.

@@ -14,8 +14,43 @@ use crate::session::Session;
 /// some time.
 const MIN_EXPIRATION_SECONDS: u64 = 90;
 
+/// Which part of the move a migration makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// It copies entries and deletes the old keys.
+    Whole,
+    /// It copies entries: the service writes both keys.
+    Copying,
+    /// It deletes the old keys of entries that have new ones: the service writes only those.
+    Deleting(Missing),
+}
+
+/// What becomes of an entry that has nothing at its new key, though it should have been copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// It is left: the service may have deleted it under its new key.
+    Left,
+    Copied,
+}
+
+impl Part {
+    pub(super) fn is_deleting(self) -> bool {
+        matches!(self, Self::Deleting(_))
+    }
+
+    /// The part that undoes this one.
+    pub(super) fn inverse(self) -> Self {
+        match self {
+            Self::Whole => Self::Whole,
+            Self::Copying => Self::Deleting(Missing::Left),
+            Self::Deleting(_) => Self::Copying,
+        }
+    }
+}
+
 /// A re-key in one direction.
 pub(super) struct Relocation {
+    pub(super) part: Part,
     pub(super) mapping: Mapping,
     /// Proves that no two old keys have the same new key.
     pub(super) inverse: Option<Mapping>,
@@ -49,17 +84,10 @@ impl Relocation {
     /// Leaves the entry at its old key, or fails.
     pub(super) fn leave(&self, collision: Collision, state: &mut RekeyState) -> Result {
         if self.collisions == Collisions::Fail {
-            return Err(collision.into_error());
+            Err(collision.into_error())
+        } else {
+            leave(collision, state)
         }
-        state.left.insert(collision.old, collision.reason);
-        if state.left.len() > MAX_KEPT {
-            return Err(format!(
-                "more than {MAX_KEPT} entries would stay at their old keys because their new keys are taken: give them \
-                 keys of their own"
-            )
-            .into());
-        }
-        Ok(())
     }
 
     /// When a write that is made now is visible everywhere, in seconds since 1970.
@@ -70,6 +98,19 @@ impl Relocation {
         // One more, for the fraction of a second that is cut off.
         seconds(session.now()).saturating_add(self.delay.as_secs()).saturating_add(1)
     }
+}
+
+/// Leaves the entry at its old key, and remembers why.
+pub(super) fn leave(collision: Collision, state: &mut RekeyState) -> Result {
+    state.left.insert(collision.old, collision.reason);
+    if state.left.len() > MAX_KEPT {
+        return Err(format!(
+            "more than {MAX_KEPT} entries would stay at their old keys because their new keys are taken, or have nothing: \
+             give them keys of their own, or copy them first"
+        )
+        .into());
+    }
+    Ok(())
 }
 
 /// Whether an entry is left to expire.

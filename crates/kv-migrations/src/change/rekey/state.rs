@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
+use super::collision::MAX_KEPT;
 use super::copies::{Copies, CopyRecord};
 use crate::change::hash::HashKey;
 use crate::change::walk::Position;
@@ -56,6 +57,9 @@ pub(crate) struct RekeyState {
     pub(super) moved: u64,
     /// The copies of the batch. A sweep does not change them: its work reads them.
     pub(super) copied: Rc<Copies>,
+    /// The copies of the last batch, once they are verified, where both keys stay.
+    #[serde(default, skip_serializing_if = "Copies::is_empty")]
+    pub(super) settled: Copies,
     /// The copies that the sweep made.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) copied_again: Vec<CopyRecord>,
@@ -66,7 +70,7 @@ pub(crate) struct RekeyState {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) left: BTreeMap<String, String>,
     /// The old keys whose new keys seem to be taken, and how often that was seen. It may be the same entry, visible sooner
-    /// under one key than under the other.
+    /// under one key than under the other. Where only a part of the move is made: all old keys that are not settled.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) suspects: BTreeMap<String, u32>,
     /// The suspects of this sweep.
@@ -94,6 +98,7 @@ impl RekeyState {
             found: 0,
             moved: 0,
             copied: Rc::default(),
+            settled: Copies::default(),
             copied_again: Vec::new(),
             owners: BTreeMap::new(),
             left: BTreeMap::new(),
@@ -103,6 +108,13 @@ impl RekeyState {
             sweeps: 0,
             rounds: 0,
         }
+    }
+
+    /// Whether the copying looks at this entry: at all at first, then at those that are not settled.
+    pub(super) fn is_of_interest(&self, old: &str) -> bool {
+        let is_first = self.rounds == 0 && self.sweeps == 0;
+        let looks_at_all = is_first || self.phase == RekeyPhase::Check || self.suspects.len() >= MAX_KEPT;
+        looks_at_all || self.suspects.contains_key(old)
     }
 
     /// The last key of the batch; `None` if it goes to the end of the prefix.

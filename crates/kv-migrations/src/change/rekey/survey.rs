@@ -2,22 +2,22 @@
 
 use super::collision::{Collision, Collisions, MAX_KEPT, refuse};
 use super::mapping::Target;
-use super::relocation::Relocation;
+use super::relocation::{Part, Relocation};
 use super::state::RekeyState;
 use crate::change::Job;
 use crate::change::values::{LargeValues, Loaded, load_values};
 use crate::change::walk::{Loading, Range, Visited, Walk, WalkEnd, over_budget};
-use crate::error::Result;
-use crate::kv::{Key, Kv};
+use crate::error::{BoxError, Result};
+use crate::kv::{Key, Kv, KvError};
 use crate::session::Session;
 
 /// How many new keys are remembered where no inverse proves that each has one old key.
 const MAX_REMEMBERED: usize = 250_000;
 
 /// Where an entry goes, and what is there already.
-struct Candidate {
-    target: Target,
-    existing: Loaded,
+pub(super) struct Candidate {
+    pub(super) target: Target,
+    pub(super) existing: Loaded,
 }
 
 /// What the survey finds out about a key.
@@ -33,6 +33,10 @@ enum FindingKind {
     },
     /// Something else is at its new key; perhaps only because one of the two became visible later.
     Suspect,
+    /// Nothing is at its new key, from which it is to be deleted.
+    Missing {
+        new: String,
+    },
     Collides(Collision),
 }
 
@@ -44,7 +48,7 @@ pub(super) async fn survey(
 ) -> Result<WalkEnd> {
     let (session, large_values) = (job.session(), LargeValues::new());
     let load = |keys| -> Loading<'_, _> { Box::pin(load_candidates(relocation, session, keys)) };
-    let work = |key, candidate| look_at(&session.kv, &large_values, key, candidate);
+    let work = |key, candidate| look_at(&session.kv, &large_values, relocation.part, key, candidate);
     let mut walk = Walk::new(session, Range::all(relocation.mapping.prefix()), &state.position);
     let result = async {
         while let Some(visited) = walk.next(load, work).await? {
@@ -60,7 +64,7 @@ pub(super) async fn survey(
     }
     .await;
     let end = walk.finish(job, result).await?;
-    if end == WalkEnd::Complete && state.suspects.is_empty() {
+    if end == WalkEnd::Complete && (state.suspects.is_empty() || relocation.part.is_deleting()) {
         refuse_collisions(relocation, state)?;
     }
     Ok(end)
@@ -154,7 +158,8 @@ pub(super) async fn load_into(kv: &Kv, keys: &[&str], places: Vec<&mut Loaded>) 
     Ok(())
 }
 
-async fn load_candidates(
+/// Where the entries of some keys go, and what is there.
+pub(super) async fn load_candidates(
     relocation: &Relocation,
     session: &Session<'_>,
     keys: Vec<Key>,
@@ -175,12 +180,44 @@ async fn load_candidates(
     Ok(candidates)
 }
 
-async fn look_at(kv: &Kv, large_values: &LargeValues, key: Key, candidate: Candidate) -> Result<Finding> {
+/// The error where old keys are to be deleted that were not copied.
+pub(super) fn too_many_missing() -> BoxError {
+    format!(
+        "more than {MAX_KEPT} entries have nothing at their new keys. None of them was deleted. Copy them first: register the \
+         same re-key with `copying()`, under another id, before this migration"
+    )
+    .into()
+}
+
+/// Whether there is nothing at a new key.
+pub(super) async fn is_missing(
+    kv: &Kv,
+    large_values: &LargeValues,
+    new: &str,
+    existing: Loaded,
+) -> Result<bool> {
+    Ok(large_values.with_value(kv, new, existing, async |value| Ok::<_, KvError>(value.is_none())).await?)
+}
+
+async fn look_at(
+    kv: &Kv,
+    large_values: &LargeValues,
+    part: Part,
+    key: Key,
+    candidate: Candidate,
+) -> Result<Finding> {
     let (old, Candidate { target, existing }) = (key.name, candidate);
     let kind = match target {
         Target::Stays => FindingKind::Stays,
         Target::NotInverted { new, inverse } => {
             FindingKind::Collides(Collision::not_inverted(&old, &new, inverse.as_deref()))
+        }
+        Target::Moves(new) if part.is_deleting() => {
+            if is_missing(kv, large_values, &new, existing).await? {
+                FindingKind::Missing { new }
+            } else {
+                FindingKind::Free { new }
+            }
         }
         Target::Moves(new) => {
             let is_free = match existing {
@@ -229,12 +266,22 @@ fn record(relocation: &Relocation, job: &mut Job<'_>, finding: Finding, state: &
             }
             collision
         }
+        FindingKind::Missing { new } => {
+            let collision = claim(relocation, &old, &new, Visit::First, state)?;
+            if collision.is_none() {
+                state.suspects.insert(old, 1);
+            }
+            collision
+        }
     };
     match collision {
         None => {}
         Some(collision) if relocation.collisions == Collisions::Skip => relocation.leave(collision, state)?,
         // The survey fails only when it has found all of them.
         Some(collision) => drop(state.left.insert(collision.old, collision.reason)),
+    }
+    if relocation.part.is_deleting() && state.suspects.len() > MAX_KEPT {
+        return Err(too_many_missing());
     }
     if state.left.len() + state.suspects.len() > MAX_KEPT {
         return Err(format!(

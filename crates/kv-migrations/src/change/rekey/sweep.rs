@@ -6,9 +6,9 @@ use futures_util::future::try_join;
 
 use super::collision::{Collision, MAX_KEPT};
 use super::copies::{Copies, CopyRecord, fingerprint, without_byte_order_mark};
-use super::relocation::{Relocation, expires_soon, put};
+use super::relocation::{Part, Relocation, expires_soon, put};
 use super::state::RekeyState;
-use super::verdict::{AtNewKey, Evidence, MAX_SIGHTINGS, Verdict, verdict};
+use super::verdict::{AtNewKey, Evidence, MAX_SIGHTINGS, Verdict, verdict, verdict_of_copying};
 use super::verify::verify_copy;
 use crate::change::Job;
 use crate::change::hash::HashKey;
@@ -31,22 +31,22 @@ struct Pair {
 enum Swept {
     /// It stays, or it is gone.
     Nothing,
-    Deleted,
+    /// Its copy is proven. Its old key is deleted, if it is to be.
+    Proven,
     /// Another sweep has to prove the copy.
     Unproven {
+        old: String,
         /// The copy, if it is new.
         copy: Option<CopyRecord>,
     },
     /// Something else is at its new key.
-    Suspect {
-        old: String,
-        new: String,
-    },
+    Suspect { old: String, new: String },
 }
 
 /// What the work of a sweep reads.
 #[derive(Clone)]
 struct Sweep {
+    part: Part,
     key: HashKey,
     copied: Rc<Copies>,
     sweeps: u32,
@@ -59,7 +59,8 @@ pub(super) async fn sweep(
     state: &mut RekeyState,
 ) -> Result<WalkEnd> {
     let (session, large_values) = (job.session(), LargeValues::new());
-    let sweep = Sweep { key: state.key, copied: state.copied.clone(), sweeps: state.sweeps };
+    let sweep =
+        Sweep { part: relocation.part, key: state.key, copied: state.copied.clone(), sweeps: state.sweeps };
     let work = |key, pair| sweep.work(&session.kv, &large_values, key, pair);
     let until = state.batch_until();
     let range = Range { prefix: relocation.mapping.prefix(), until: until.as_deref() };
@@ -89,7 +90,8 @@ fn load<'a>(
     sweep: &Sweep,
 ) -> Loading<'a, Option<Pair>> {
     let targets = keys.into_iter().map(|key| {
-        let target = relocation.target(session, &key, state)?;
+        let is_skipped = relocation.part == Part::Copying && !state.is_of_interest(&key.name);
+        let target = if is_skipped { None } else { relocation.target(session, &key, state)? };
         if let Some(new) = &target {
             verify_copy(&state.copied, &key.name, new)?;
         }
@@ -122,11 +124,18 @@ impl Sweep {
     async fn work(&self, kv: &Kv, large_values: &LargeValues, key: Key, pair: Option<Pair>) -> Result<Swept> {
         let Some(pair) = pair else { return Ok(Swept::Nothing) };
         if pair.is_proven || sabotage::is_on(Defect::DeleteBeforeVerify) {
-            kv.delete(&key.name).await?;
-            return Ok(Swept::Deleted);
+            return self.conclude(kv, &key).await;
         }
         let look_closer = self.look_closer(kv, &key, pair.new);
         if pair.is_large { large_values.alone(look_closer).await } else { look_closer.await }
+    }
+
+    /// The copy is proven.
+    async fn conclude(&self, kv: &Kv, key: &Key) -> Result<Swept> {
+        if self.part == Part::Whole {
+            kv.delete(&key.name).await?;
+        }
+        Ok(Swept::Proven)
     }
 
     fn pair(&self, key: &Key, new: String, old_value: &Loaded, new_value: &Loaded) -> Pair {
@@ -134,7 +143,9 @@ impl Sweep {
             (Loaded::Value(old), Loaded::Value(copy)) => {
                 let is_same = without_byte_order_mark(old) == without_byte_order_mark(copy);
                 let fingerprint = self.fingerprint(key, old, key.metadata.as_ref(), key.expiration);
-                is_same && self.copied.contains(&key.name, &new, fingerprint)
+                // What the service has put there itself is its own.
+                let is_of_service = self.part == Part::Copying && self.copied.new_key(&key.name).is_none();
+                is_same && (is_of_service || self.copied.contains(&key.name, &new, fingerprint))
             }
             _ => false,
         };
@@ -148,13 +159,12 @@ impl Sweep {
         let fingerprint = self.fingerprint(key, &entry.value, entry.metadata.as_ref(), key.expiration);
         let is_unchanged = self.copied.contains(&key.name, &new, fingerprint);
         let at_new_key = self.at_new_key(kv, key, &entry, &new).await?;
-        match verdict(Evidence { is_unchanged, at_new_key, sweeps: self.sweeps }) {
-            Verdict::Delete => {
-                kv.delete(&key.name).await?;
-                Ok(Swept::Deleted)
-            }
+        let evidence = Evidence { is_unchanged, at_new_key, sweeps: self.sweeps };
+        let verdict = if self.part == Part::Copying { verdict_of_copying } else { verdict };
+        match verdict(evidence) {
+            Verdict::Proven => self.conclude(kv, key).await,
             Verdict::Adopt => Ok(copied(key, new, fingerprint)),
-            Verdict::LookAgain => Ok(Swept::Unproven { copy: None }),
+            Verdict::LookAgain => Ok(Swept::Unproven { old: key.name.clone(), copy: None }),
             Verdict::Collide => Ok(Swept::Suspect { old: key.name.clone(), new }),
             Verdict::CopyAgain if expires_soon(kv, key) => Ok(Swept::Nothing),
             Verdict::CopyAgain => {
@@ -195,17 +205,21 @@ impl Sweep {
 }
 
 fn copied(key: &Key, new: String, fingerprint: u64) -> Swept {
-    Swept::Unproven { copy: Some(CopyRecord { old: key.name.clone(), new, fingerprint }) }
+    let old = key.name.clone();
+    Swept::Unproven { old: old.clone(), copy: Some(CopyRecord { old, new, fingerprint }) }
 }
 
 fn record(relocation: &Relocation, job: &mut Job<'_>, swept: Swept, state: &mut RekeyState) -> Result {
     match swept {
         Swept::Nothing => {}
-        Swept::Deleted => {
+        Swept::Proven => {
             state.moved += 1;
             job.add_done(1);
         }
-        Swept::Unproven { copy } => {
+        Swept::Unproven { old, copy } => {
+            if relocation.part == Part::Copying && state.next_suspects.len() < MAX_KEPT {
+                state.next_suspects.insert(old, 0);
+            }
             state.copied_again.extend(copy);
             state.needs_sweep = true;
         }

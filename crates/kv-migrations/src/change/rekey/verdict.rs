@@ -33,8 +33,8 @@ pub(super) enum AtNewKey {
 /// What becomes of the entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// The new key has the entry, or something newer that the service wrote: the old key is deleted.
-    Delete,
+    /// The new key has the entry, or something newer that the service wrote: the old key may be deleted.
+    Proven,
     /// The copy is the same, but it is not known to be ours: another run may have made it, or the service wrote both. It
     /// counts as our copy from now on, and the next sweep looks again.
     Adopt,
@@ -50,15 +50,25 @@ pub(super) fn verdict(evidence: Evidence) -> Verdict {
     let Evidence { is_unchanged, at_new_key, sweeps } = evidence;
     let (is_our_copy, has_other_content) = match at_new_key {
         AtNewKey::Nothing => return Verdict::CopyAgain,
-        AtNewKey::SameEntry => return if is_unchanged { Verdict::Delete } else { Verdict::Adopt },
+        AtNewKey::SameEntry => return if is_unchanged { Verdict::Proven } else { Verdict::Adopt },
         AtNewKey::OtherExpiration { is_our_copy } => (is_our_copy, false),
         AtNewKey::OtherContent { is_our_copy } => (is_our_copy, true),
     };
     match (is_unchanged, is_our_copy) {
         (true, true) if sweeps < MAX_SIGHTINGS => Verdict::LookAgain,
-        (true, false) => Verdict::Delete,
+        (true, false) => Verdict::Proven,
         (false, false) if has_other_content => Verdict::Collide,
         (true, true) | (false, _) => Verdict::CopyAgain,
+    }
+}
+
+/// The verdict where both keys stay and the service writes both: what it put at the new key itself is left.
+pub(super) fn verdict_of_copying(evidence: Evidence) -> Verdict {
+    match (verdict(evidence), evidence.at_new_key) {
+        (Verdict::Adopt, _) | (Verdict::CopyAgain, AtNewKey::OtherExpiration { is_our_copy: false }) => {
+            Verdict::Proven
+        }
+        (verdict, _) => verdict,
     }
 }
 
@@ -71,15 +81,15 @@ mod tests {
 
     fn rows() -> Vec<(AtNewKey, [Verdict; 4])> {
         use AtNewKey::{Nothing, OtherContent, OtherExpiration, SameEntry};
-        use Verdict::{Adopt, Collide, CopyAgain, Delete, LookAgain};
+        use Verdict::{Adopt, Collide, CopyAgain, LookAgain, Proven};
         vec![
             // at the new key                            unchanged  unchanged, late  changed  changed, late
             (Nothing, [CopyAgain, CopyAgain, CopyAgain, CopyAgain]),
-            (SameEntry, [Delete, Delete, Adopt, Adopt]),
+            (SameEntry, [Proven, Proven, Adopt, Adopt]),
             (OtherExpiration { is_our_copy: OURS }, [LookAgain, CopyAgain, CopyAgain, CopyAgain]),
-            (OtherExpiration { is_our_copy: FOREIGN }, [Delete, Delete, CopyAgain, CopyAgain]),
+            (OtherExpiration { is_our_copy: FOREIGN }, [Proven, Proven, CopyAgain, CopyAgain]),
             (OtherContent { is_our_copy: OURS }, [LookAgain, CopyAgain, CopyAgain, CopyAgain]),
-            (OtherContent { is_our_copy: FOREIGN }, [Delete, Delete, Collide, Collide]),
+            (OtherContent { is_our_copy: FOREIGN }, [Proven, Proven, Collide, Collide]),
         ]
     }
 
@@ -100,6 +110,27 @@ mod tests {
     }
 
     #[test]
+    fn where_both_keys_stay_only_our_own_copies_are_written_again() {
+        for (at_new_key, verdicts) in rows() {
+            for (number, verdict) in verdicts.into_iter().enumerate() {
+                let sweeps = if number % 2 == 0 { MAX_SIGHTINGS - 1 } else { MAX_SIGHTINGS };
+                let evidence = Evidence { is_unchanged: number < 2, at_new_key, sweeps };
+                let is_of_service = matches!(
+                    at_new_key,
+                    AtNewKey::OtherExpiration { is_our_copy: FOREIGN }
+                        | AtNewKey::OtherContent { is_our_copy: FOREIGN }
+                );
+                let expected = match verdict {
+                    Verdict::Adopt => Verdict::Proven,
+                    Verdict::CopyAgain if is_of_service => Verdict::Proven,
+                    verdict => verdict,
+                };
+                assert_eq!(verdict_of_copying(evidence), expected, "{evidence:?}");
+            }
+        }
+    }
+
+    #[test]
     fn nothing_is_deleted_while_the_new_key_holds_nothing_or_a_copy_that_is_not_the_same() {
         for (at_new_key, verdicts) in rows() {
             let is_at_risk = matches!(
@@ -108,7 +139,7 @@ mod tests {
                     | AtNewKey::OtherExpiration { is_our_copy: OURS }
                     | AtNewKey::OtherContent { is_our_copy: OURS }
             );
-            let deletes = verdicts.contains(&Verdict::Delete);
+            let deletes = verdicts.contains(&Verdict::Proven);
             assert!(!(is_at_risk && deletes), "{at_new_key:?}");
         }
     }
