@@ -65,6 +65,51 @@ test("open access is a choice of its own", async (t) => {
   assertProblem(await client.migrate({ authorization: null }), 401, "unauthorized");
 });
 
+test("a page of another site changes nothing where no token is needed", async (t) => {
+  const client = await serveSpecimen(t);
+  const open = { access: "open", authorization: null };
+  const forged = { ...open, origin: "https://evil.example.com", "content-type": "application/x-www-form-urlencoded" };
+  for (const headers of [
+    forged,
+    { ...forged, "sec-fetch-site": "cross-site" },
+    { ...forged, "sec-fetch-site": "same-site" },
+    { ...open, "sec-fetch-site": "cross-site" },
+    { ...forged, access: "guard", cookie: "theme=dark; session=admin", "sec-fetch-site": "cross-site" },
+  ]) {
+    for (const mount of ["bare /", "front /", "fetch /"]) {
+      assertProblem(await client.migrate({ ...headers, mount }), 403, "cross-site-request");
+      assertProblem(await client.rollback("001_first", { ...headers, mount }), 403, "cross-site-request");
+      assertAnswer(await client.status({ ...headers, mount }));
+    }
+  }
+  assert.deepEqual(await client.worker.dump(), []);
+
+  const own = { ...open, origin: client.worker.url.origin, "sec-fetch-site": "same-origin" };
+  assertAnswer(await client.migrate(own));
+  // No browser adds a token by itself.
+  const withToken = { origin: "https://dashboard.example.com", "sec-fetch-site": "cross-site" };
+  assertAnswer(await client.rollback("001_first", withToken));
+});
+
+for (const mount of ["bare /", "layer /admin", "front /", "nest /admin", "fetch /admin"]) {
+  test(`a guard of the service stands before the routes mounted as ${mount}`, async (t) => {
+    const client = await serveSpecimen(t);
+    const base = mount.endsWith("/") ? "" : "/admin";
+    const send = (method, path, headers) => client.send(method, `${base}${path}`, { access: "guard", mount, ...headers });
+    for (const headers of [{}, { cookie: "session=visitor" }, { authorization: null }]) {
+      const problem = assertProblem(await send("POST", "/migrate", headers), 403, "forbidden");
+      assert.ok(!JSON.stringify(problem).includes("001_first"));
+      assertProblem(await send("GET", "/migrations/status", headers), 403, "forbidden");
+    }
+    const broken = assertProblem(await send("POST", "/migrate", { cookie: "session=broken" }), 500, "guard-failed");
+    assert.ok(!JSON.stringify(broken).includes("internal"), "the error is for the log alone");
+    assert.deepEqual(await client.worker.dump(), []);
+
+    assertAnswer(await send("POST", "/migrate", { cookie: "theme=dark; session=admin", authorization: null }));
+    assertAnswer(await send("GET", "/migrations/status", { "cf-access-jwt-assertion": "signed" }));
+  });
+}
+
 test("who has no access does not learn that the migrations are invalid", async (t) => {
   const client = await serveSpecimen(t);
   assertProblem(await client.status({ migrations: "duplicate", authorization: null }), 401, "unauthorized");

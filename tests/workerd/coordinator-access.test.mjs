@@ -67,6 +67,46 @@ test("open access is open here and there", async (t) => {
   assertAnswer(await client.migrate({ authorization: null }));
 });
 
+test("a guard of the service is asked here and there, and sees the same", async (t) => {
+  const client = await serveCoordinated(t, { access: "guard" });
+  const named = { object: OBJECT, "kv-migrations-coordinator": "MY%5FSERVICE%5FKV%2Fmy%2Dservice" };
+  for (const [method, route] of ROUTES) {
+    for (const headers of [{}, { authorization: null, cookie: "session=visitor" }]) {
+      assertProblem(await client.send(method, route, headers), 403, "forbidden");
+      assertProblem(await client.send(method, `/stub${route}`, { ...named, ...headers }), 403, "forbidden");
+    }
+  }
+  assert.deepEqual(await client.worker.dump(), []);
+  for (const headers of [
+    { cookie: "theme=dark; session=admin" },
+    { "cf-access-jwt-assertion": "signed" },
+    // Sent as UTF-8, one character for each byte.
+    { "x-name": Buffer.from("Zo\u00eb", "utf8").toString("latin1") },
+  ]) {
+    assertAnswer(await client.status({ ...headers, authorization: null }));
+  }
+  // Headers that belong to the connection, or that only a Worker may send, do not get in the way.
+  const more = { cookie: "theme=dark; session=admin", "kv-migrations-coordinator": "other", te: "trailers" };
+  assert.deepEqual(assertAnswer(await client.send("POST", "/migrate", more, { body: "unread" })).ran, ["001_first"]);
+});
+
+test("a page of another site changes nothing by way of the coordinator", async (t) => {
+  const client = await serveCoordinated(t, { access: "open" });
+  const forged = { authorization: null, origin: "https://evil.example.com", "sec-fetch-site": "cross-site" };
+  for (const [method, route] of ROUTES.filter(([method]) => method === "POST")) {
+    assertProblem(await client.send(method, route, forged), 403, "cross-site-request");
+    const named = { object: OBJECT, "kv-migrations-coordinator": "MY%5FSERVICE%5FKV%2Fmy%2Dservice" };
+    assertProblem(await client.send(method, `/stub${route}`, { ...named, ...forged }), 403, "cross-site-request");
+  }
+  assert.deepEqual(await client.worker.dump(), []);
+});
+
+test("a head that is too large for the object is refused whole, not cut", async (t) => {
+  const client = await serveCoordinated(t);
+  const cookies = Object.fromEntries(Array.from({ length: 10 }, (_, number) => [`x-${number}`, "x".repeat(6_600)]));
+  assertProblem(await client.send("GET", "/migrations/status", cookies), 431, "head-too-large");
+});
+
 test("any of several secrets", async (t) => {
   const client = await serveCoordinated(t, { access: "OLD NEW" }, { bindings: { OLD: "old", NEW: "new" } });
   for (const token of ["old", "new"]) assertAnswer(await client.migrate({ authorization: `Bearer ${token}` }));

@@ -5,10 +5,12 @@
 //
 // mount/     coordinator/   where requests arrive: in a Worker, or in its Durable Object
 // routes                    how the routes are set up, and who answers a request
+// access                    who has access
 // local      remote         who answers: a runner in this isolate, or the Durable Object
 // response/  namespace      answers; where the data lies
 // request/   platform/      requests; what the runtime offers
 
+mod access;
 mod coordinator;
 mod local;
 mod mount;
@@ -27,6 +29,7 @@ pub use mount::service::RoutesFuture;
 pub use namespace::Namespace;
 #[doc(hidden)]
 pub use platform::object_storage::ObjectStorage;
+pub use request::head::RequestHead;
 pub use response::body::Body;
 pub use routes::{MigrationRoutes, migration_routes, migration_routes_with_context};
 

@@ -32,7 +32,7 @@ impl<C: 'static> Local<'_, C> {
         let context = || (self.context)().map_err(|error| Problem::context(&error.to_string()));
         match route {
             Route::Status => Ok(report::status(&runner.status_report().await?, query)),
-            Route::Migrate if head.accepts_events => {
+            Route::Migrate if head.accepts_events() => {
                 let context = context()?;
                 let run = async move |queue: Queue| {
                     Ok(runner.run_pending_observed(&context, &|event| queue.push(to_json(&event))).await?)

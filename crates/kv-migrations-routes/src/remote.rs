@@ -10,7 +10,7 @@ use worker::{EnvBinding, Headers, Method, ObjectNamespace, Request, RequestInit}
 
 use crate::platform::environment::binding;
 use crate::platform::js_error::message;
-use crate::request::head::{Head, NDJSON};
+use crate::request::head::Head;
 use crate::request::query::Query;
 use crate::request::route::Route;
 use crate::response::body::Body;
@@ -20,6 +20,9 @@ use crate::response::problem::Problem;
 /// The header with the name of the object: in a request the one that the Worker asks for, in an answer the object's own.
 /// A class that `wrangler.toml` binds to another name by mistake is found out by it.
 pub(crate) const COORDINATOR: &str = "kv-migrations-coordinator";
+
+/// The most bytes of headers that are forwarded. Cloudflare takes no request with more than twice as many.
+const MAX_HEADER_BYTES: usize = 65_536;
 
 /// Forwards requests to a coordinator. Only [`Remote`] implements it. Routes hold it as a trait object, so that a Worker
 /// without a coordinator carries none of its code.
@@ -59,6 +62,7 @@ impl Forward for Remote {
 
 impl Remote {
     async fn answer(&self, route: &Route, head: &Head) -> Result<Response<Body>, Box<Problem>> {
+        check_size(head)?;
         // A query that is refused here does not wake the object.
         Query::parse_coordinated(route, head.query.as_deref())?;
         let namespace = self.namespace()?;
@@ -95,18 +99,45 @@ pub(crate) fn header_value(object: &str) -> String {
 }
 
 fn request(name: &str, route: &Route, head: &Head) -> worker::Result<Request> {
-    let headers = Headers::new();
+    let headers = forwarded_headers(head)?;
     headers.set(COORDINATOR, name)?;
-    for authorization in &head.authorization {
-        // Access was checked already: bytes that are no text were no token.
-        headers.append("Authorization", str::from_utf8(authorization).unwrap_or_default())?;
-    }
-    if head.accepts_events {
-        headers.set("Accept", NDJSON)?;
-    }
     let mut init = RequestInit::new();
     let method = if head.method == http::Method::POST { Method::Post } else { Method::Get };
     init.with_method(method).with_headers(headers);
     let query = head.query.as_deref().unwrap_or_default();
     Request::new_with_init(&format!("https://coordinator{}?{query}", route.path()), &init)
+}
+
+/// A guard in the object must see all headers or none of them: what decides may be that one is missing.
+fn check_size(head: &Head) -> Result<(), Box<Problem>> {
+    let bytes: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if bytes > MAX_HEADER_BYTES { Err(Problem::head_too_large(MAX_HEADER_BYTES)) } else { Ok(()) }
+}
+
+/// The headers of the caller, which a guard in the object may ask for.
+fn forwarded_headers(head: &Head) -> worker::Result<Headers> {
+    let headers = Headers::new();
+    for (name, value) in &head.headers {
+        if !is_of_the_connection(name.as_str()) {
+            // A header came from JavaScript as text. Any other bytes are refused there, and so is the request.
+            headers.append(name.as_str(), &String::from_utf8_lossy(value.as_bytes()))?;
+        }
+    }
+    Ok(headers)
+}
+
+/// Whether a header says how this request is sent. The forwarded one has no body, and another connection.
+fn is_of_the_connection(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "content-length"
+            | "expect"
+            | "host"
+            | "keep-alive"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
 }

@@ -1,9 +1,10 @@
-//! What a request asks for: its route, its query, its head, and whether its caller has access.
+//! What a request asks for: its route, its query, its head, and by what its caller may have access.
 //!
 //! Reads requests, and knows nothing of answers: each refusal is a type of its own, which `response/problem/` turns into
 //! an answer. Uses nothing else of this crate.
 
-pub(crate) mod access;
 pub(crate) mod head;
 pub(crate) mod query;
 pub(crate) mod route;
+pub(crate) mod site;
+pub(crate) mod token;

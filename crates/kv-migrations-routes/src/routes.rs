@@ -8,12 +8,12 @@ use kv_migrations::coordinator::{Coordinator, Storage};
 use kv_migrations::{BoxError, Error, Migration, RegistrationError, Runner};
 use worker::Env;
 
+use crate::access::{Access, Anyone, GuardedBy};
 use crate::local::Local;
 use crate::namespace::Namespace;
-use crate::platform::environment::{environment, secret};
+use crate::platform::environment::environment;
 use crate::remote::{Forward, Remote};
-use crate::request::access::Access;
-use crate::request::head::Head;
+use crate::request::head::{Head, RequestHead};
 use crate::request::query::Query;
 use crate::request::route::{Route, base_path};
 use crate::response::body::Body;
@@ -159,12 +159,48 @@ impl<C: 'static> MigrationRoutes<C> {
         self
     }
 
+    /// Gives access to those whom a guard lets in, in place of a token: Cloudflare Access, or a session of your own.
+    ///
+    /// `guard` is asked before anything else, for every route. `Ok(false)` is answered with 403, an error with 500 and a
+    /// line in the log. With a [coordinator](Self::with_coordinator) the object asks it again: other code that has the
+    /// object's binding must pass it too.
+    ///
+    /// A request that changes something is refused with 403 if a page of another site may have made a browser send it:
+    /// if its `Sec-Fetch-Site` is neither `same-origin` nor `none`, or if it has an `Origin` and no `Sec-Fetch-Site`.
+    ///
+    /// The last call of [`with_secrets`](Self::with_secrets), `guarded_by` and [`without_auth`](Self::without_auth)
+    /// counts.
+    ///
+    /// # Example
+    /// ```
+    /// # use kv_migrations_routes::migration_routes_with_context;
+    /// # use kv_migrations::kv::MemoryStore;
+    /// # async fn is_admin(session: &str) -> kv_migrations::Result<bool> { Ok(session == "1") }
+    /// # let routes = migration_routes_with_context(MemoryStore::new(), "my-service", vec![], || Ok(()));
+    /// let routes = routes.guarded_by(async |head| match head.headers().get("cookie") {
+    ///     Some(session) => is_admin(session.to_str()?).await,
+    ///     None => Ok(false),
+    /// });
+    /// # let _ = routes;
+    /// ```
+    #[must_use]
+    pub fn guarded_by(
+        mut self,
+        guard: impl AsyncFn(RequestHead<'_>) -> Result<bool, BoxError> + Send + Sync + 'static,
+    ) -> Self {
+        self.settings_mut().access = Access::Guard(Arc::new(GuardedBy(guard)));
+        self
+    }
+
     /// Gives access to **every caller**: anyone who reaches the routes can run and roll back migrations.
     ///
-    /// Use it only where something else guards the mount, such as Cloudflare Access or a layer of your own.
+    /// Pages of other sites cannot make a visitor's browser do so: see [`guarded_by`](Self::guarded_by), which is what to
+    /// use in place of a guard around the mount. The routes do not know what stands around them. A layer of the router
+    /// that they are mounted in front of does not guard them, and no layer guards the object of a
+    /// [coordinator](Self::with_coordinator).
     #[must_use]
     pub fn without_auth(mut self) -> Self {
-        self.settings_mut().access = Access::Open;
+        self.settings_mut().access = Access::Guard(Arc::new(Anyone));
         self
     }
 
@@ -253,7 +289,7 @@ impl<C: 'static> MigrationRoutes<C> {
     }
 
     async fn answer(&self, route: Route, head: &Head) -> Result<Response<Body>, Box<Problem>> {
-        self.check(&route, head)?;
+        self.check(&route, head).await?;
         if let Some(coordinator) = &self.0.coordinator {
             return coordinator.forward(&route, head).await;
         }
@@ -263,8 +299,8 @@ impl<C: 'static> MigrationRoutes<C> {
     }
 
     /// Whether the caller has access, and the route takes the method of the request.
-    pub(crate) fn check(&self, route: &Route, head: &Head) -> Result<(), Box<Problem>> {
-        self.0.access.check(&head.authorization, secret)?;
+    pub(crate) async fn check(&self, route: &Route, head: &Head) -> Result<(), Box<Problem>> {
+        self.0.access.check(RequestHead { head, route }).await?;
         Ok(route.check_method(&head.method)?)
     }
 
@@ -315,12 +351,11 @@ impl<C> Clone for Settings<C> {
 
 impl<C> fmt::Debug for MigrationRoutes<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Settings { namespace, service, migrations, access, base_path, coordinator, .. } = &*self.0;
+        let Settings { namespace, service, migrations, base_path, coordinator, .. } = &*self.0;
         f.debug_struct("MigrationRoutes")
             .field("namespace", namespace)
             .field("service", service)
             .field("migrations", migrations)
-            .field("access", access)
             .field("base_path", base_path)
             .field("is_coordinated", &coordinator.is_some())
             .finish_non_exhaustive()

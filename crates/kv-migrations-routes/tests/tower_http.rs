@@ -39,7 +39,14 @@ fn service(name: &str) -> WithMigrationRoutes<Router, ()> {
 }
 
 fn request(method: Method, path: &str) -> Request<Body> {
-    Request::builder().method(method).uri(path).header(ORIGIN, SITE).body(Body::empty()).unwrap()
+    Request::builder().method(method).uri(path).body(Body::empty()).unwrap()
+}
+
+/// The same from a page of another site.
+fn request_of_site(method: Method, path: &str) -> Request<Body> {
+    let mut request = request(method, path);
+    request.headers_mut().insert(ORIGIN, HeaderValue::from_static(SITE));
+    request
 }
 
 /// The answer with the whole of its body.
@@ -63,16 +70,19 @@ fn cors_covers_the_routes_and_answers_a_preflight_itself() {
             CorsLayer::new().allow_origin(HeaderValue::from_static(SITE)).allow_methods([Method::POST]);
         let mut service = cors.layer(service("cors"));
 
-        let preflight = answer(&mut service, request(Method::OPTIONS, "/migrate")).await;
+        let preflight = answer(&mut service, request_of_site(Method::OPTIONS, "/migrate")).await;
         assert_eq!(preflight.status(), StatusCode::OK);
         assert_eq!(preflight.headers()[ACCESS_CONTROL_ALLOW_METHODS], "POST");
         assert_eq!(preflight.body(), "");
 
-        for (method, path, content) in
-            [(Method::POST, "/migrate", r#""ran":["001_add_feature"]"#), (Method::GET, "/", "hello")]
-        {
-            let response = answer(&mut service, request(method, path)).await;
-            assert_eq!(response.status(), StatusCode::OK);
+        for (method, path, status, content) in [
+            (Method::GET, "/migrations/status", StatusCode::OK, "001_add_feature"),
+            (Method::GET, "/", StatusCode::OK, "hello"),
+            // Without a token no page of another site changes anything, but it may read why.
+            (Method::POST, "/migrate", StatusCode::FORBIDDEN, "cross-site-request"),
+        ] {
+            let response = answer(&mut service, request_of_site(method, path)).await;
+            assert_eq!(response.status(), status, "{path}");
             assert_eq!(response.headers()[ACCESS_CONTROL_ALLOW_ORIGIN], SITE);
             assert!(response.body().contains(content), "{}", response.body());
         }

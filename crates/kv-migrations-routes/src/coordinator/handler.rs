@@ -32,7 +32,7 @@ pub(super) async fn answer<C: 'static>(
     Ok(match route {
         Route::Status => report::status(&coordinator.status_report().await?, query),
         Route::History => json(StatusCode::OK, &coordinator.history()?),
-        Route::Migrate if head.accepts_events => {
+        Route::Migrate if head.accepts_events() => {
             let coordinator = coordinator.clone();
             let run = async move |queue: Queue| {
                 let observer = move |event: &Event| queue.push(to_json(event));

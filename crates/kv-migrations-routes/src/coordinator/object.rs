@@ -190,7 +190,7 @@ impl<C: 'static> Service<C> {
         asked: Option<String>,
         head: &Head,
     ) -> Result<http::Response<Body>, Box<Problem>> {
-        self.routes.check(&route, head)?;
+        self.routes.check(&route, head).await?;
         let query = Query::parse_coordinated(&route, head.query.as_deref())?;
         let name = self.name();
         if !self.routes.is_coordinated() || asked != Some(header_value(&name)) {

@@ -79,7 +79,7 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let answer = match self.routes.route(request.uri().path()) {
             Some(route) => {
-                Answer::Routes { future: RoutesFuture::new(&self.routes, route, Head::from_http(&request)) }
+                Answer::Routes { future: RoutesFuture::new(&self.routes, route, Head::from_http(request)) }
             }
             None => Answer::Inner { future: self.inner.call(request) },
         };

@@ -54,7 +54,7 @@ impl<C: 'static, B> Service<Request<B>> for MigrationRoutes<C> {
 
     fn call(&mut self, request: Request<B>) -> RoutesFuture {
         match self.route(request.uri().path()) {
-            Some(route) => RoutesFuture::new(self, route, Head::from_http(&request)),
+            Some(route) => RoutesFuture::new(self, route, Head::from_http(request)),
             None => RoutesFuture(Box::pin(ready(Problem::not_found().into()))),
         }
     }

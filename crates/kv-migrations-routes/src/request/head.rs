@@ -1,50 +1,99 @@
-//! What the routes read of a request beside its path. They never read its body.
+//! The head of a request: its method, its query and its headers. The routes never read a body.
 
-use http::header::{ACCEPT, AUTHORIZATION};
-use http::{Method, Request, Uri};
+use std::fmt;
+
+use http::header::{ACCEPT, AUTHORIZATION, HeaderName, HeaderValue};
+use http::{HeaderMap, Method, Request, Uri};
+
+use super::route::Route;
 
 /// The head of a request, whatever type of request it came as.
 pub(crate) struct Head {
     pub(crate) method: Method,
     pub(crate) query: Option<String>,
-    /// All `Authorization` headers. More than one is no credential.
-    pub(crate) authorization: Vec<Vec<u8>>,
-    /// Whether the caller asks for events, line by line.
-    pub(crate) accepts_events: bool,
+    pub(crate) headers: HeaderMap,
 }
 
 /// One JSON value a line: <https://github.com/ndjson/ndjson-spec>.
 pub(crate) const NDJSON: &str = "application/x-ndjson";
 
 impl Head {
-    pub(crate) fn from_http<B>(request: &Request<B>) -> Self {
-        let mut head = Self {
-            method: request.method().clone(),
-            query: request.uri().query().map(str::to_owned),
-            authorization: Vec::new(),
-            accepts_events: false,
-        };
-        for (name, value) in request.headers() {
-            if name == AUTHORIZATION {
-                head.authorization.push(value.as_bytes().to_vec());
-            } else if name == ACCEPT {
-                head.accepts_events |= value.to_str().is_ok_and(accepts_ndjson);
-            }
-        }
-        head
+    pub(crate) fn from_http<B>(request: Request<B>) -> Self {
+        let (parts, _) = request.into_parts();
+        Self { method: parts.method, query: parts.uri.query().map(str::to_owned), headers: parts.headers }
     }
 
     /// `uri` is that of the request: see [`uri`].
     pub(crate) fn from_worker(request: &worker::Request, uri: &Uri) -> worker::Result<Self> {
         // `worker::Method` takes every method that it does not know for a GET.
         let method = Method::from_bytes(request.inner().method().as_bytes());
-        let headers = request.headers();
+        let mut headers = HeaderMap::new();
+        for (name, value) in request.headers().entries() {
+            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+                headers.append(name, value);
+            }
+        }
         Ok(Self {
             method: method.map_err(|error| worker::Error::RustError(error.to_string()))?,
             query: uri.query().map(str::to_owned),
-            authorization: headers.get("Authorization")?.into_iter().map(Into::into).collect(),
-            accepts_events: headers.get("Accept")?.is_some_and(|accept| accepts_ndjson(&accept)),
+            headers,
         })
+    }
+
+    /// The only `Authorization` header. More than one is no credential.
+    pub(crate) fn authorization(&self) -> Option<&[u8]> {
+        let mut values = self.headers.get_all(AUTHORIZATION).iter();
+        values.next().filter(|_| values.next().is_none()).map(HeaderValue::as_bytes)
+    }
+
+    /// Whether the caller asks for events, line by line.
+    pub(crate) fn accepts_events(&self) -> bool {
+        let mut values = self.headers.get_all(ACCEPT).iter();
+        values.any(|accept| accept.to_str().is_ok_and(accepts_ndjson))
+    }
+}
+
+/// What a guard sees of a request: see [`MigrationRoutes::guarded_by`](crate::MigrationRoutes::guarded_by).
+///
+/// With a coordinator the guard is asked twice, in the Worker and in the object, and sees the same in both.
+#[derive(Clone, Copy)]
+pub struct RequestHead<'a> {
+    pub(crate) head: &'a Head,
+    pub(crate) route: &'a Route,
+}
+
+impl<'a> RequestHead<'a> {
+    /// The method. A `HEAD` request is shown as the `GET` that it is answered as.
+    pub fn method(&self) -> &'a Method {
+        match &self.head.method {
+            &Method::HEAD => &Method::GET,
+            method => method,
+        }
+    }
+
+    /// The path of the route, such as `/migrate`: without what it is mounted below.
+    pub fn path(&self) -> String {
+        self.route.path()
+    }
+
+    /// The query, without its question mark.
+    pub fn query(&self) -> Option<&'a str> {
+        self.head.query.as_deref()
+    }
+
+    /// The headers, as the caller sent them.
+    pub fn headers(&self) -> &'a HeaderMap {
+        &self.head.headers
+    }
+}
+
+/// Without the headers, which hold credentials.
+impl fmt::Debug for RequestHead<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestHead")
+            .field("method", self.method())
+            .field("path", &self.path())
+            .finish_non_exhaustive()
     }
 }
 
@@ -76,5 +125,26 @@ mod tests {
         for accept in ["", "*/*", "application/*", "application/json", "application/x-ndjson;q=0"] {
             assert!(!accepts_ndjson(accept), "{accept}");
         }
+    }
+
+    #[test]
+    fn two_credentials_are_none() {
+        let mut head =
+            Head::from_http(Request::builder().header("authorization", "Bearer a").body(()).unwrap());
+        assert_eq!(head.authorization(), Some("Bearer a".as_bytes()));
+        head.headers.append(AUTHORIZATION, HeaderValue::from_static("Bearer a"));
+        assert_eq!(head.authorization(), None);
+    }
+
+    #[test]
+    fn a_guard_sees_the_route_wherever_it_is_mounted_and_shows_no_credential() {
+        let request =
+            Request::head("/admin/migrations/status?require=up-to-date").header("cookie", "session=1");
+        let head = Head::from_http(request.body(()).unwrap());
+        let seen = RequestHead { head: &head, route: &Route::Status };
+        assert_eq!((seen.method(), &*seen.path()), (&Method::GET, "/migrations/status"));
+        assert_eq!(seen.query(), Some("require=up-to-date"));
+        assert_eq!(seen.headers()["cookie"], "session=1");
+        assert!(!format!("{seen:?}").contains("session"), "{seen:?}");
     }
 }

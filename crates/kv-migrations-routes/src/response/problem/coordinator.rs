@@ -16,6 +16,11 @@ impl Problem {
         Self::new(&kinds::NO_COORDINATOR, detail)
     }
 
+    /// The request has too many headers to be forwarded.
+    pub(crate) fn head_too_large(limit: usize) -> Box<Self> {
+        Self::new(&kinds::HEAD_TOO_LARGE, format!("The headers have more than the {limit} bytes that a coordinator takes."))
+    }
+
     /// Another object answers than the one that was asked for.
     pub(crate) fn wrong_coordinator(detail: String) -> Box<Self> {
         Self::new(&kinds::WRONG_COORDINATOR, detail)

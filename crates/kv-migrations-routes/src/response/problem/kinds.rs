@@ -52,6 +52,26 @@ pub(super) const UNAUTHORIZED: Kind = Kind {
     help: "Send the token of the service as `Authorization: Bearer …`.",
 };
 
+// Without a token: guards, and open access.
+
+pub(super) const CROSS_SITE_REQUEST: Kind = Kind {
+    name: "cross-site-request",
+    title: "Cross-site request",
+    status: StatusCode::FORBIDDEN,
+    help: "Nothing was done. Send it from a page of the service itself, or from outside of a browser without the header \
+           `Origin`. Pages of other sites need a token in place of the guard.",
+};
+
+pub(super) const FORBIDDEN: Kind =
+    Kind { name: "forbidden", title: "Forbidden", status: StatusCode::FORBIDDEN, help: "Nothing was done." };
+
+pub(super) const GUARD_FAILED: Kind = Kind {
+    name: "guard-failed",
+    title: "Guard failed",
+    status: StatusCode::INTERNAL_SERVER_ERROR,
+    help: "Nothing was done. The log of the Worker has the error.",
+};
+
 // What a runner fails with, here or in a coordinator.
 
 pub(super) const INVALID_REGISTRATION: Kind = Kind {
@@ -162,6 +182,13 @@ pub(super) const NO_COORDINATOR: Kind = Kind {
     help: "Nothing was done. A coordinator needs, in wrangler.toml, its binding, `name` and `class_name` under \
            [[durable_objects.bindings]], and its class, under [[migrations]] as one of `new_sqlite_classes`; and in \
            the Worker, `coordinator!` with the name of the class.",
+};
+
+pub(super) const HEAD_TOO_LARGE: Kind = Kind {
+    name: "head-too-large",
+    title: "Head too large",
+    status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+    help: "Nothing was done. Send fewer or smaller headers, cookies for instance.",
 };
 
 pub(super) const WRONG_COORDINATOR: Kind = Kind {

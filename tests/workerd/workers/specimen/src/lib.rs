@@ -7,7 +7,7 @@
 //! | `Migrations` | the name of a scenario | `good` |
 //! | `Prefix` | the service's prefix | `my-service` |
 //! | `Other-Service` | the prefix of another service, which may have the same migrations | none |
-//! | `Access` | `open`, or the names of secrets | `MIGRATIONS_TOKEN` |
+//! | `Access` | `open`, `guard` (see [`guard`]), or the names of secrets | `MIGRATIONS_TOKEN` |
 //! | `Store` | `handed-over`: a `KvStore`, in place of the binding's name | by name |
 //! | `Clock-Ahead` | by how many seconds the clock of the run is ahead | 0 |
 //! | `Budget` | how many KV operations a run may make, within ten minutes | the runner's default |
@@ -39,7 +39,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::Response;
 use kv_migrations::Budget;
-use kv_migrations_routes::{MigrationRoutes, migration_routes};
+use kv_migrations_routes::{MigrationRoutes, RequestHead, migration_routes};
 use worker::{Context, Env, HttpRequest, Result, event};
 
 use settings::Settings;
@@ -86,6 +86,17 @@ fn routes(settings: &dyn Settings, env: &Env) -> MigrationRoutes {
     match settings.get("access") {
         "" => routes,
         "open" => routes.without_auth(),
+        "guard" => routes.guarded_by(guard),
         secrets => routes.with_secrets(secrets.split_whitespace()),
     }
+}
+
+/// Lets a caller in who has the session `admin`, an assertion of Cloudflare Access, or a header with these bytes.
+async fn guard(head: RequestHead<'_>) -> kv_migrations::Result<bool> {
+    let is = |name, expected: &[u8]| head.headers().get(name).is_some_and(|value| value.as_bytes() == expected);
+    if is("cookie", b"session=broken") {
+        return Err("the sessions at https://internal.example.com are gone".into());
+    }
+    let in_utf_8 = is("x-name", "Zo\u{eb}".as_bytes());
+    Ok(is("cookie", b"theme=dark; session=admin") || is("cf-access-jwt-assertion", b"signed") || in_utf_8)
 }

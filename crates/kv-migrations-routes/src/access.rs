@@ -1,0 +1,91 @@
+//! Who has access to the routes: those with a token, those whom a guard of the service lets in, or everyone.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
+use kv_migrations::Result as Guarded;
+use kv_migrations::log::{ConsoleLog, Log};
+
+use crate::platform::environment::secret;
+use crate::request::head::RequestHead;
+use crate::request::site::is_cross_site;
+use crate::request::token;
+use crate::response::problem::Problem;
+
+/// The secret that holds the token, unless another is named.
+const DEFAULT_SECRET: &str = "MIGRATIONS_TOKEN";
+
+/// Which callers have access.
+#[derive(Clone)]
+pub(crate) enum Access {
+    /// Callers whose bearer token equals one of these secrets.
+    Secrets(Arc<[String]>),
+    /// Those whom it lets in. A trait object, so that a Worker whose callers have tokens carries no code of guards.
+    Guard(Arc<dyn Guard>),
+}
+
+/// Decides who has access by something other than a token.
+pub(crate) trait Guard: Send + Sync {
+    /// The error is the answer to a caller who has no access.
+    fn check<'a>(&'a self, head: RequestHead<'a>) -> LocalBoxFuture<'a, Result<(), Box<Problem>>>;
+}
+
+/// Lets everyone in, but no page of another site that makes a visitor's browser send a request.
+pub(crate) struct Anyone;
+
+/// A guard of the service.
+pub(crate) struct GuardedBy<F>(pub(crate) F);
+
+impl Default for Access {
+    fn default() -> Self {
+        Self::Secrets(Arc::new([DEFAULT_SECRET.to_owned()]))
+    }
+}
+
+impl Access {
+    /// The error is the answer to a caller who has no access.
+    pub(crate) async fn check(&self, head: RequestHead<'_>) -> Result<(), Box<Problem>> {
+        match self {
+            Self::Secrets(names) => check_token(names, head),
+            Self::Guard(guard) => guard.check(head).await,
+        }
+    }
+}
+
+fn check_token(names: &[String], RequestHead { head, .. }: RequestHead<'_>) -> Result<(), Box<Problem>> {
+    let tokens: Vec<_> = names.iter().filter_map(|name| secret(name)).collect();
+    if tokens.is_empty() {
+        return Err(Problem::access_not_configured(names));
+    }
+    Ok(token::check(&tokens, head.authorization())?)
+}
+
+impl Guard for Anyone {
+    fn check<'a>(&'a self, head: RequestHead<'a>) -> LocalBoxFuture<'a, Result<(), Box<Problem>>> {
+        async move { check_site(head) }.boxed_local()
+    }
+}
+
+impl<F: AsyncFn(RequestHead<'_>) -> Guarded<bool> + Send + Sync> Guard for GuardedBy<F> {
+    fn check<'a>(&'a self, head: RequestHead<'a>) -> LocalBoxFuture<'a, Result<(), Box<Problem>>> {
+        async move {
+            check_site(head)?;
+            match (self.0)(head).await {
+                Ok(true) => Ok(()),
+                Ok(false) => Err(Problem::forbidden()),
+                Err(error) => {
+                    // For the log alone: the caller may be anyone.
+                    ConsoleLog.error(&format!("[Migration] The guard of the routes failed: {error}"));
+                    Err(Problem::guard_failed())
+                }
+            }
+        }
+        .boxed_local()
+    }
+}
+
+/// A browser adds cookies and the like by itself, whichever page sends the request. It adds no bearer token.
+fn check_site(RequestHead { head, .. }: RequestHead<'_>) -> Result<(), Box<Problem>> {
+    if is_cross_site(&head.method, &head.headers) { Err(Problem::cross_site_request()) } else { Ok(()) }
+}
