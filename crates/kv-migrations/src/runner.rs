@@ -20,7 +20,7 @@ use crate::id::RegistrationError;
 use crate::kv::Store;
 use crate::ledger::{Ledger, Marker, MarkerState, Markers};
 use crate::lock::RunLock;
-use crate::log::{ConsoleLog, Log};
+use crate::log::{ConsoleLog, EscapedLog, Log};
 use crate::migration::Migration;
 use crate::random::Random;
 use crate::report::{Direction, Event, Observer, RollbackReport, RunReport, Status, StatusReport};
@@ -78,7 +78,7 @@ impl<C> Runner<C> {
                 store: Arc::new(store),
                 journal: None,
                 clock: Arc::new(SystemClock),
-                log: Arc::new(ConsoleLog),
+                log: EscapedLog(Arc::new(ConsoleLog)),
                 lock: RunLock::new(),
                 budget: Budget::default(),
                 interrupt: Interrupt::default(),
@@ -110,7 +110,7 @@ impl<C> Runner<C> {
     /// Sets the log (default: the console).
     #[must_use]
     pub fn with_log(mut self, log: Arc<dyn Log>) -> Self {
-        self.settings.log = log;
+        self.settings.log = EscapedLog(log);
         self
     }
 
@@ -352,8 +352,8 @@ impl<C> Runner<C> {
         &self.settings.clock
     }
 
-    pub(crate) fn log(&self) -> &dyn Log {
-        &*self.settings.log
+    pub(crate) fn log(&self) -> &EscapedLog {
+        &self.settings.log
     }
 
     pub(crate) fn registered(&self) -> &Registered<C> {

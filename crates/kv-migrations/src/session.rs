@@ -10,7 +10,7 @@ use crate::future::BoxFuture;
 use crate::kv::{Kv, Policy, Store};
 use crate::ledger::Ledger;
 use crate::lock::{LeaseGuard, RunLock};
-use crate::log::Log;
+use crate::log::EscapedLog;
 use crate::random::Random;
 use crate::report::{Event, Observer};
 
@@ -22,7 +22,7 @@ pub(crate) struct Settings {
     /// The store of the markers, if it is another one.
     pub(crate) journal: Option<Arc<dyn Store>>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) log: Arc<dyn Log>,
+    pub(crate) log: EscapedLog,
     pub(crate) lock: RunLock,
     pub(crate) budget: Budget,
     pub(crate) interrupt: Interrupt,
@@ -55,7 +55,7 @@ pub(crate) struct Session<'a> {
     pub(crate) random: Random,
     policy: Policy,
     lease: Arc<LeaseGuard>,
-    log: &'a dyn Log,
+    log: &'a EscapedLog,
     observer: &'a Observer<'a>,
 }
 
@@ -71,7 +71,7 @@ impl<'a> Session<'a> {
         // A checkpoint is written while entries that hold the connections wait for it.
         let ledger = settings.ledger_with(policy.clone().with_own_connection());
         let random = settings.random;
-        Ok(Self { kv, ledger, meter, random, policy, lease, log: &*settings.log, observer })
+        Ok(Self { kv, ledger, meter, random, policy, lease, log: &settings.log, observer })
     }
 
     /// Notes in the log and in the lock which migration runs now. False if another run has the lease.
@@ -92,7 +92,7 @@ impl<'a> Session<'a> {
         (self.observer)(event);
     }
 
-    pub(crate) fn log(&self) -> &dyn Log {
+    pub(crate) fn log(&self) -> &EscapedLog {
         self.log
     }
 

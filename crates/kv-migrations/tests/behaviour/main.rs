@@ -22,6 +22,7 @@ mod kv;
 mod latency;
 mod ledger;
 mod live_service;
+mod logs;
 mod mended;
 mod object;
 mod passed_over;
