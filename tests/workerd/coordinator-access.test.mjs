@@ -54,12 +54,23 @@ test("whoever has the object's stub needs the token too", async (t) => {
   assert.deepEqual(assertAnswer(await client.send("POST", "/stub/migrate", named)).ran, ["001_first"]);
 });
 
-test("an object of another name runs nothing, whoever asks it", async (t) => {
+test("an object of another name or id runs nothing, whoever asks it and whatever for", async (t) => {
   const client = await serveCoordinated(t);
-  assertProblem(await client.send("POST", "/stub/migrate", { object: OBJECT }), 500, "wrong-coordinator");
-  const other = { object: "other", "kv-migrations-coordinator": "other" };
-  assertProblem(await client.send("POST", "/stub/migrate", other), 500, "wrong-coordinator");
+  const rightHeader = { "kv-migrations-coordinator": "MY%5FSERVICE%5FKV%2Fmy%2Dservice" };
+  for (const headers of [
+    { object: OBJECT },
+    { object: "other", "kv-migrations-coordinator": "other" },
+    { object: "other", ...rightHeader },
+    { object: `${OBJECT}2`, ...rightHeader },
+    { id: "unique", ...rightHeader },
+  ]) {
+    for (const [method, route] of ROUTES) {
+      assertProblem(await client.send(method, `/stub${route}`, headers), 500, "wrong-coordinator");
+    }
+  }
   assert.deepEqual(await client.worker.dump(), []);
+  const byId = { object: OBJECT, id: "named", ...rightHeader };
+  assert.deepEqual(assertAnswer(await client.send("POST", "/stub/migrate", byId)).ran, ["001_first"]);
 });
 
 test("open access is open here and there", async (t) => {

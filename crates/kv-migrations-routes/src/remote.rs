@@ -6,6 +6,7 @@ use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use http::Response;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use worker::durable::ObjectId;
 use worker::{EnvBinding, Headers, Method, ObjectNamespace, Request, RequestInit};
 
 use crate::platform::environment::binding;
@@ -30,6 +31,9 @@ pub(crate) trait Forward: Send + Sync {
     /// The route that a path below `base_path` names.
     fn route(&self, path: &str, base_path: &str) -> Option<Route>;
 
+    /// Whether requests are forwarded to the object with this id.
+    fn is_at(&self, id: &ObjectId<'_>) -> bool;
+
     /// The object's answer to a request whose caller has access.
     fn forward<'a>(
         &'a self,
@@ -49,6 +53,16 @@ pub(crate) struct Remote {
 impl Forward for Remote {
     fn route(&self, path: &str, base_path: &str) -> Option<Route> {
         Route::parse_coordinated(path, base_path)
+    }
+
+    fn is_at(&self, id: &ObjectId<'_>) -> bool {
+        if let Some(name) = id.name() {
+            return name == self.object;
+        }
+        // An object that was not asked by its name, and any object of a runtime from before March 2026, does not know
+        // it. Then the binding tells which id the name has, if the object's Worker has it too.
+        let same = |namespace: &ObjectNamespace| Some(namespace.id_from_name(&self.object).ok()? == *id);
+        self.namespace().ok().as_ref().and_then(same).unwrap_or(false)
     }
 
     fn forward<'a>(

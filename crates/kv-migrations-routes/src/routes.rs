@@ -7,6 +7,7 @@ use http::{Method, Response};
 use kv_migrations::coordinator::{Coordinator, Storage};
 use kv_migrations::{BoxError, Error, Migration, RegistrationError, Runner};
 use worker::Env;
+use worker::durable::ObjectId;
 
 use crate::access::{Access, Anyone, GuardedBy};
 use crate::local::Local;
@@ -306,6 +307,11 @@ impl<C: 'static> MigrationRoutes<C> {
 
     pub(crate) fn is_coordinated(&self) -> bool {
         self.0.coordinator.is_some()
+    }
+
+    /// Whether the object with this id coordinates the service.
+    pub(crate) fn is_coordinated_by(&self, id: &ObjectId<'_>) -> bool {
+        self.0.coordinator.as_ref().is_some_and(|coordinator| coordinator.is_at(id))
     }
 
     /// The name of the object that coordinates the service. No binding's name contains a slash.

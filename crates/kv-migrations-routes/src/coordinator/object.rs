@@ -98,7 +98,8 @@ impl CoordinatorObject {
     pub fn new<C: 'static>(state: &State, routes: MigrationRoutes<C>) -> Self {
         let storage: Arc<dyn Storage> = Arc::new(ObjectStorage::new(state));
         let coordinator = routes.coordinator(storage.clone()).map(Arc::new);
-        Self(Rc::new(Service { routes, storage, coordinator }))
+        let is_itself = routes.is_coordinated_by(&state.id());
+        Self(Rc::new(Service { routes, storage, coordinator, is_itself }))
     }
 
     /// Answers the Worker, or any other code that has the object's stub.
@@ -150,6 +151,8 @@ struct Service<C> {
     routes: MigrationRoutes<C>,
     storage: Arc<dyn Storage>,
     coordinator: Result<Arc<Coordinator<C>>, RegistrationError>,
+    /// Whether it is the object that coordinates the service: the class can have others, under other names.
+    is_itself: bool,
 }
 
 impl<C: 'static> Instance for Service<C> {
@@ -195,6 +198,10 @@ impl<C: 'static> Service<C> {
         let name = self.name();
         if !self.routes.is_coordinated() || asked != Some(header_value(&name)) {
             let detail = format!("This object coordinates `{name}`, and was asked for another service.");
+            return Err(Problem::wrong_coordinator(detail));
+        }
+        if !self.is_itself {
+            let detail = format!("This object is not the one that is named `{name}`: only that one coordinates.");
             return Err(Problem::wrong_coordinator(detail));
         }
         self.store_name(name).map_err(|error| Problem::coordinator_unavailable(&error.to_string()))?;

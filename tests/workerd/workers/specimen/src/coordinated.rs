@@ -27,15 +27,22 @@ pub fn mounted(env: &Env) -> MigrationRoutes {
     }
 }
 
-/// The answer of an object itself, which other code of a Worker can ask too. The header `object` names it, and the path
-/// begins with `/stub`.
+/// The answer of an object itself, which other code of a Worker can ask too. The header `object` names it, and `id` asks
+/// for one by its id: `named` has the id of that name, `unique` a new one. The path begins with `/stub`.
 pub async fn stub(request: Request, env: &Env) -> Result<Response> {
     let name = request.headers().get("object")?.unwrap_or_default();
+    let request_id = request.headers().get("id")?;
     let path = request.path().replacen("/stub", "", 1);
     let mut init = RequestInit::new();
     init.with_method(request.method()).with_headers(request.headers().clone());
     let request = Request::new_with_init(&format!("https://object{path}"), &init)?;
-    env.durable_object(OBJECT)?.get_by_name(&name)?.fetch_with_request(request).await
+    let objects = env.durable_object(OBJECT)?;
+    let object = match request_id.as_deref() {
+        Some("unique") => objects.unique_id()?.get_stub()?,
+        Some(_) => objects.id_from_string(&objects.id_from_name(&name)?.to_string())?.get_stub()?,
+        None => objects.get_by_name(&name)?,
+    };
+    object.fetch_with_request(request).await
 }
 
 /// A class that is no coordinator at all.
