@@ -1,9 +1,8 @@
-//! Where the data of a service lies, and the locks of this isolate on it.
+//! Where the data of a service lies.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use kv_migrations::RunLock;
 use kv_migrations::kv::{MemoryStore, Store};
 use worker::kv::KvStore;
 
@@ -14,8 +13,8 @@ use crate::platform::binding::Binding;
 /// A binding is looked up in the Worker's environment each time it is used, so that naming one cannot fail. If the
 /// Worker has no binding of this name, the operations on the namespace fail.
 ///
-/// In one isolate, runs exclude each other if they have the same binding name and the same service. Stores that are
-/// passed directly have no name, so there the service alone counts.
+/// In one isolate, runs of the same service exclude each other, whatever its namespace: see
+/// [`RunLock::of_process`](kv_migrations::RunLock::of_process).
 ///
 /// # Example
 /// ```
@@ -41,20 +40,6 @@ impl Namespace {
 
     pub(crate) fn name(&self) -> &str {
         &self.name
-    }
-
-    /// The lock of a service in this namespace. Routes are often set up for each request, so the locks live as long
-    /// as the isolate.
-    pub(crate) fn run_lock(&self, service: &str) -> RunLock {
-        static LOCKS: Mutex<Vec<(String, String, RunLock)>> = Mutex::new(Vec::new());
-        let mut locks = LOCKS.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = locks.iter().find(|(name, other, _)| **name == *self.name && other == service);
-        if let Some((_, _, lock)) = known {
-            return lock.clone();
-        }
-        let lock = RunLock::new();
-        locks.push((self.name.as_ref().to_owned(), service.to_owned(), lock.clone()));
-        lock
     }
 }
 

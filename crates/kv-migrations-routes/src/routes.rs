@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::{Method, Response};
 use kv_migrations::coordinator::{Coordinator, Storage};
-use kv_migrations::{BoxError, Error, Migration, RegistrationError, Runner};
+use kv_migrations::{BoxError, Error, Migration, RegistrationError, RunLock, Runner};
 use worker::Env;
 use worker::durable::ObjectId;
 
@@ -329,7 +329,8 @@ impl<C: 'static> MigrationRoutes<C> {
     fn runner(&self) -> Result<Runner<C>, RegistrationError> {
         let Settings { namespace, service, migrations, configure_runner, .. } = &*self.0;
         let runner = Runner::new(namespace.store(), service, migrations.clone())?;
-        Ok(configure_runner(runner.with_lock(namespace.run_lock(service))))
+        // Whatever the store: routes are often set up for each request, so that a lock of the runner's own excludes nobody.
+        Ok(configure_runner(runner.with_lock(RunLock::of_process(service))))
     }
 }
 

@@ -17,7 +17,8 @@ const LEASE_TERM: Duration = Duration::from_mins(1);
 /// (<https://github.com/cloudflare/workers-rs/issues/653>). A run that resumes after its lease went to another run is
 /// stopped at its next KV operation.
 ///
-/// Clones are the same lock.
+/// Clones are the same lock. Runners on the KV of a Worker share the lock of their service, so that they need not be
+/// given one: see [`of_process`](Self::of_process).
 ///
 /// # Example
 /// ```
@@ -49,6 +50,36 @@ impl RunLock {
     /// A free lock.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The lock of a service in this process, which for a Worker is one isolate: the same at every call.
+    ///
+    /// A runner on a Worker's KV has it by itself. Give it to a runner on a store of your own around that KV.
+    ///
+    /// The prefix of the service alone counts. Two namespaces in which a service has the same prefix share the lock: of
+    /// two runs at the same moment, the second is refused.
+    ///
+    /// # Example
+    /// ```
+    /// use kv_migrations::{Migration, RunLock, Runner, kv::MemoryStore};
+    ///
+    /// # fn main() -> Result<(), kv_migrations::RegistrationError> {
+    /// let store = MemoryStore::new(); // or a store around a Worker's KV
+    /// let runner = Runner::new(store, "my-service", Vec::<Migration>::new())?
+    ///     .with_lock(RunLock::of_process("my-service"));
+    /// # let _ = runner;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn of_process(service: &str) -> Self {
+        static LOCKS: Mutex<Vec<(String, RunLock)>> = Mutex::new(Vec::new());
+        let mut locks = LOCKS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, lock)) = locks.iter().find(|(known, _)| known == service) {
+            return lock.clone();
+        }
+        let lock = Self::new();
+        locks.push((service.to_owned(), lock.clone()));
+        lock
     }
 
     /// Takes the lease. The error is the time for which another run still holds it.
@@ -150,6 +181,14 @@ mod tests {
         assert_eq!(lock.acquire(&clock).expect_err("the first run holds it"), LEASE_TERM);
         drop(first);
         lock.acquire(&clock).expect("the first run has ended");
+    }
+
+    #[test]
+    fn the_lock_of_a_service_is_the_same_at_every_call_and_not_another_services() {
+        let (_, _, clock) = fixture();
+        let _run = RunLock::of_process("lock-of-a").acquire(&clock).expect("nobody holds it");
+        RunLock::of_process("lock-of-a").acquire(&clock).expect_err("it is the same lock");
+        RunLock::of_process("lock-of-a_v2").acquire(&clock).expect("it is another service's");
     }
 
     #[test]

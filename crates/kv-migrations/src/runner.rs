@@ -62,6 +62,9 @@ pub struct Runner<C = ()> {
 impl<C> Runner<C> {
     /// A runner for the service with the prefix `service`, whose markers are `migration_{service}_{id}` in `store`.
     ///
+    /// If `store` is the KV of a Worker, no other runner of this prefix runs at the same time in this isolate, the routes
+    /// among them. Runners on other stores exclude each other only if they have the same [lock](Self::with_lock).
+    ///
     /// # Errors
     /// [`RegistrationError`] if an id or the prefix is empty, cannot be part of a key or is too long for one, or if an id
     /// occurs twice.
@@ -71,6 +74,7 @@ impl<C> Runner<C> {
         migrations: impl Into<Arc<[Migration<C>]>>,
     ) -> Result<Self, RegistrationError> {
         let service = service.into();
+        let lock = store.shared_lock(&service).unwrap_or_default();
         Ok(Self {
             registered: Registered::new(&service, migrations.into())?,
             settings: Settings {
@@ -79,7 +83,7 @@ impl<C> Runner<C> {
                 journal: None,
                 clock: Arc::new(SystemClock),
                 log: EscapedLog(Arc::new(ConsoleLog)),
-                lock: RunLock::new(),
+                lock,
                 budget: Budget::default(),
                 interrupt: Interrupt::default(),
                 other_services: Vec::new(),
@@ -114,7 +118,8 @@ impl<C> Runner<C> {
         self
     }
 
-    /// Sets the lock. Runners with the same lock do not run at the same time.
+    /// Sets the lock (default: that of the [store](crate::kv::Store::shared_lock), or a new one). Runners with the same
+    /// lock do not run at the same time.
     #[must_use]
     pub fn with_lock(mut self, lock: RunLock) -> Self {
         self.settings.lock = lock;

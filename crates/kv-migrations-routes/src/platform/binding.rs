@@ -3,11 +3,11 @@
 //!
 //! It calls the runtime directly. `worker::kv` would add serde's conversion of JavaScript objects to every Worker.
 
-use kv_migrations::BoxFuture;
 use kv_migrations::kv::{
     Answer, BulkValue, Entry, Expiration, Key, KvError, ListOptions, Metadata, Page, PutOptions, Request,
     Store,
 };
+use kv_migrations::{BoxFuture, RunLock};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 use worker::js_sys::{Array, JSON, Map, Object, Promise, Reflect, Uint8Array};
@@ -55,6 +55,10 @@ impl Store for Binding {
             };
             read(request, &answer.map_err(|error| request.js_error(&error))?)
         })
+    }
+
+    fn shared_lock(&self, service: &str) -> Option<RunLock> {
+        Some(RunLock::of_process(service))
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{BulkValue, Entry, KvError, ListOptions, Operation, Page, PutOptions};
 use crate::future::BoxFuture;
+use crate::lock::RunLock;
 
 /// One operation with its arguments.
 ///
@@ -126,11 +127,24 @@ pub enum Answer {
 pub trait Store: Send + Sync {
     /// Performs one operation.
     fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>>;
+
+    /// The lock that all runners of a service on stores of this kind share. By default none: each runner has a lock of
+    /// its own, unless it is given one by [`Runner::with_lock`](crate::Runner::with_lock).
+    ///
+    /// The KV of a Worker answers [`RunLock::of_process`].
+    fn shared_lock(&self, service: &str) -> Option<RunLock> {
+        let _ = service;
+        None
+    }
 }
 
 impl<S: Store + ?Sized> Store for Arc<S> {
     fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
         (**self).call(request)
+    }
+
+    fn shared_lock(&self, service: &str) -> Option<RunLock> {
+        (**self).shared_lock(service)
     }
 }
 

@@ -10,6 +10,7 @@ use super::{
     Store,
 };
 use crate::future::BoxFuture;
+use crate::lock::RunLock;
 
 impl Store for KvStore {
     fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
@@ -26,6 +27,10 @@ impl Store for KvStore {
                 error => request.refused(None, error.to_string()),
             })
         })
+    }
+
+    fn shared_lock(&self, service: &str) -> Option<RunLock> {
+        Some(RunLock::of_process(service))
     }
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use futures::executor::block_on;
 use futures::future::{join, poll_immediate};
-use kv_migrations::kv::{Kv, MemoryStore, PutOptions, StoreExt};
-use kv_migrations::{Error, Migration, RunLock, Stage, State};
+use kv_migrations::kv::{Answer, Kv, KvError, MemoryStore, PutOptions, Request, Store, StoreExt};
+use kv_migrations::{BoxFuture, Error, Migration, RunLock, Runner, Stage, State};
 
 use crate::service::{Service, failing, failure, filled, good, ids, marking};
 
@@ -203,6 +203,41 @@ fn a_second_run_at_the_same_time_is_refused_and_changes_nothing() {
     block_on(outer.with_lock(lock.clone()).run_pending(&())).expect("the first run continues");
     assert_eq!(service.text("done/002"), None);
     block_on(service.runner(vec![good("002")]).with_lock(lock).run_pending(&())).expect("it has ended");
+}
+
+/// A store of the kind that exists once in a process, as the KV of a Worker.
+struct OfTheProcess(MemoryStore);
+
+impl Store for OfTheProcess {
+    fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
+        self.0.call(request)
+    }
+
+    fn shared_lock(&self, service: &str) -> Option<RunLock> {
+        Some(RunLock::of_process(service))
+    }
+}
+
+#[test]
+fn runners_on_the_kv_of_a_worker_exclude_each_other_without_being_given_a_lock() {
+    let runner = |service: &str, migration| {
+        Runner::new(Arc::new(OfTheProcess(MemoryStore::new())), service, vec![migration])
+            .expect("it is valid")
+    };
+    let beside = Migration::new("001", "", async move |_, ()| {
+        // As a cron trigger beside the routes: on another handle, and here on another namespace.
+        let error = runner("shared", good("001")).run_pending(&()).await.unwrap_err();
+        assert!(matches!(error, Error::RunInProgress { .. }), "{error:?}");
+        runner("shared_v2", good("001")).run_pending(&()).await.expect("another service has another lock");
+        let own = Runner::new(MemoryStore::new(), "shared", vec![good("001")]).expect("it is valid");
+        own.run_pending(&()).await.expect("another store shares no lock unless it is given one");
+        let given = Runner::new(MemoryStore::new(), "shared", vec![good("001")]).expect("it is valid");
+        let error = given.with_lock(RunLock::of_process("shared")).run_pending(&()).await.unwrap_err();
+        assert!(matches!(error, Error::RunInProgress { .. }), "{error:?}");
+        Ok(())
+    });
+    block_on(runner("shared", beside).run_pending(&())).expect("the first run continues");
+    block_on(runner("shared", good("001")).run_pending(&())).expect("it has ended");
 }
 
 #[test]
