@@ -59,6 +59,53 @@ test("two secrets, so that a token can be changed", async (t) => {
   assertProblem(await client.status({ access: "UNSET", ...bearer("new") }), 403, "access-not-configured");
 });
 
+const STORED = { MIGRATIONS_TOKEN: { store_id: "store", secret_name: "token" } };
+
+test("a token in the Secrets Store", async (t) => {
+  const options = { bindings: { MIGRATIONS_TOKEN: undefined }, secretsStoreSecrets: STORED };
+  const client = await serveSpecimen(t, options);
+  const problem = assertProblem(await client.migrate(), 403, "access-not-configured");
+  assert.match(problem.detail, /`MIGRATIONS_TOKEN` cannot be read/, "there is no such secret yet");
+  assert.match(problem.detail, /\[\[secrets_store_secrets\]\]/);
+  await client.worker.store("MIGRATIONS_TOKEN", "stored");
+  assertAnswer(await client.migrate(bearer("stored")));
+  assertProblem(await client.migrate(bearer("wrong")), 401, "unauthorized");
+  assertProblem(await client.migrate({ authorization: null }), 401, "unauthorized");
+});
+
+for (const [name, secret, kind] of [
+  ["a number", 12345, "a number or a boolean"],
+  ["a boolean", true, "a number or a boolean"],
+  ["an object", { token: "dev-token" }, "an object"],
+  ["a list", ["dev-token"], "an object"],
+]) {
+  test(`a token that is ${name} lets nobody in, and says what to write`, async (t) => {
+    const client = await serveSpecimen(t, { bindings: { MIGRATIONS_TOKEN: secret } });
+    for (const token of ["dev-token", "12345", "true", "[object Object]"]) {
+      const problem = assertProblem(await client.migrate(bearer(token)), 403, "access-not-configured");
+      assert.ok(problem.detail.includes(`\`MIGRATIONS_TOKEN\` is ${kind}, not text`), problem.detail);
+      assert.match(problem.help, /wrangler secret put/);
+    }
+    assert.deepEqual(await client.worker.dump(), []);
+  });
+}
+
+test("a token that is another binding lets nobody in", async (t) => {
+  const kvNamespaces = ["MY_SERVICE_KV", "MIGRATIONS_TOKEN"];
+  const client = await serveSpecimen(t, { bindings: { MIGRATIONS_TOKEN: undefined }, kvNamespaces });
+  assertProblem(await client.migrate(bearer("")), 403, "access-not-configured");
+});
+
+test("with `disallow_importable_env` the environment is handed over", async (t) => {
+  const client = await serveSpecimen(t, { compatibilityFlags: ["disallow_importable_env"] });
+  for (const [access, status, name] of [[undefined, 403, "access-not-configured"], ["open", 500, "no-kv-binding"]]) {
+    const problem = assertProblem(await client.migrate({ ...(access && { access }) }), status, name);
+    assert.match(problem.help, /`disallow_importable_env`.*`routes\.with_env\(env\)`/);
+  }
+  assert.deepEqual(assertAnswer(await client.migrate({ env: "handed-over" })).ran, ["001_first"]);
+  assertProblem(await client.migrate({ env: "handed-over", authorization: null }), 401, "unauthorized");
+});
+
 test("open access is a choice of its own", async (t) => {
   const client = await serveSpecimen(t);
   assertAnswer(await client.migrate({ access: "open", authorization: null }));

@@ -6,7 +6,7 @@ import path from "node:path";
 import { test } from "node:test";
 
 import { assertAnswer, assertProblem } from "./harness/client.mjs";
-import { serveCoordinated } from "./harness/coordinated.mjs";
+import { coordinated, serveCoordinated } from "./harness/coordinated.mjs";
 
 const ROUTES = [
   ["GET", "/migrations/status"],
@@ -157,8 +157,55 @@ for (const [name, MIGRATIONS] of [["the coordinator of another service", "Others
 test("a class without SQLite", async (t) => {
   const durableObjects = { MIGRATIONS: { className: "Migrations", useSQLite: false } };
   const client = await serveCoordinated(t, {}, { durableObjects });
-  const answer = await client.run();
-  const problem = assertProblem(answer, 503, "coordinator-unavailable");
-  assert.match(problem.detail, /SQL/);
-  assert.ok(Number(answer.headers.get("retry-after")) > 0);
+  for (const [method, route] of ROUTES) {
+    const answer = await client.send(method, route);
+    const problem = assertProblem(answer, 500, "coordinator-without-sqlite");
+    for (const name of ["new_sqlite_classes", "new_classes"]) assert.ok(problem.help.includes(`\`${name}\``));
+    assert.equal(answer.headers.get("retry-after"), null, "asking again does not help");
+  }
+  assert.deepEqual(await client.worker.dump(), []);
+});
+
+test("an object without its KV binding", async (t) => {
+  const client = await serveCoordinated(t, {}, { kvNamespaces: ["OTHER"] });
+  for (const [method, route] of ROUTES) {
+    assertProblem(await client.send(method, route), 500, "no-kv-binding");
+  }
+});
+
+/** The object's class in a Worker of its own, which has these variables. */
+function inAnotherWorker(bindings) {
+  const objects = { className: "Migrations", useSQLite: true };
+  const other = { name: "objects", bindings, kvNamespaces: ["MY_SERVICE_KV"], durableObjects: { OWN: objects } };
+  return { durableObjects: { MIGRATIONS: { ...objects, scriptName: "objects" } }, others: [other] };
+}
+
+for (const [name, secrets] of Object.entries({ "lacks the secret": {}, "has another secret": { MIGRATIONS_TOKEN: "other" } })) {
+  test(`a class in another Worker that ${name}`, async (t) => {
+    const client = await serveCoordinated(t, {}, inAnotherWorker({ ...coordinated({}), ...secrets }));
+    for (const [method, route] of ROUTES) {
+      const problem = assertProblem(await client.send(method, route), 500, "coordinator-denied");
+      assert.match(problem.detail, /`MIGRATIONS`/);
+      assert.match(problem.help, /wrangler secret put NAME --name WORKER/);
+    }
+    assert.deepEqual(await client.worker.dump(), []);
+  });
+}
+
+test("a class in another Worker with the same secret", async (t) => {
+  const client = await serveCoordinated(t, {}, inAnotherWorker({ ...coordinated({}), MIGRATIONS_TOKEN: "dev-token" }));
+  assert.deepEqual(assertAnswer(await client.run()).ran, ["001_first"]);
+  assertProblem(await client.send("POST", "/migrate", { authorization: "Bearer wrong" }), 401, "unauthorized");
+});
+
+test("a Worker without KV, whose object has it", async (t) => {
+  const options = inAnotherWorker({ ...coordinated({}), MIGRATIONS_TOKEN: "dev-token" });
+  const client = await serveCoordinated(t, {}, { ...options, kvNamespaces: ["OTHER"] });
+  assert.deepEqual(assertAnswer(await client.run()).ran, ["001_first"]);
+});
+
+test("with `disallow_importable_env` the object has its environment by itself", async (t) => {
+  const compatibilityFlags = ["disallow_importable_env"];
+  const client = await serveCoordinated(t, { env: "handed-over" }, { compatibilityFlags });
+  assert.deepEqual(assertAnswer(await client.run()).ran, ["001_first"]);
 });

@@ -119,3 +119,33 @@ test("a client that hangs up in the middle does not leave the door locked", asyn
   const next = await client.migrate({ ...MENDED, "clock-ahead": "61" });
   assert.deepEqual(assertAnswer(next).ran, ["002_second", "003_third"]);
 });
+
+for (const [name, options] of Object.entries({
+  "missing": {},
+  "text": { bindings: { MY_SERVICE_KV: "text" } },
+  "a number": { bindings: { MY_SERVICE_KV: 1 } },
+  "an object": { bindings: { MY_SERVICE_KV: { list: "x" } } },
+  "an R2 bucket": { r2Buckets: ["MY_SERVICE_KV"] },
+  "a D1 database": { d1Databases: ["MY_SERVICE_KV"] },
+  "a Durable Object": { durableObjects: { MY_SERVICE_KV: { className: "Stranger", useSQLite: true } } },
+})) {
+  test(`a KV binding that is ${name} is an answer that says what to write`, async (t) => {
+    const client = await serveSpecimen(t, { kvNamespaces: ["OTHER"], ...options });
+    for (const answer of [await client.status(), await client.migrate(), await client.rollback("001_first")]) {
+      const problem = assertProblem(answer, 500, "no-kv-binding");
+      assert.match(problem.detail, /`MY_SERVICE_KV`/);
+      assert.match(problem.help, /\[\[kv_namespaces\]\]/);
+      assert.equal(answer.headers.get("retry-after"), null, "asking again does not help");
+    }
+    assertProblem(await client.migrate({ authorization: null }), 401, "unauthorized");
+  });
+}
+
+test("a key that a visitor chose cannot forge a line of the log", async (t) => {
+  const key = "customer_x\n[Migration] ✓ Completed 002_forged\u001b[2J";
+  const client = await serveSpecimen(t, { namespace: [{ key, value: "no JSON" }] });
+  assertProblem(await client.migrate({ migrations: "seen" }), 500, "migration-failed");
+  while (client.logLines.length < 2) await new Promise(setImmediate);
+  assert.equal(client.logLines.length, 2, "it begins and fails");
+  assert.ok(client.logLines[1].includes("customer_x\\u{a}[Migration] ✓ Completed 002_forged\\u{1b}[2J"), client.logLines[1]);
+});

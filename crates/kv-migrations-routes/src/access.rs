@@ -7,7 +7,7 @@ use futures_util::future::LocalBoxFuture;
 use kv_migrations::Result as Guarded;
 use kv_migrations::log::{ConsoleLog, Log};
 
-use crate::platform::environment::secret;
+use crate::platform::environment::{Environment, NoSecret};
 use crate::request::head::RequestHead;
 use crate::request::site::is_cross_site;
 use crate::request::token;
@@ -45,20 +45,32 @@ impl Default for Access {
 
 impl Access {
     /// The error is the answer to a caller who has no access.
-    pub(crate) async fn check(&self, head: RequestHead<'_>) -> Result<(), Box<Problem>> {
+    pub(crate) async fn check(
+        &self,
+        environment: &Environment,
+        head: RequestHead<'_>,
+    ) -> Result<(), Box<Problem>> {
         match self {
-            Self::Secrets(names) => check_token(names, head),
+            Self::Secrets(names) => {
+                let tokens = tokens(names, environment).await?;
+                Ok(token::check(&tokens, head.head.authorization())?)
+            }
             Self::Guard(guard) => guard.check(head).await,
         }
     }
 }
 
-fn check_token(names: &[String], RequestHead { head, .. }: RequestHead<'_>) -> Result<(), Box<Problem>> {
-    let tokens: Vec<_> = names.iter().filter_map(|name| secret(name)).collect();
-    if tokens.is_empty() {
-        return Err(Problem::access_not_configured(names));
+/// The tokens that have access: at least one.
+async fn tokens(names: &[String], environment: &Environment) -> Result<Vec<String>, Box<Problem>> {
+    let (mut tokens, mut defect) = (Vec::new(), None);
+    for name in names {
+        match environment.secret(name).await {
+            Ok(token) => tokens.push(token),
+            Err(NoSecret::Missing) => {}
+            Err(reason) => defect = Some((name, reason)),
+        }
     }
-    Ok(token::check(&tokens, head.authorization())?)
+    if tokens.is_empty() { Err(Problem::access_not_configured(names, defect)) } else { Ok(tokens) }
 }
 
 impl Guard for Anyone {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use kv_migrations::kv::{MemoryStore, Store};
 use worker::kv::KvStore;
 
-use crate::platform::binding::Binding;
+use crate::platform::binding::{Binding, NoNamespace, check};
+use crate::platform::environment::Environment;
 
 /// A KV namespace: the name of a binding, or a store.
 ///
@@ -26,20 +27,46 @@ use crate::platform::binding::Binding;
 /// # let _ = (bound, in_memory);
 /// ```
 #[derive(Clone)]
-pub struct Namespace {
-    /// The binding's name. Empty for a store.
-    name: Arc<str>,
-    store: Arc<dyn Store>,
+pub struct Namespace(Place);
+
+#[derive(Clone)]
+enum Place {
+    /// A binding, by its name.
+    Binding(Arc<str>),
+    Store(Arc<dyn Store>),
 }
 
 impl Namespace {
     /// Returns the store, for a [`Kv`](kv_migrations::kv::Kv) of your own on it.
+    ///
+    /// A binding is looked up in the environment that the runtime offers for import.
     pub fn store(&self) -> Arc<dyn Store> {
-        self.store.clone()
+        self.store_in(&Environment::default())
     }
 
+    pub(crate) fn store_in(&self, environment: &Environment) -> Arc<dyn Store> {
+        match &self.0 {
+            Place::Binding(name) => {
+                Arc::new(Binding { name: name.clone(), environment: environment.clone() })
+            }
+            Place::Store(store) => store.clone(),
+        }
+    }
+
+    /// Checks that a name is that of a KV namespace. A store that was handed over is one.
+    pub(crate) fn check(&self, environment: &Environment) -> Result<(), NoNamespace> {
+        match &self.0 {
+            Place::Binding(name) => check(name, environment),
+            Place::Store(_) => Ok(()),
+        }
+    }
+
+    /// The binding's name. Empty for a store.
     pub(crate) fn name(&self) -> &str {
-        &self.name
+        match &self.0 {
+            Place::Binding(name) => name,
+            Place::Store(_) => "",
+        }
     }
 }
 
@@ -51,13 +78,13 @@ impl From<&str> for Namespace {
 
 impl From<String> for Namespace {
     fn from(binding: String) -> Self {
-        Self { name: binding.as_str().into(), store: Arc::new(Binding(binding)) }
+        Self(Place::Binding(binding.into()))
     }
 }
 
 impl From<Arc<dyn Store>> for Namespace {
     fn from(store: Arc<dyn Store>) -> Self {
-        Self { name: "".into(), store }
+        Self(Place::Store(store))
     }
 }
 
@@ -75,6 +102,6 @@ impl From<MemoryStore> for Namespace {
 
 impl fmt::Debug for Namespace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Namespace").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Namespace").field("name", &self.name()).finish_non_exhaustive()
     }
 }

@@ -9,7 +9,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use worker::durable::ObjectId;
 use worker::{EnvBinding, Headers, Method, ObjectNamespace, Request, RequestInit};
 
-use crate::platform::environment::binding;
+use crate::platform::environment::Environment;
 use crate::platform::js_error::message;
 use crate::request::head::Head;
 use crate::request::query::Query;
@@ -32,13 +32,14 @@ pub(crate) trait Forward: Send + Sync {
     fn route(&self, path: &str, base_path: &str) -> Option<Route>;
 
     /// Whether requests are forwarded to the object with this id.
-    fn is_at(&self, id: &ObjectId<'_>) -> bool;
+    fn is_at(&self, id: &ObjectId<'_>, environment: &Environment) -> bool;
 
     /// The object's answer to a request whose caller has access.
     fn forward<'a>(
         &'a self,
         route: &'a Route,
         head: &'a Head,
+        environment: &'a Environment,
     ) -> LocalBoxFuture<'a, Result<Response<Body>, Box<Problem>>>;
 }
 
@@ -55,31 +56,37 @@ impl Forward for Remote {
         Route::parse_coordinated(path, base_path)
     }
 
-    fn is_at(&self, id: &ObjectId<'_>) -> bool {
+    fn is_at(&self, id: &ObjectId<'_>, environment: &Environment) -> bool {
         if let Some(name) = id.name() {
             return name == self.object;
         }
         // An object that was not asked by its name, and any object of a runtime from before March 2026, does not know
         // it. Then the binding tells which id the name has, if the object's Worker has it too.
         let same = |namespace: &ObjectNamespace| Some(namespace.id_from_name(&self.object).ok()? == *id);
-        self.namespace().ok().as_ref().and_then(same).unwrap_or(false)
+        self.namespace(environment).ok().as_ref().and_then(same).unwrap_or(false)
     }
 
     fn forward<'a>(
         &'a self,
         route: &'a Route,
         head: &'a Head,
+        environment: &'a Environment,
     ) -> LocalBoxFuture<'a, Result<Response<Body>, Box<Problem>>> {
-        self.answer(route, head).boxed_local()
+        self.answer(route, head, environment).boxed_local()
     }
 }
 
 impl Remote {
-    async fn answer(&self, route: &Route, head: &Head) -> Result<Response<Body>, Box<Problem>> {
+    async fn answer(
+        &self,
+        route: &Route,
+        head: &Head,
+        environment: &Environment,
+    ) -> Result<Response<Body>, Box<Problem>> {
         check_size(head)?;
         // A query that is refused here does not wake the object.
         Query::parse_coordinated(route, head.query.as_deref())?;
-        let namespace = self.namespace()?;
+        let namespace = self.namespace(environment)?;
         let unavailable = |error: worker::Error| Problem::coordinator_unavailable(&message(&error.into()));
         let name = header_value(&self.object);
         let request = request(&name, route, head).map_err(unavailable)?;
@@ -90,13 +97,17 @@ impl Remote {
                 format!("The Durable Object binding `{binding}` is not the coordinator of `{object}`.");
             return Err(Problem::wrong_coordinator(detail));
         }
+        if matches!(answer.status_code(), 401 | 403) {
+            return Err(Problem::coordinator_denied(&self.binding));
+        }
         let mut response = from_worker(answer).await.map_err(unavailable)?;
         response.headers_mut().remove(COORDINATOR);
         Ok(response)
     }
 
-    fn namespace(&self) -> Result<ObjectNamespace, Box<Problem>> {
-        let namespace = binding(&self.binding).and_then(|binding| ObjectNamespace::get(binding).ok());
+    fn namespace(&self, environment: &Environment) -> Result<ObjectNamespace, Box<Problem>> {
+        let binding = environment.binding(&self.binding);
+        let namespace = binding.and_then(|binding| ObjectNamespace::get(binding).ok());
         namespace.ok_or_else(|| {
             Problem::no_coordinator(format!("The Worker has no Durable Object binding `{}`.", self.binding))
         })

@@ -12,7 +12,7 @@ use worker::durable::ObjectId;
 use crate::access::{Access, Anyone, GuardedBy};
 use crate::local::Local;
 use crate::namespace::Namespace;
-use crate::platform::environment::environment;
+use crate::platform::environment::Environment;
 use crate::remote::{Forward, Remote};
 use crate::request::head::{Head, RequestHead};
 use crate::request::query::Query;
@@ -58,7 +58,7 @@ pub fn migration_routes(
     service: impl Into<String>,
     migrations: Vec<Migration<Env>>,
 ) -> MigrationRoutes {
-    migration_routes_with_context(kv_binding, service, migrations, || Ok(environment()?))
+    new(kv_binding.into(), service.into(), migrations, Arc::new(|environment| Ok(environment.env()?)))
 }
 
 /// Makes the routes of a service whose migrations get a context of their own type instead of the Worker's `Env`.
@@ -93,11 +93,21 @@ pub fn migration_routes_with_context<C>(
     migrations: Vec<Migration<C>>,
     context: impl Fn() -> Result<C, BoxError> + Send + Sync + 'static,
 ) -> MigrationRoutes<C> {
+    new(kv_binding.into(), service.into(), migrations, Arc::new(move |_| context()))
+}
+
+fn new<C>(
+    namespace: Namespace,
+    service: String,
+    migrations: Vec<Migration<C>>,
+    context: Arc<MakeContext<C>>,
+) -> MigrationRoutes<C> {
     MigrationRoutes(Arc::new(Settings {
-        namespace: kv_binding.into(),
-        service: service.into(),
+        namespace,
+        service,
         migrations: migrations.into(),
-        context: Arc::new(context),
+        environment: Environment::default(),
+        context,
         configure_runner: Arc::new(|runner| runner),
         access: Access::default(),
         base_path: String::new(),
@@ -113,11 +123,15 @@ pub fn migration_routes_with_context<C>(
 /// A clone is cheap and shares the settings, until one of the two is set up further.
 pub struct MigrationRoutes<C = Env>(Arc<Settings<C>>);
 
+/// Makes the context of the migrations.
+type MakeContext<C> = dyn Fn(&Environment) -> Result<C, BoxError> + Send + Sync;
+
 struct Settings<C> {
     namespace: Namespace,
     service: String,
     migrations: Arc<[Migration<C>]>,
-    context: Arc<dyn Fn() -> Result<C, BoxError> + Send + Sync>,
+    environment: Environment,
+    context: Arc<MakeContext<C>>,
     configure_runner: Arc<dyn Fn(Runner<C>) -> Runner<C> + Send + Sync>,
     access: Access,
     base_path: String,
@@ -141,6 +155,29 @@ impl<C: 'static> MigrationRoutes<C> {
     #[must_use]
     pub fn with_base_path(mut self, path: &str) -> Self {
         self.settings_mut().base_path = base_path(path);
+        self
+    }
+
+    /// Hands the environment of the Worker over, in place of the one that the runtime offers for import.
+    ///
+    /// Only a Worker with the compatibility flag `disallow_importable_env` needs it: bindings and secrets are looked up in
+    /// it, and migrations get it as their context. The class that [`coordinator!`](crate::coordinator!) makes hands its
+    /// own over by itself.
+    ///
+    /// # Example
+    /// ```
+    /// # use kv_migrations_routes::{MigrationRoutes, migration_routes};
+    /// use worker::Env;
+    /// # fn migrations() -> Vec<kv_migrations::Migration<Env>> { Vec::new() }
+    ///
+    /// fn routes(env: Env) -> MigrationRoutes {
+    ///     migration_routes("MY_SERVICE_KV", "my-service", migrations()).with_env(env)
+    /// }
+    /// # let _ = routes;
+    /// ```
+    #[must_use]
+    pub fn with_env(mut self, env: Env) -> Self {
+        self.settings_mut().environment = Environment::new(env);
         self
     }
 
@@ -291,18 +328,26 @@ impl<C: 'static> MigrationRoutes<C> {
 
     async fn answer(&self, route: Route, head: &Head) -> Result<Response<Body>, Box<Problem>> {
         self.check(&route, head).await?;
-        if let Some(coordinator) = &self.0.coordinator {
-            return coordinator.forward(&route, head).await;
+        let Settings { environment, context, coordinator, .. } = &*self.0;
+        if let Some(coordinator) = coordinator {
+            return coordinator.forward(&route, head, environment).await;
         }
         let query = Query::parse(&route, head.query.as_deref())?;
+        self.check_namespace()?;
         let runner = self.runner().map_err(Error::from)?;
-        Local { runner, context: &*self.0.context }.answer(route, &query, head).await
+        Local { runner, context: &|| context(environment) }.answer(route, &query, head).await
     }
 
     /// Whether the caller has access, and the route takes the method of the request.
     pub(crate) async fn check(&self, route: &Route, head: &Head) -> Result<(), Box<Problem>> {
-        self.0.access.check(RequestHead { head, route }).await?;
+        self.0.access.check(&self.0.environment, RequestHead { head, route }).await?;
         Ok(route.check_method(&head.method)?)
+    }
+
+    /// Whether there is a KV namespace. Only where the runs are: with a coordinator, a Worker needs none.
+    pub(crate) fn check_namespace(&self) -> Result<(), Box<Problem>> {
+        let Settings { namespace, environment, .. } = &*self.0;
+        namespace.check(environment).map_err(|reason| Problem::no_kv_binding(namespace.name(), reason))
     }
 
     pub(crate) fn is_coordinated(&self) -> bool {
@@ -311,7 +356,7 @@ impl<C: 'static> MigrationRoutes<C> {
 
     /// Whether the object with this id coordinates the service.
     pub(crate) fn is_coordinated_by(&self, id: &ObjectId<'_>) -> bool {
-        self.0.coordinator.as_ref().is_some_and(|coordinator| coordinator.is_at(id))
+        self.0.coordinator.as_ref().is_some_and(|coordinator| coordinator.is_at(id, &self.0.environment))
     }
 
     /// The name of the object that coordinates the service. No binding's name contains a slash.
@@ -321,14 +366,15 @@ impl<C: 'static> MigrationRoutes<C> {
 
     /// The coordinator of the service, in the object with this storage.
     pub(crate) fn coordinator(&self, storage: Arc<dyn Storage>) -> Result<Coordinator<C>, RegistrationError> {
-        let context = self.0.context.clone();
-        Ok(Coordinator::new(self.runner()?, storage, move || context()))
+        let Settings { context, environment, .. } = &*self.0;
+        let (context, environment) = (context.clone(), environment.clone());
+        Ok(Coordinator::new(self.runner()?, storage, move || context(&environment)))
     }
 
     /// Made only for a request that needs it: all others do not pay for the check of the migrations.
     fn runner(&self) -> Result<Runner<C>, RegistrationError> {
-        let Settings { namespace, service, migrations, configure_runner, .. } = &*self.0;
-        let runner = Runner::new(namespace.store(), service, migrations.clone())?;
+        let Settings { namespace, service, migrations, environment, configure_runner, .. } = &*self.0;
+        let runner = Runner::new(namespace.store_in(environment), service, migrations.clone())?;
         // Whatever the store: routes are often set up for each request, so that a lock of the runner's own excludes nobody.
         Ok(configure_runner(runner.with_lock(RunLock::of_process(service))))
     }
@@ -347,6 +393,7 @@ impl<C> Clone for Settings<C> {
             namespace: self.namespace.clone(),
             service: self.service.clone(),
             migrations: self.migrations.clone(),
+            environment: self.environment.clone(),
             context: self.context.clone(),
             configure_runner: self.configure_runner.clone(),
             access: self.access.clone(),

@@ -43,6 +43,7 @@ const LOADED_AT_ONCE = 1_000;
  * @param {string} [options.kvPersist] a directory that keeps the namespaces; without it they live in memory
  * @param {Record<string, string>} [options.objects] the classes of Durable Objects, by the names of their bindings
  * @param {string} [options.objectsPersist] a directory that keeps what they store, and their alarms
+ * @param {object[]} [options.others] options of Miniflare for more Workers of the same code, each with a `name`
  * @param {number} [options.port] 0: any that is free
  * @param {(stdout: Readable, stderr: Readable) => void} [options.handleRuntimeStdio] what becomes of the Worker's
  *   output; without it, it goes to the standard error, since the standard output belongs to the one who started it
@@ -56,6 +57,7 @@ export async function startWorker(
     kvPersist,
     objects = {},
     objectsPersist,
+    others = [],
     port = 0,
     handleRuntimeStdio = forwardToStderr,
     ...workerOptions
@@ -65,6 +67,7 @@ export async function startWorker(
   const miniflare = new Miniflare({
     workers: [
       { ...shared, ...modules(path.resolve(directory, "build")), bindings, durableObjects: withSqlite(objects), ...workerOptions },
+      ...others.map((other) => ({ ...shared, ...modules(path.resolve(directory, "build")), ...other })),
       { ...LOADER, kvNamespaces },
     ],
     kvPersist,
@@ -154,6 +157,12 @@ class RunningWorker {
   /** The namespace of a binding, by default the first, to look into or to change behind the Worker's back. */
   kv(binding = this.#binding) {
     return this.#miniflare.getKVNamespace(binding);
+  }
+
+  /** Puts a secret into the Secrets Store, behind the binding of this name. */
+  async store(binding, secret) {
+    const admin = await this.#miniflare.getSecretsStoreSecretAPI(binding);
+    await admin().create(secret);
   }
 
   /** A request over HTTP, as any client would send it: see `request`. */

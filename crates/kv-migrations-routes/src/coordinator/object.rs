@@ -70,8 +70,9 @@ macro_rules! coordinator {
             #[wasm_bindgen::prelude::wasm_bindgen(wasm_bindgen = ::worker::wasm_bindgen)]
             impl $class {
                 #[wasm_bindgen(constructor, wasm_bindgen = ::worker::wasm_bindgen)]
-                pub fn new(state: ::worker::worker_sys::DurableObjectState, $env: ::worker::Env) -> Self {
-                    Self($crate::CoordinatorObject::new(&state.into(), $routes))
+                pub fn new(state: ::worker::worker_sys::DurableObjectState, env: ::worker::Env) -> Self {
+                    let $env = env.clone();
+                    Self($crate::CoordinatorObject::new(&state.into(), $routes.with_env(env)))
                 }
 
                 pub fn fetch(
@@ -201,10 +202,12 @@ impl<C: 'static> Service<C> {
             return Err(Problem::wrong_coordinator(detail));
         }
         if !self.is_itself {
-            let detail = format!("This object is not the one that is named `{name}`: only that one coordinates.");
+            let detail =
+                format!("This object is not the one that is named `{name}`: only that one coordinates.");
             return Err(Problem::wrong_coordinator(detail));
         }
-        self.store_name(name).map_err(|error| Problem::coordinator_unavailable(&error.to_string()))?;
+        self.routes.check_namespace()?;
+        self.store_name(name).map_err(|error| Problem::storage_failed(&error.to_string()))?;
         let coordinator = self.coordinator.as_ref().map_err(|error| Error::from(error.clone()))?;
         handler::answer(coordinator, route, &query, head).await
     }

@@ -1,7 +1,9 @@
 //! A KV binding of the Worker's environment, as a store of the core crate. The binding is looked up by its name at every
-//! call, so that mounting the routes needs no environment.
+//! call, so that mounting the routes cannot fail.
 //!
 //! It calls the runtime directly. `worker::kv` would add serde's conversion of JavaScript objects to every Worker.
+
+use std::sync::Arc;
 
 use kv_migrations::kv::{
     Answer, BulkValue, Entry, Expiration, Key, KvError, ListOptions, Metadata, Page, PutOptions, Request,
@@ -13,10 +15,35 @@ use wasm_bindgen::{JsCast, JsValue};
 use worker::js_sys::{Array, JSON, Map, Object, Promise, Reflect, Uint8Array};
 use worker::wasm_bindgen_futures::JsFuture;
 
-use super::environment::binding;
+use super::environment::{Environment, has_method};
 
 /// A KV namespace by the name of its binding.
-pub(crate) struct Binding(pub(crate) String);
+pub(crate) struct Binding {
+    pub(crate) name: Arc<str>,
+    pub(crate) environment: Environment,
+}
+
+/// Why a name is not that of a KV namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoNamespace {
+    /// There is no binding of this name.
+    Missing,
+    /// The whole environment is empty: `disallow_importable_env` hides it.
+    NoEnvironment,
+    /// The binding is of another kind.
+    OtherKind,
+}
+
+/// Checks that the name is that of a KV namespace. Asks the environment, not KV.
+pub(crate) fn check(name: &str, environment: &Environment) -> Result<(), NoNamespace> {
+    match environment.binding(name) {
+        // Bindings of other kinds have a `get` or a `list` too.
+        Some(binding) if has_method(&binding, "getWithMetadata") => Ok(()),
+        Some(_) => Err(NoNamespace::OtherKind),
+        None if environment.is_empty() => Err(NoNamespace::NoEnvironment),
+        None => Err(NoNamespace::Missing),
+    }
+}
 
 #[wasm_bindgen]
 extern "C" {
@@ -41,8 +68,8 @@ extern "C" {
 impl Store for Binding {
     fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
         Box::pin(async move {
-            let Some(namespace) = binding(&self.0) else {
-                let name = &self.0;
+            let Some(namespace) = self.environment.binding(&self.name) else {
+                let name = &self.name;
                 let message = format!(
                     "the Worker has no KV binding `{name}`: name it under [[kv_namespaces]] in wrangler.toml"
                 );

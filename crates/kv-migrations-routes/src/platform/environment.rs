@@ -1,15 +1,46 @@
-//! The environment of the Worker: its bindings and secrets by name. Nothing has to be passed in.
+//! The environment of the Worker: its bindings and secrets by name.
 
+use kv_migrations::log::{ConsoleLog, Log};
+use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 use worker::Env;
+use worker::js_sys::{Object, Promise, Reflect};
+use worker::wasm_bindgen_futures::JsFuture;
+
+use super::js_error::message;
+
+/// An environment that was handed over, or the one that the runtime offers for import, so that nothing has to be passed
+/// in.
+#[derive(Clone, Default)]
+pub(crate) struct Environment(Option<Env>);
+
+/// Why a secret has no text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoSecret {
+    /// There is no such binding, or an empty one.
+    Missing,
+    /// The whole environment is empty: `disallow_importable_env` hides it.
+    NoEnvironment,
+    /// The binding is of another type, as JavaScript calls it.
+    NotText(&'static str),
+    /// The Secrets Store does not give it. The log says why.
+    Unreadable,
+}
+
+#[wasm_bindgen]
+extern "C" {
+    /// A secret in the Secrets Store.
+    type StoredSecret;
+
+    #[wasm_bindgen(method, catch)]
+    fn get(this: &StoredSecret) -> Result<Promise, JsValue>;
+}
 
 /// The environment that the runtime offers for import.
 ///
 /// Source: <https://developers.cloudflare.com/workers/runtime-apis/bindings/#importing-env-as-a-global>.
 #[cfg(target_arch = "wasm32")]
 fn imported() -> Option<JsValue> {
-    use wasm_bindgen::prelude::wasm_bindgen;
-
     #[wasm_bindgen(module = "cloudflare:workers")]
     extern "C" {
         #[wasm_bindgen(thread_local_v2, js_name = env)]
@@ -24,23 +55,72 @@ fn imported() -> Option<JsValue> {
     None
 }
 
-/// The environment, as the context of migrations.
-pub(crate) fn environment() -> Result<Env, &'static str> {
-    imported().map(JsCast::unchecked_into).ok_or(
-        "this is not a Worker, so it has no environment: set the context with `migration_routes_with_context`, and \
-         pass the store itself",
-    )
+impl Environment {
+    pub(crate) fn new(env: Env) -> Self {
+        Self(Some(env))
+    }
+
+    fn object(&self) -> Option<JsValue> {
+        self.0.clone().map(JsValue::from).or_else(imported)
+    }
+
+    /// The environment, as the context of migrations.
+    pub(crate) fn env(&self) -> Result<Env, &'static str> {
+        self.object().map(JsCast::unchecked_into).ok_or(
+            "this is not a Worker, so it has no environment: set the context with `migration_routes_with_context`, and \
+             pass the store itself",
+        )
+    }
+
+    /// Whether it offers nothing at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.object().is_some_and(|object| Object::keys(object.unchecked_ref::<Object>()).length() == 0)
+    }
+
+    /// The binding of this name, if there is one.
+    pub(crate) fn binding(&self, name: &str) -> Option<JsValue> {
+        let binding = Reflect::get(&self.object()?, &JsValue::from_str(name)).ok()?;
+        (!binding.is_undefined()).then_some(binding)
+    }
+
+    /// The secret or variable of this name. Space around it is removed, since a header cannot carry it.
+    pub(crate) async fn secret(&self, name: &str) -> Result<String, NoSecret> {
+        let Some(binding) = self.binding(name) else {
+            return Err(if self.is_empty() { NoSecret::NoEnvironment } else { NoSecret::Missing });
+        };
+        let text = match binding.as_string() {
+            Some(text) => text,
+            None => stored(&binding, name).await?,
+        };
+        Some(text.trim_ascii().to_owned()).filter(|secret| !secret.is_empty()).ok_or(NoSecret::Missing)
+    }
 }
 
-/// The binding of this name, if there is one.
-pub(crate) fn binding(name: &str) -> Option<JsValue> {
-    let binding = worker::js_sys::Reflect::get(&imported()?, &JsValue::from_str(name)).ok()?;
-    (!binding.is_undefined()).then_some(binding)
+/// The text of a secret in the Secrets Store. Other bindings have a `get` too: called with nothing, they fail.
+async fn stored(binding: &JsValue, name: &str) -> Result<String, NoSecret> {
+    if !has_method(binding, "get") {
+        return Err(NoSecret::NotText(if binding.is_object() {
+            "an object"
+        } else {
+            "a number or a boolean"
+        }));
+    }
+    let text = match binding.unchecked_ref::<StoredSecret>().get() {
+        Ok(promise) => JsFuture::from(promise).await,
+        Err(error) => Err(error),
+    };
+    match text.map(|text| text.as_string()) {
+        Ok(Some(text)) => Ok(text),
+        Ok(None) => Err(NoSecret::NotText("a binding of another kind")),
+        Err(error) => {
+            let reason = message(&error);
+            ConsoleLog.error(&format!("[Migration] The secret `{name}` cannot be read: {reason}"));
+            Err(NoSecret::Unreadable)
+        }
+    }
 }
 
-/// The secret or variable of this name. None if it is missing, empty, or no text. Space around it is removed, since a
-/// header cannot carry it.
-pub(crate) fn secret(name: &str) -> Option<String> {
-    let secret = binding(name)?.as_string()?;
-    Some(secret.trim_ascii().to_owned()).filter(|secret| !secret.is_empty())
+/// Whether a binding has a method of this name.
+pub(crate) fn has_method(binding: &JsValue, name: &str) -> bool {
+    Reflect::get(binding, &JsValue::from_str(name)).is_ok_and(|method| method.is_function())
 }

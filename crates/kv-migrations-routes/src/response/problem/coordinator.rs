@@ -18,12 +18,33 @@ impl Problem {
 
     /// The request has too many headers to be forwarded.
     pub(crate) fn head_too_large(limit: usize) -> Box<Self> {
-        Self::new(&kinds::HEAD_TOO_LARGE, format!("The headers have more than the {limit} bytes that a coordinator takes."))
+        Self::new(
+            &kinds::HEAD_TOO_LARGE,
+            format!("The headers have more than the {limit} bytes that a coordinator takes."),
+        )
     }
 
     /// Another object answers than the one that was asked for.
     pub(crate) fn wrong_coordinator(detail: String) -> Box<Self> {
         Self::new(&kinds::WRONG_COORDINATOR, detail)
+    }
+
+    /// The object's storage failed: for good, if its class was made without a database.
+    pub(crate) fn storage_failed(reason: &str) -> Box<Self> {
+        // So the runtime says it.
+        if reason.contains("SQL is not enabled") {
+            return Self::new(
+                &kinds::COORDINATOR_WITHOUT_SQLITE,
+                "The class of the coordinator has no SQLite storage.",
+            );
+        }
+        Self::coordinator_unavailable(reason)
+    }
+
+    /// The object refused a caller whom the Worker let in.
+    pub(crate) fn coordinator_denied(binding: &str) -> Box<Self> {
+        let detail = format!("The object behind `{binding}` refuses this caller, whom the Worker let in.");
+        Self::new(&kinds::COORDINATOR_DENIED, detail)
     }
 
     /// The object did not answer, or could not write its storage.
@@ -79,7 +100,7 @@ impl From<CoordinatorError> for Box<Problem> {
                 Problem::new(&kinds::UNKNOWN_MIGRATION, detail).with_migration(id)
             }
             CoordinatorError::Context(reason) => Problem::context(&reason),
-            CoordinatorError::Storage(error) => Problem::coordinator_unavailable(&error.to_string()),
+            CoordinatorError::Storage(error) => Problem::storage_failed(&error.to_string()),
             _ => Problem::new(&kinds::OTHER, detail),
         }
     }

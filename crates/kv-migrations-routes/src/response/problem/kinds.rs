@@ -81,6 +81,14 @@ pub(super) const INVALID_REGISTRATION: Kind = Kind {
     help: "Nothing was read or changed. Fix the list of migrations, and deploy.",
 };
 
+pub(super) const NO_KV_BINDING: Kind = Kind {
+    name: "no-kv-binding",
+    title: "No KV binding",
+    status: StatusCode::INTERNAL_SERVER_ERROR,
+    help: "Nothing was read or changed. In wrangler.toml, write the name as `binding` under [[kv_namespaces]], beside the \
+           `id` of the namespace, and give it to no other binding.",
+};
+
 pub(super) const CONTEXT_FAILED: Kind = Kind {
     name: "context-failed",
     title: "No context",
@@ -197,6 +205,22 @@ pub(super) const WRONG_COORDINATOR: Kind = Kind {
     status: StatusCode::INTERNAL_SERVER_ERROR,
     help: "Nothing was done. In wrangler.toml, `class_name` under [[durable_objects.bindings]] must name the class \
            that `coordinator!` makes of the same routes.",
+};
+
+pub(super) const COORDINATOR_WITHOUT_SQLITE: Kind = Kind {
+    name: "coordinator-without-sqlite",
+    title: "Coordinator without SQLite",
+    status: StatusCode::INTERNAL_SERVER_ERROR,
+    help: "Nothing was done. In wrangler.toml, name the class under `new_sqlite_classes`, not under `new_classes`. A class \
+           that was deployed without SQLite never gets it: give it another name, in `coordinator!` and in wrangler.toml.",
+};
+
+pub(super) const COORDINATOR_DENIED: Kind = Kind {
+    name: "coordinator-denied",
+    title: "Coordinator denied access",
+    status: StatusCode::INTERNAL_SERVER_ERROR,
+    help: "Nothing was done. The Worker that has the class needs the same secrets as this one: set them there too, by \
+           `npx wrangler secret put NAME --name WORKER`. A guard must decide alike in both.",
 };
 
 pub(super) const COORDINATOR_UNAVAILABLE: Kind = Kind {

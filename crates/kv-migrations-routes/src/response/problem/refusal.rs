@@ -2,7 +2,10 @@
 
 use http::header::{ALLOW, HeaderValue, WWW_AUTHENTICATE};
 
-use super::{Problem, kinds};
+use super::Problem;
+use super::kinds::{self, Kind};
+use crate::platform::binding::NoNamespace;
+use crate::platform::environment::NoSecret;
 use crate::request::query::InvalidQuery;
 use crate::request::route::MethodNotAllowed;
 use crate::request::token::Denied;
@@ -13,16 +16,50 @@ impl Problem {
         Self::new(&kinds::NOT_FOUND, "No migration route has this path.")
     }
 
-    /// None of these secrets is set, so that nobody has access.
-    pub(crate) fn access_not_configured(secrets: &[String]) -> Box<Self> {
-        let mut detail = "Nobody has access yet: the secret `".to_owned();
-        // `join` would add some hundred bytes of WebAssembly.
-        for (index, secret) in secrets.iter().enumerate() {
-            detail.push_str(if index == 0 { "" } else { "` or `" });
-            detail.push_str(secret);
-        }
-        detail.push_str("` is not set, or is empty.");
-        Self::new(&kinds::ACCESS_NOT_CONFIGURED, detail)
+    /// None of these secrets has a text, so that nobody has access. `defect` is what is wrong with one that is set.
+    pub(crate) fn access_not_configured(
+        secrets: &[String],
+        defect: Option<(&String, NoSecret)>,
+    ) -> Box<Self> {
+        let reason = match defect {
+            None | Some((_, NoSecret::Missing)) => {
+                let mut reason = "the secret `".to_owned();
+                // `join` would add some hundred bytes of WebAssembly.
+                for (index, secret) in secrets.iter().enumerate() {
+                    reason.push_str(if index == 0 { "" } else { "` or `" });
+                    reason.push_str(secret);
+                }
+                reason + "` is not set, or is empty."
+            }
+            Some((_, NoSecret::NoEnvironment)) => return Self::no_environment(&kinds::ACCESS_NOT_CONFIGURED),
+            Some((name, NoSecret::NotText(kind))) => {
+                format!("`{name}` is {kind}, not text. Delete it from wrangler.toml, and set it as a secret.")
+            }
+            Some((name, NoSecret::Unreadable)) => format!(
+                "`{name}` cannot be read: the log says why. Check `store_id` and `secret_name` under \
+                 [[secrets_store_secrets]] in wrangler.toml."
+            ),
+        };
+        Self::new(&kinds::ACCESS_NOT_CONFIGURED, format!("Nobody has access yet: {reason}"))
+    }
+
+    /// The name of the binding is not that of a KV namespace.
+    pub(crate) fn no_kv_binding(name: &str, reason: NoNamespace) -> Box<Self> {
+        let detail = match reason {
+            NoNamespace::NoEnvironment => return Self::no_environment(&kinds::NO_KV_BINDING),
+            NoNamespace::Missing => format!("The Worker has no KV binding `{name}`."),
+            NoNamespace::OtherKind => format!("The binding `{name}` is not a KV namespace."),
+        };
+        Self::new(&kinds::NO_KV_BINDING, detail)
+    }
+
+    fn no_environment(kind: &Kind) -> Box<Self> {
+        let mut problem = Self::new(kind, "The environment that the Worker can import has nothing in it.");
+        problem.help =
+            "In wrangler.toml, delete `disallow_importable_env` from `compatibility_flags`; or hand the \
+                        environment over: `routes.with_env(env)`."
+                .into();
+        problem
     }
 
     /// A page of another site may have made a browser send the request.

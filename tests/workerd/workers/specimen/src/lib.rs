@@ -8,6 +8,7 @@
 //! | `Prefix` | the service's prefix | `my-service` |
 //! | `Other-Service` | the prefix of another service, which may have the same migrations | none |
 //! | `Access` | `open`, `guard` (see [`guard`]), or the names of secrets | `MIGRATIONS_TOKEN` |
+//! | `Env` | `handed-over`: the routes get this Worker's environment | they import it |
 //! | `Store` | `handed-over`: a `KvStore`, in place of the binding's name | by name |
 //! | `Clock-Ahead` | by how many seconds the clock of the run is ahead | 0 |
 //! | `Budget` | how many KV operations a run may make, within ten minutes | the runner's default |
@@ -18,9 +19,10 @@
 //!
 //! `POST /conformance` puts the KV binding to the conformance suite, `POST /rows` the storage of an object to its
 //! contract, and `POST /usual` changes customers as services do it today. `/stub/…` asks the coordinator's object, past
-//! the routes.
+//! the routes. `POST /runner` runs the migrations by a `Runner`, as a cron trigger would.
 
 mod ahead;
+mod beside;
 mod conformance;
 mod coordinated;
 mod hung;
@@ -38,7 +40,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Response;
-use kv_migrations::Budget;
+use kv_migrations::{Budget, Migration};
 use kv_migrations_routes::{MigrationRoutes, RequestHead, migration_routes};
 use worker::{Context, Env, HttpRequest, Result, event};
 
@@ -58,8 +60,14 @@ async fn fetch(request: HttpRequest, env: Env, _context: Context) -> Result<Resp
             worker::HttpResponse::try_from(response).map(|response| response.map(Body::new))
         }
         "/usual" => usual::run(&request, &env).await,
+        "/runner" => beside::run(&request, &env).await,
         _ => mount::call(request, &env).await,
     }
+}
+
+fn migrations(settings: &dyn Settings) -> Vec<Migration<Env>> {
+    let scenario = settings.get("migrations");
+    long::migrations(scenario).unwrap_or_else(|| scenarios::migrations(scenario))
 }
 
 /// The routes that are asked for.
@@ -68,9 +76,11 @@ fn routes(settings: &dyn Settings, env: &Env) -> MigrationRoutes {
         "" => "my-service",
         prefix => prefix,
     };
-    let scenario = settings.get("migrations");
-    let migrations = long::migrations(scenario).unwrap_or_else(|| scenarios::migrations(scenario));
-    let routes = migration_routes(stores::namespace(settings, env), prefix, migrations);
+    let routes = migration_routes(stores::namespace(settings, env), prefix, migrations(settings));
+    let routes = match settings.get("env") {
+        "" => routes,
+        _ => routes.with_env(env.clone()),
+    };
     let ahead = settings.get("clock-ahead").parse().unwrap_or(0);
     let budget = settings.get("budget").parse().ok();
     let other_service = settings.get("other-service").to_owned();
@@ -93,7 +103,8 @@ fn routes(settings: &dyn Settings, env: &Env) -> MigrationRoutes {
 
 /// Lets a caller in who has the session `admin`, an assertion of Cloudflare Access, or a header with these bytes.
 async fn guard(head: RequestHead<'_>) -> kv_migrations::Result<bool> {
-    let is = |name, expected: &[u8]| head.headers().get(name).is_some_and(|value| value.as_bytes() == expected);
+    let is =
+        |name, expected: &[u8]| head.headers().get(name).is_some_and(|value| value.as_bytes() == expected);
     if is("cookie", b"session=broken") {
         return Err("the sessions at https://internal.example.com are gone".into());
     }
