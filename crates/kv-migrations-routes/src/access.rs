@@ -58,6 +58,14 @@ impl Access {
             Self::Guard(guard) => guard.check(head).await,
         }
     }
+
+    /// A token that has access. None if a guard decides, or if no secret is set.
+    pub(crate) async fn token(&self, environment: &Environment) -> Option<String> {
+        match self {
+            Self::Secrets(names) => tokens(names, environment).await.ok()?.into_iter().next(),
+            Self::Guard(_) => None,
+        }
+    }
 }
 
 /// The tokens that have access: at least one.

@@ -4,6 +4,7 @@
 // The layers of this crate. Imports run down only.
 //
 // mount/     coordinator/   where requests arrive: in a Worker, or in its Durable Object
+// client                    where code of the Worker asks
 // routes                    how the routes are set up, and who answers a request
 // access                    who has access
 // local      remote         who answers: a runner in this isolate, or the Durable Object
@@ -11,6 +12,7 @@
 // request/   platform/      requests; what the runtime offers
 
 mod access;
+mod client;
 mod coordinator;
 mod local;
 mod mount;
@@ -21,6 +23,7 @@ mod request;
 mod response;
 mod routes;
 
+pub use client::{Client, ClientError};
 #[doc(hidden)]
 pub use coordinator::object::CoordinatorObject;
 pub use mount::body::ResponseBody;

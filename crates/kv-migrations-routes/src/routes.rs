@@ -326,8 +326,17 @@ impl<C: 'static> MigrationRoutes<C> {
         response
     }
 
+    /// The answer to code of this Worker, which needs no access.
+    pub(crate) async fn respond_to_own(&self, route: Route, head: &Head) -> Response<Body> {
+        self.answer_checked(route, head).await.unwrap_or_else(Response::from)
+    }
+
     async fn answer(&self, route: Route, head: &Head) -> Result<Response<Body>, Box<Problem>> {
         self.check(&route, head).await?;
+        self.answer_checked(route, head).await
+    }
+
+    async fn answer_checked(&self, route: Route, head: &Head) -> Result<Response<Body>, Box<Problem>> {
         let Settings { environment, context, coordinator, .. } = &*self.0;
         if let Some(coordinator) = coordinator {
             return coordinator.forward(&route, head, environment).await;
@@ -342,6 +351,11 @@ impl<C: 'static> MigrationRoutes<C> {
     pub(crate) async fn check(&self, route: &Route, head: &Head) -> Result<(), Box<Problem>> {
         self.0.access.check(&self.0.environment, RequestHead { head, route }).await?;
         Ok(route.check_method(&head.method)?)
+    }
+
+    /// A token that has access. None if a guard decides, or if no secret is set.
+    pub(crate) async fn token(&self) -> Option<String> {
+        self.0.access.token(&self.0.environment).await
     }
 
     /// Whether there is a KV namespace. Only where the runs are: with a coordinator, a Worker needs none.

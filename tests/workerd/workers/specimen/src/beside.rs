@@ -1,13 +1,14 @@
 //! Runs beside the requests for the routes, as a cron trigger or a queue consumer has them.
 
 use axum::body::Body;
-use axum::http::Response;
+use axum::http::{HeaderValue, Response};
 use kv_migrations::Runner;
-use serde_json::json;
+use kv_migrations_routes::ClientError;
+use serde_json::{Value, json};
 use worker::{Env, HttpRequest, Result};
 
 use crate::settings::Settings;
-use crate::{BINDING, migrations};
+use crate::{BINDING, coordinated, migrations, routes};
 
 /// What a `Runner` on the KV of this Worker does with the same migrations: the ids that ran, or its error.
 pub async fn run(request: &HttpRequest, env: &Env) -> Result<Response<Body>> {
@@ -22,4 +23,34 @@ pub async fn run(request: &HttpRequest, env: &Env) -> Result<Response<Body>> {
         Err(error) => json!({ "error": error.to_string() }),
     };
     Ok(Response::new(answer.to_string().into()))
+}
+
+/// What the client of the routes gets for `/client/migrate`, `/client/status` or `/client/rollback/ID`. The header `Label`
+/// says who asks, and the header `Session` gets past a guard.
+pub async fn ask(request: &HttpRequest, env: &Env) -> Result<Response<Body>> {
+    let routes = match request.get("coordinator") {
+        "" => routes(request, env),
+        _ => coordinated::mounted(env),
+    };
+    let mut client = routes.client(env);
+    if let label @ [_, ..] = request.get("label").as_bytes() {
+        client = client.with_label(String::from_utf8_lossy(label)).queued();
+    }
+    if let Ok(session) = HeaderValue::from_str(request.get("session")) {
+        client = client.with_header(axum::http::header::COOKIE, session);
+    }
+    let answer = match request.uri().path().trim_start_matches("/client/") {
+        "migrate" => answer(client.run_pending().await.map(|report| json!(report))),
+        "status" => answer(client.status().await.map(|status| json!(status))),
+        path => {
+            answer(client.rollback(path.trim_start_matches("rollback/")).await.map(|report| json!(report)))
+        }
+    };
+    Ok(Response::new(answer.to_string().into()))
+}
+
+fn answer(result: std::result::Result<Value, ClientError>) -> Value {
+    result.unwrap_or_else(
+        |error| json!({ "status": error.status(), "problem": error.problem(), "error": error.to_string() }),
+    )
 }

@@ -19,7 +19,8 @@
 //!
 //! `POST /conformance` puts the KV binding to the conformance suite, `POST /rows` the storage of an object to its
 //! contract, and `POST /usual` changes customers as services do it today. `/stub/…` asks the coordinator's object, past
-//! the routes. `POST /runner` runs the migrations by a `Runner`, as a cron trigger would.
+//! the routes. `POST /runner` runs the migrations by a `Runner`, and `/client/…` asks the client of the routes, as a cron
+//! trigger would.
 
 mod ahead;
 mod beside;
@@ -61,6 +62,7 @@ async fn fetch(request: HttpRequest, env: Env, _context: Context) -> Result<Resp
         }
         "/usual" => usual::run(&request, &env).await,
         "/runner" => beside::run(&request, &env).await,
+        path if path.starts_with("/client/") => beside::ask(&request, &env).await,
         _ => mount::call(request, &env).await,
     }
 }

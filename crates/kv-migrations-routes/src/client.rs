@@ -1,0 +1,199 @@
+//! The routes for code of the Worker that has no request: a cron trigger, a queue consumer.
+
+use std::fmt;
+use std::time::Duration;
+
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue, RETRY_AFTER};
+use http::{HeaderMap, Method, Response};
+use http_body_util::{BodyExt, Collected};
+use kv_migrations::{RollbackReport, RunReport, Status};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use worker::Env;
+
+use crate::request::head::Head;
+use crate::request::route::{Action, Route};
+use crate::response::body::Body;
+use crate::routes::MigrationRoutes;
+
+/// Asks the routes, without HTTP, for code of the Worker itself: made by [`MigrationRoutes::client`].
+pub struct Client<C = Env> {
+    routes: MigrationRoutes<C>,
+    headers: HeaderMap,
+    label: Option<String>,
+    is_queued: bool,
+}
+
+/// Why the routes refused a client, or how the run failed: the problem that a request would have been answered with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientError {
+    status: u16,
+    retry_after: Option<Duration>,
+    problem: Problem,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+struct Problem {
+    r#type: String,
+    detail: String,
+    help: String,
+}
+
+impl<C: 'static> MigrationRoutes<C> {
+    /// A client of the routes, for a cron trigger or a queue consumer.
+    ///
+    /// With a [coordinator](Self::with_coordinator) it asks the object, so that its run is one of those of which there is
+    /// one at a time in the world. It sends the token of this Worker. Without a coordinator it runs here, and shares the
+    /// lock of the isolate. A guard is asked by the object, too: [`Client::with_header`] sends what lets it in.
+    ///
+    /// # Example
+    /// ```no_run
+    /// use kv_migrations_routes::MigrationRoutes;
+    /// use worker::{Env, ScheduleContext, ScheduledEvent, console_error};
+    /// # fn routes() -> MigrationRoutes { unimplemented!() }
+    ///
+    /// async fn scheduled(_: ScheduledEvent, env: Env, _: ScheduleContext) {
+    ///     if let Err(error) = routes().client(&env).with_label("cron").run_pending().await {
+    ///         console_error!("{error}");
+    ///     }
+    /// }
+    /// # let _ = scheduled;
+    /// ```
+    pub fn client(&self, env: &Env) -> Client<C> {
+        let routes = self.clone().with_env(env.clone());
+        Client { routes, headers: HeaderMap::new(), label: None, is_queued: false }
+    }
+}
+
+impl<C: 'static> Client<C> {
+    /// Sets who asks, for the history of a coordinator: 1 to 200 bytes without control characters. Without a coordinator
+    /// it is not used.
+    #[must_use]
+    pub fn with_label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// Adds a header, for a guard in the object of a coordinator.
+    #[must_use]
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.append(name, value);
+        self
+    }
+
+    /// Waits for a run in progress, and then for the end of its own run. Without a coordinator it changes nothing.
+    #[must_use]
+    pub fn queued(mut self) -> Self {
+        self.is_queued = true;
+        self
+    }
+
+    /// The state of every registered migration, as `GET /migrations/status` answers it.
+    ///
+    /// # Errors
+    /// [`ClientError`] with the problem of the answer.
+    pub async fn status(&self) -> Result<Vec<Status>, ClientError> {
+        read(self.ask(Method::GET, Route::Status).await).await
+    }
+
+    /// Applies what is pending, as `POST /migrate` does. If the report is not [finished](RunReport::is_finished), a
+    /// coordinator continues by its alarms. Without one, run it again.
+    ///
+    /// # Errors
+    /// [`ClientError`] with the problem of the answer.
+    pub async fn run_pending(&self) -> Result<RunReport, ClientError> {
+        let response = self.ask(Method::POST, Route::Migrate).await;
+        let retry_after = retry_after(&response);
+        let mut report: RunReport = read(response).await?;
+        report.retry_after = retry_after;
+        Ok(report)
+    }
+
+    /// Rolls a migration back, as `POST /migrations/{id}/rollback` does.
+    ///
+    /// # Errors
+    /// [`ClientError`] with the problem of the answer.
+    pub async fn rollback(&self, id: &str) -> Result<RollbackReport, ClientError> {
+        let route = Route::Migration { id: id.to_owned(), action: Action::Rollback };
+        let response = self.ask(Method::POST, route).await;
+        let retry_after = retry_after(&response);
+        let mut report: RollbackReport = read(response).await?;
+        report.retry_after = retry_after;
+        Ok(report)
+    }
+
+    async fn ask(&self, method: Method, route: Route) -> Response<Body> {
+        let mut headers = self.headers.clone();
+        let token =
+            self.routes.token().await.and_then(|token| HeaderValue::try_from(format!("Bearer {token}")).ok());
+        if let Some(token) = token {
+            headers.insert(AUTHORIZATION, token);
+        }
+        let query = (method == Method::POST && self.routes.is_coordinated()).then(|| self.query());
+        self.routes.respond_to_own(route, &Head { method, query, headers }).await
+    }
+
+    fn query(&self) -> String {
+        let label =
+            self.label.as_ref().map(|label| format!("by={}", utf8_percent_encode(label, NON_ALPHANUMERIC)));
+        let wait = self.is_queued.then(|| "wait=true".to_owned());
+        label.into_iter().chain(wait).collect::<Vec<_>>().join("&")
+    }
+}
+
+fn retry_after(response: &Response<Body>) -> Option<Duration> {
+    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+async fn read<T: DeserializeOwned>(response: Response<Body>) -> Result<T, ClientError> {
+    let (status, retry_after) = (response.status(), retry_after(&response));
+    // Our bodies cannot fail.
+    let body = response.into_body().collect().await.map(Collected::to_bytes).unwrap_or_default();
+    let error = |problem| ClientError { status: status.as_u16(), retry_after, problem };
+    if !status.is_success() {
+        return Err(error(serde_json::from_slice(&body).unwrap_or_default()));
+    }
+    serde_json::from_slice(&body).map_err(|_| {
+        let detail =
+            "The answer is not of this release. If there is a coordinator, its object runs another one.";
+        error(Problem { detail: detail.to_owned(), ..Problem::default() })
+    })
+}
+
+impl ClientError {
+    /// The HTTP status that a request would have been answered with.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The type of the problem, such as `urn:kv-migrations:problem:run-in-progress`. Tools may rely on it.
+    pub fn problem(&self) -> &str {
+        &self.problem.r#type
+    }
+
+    /// When to ask again, if it may succeed then.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problem.detail)?;
+        if self.problem.help.is_empty() { Ok(()) } else { write!(f, " {}", self.problem.help) }
+    }
+}
+
+impl std::error::Error for ClientError {}
+
+impl<C> fmt::Debug for Client<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("routes", &self.routes)
+            .field("label", &self.label)
+            .finish_non_exhaustive()
+    }
+}
