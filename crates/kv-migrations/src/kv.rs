@@ -26,6 +26,6 @@ pub use listing::Keys;
 pub(crate) use listing::find;
 pub use memory::MemoryStore;
 pub use metadata::Metadata;
-pub(crate) use policy::{Connections, Policy};
+pub(crate) use policy::{Connections, Outage, Policy};
 pub use put::Put;
 pub use store::{Answer, Request, Store, StoreExt};

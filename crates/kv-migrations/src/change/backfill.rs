@@ -1,28 +1,29 @@
 //! A change to every entry of a prefix, over as many requests as it takes.
 
-use std::borrow::Cow;
-use std::cell::Cell;
-use std::fmt;
+mod entry;
+mod state;
 
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::fmt;
 
 use super::Job;
 use super::record::Record;
 use super::resumable::{Advance, Resumable};
-use super::values::{LargeValues, Loaded, load_entries};
+use super::values::{Loaded, load_entries};
 use super::walk::{KeyWalk, Loading, Position, Range, Visited, Walk, WalkEnd, over_budget};
-use crate::error::{Result, reason};
-use crate::future::BoxFuture;
-use crate::kv::{Key, Kv, KvError, KvErrorKind};
-use crate::report::{FailedEntry, Phase};
+use crate::error::Result;
+use crate::kv::{Key, Kv};
+use crate::report::Phase;
 use crate::session::Session;
+use entry::{Each, EntryWork};
+use state::{BackfillPhase, BackfillState, failures_text, first_failure};
 
 /// A change to each entry whose key begins with a prefix.
 ///
 /// It runs until there are no more keys, over as many requests as the [`Budget`](crate::Budget) requires. Each request
 /// resumes where the one before stopped. Values are read 100 at a time, and several entries are changed at once. A
-/// checkpoint in the marker records how far it got: after the first entry of a request, every second or two, and at the end.
-/// After a crash, everything since the last checkpoint is repeated, so the change must do no harm the second time.
+/// checkpoint in the marker records how far it got: at most every two seconds, and at the end of each request. After a
+/// crash, everything since the last checkpoint is repeated, so the change must do no harm the second time.
 ///
 /// Keys are visited in the order of their bytes. Keys that are written before the position that it has reached are not
 /// visited. Markers are left out: all keys that begin with `migration_`, unless the prefix does; then only the service's
@@ -97,8 +98,8 @@ impl<C> Backfill<C> {
         self
     }
 
-    /// Skips up to `max` entries that fail: at most 1,000. An entry that fails because KV was temporarily unavailable
-    /// (429, 5xx) is not skipped: the next run resumes with it.
+    /// Skips up to `max` entries that fail: at most 1,000. An entry that fails because KV failed one of its operations is
+    /// not skipped, whatever the closure returns: the next run resumes with it.
     ///
     /// When all other entries are done, the migration fails with a list of those that failed. The next run tries only
     /// these again.
@@ -133,9 +134,10 @@ impl<C> Backfill<C> {
         context: &C,
         state: &mut BackfillState,
     ) -> Result<WalkEnd> {
-        let (session, large_values, changed) = (job.session(), LargeValues::new(), Cell::new(0));
+        let session = job.session();
+        let entries = EntryWork::new(&*self.each, session, context);
         let load = |keys| -> Loading<'_, _> { Box::pin(self.load(session, keys)) };
-        let work = |key, loaded| self.change_entry(session, &large_values, &changed, key, loaded, context);
+        let work = |key, loaded| entries.change(key, loaded);
         let mut walk = Walk::new(session, Range::all(&self.prefix), &state.position);
         let result = async {
             while let Some(visited) = walk.next(load, work).await? {
@@ -152,7 +154,7 @@ impl<C> Backfill<C> {
                     Visited::EndOfPage => {}
                 }
                 state.position.set(walk.position());
-                job.entries().changed += changed.take();
+                job.entries().changed += entries.take_changed();
                 job.save_if_due(state, walk.entries_left()).await?;
             }
             Ok(walk.end())
@@ -168,42 +170,10 @@ impl<C> Backfill<C> {
         Ok(load_entries(&session.kv, keys).await?)
     }
 
-    /// Changes one entry. Returns the failure that the entry itself caused; a failure of KV is an error.
-    async fn change_entry(
-        &self,
-        session: &Session<'_>,
-        large_values: &LargeValues,
-        changed: &Cell<u64>,
-        key: Key,
-        loaded: Loaded,
-        context: &C,
-    ) -> Result<Option<FailedEntry>> {
-        let (kv, name) = (&session.kv, key.name.clone());
-        let change = async |value: Option<Vec<u8>>| match value {
-            // It was deleted in the meantime.
-            None => Ok(()),
-            Some(value) => {
-                let record = Record::new(kv, key, value);
-                self.each.run(kv, &record, context).await?;
-                changed.set(changed.get() + u64::from(record.is_changed()));
-                Ok(())
-            }
-        };
-        let result: Result = large_values.with_value(kv, &name, loaded, change).await;
-        if session.meter.is_overdrawn() {
-            // An operation of this entry may have been refused, whatever the closure made of it: it is not done.
-            return Err("the budget is used up".into());
-        }
-        match result {
-            Ok(()) => Ok(None),
-            Err(error) if is_of_kv(&*error) => Err(format!("at the entry `{name}`: {error}").into()),
-            Err(error) => Ok(Some(FailedEntry::new(name, reason(&*error)))),
-        }
-    }
-
     /// Tries the entries again that failed.
     async fn retry(&self, job: &mut Job<'_>, context: &C, state: &mut BackfillState) -> Result<WalkEnd> {
         let session = job.session();
+        let entries = EntryWork::new(&*self.each, session, context);
         let before = session.operations();
         let mut tried = 0;
         while let Some(failed) = state.to_retry.pop() {
@@ -212,31 +182,26 @@ impl<C> Backfill<C> {
                 state.to_retry.push(failed);
                 return Ok(WalkEnd::Paused);
             }
-            let result = self.retry_entry(&session.kv, &failed.key, context).await;
-            job.entries().changed += u64::from(matches!(result, Ok(true)));
+            let result = entries.find_and_change(&failed.key).await;
+            job.entries().changed += entries.take_changed();
             if session.meter.is_overdrawn() {
                 state.to_retry.push(failed);
                 return Ok(over_budget(job));
             }
+            match result {
+                Ok(None) => job.add_done(1),
+                Ok(Some(failed)) => state.failures.push(failed),
+                Err(error) => {
+                    state.to_retry.push(failed);
+                    return Err(error);
+                }
+            }
             tried += 1;
             job.note_advance();
-            match result {
-                Ok(_) => job.add_done(1),
-                Err(error) => state.failures.push(FailedEntry::new(failed.key, reason(&*error))),
-            }
             job.set_failed(state.failures.len() + state.to_retry.len());
             job.save_if_due(state, Some(state.to_retry.len())).await?;
         }
         Ok(WalkEnd::Complete)
-    }
-
-    /// Whether it was changed.
-    async fn retry_entry(&self, kv: &Kv, name: &str, context: &C) -> Result<bool> {
-        let Some(key) = kv.find(name).await? else { return Ok(false) };
-        let Some(value) = kv.bytes(name).await? else { return Ok(false) };
-        let record = Record::new(kv, key, value);
-        self.each.run(kv, &record, context).await?;
-        Ok(record.is_changed())
     }
 
     /// Ends with all entries done, except for those that failed.
@@ -292,65 +257,6 @@ impl<C> Resumable<C> for Backfill<C> {
                 WalkEnd::Complete | WalkEnd::Stopped => return self.end(state),
             }
         }
-    }
-}
-
-/// Whether KV was temporarily unavailable, or the run was superseded.
-fn is_of_kv(error: &(dyn std::error::Error + 'static)) -> bool {
-    let error = error.downcast_ref::<KvError>();
-    error.is_some_and(|error| error.is_retryable() || *error.kind() == KvErrorKind::Superseded)
-}
-
-fn first_failure(failed: &FailedEntry, skipped: usize) -> String {
-    let FailedEntry { key, reason } = failed;
-    match skipped {
-        0 => format!("at the entry `{key}`: {reason}"),
-        _ => format!("at the entry `{key}`, after {skipped} others that were skipped: {reason}"),
-    }
-}
-
-/// What a checkpoint keeps.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(crate) struct BackfillState {
-    phase: BackfillPhase,
-    position: Position,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    failures: Vec<FailedEntry>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    to_retry: Vec<FailedEntry>,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum BackfillPhase {
-    Count,
-    #[default]
-    Entries,
-    Retry,
-}
-
-/// Which entries failed; the first ones by name.
-fn failures_text(failures: &[FailedEntry]) -> String {
-    const MAX_NAMED: usize = 10;
-    let number = failures.len();
-    let named = failures.iter().take(MAX_NAMED).map(|failed| format!("`{}`: {}", failed.key, failed.reason));
-    let named: Vec<String> = named.collect();
-    let more = if number > MAX_NAMED { format!("; and {} more", number - MAX_NAMED) } else { String::new() };
-    format!(
-        "{number} of the entries failed and were skipped: {}{more}. All other entries are done; the next run tries these \
-         again",
-        named.join("; ")
-    )
-}
-
-/// What is done to an entry: an async closure behind a trait object.
-trait Each<C>: Send + Sync {
-    fn run<'a>(&'a self, kv: &'a Kv, record: &'a Record, context: &'a C) -> BoxFuture<'a, Result>;
-}
-
-impl<C, F: AsyncFn(&Kv, &Record, &C) -> Result + Send + Sync> Each<C> for F {
-    fn run<'a>(&'a self, kv: &'a Kv, record: &'a Record, context: &'a C) -> BoxFuture<'a, Result> {
-        Box::pin(self(kv, record, context))
     }
 }
 

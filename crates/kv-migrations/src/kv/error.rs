@@ -114,6 +114,17 @@ impl KvError {
     pub fn is_retryable(&self) -> bool {
         matches!(self.status(), Some(429 | 500..=599))
     }
+
+    /// Whether KV failed, or the run was superseded: nothing is known to be wrong with the operation itself. A key, a
+    /// value or an option that KV does not take is no outage.
+    pub(crate) fn is_outage(&self) -> bool {
+        match self.0.kind {
+            KvErrorKind::Refused { status: None, .. } => !matches!(self.key(), "" | "." | ".."),
+            KvErrorKind::Refused { status, .. } => !matches!(status, Some(400 | 413 | 414)),
+            KvErrorKind::Superseded => true,
+            _ => false,
+        }
+    }
 }
 
 impl fmt::Display for KvError {
@@ -173,6 +184,21 @@ mod tests {
         assert!(refused(Some(503), "Service Unavailable").is_retryable());
         assert!(!refused(Some(413), "Value length of 26214401 exceeds limit of 26214400.").is_retryable());
         assert!(!refused(None, "Key name cannot be empty.").is_retryable());
+    }
+
+    #[test]
+    fn what_kv_does_not_take_is_no_outage_and_all_else_is() {
+        let superseded = KvError::new(Operation::Put, "k", KvErrorKind::Superseded);
+        let outages = [429, 500, 503, 403].map(|status| refused(Some(status), "no"));
+        for error in outages.into_iter().chain([refused(None, "Network connection lost."), superseded]) {
+            assert!(error.is_outage(), "{error}");
+        }
+        let nameless = ["", ".", ".."].map(|key| KvError::refused(Operation::Put, key, None, "not allowed"));
+        let unreadable = KvError::new(Operation::Get, "k", KvErrorKind::NotUtf8);
+        let refusals = [400, 413, 414].map(|status| refused(Some(status), "no"));
+        for error in refusals.into_iter().chain(nameless).chain([unreadable]) {
+            assert!(!error.is_outage(), "{error}");
+        }
     }
 
     #[test]

@@ -9,7 +9,8 @@ use serde::de::DeserializeOwned;
 use super::policy::PolicyStore;
 use super::put::NotSerializable;
 use super::{
-    BulkValue, Entry, Key, Keys, KvError, KvErrorKind, Operation, Policy, Put, Store, StoreExt, find, limits,
+    BulkValue, Entry, Key, Keys, KvError, KvErrorKind, Operation, Outage, Policy, Put, Store, StoreExt, find,
+    limits,
 };
 use crate::clock::{SystemClock, seconds};
 
@@ -73,6 +74,12 @@ impl Kv {
 
     pub(crate) fn with_policy(store: Arc<dyn Store>, policy: Policy) -> Self {
         Self { store: Arc::new(PolicyStore { policy, store }) }
+    }
+
+    /// The same handle, which also notes when KV fails.
+    pub(crate) fn with_outage(&self, outage: &Outage) -> Self {
+        let PolicyStore { policy, store } = &*self.store;
+        Self::with_policy(store.clone(), policy.clone().with_outage(outage))
     }
 
     pub(crate) fn store(&self) -> &dyn Store {

@@ -1,6 +1,7 @@
 //! How operations are sent: retried, counted, a few at once, and only while their run has its lease and some budget left.
 
 mod connections;
+mod outage;
 mod refusals;
 
 use std::sync::{Arc, Weak};
@@ -12,6 +13,7 @@ use crate::clock::Clock;
 use crate::future::BoxFuture;
 use crate::lock::LeaseGuard;
 pub(crate) use connections::Connections;
+pub(crate) use outage::Outage;
 pub(crate) use refusals::Refusals;
 
 /// The policy of a run, or of operations outside one. Clones share the count, the connections and the budget.
@@ -25,6 +27,8 @@ pub(crate) struct Policy {
     lease: Option<Weak<LeaseGuard>>,
     /// The budget. `None` for operations that record how far a run got.
     meter: Option<Meter>,
+    /// What asks whether KV failed. `None` where nothing does.
+    outage: Option<Outage>,
 }
 
 impl Policy {
@@ -37,6 +41,7 @@ impl Policy {
             connections: Connections::new(limits::MAX_CONNECTIONS),
             lease: None,
             meter: None,
+            outage: None,
         }
     }
 
@@ -48,6 +53,11 @@ impl Policy {
     /// Sends only while the budget lasts.
     pub(crate) fn with_meter(self, meter: &Meter) -> Self {
         Self { meter: Some(meter.clone()), ..self }
+    }
+
+    /// Notes when KV fails.
+    pub(crate) fn with_outage(self, outage: &Outage) -> Self {
+        Self { outage: Some(outage.clone()), ..self }
     }
 
     /// Uses a connection of its own, for operations that must not wait for the others.
@@ -101,7 +111,12 @@ impl Store for PolicyStore {
                         self.policy.refusals.add(error);
                         self.policy.clock.sleep(Duration::from_secs(*seconds)).await;
                     }
-                    (result, _) => return result,
+                    (result, _) => {
+                        if let (Err(error), Some(outage)) = (&result, &self.policy.outage) {
+                            outage.note(error);
+                        }
+                        return result;
+                    }
                 }
             }
         })

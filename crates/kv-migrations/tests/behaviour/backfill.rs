@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
@@ -14,12 +14,8 @@ use kv_migrations::testing::ManualClock;
 use kv_migrations::testing::{Fault, faulty};
 use kv_migrations::{Backfill, Budget, Direction, Event, Migration, Phase, State};
 
-use crate::service::{InitialEntry, Service, failure, filled, ids};
+use crate::service::{InitialEntry, Service, failure, filled, ids, touching};
 use crate::stores::{EmptyLastPage, EmptyPages, Refusing, ShortPages};
-
-fn touching() -> Backfill {
-    Backfill::new("user_", async |_, record, ()| Ok(record.put([record.value(), b" "].concat()).await?))
-}
 
 /// A backfill, and the keys that it has seen.
 fn seeing(prefix: &'static str) -> (Backfill, Arc<Mutex<Vec<String>>>) {
@@ -150,36 +146,6 @@ fn a_backfill_skips_deleted_entries_and_sees_added_ones() {
 }
 
 #[test]
-fn an_entry_that_fails_is_named_and_the_next_run_continues_there() {
-    let service = filled(20);
-    let is_mended = Arc::new(AtomicBool::new(false));
-    let times = Arc::<Mutex<Vec<String>>>::default();
-    let make = || {
-        let (is_mended, times) = (is_mended.clone(), times.clone());
-        let backfill = Backfill::new("user_", async move |_, record, ()| {
-            if record.name() == "user_00013" && !is_mended.load(Ordering::Relaxed) {
-                return Err("no such customer".into());
-            }
-            times.lock().unwrap().push(record.name().to_owned());
-            Ok(())
-        });
-        vec![Migration::backfill("001", "", backfill)]
-    };
-    let failed = failure(block_on(service.runner(make()).run_pending(&())));
-    assert_eq!(failed.to_string(), "Migration 001 failed: at the entry `user_00013`: no such customer");
-    let status = block_on(service.runner(make()).status()).unwrap().remove(0);
-    assert_eq!(status.state, State::Failed);
-    assert_eq!(status.error.as_deref(), Some("at the entry `user_00013`: no such customer"));
-    assert_eq!(status.progress.map(|progress| progress.done), Some(13));
-
-    is_mended.store(true, Ordering::Relaxed);
-    times.lock().unwrap().clear();
-    service.migrate(make());
-    let seen = times.lock().unwrap().clone();
-    assert_eq!(seen.len(), 7, "only those from the failed one on: {seen:?}");
-}
-
-#[test]
 fn a_failing_backfill_waits_for_the_entries_that_it_began() {
     let service = filled(40);
     let (begun, ended) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
@@ -210,67 +176,6 @@ async fn yield_now() {
         if std::mem::replace(&mut has_yielded, true) { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
-}
-
-#[test]
-fn skipped_failures_are_retried_by_the_next_run() {
-    let service = filled(30);
-    let is_mended = Arc::new(AtomicBool::new(false));
-    let seen = Arc::<Mutex<Vec<String>>>::default();
-    let make = || {
-        let (is_mended, seen) = (is_mended.clone(), seen.clone());
-        let backfill = Backfill::new("user_", async move |_, record, ()| {
-            seen.lock().unwrap().push(record.name().to_owned());
-            if record.name().ends_with('7') && !is_mended.load(Ordering::Relaxed) {
-                return Err("seven".into());
-            }
-            Ok(record.put("done").await?)
-        });
-        vec![Migration::backfill("001", "", backfill.skip_failures(5))]
-    };
-    let failed = failure(block_on(service.runner(make()).run_pending(&())));
-    assert_eq!(
-        failed.reason,
-        "3 of the entries failed and were skipped: `user_00007`: seven; `user_00017`: seven; `user_00027`: seven. All other \
-         entries are done; the next run tries these again"
-    );
-    assert!(!block_on(service.runner(make()).is_run("001")).unwrap());
-    assert_eq!(service.text("user_00029").as_deref(), Some("done"));
-
-    seen.lock().unwrap().clear();
-    failure(block_on(service.runner(make()).run_pending(&())));
-    is_mended.store(true, Ordering::Relaxed);
-    service.migrate(make());
-    let seen = seen.lock().unwrap().clone();
-    assert_eq!(
-        seen,
-        ids(&["user_00007", "user_00017", "user_00027", "user_00007", "user_00017", "user_00027"])
-    );
-    assert_eq!(service.text("user_00027").as_deref(), Some("done"));
-}
-
-#[test]
-fn more_failures_than_may_be_skipped_fail_the_backfill() {
-    let service = filled(10);
-    let backfill = Backfill::new("user_", async |_, _, ()| Err("no".into())).skip_failures(2);
-    let failed =
-        failure(block_on(service.runner(vec![Migration::backfill("001", "", backfill)]).run_pending(&())));
-    assert_eq!(failed.reason, "at the entry `user_00002`, after 2 others that were skipped: no");
-}
-
-#[test]
-fn with_apply_despite_failures_it_is_applied_and_reports_them() {
-    let service = filled(3);
-    let backfill = Backfill::new("user_", async |_, record, ()| match record.name() {
-        "user_00001" => Err("no".into()),
-        _ => Ok(()),
-    });
-    let backfill = backfill.skip_failures(1).apply_despite_failures();
-    let report =
-        block_on(service.runner(vec![Migration::backfill("001", "", backfill)]).run_pending(&())).unwrap();
-    assert_eq!(report.ran, ids(&["001"]));
-    let failed = &report.details[0].failed_entries;
-    assert_eq!((failed.len(), failed[0].key.as_str(), failed[0].reason.as_str()), (1, "user_00001", "no"));
 }
 
 #[test]
@@ -430,19 +335,6 @@ fn a_checkpoint_of_another_prefix_is_not_continued() {
     let result = block_on(service.runner(vec![Migration::backfill("001", "", right)]).run_pending(&()));
     let touched = service.store.entries().into_iter().filter(|(_, value)| value == b"x+").count();
     assert!(result.is_err() || touched == 10, "applied, and {touched} entries are changed: {result:?}");
-}
-
-#[test]
-fn an_entry_that_kv_refused_is_not_skipped() {
-    let service = filled(5);
-    let refuses = |request: Request<'_>| matches!(request, Request::Put { key: "user_00002", .. });
-    let store = Refusing { store: service.store.clone(), refuses };
-    let migration = || Migration::backfill("001", "", touching().skip_failures(10).apply_despite_failures());
-    let result = block_on(service.runner_on(store, vec![migration()]).run_pending(&()));
-    let failed = failure(result);
-    assert!(failed.reason.contains("503 Service Unavailable"), "{failed}");
-    service.migrate(vec![migration()]);
-    assert_eq!(service.text("user_00002").as_deref(), Some("x "));
 }
 
 #[test]

@@ -7,6 +7,7 @@
 
 mod another_prefix;
 mod backfill;
+mod backfill_failures;
 mod budget;
 mod collisions;
 mod concurrent_writes;

@@ -192,6 +192,11 @@ pub fn failure<T: fmt::Debug>(result: Result<T, Error>) -> Failure {
     }
 }
 
+/// Adds a space to each user.
+pub fn touching() -> Backfill {
+    Backfill::new("user_", async |_, record, ()| Ok(record.put([record.value(), b" "].concat()).await?))
+}
+
 /// Adds a mark to each user, once.
 pub fn marking() -> Backfill {
     Backfill::new("user_", async |_, record, ()| {

@@ -1,0 +1,104 @@
+//! The work on one entry, and whether it is the entry that failed, or KV.
+
+use std::cell::Cell;
+use std::error::Error as StdError;
+use std::iter::successors;
+
+use crate::change::record::Record;
+use crate::change::values::{LargeValues, Loaded};
+use crate::error::{BoxError, Result, reason};
+use crate::future::BoxFuture;
+use crate::kv::{Key, Kv, KvError, Outage};
+use crate::report::FailedEntry;
+use crate::session::Session;
+
+/// What is done to an entry: an async closure behind a trait object.
+pub(super) trait Each<C>: Send + Sync {
+    fn run<'a>(&'a self, kv: &'a Kv, record: &'a Record, context: &'a C) -> BoxFuture<'a, Result>;
+}
+
+impl<C, F: AsyncFn(&Kv, &Record, &C) -> Result + Send + Sync> Each<C> for F {
+    fn run<'a>(&'a self, kv: &'a Kv, record: &'a Record, context: &'a C) -> BoxFuture<'a, Result> {
+        Box::pin(self(kv, record, context))
+    }
+}
+
+/// Works on entries.
+pub(super) struct EntryWork<'a, C> {
+    each: &'a dyn Each<C>,
+    session: &'a Session<'a>,
+    context: &'a C,
+    large_values: LargeValues,
+    /// How many entries were written or deleted.
+    changed: Cell<u64>,
+}
+
+impl<'a, C> EntryWork<'a, C> {
+    pub(super) fn new(each: &'a dyn Each<C>, session: &'a Session<'a>, context: &'a C) -> Self {
+        Self { each, session, context, large_values: LargeValues::new(), changed: Cell::new(0) }
+    }
+
+    /// How many entries were written or deleted since this was asked.
+    pub(super) fn take_changed(&self) -> u64 {
+        self.changed.take()
+    }
+
+    /// Changes an entry. Returns the failure that the entry itself caused; a failure of KV is an error.
+    pub(super) async fn change(&self, key: Key, loaded: Loaded) -> Result<Option<FailedEntry>> {
+        let (name, outage) = (key.name.clone(), Outage::default());
+        let kv = self.session.kv.with_outage(&outage);
+        let change = async |value: Option<Vec<u8>>| match value {
+            // It was deleted in the meantime.
+            None => Ok(()),
+            Some(value) => {
+                let record = Record::new(&kv, key, value);
+                self.each.run(&kv, &record, self.context).await?;
+                self.changed.set(self.changed.get() + u64::from(record.is_changed()));
+                Ok(())
+            }
+        };
+        let result: Result = self.large_values.with_value(&kv, &name, loaded, change).await;
+        if self.session.meter.is_overdrawn() {
+            // An operation of this entry may have been refused, whatever the closure made of it: it is not done.
+            return Err("the budget is used up".into());
+        }
+        match result {
+            Ok(()) => Ok(None),
+            Err(error) => failure(name, &*error, outage.noted()).map(Some),
+        }
+    }
+
+    /// Changes an entry of which only the name is known.
+    pub(super) async fn find_and_change(&self, name: &str) -> Result<Option<FailedEntry>> {
+        match self.session.kv.find(name).await {
+            Ok(Some(key)) => self.change(key, Loaded::Unread).await,
+            Ok(None) => Ok(None),
+            Err(error) => Err(at_entry(name, &error.to_string())),
+        }
+    }
+}
+
+/// The failure of an entry. An error if KV failed it, whatever the closure made of that.
+fn failure(name: String, error: &(dyn StdError + 'static), outage: Option<KvError>) -> Result<FailedEntry> {
+    let text = reason(error);
+    match outage {
+        Some(outage) => {
+            let outage = outage.to_string();
+            let text = if text.contains(&outage) { text } else { format!("{text}. KV had failed: {outage}") };
+            Err(at_entry(&name, &text))
+        }
+        None if causes(error).any(|cause| cause.downcast_ref().is_some_and(KvError::is_outage)) => {
+            Err(at_entry(&name, &text))
+        }
+        None => Ok(FailedEntry::new(name, text)),
+    }
+}
+
+/// An error and its causes.
+fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    successors(Some(error), |&error| error.source())
+}
+
+fn at_entry(name: &str, text: &str) -> BoxError {
+    format!("at the entry `{name}`: {text}").into()
+}
