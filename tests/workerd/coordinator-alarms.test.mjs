@@ -92,7 +92,7 @@ describe("a backfill", { concurrency: 4 }, () => {
   });
 
   test("is rolled back by alarms too", async (t) => {
-    const client = await serveCoordinated(t, { ...SEEN, migrations: "seen-counted" }, { namespace: ENTRIES });
+    const client = await serveCoordinated(t, { ...SEEN, migrations: "seen-reversible" }, { namespace: ENTRIES });
     assertAnswer(await client.run("?wait=true"));
     const first = assertAnswer(await client.rollback("001_seen"), 202);
     assert.equal(first.progress?.direction, "down");

@@ -9,6 +9,7 @@ mod backfill;
 mod checkpoint;
 mod closure;
 mod contract;
+mod count;
 mod fold;
 mod hash;
 mod job;

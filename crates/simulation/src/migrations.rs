@@ -52,7 +52,6 @@ fn migration(planned: &PlannedMigration) -> Migration<Context> {
                 let Some(value) = unmarked(record.text()?, number) else { return Ok(()) };
                 Ok(record.put(value).await?)
             });
-            let mark = if number.is_multiple_of(2) { mark.count_entries() } else { mark };
             Migration::backfill(id, "Marks each entry", mark).with_down_backfill(unmark)
         }
         MigrationKind::Fold => {

@@ -1,5 +1,6 @@
 //! A change to every entry of a prefix, over as many requests as it takes.
 
+mod ahead;
 mod entry;
 mod state;
 
@@ -7,26 +8,28 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::Job;
+use super::count::count;
 use super::record::Record;
 use super::resumable::{Advance, Resumable};
 use super::values::{Loaded, load_entries};
-use super::walk::{KeyWalk, Loading, Position, Range, Visited, Walk, WalkEnd, over_budget};
+use super::walk::{Loading, Range, Visited, Walk, WalkEnd, over_budget};
 use crate::error::Result;
 use crate::kv::{Key, Kv};
 use crate::report::Phase;
 use crate::session::Session;
 use entry::{Each, EntryWork};
-use state::{BackfillPhase, BackfillState, failures_text, first_failure};
+use state::{BackfillState, failures_text, first_failure};
 
 /// A change to each entry whose key begins with a prefix.
 ///
-/// It runs until there are no more keys, over as many requests as the [`Budget`](crate::Budget) requires. Each request
-/// resumes where the one before stopped. Values are read 100 at a time, and several entries are changed at once. A
+/// It first counts the keys, one operation for every 1,000, and ends at the last one that it counted, so that a service
+/// that adds entries does not keep it going. It takes as many requests as the [`Budget`](crate::Budget) requires. Each
+/// request resumes where the one before stopped. Values are read 100 at a time, and several entries are changed at once. A
 /// checkpoint in the marker records how far it got: at most every two seconds, and at the end of each request. After a
 /// crash, everything since the last checkpoint is repeated, so the change must do no harm the second time.
 ///
-/// Keys are visited in the order of their bytes. Keys that are written before the position that it has reached are not
-/// visited. Markers are left out: all keys that begin with `migration_`, unless the prefix does; then only the service's
+/// Keys are visited in the order of their bytes. Keys that are written before the position that it has reached, or after
+/// the last one that it counted, are not visited. Markers are left out: all keys that begin with `migration_`, unless the prefix does; then only the service's
 /// own markers are left out.
 ///
 /// # Example
@@ -56,7 +59,7 @@ use state::{BackfillPhase, BackfillState, failures_text, first_failure};
 pub struct Backfill<C = ()> {
     prefix: Cow<'static, str>,
     each: Box<dyn Each<C>>,
-    counts_entries: bool,
+    allows_writes_ahead: bool,
     reads_singly: bool,
     max_failures: usize,
     applies_despite_failures: bool,
@@ -76,17 +79,22 @@ impl<C> Backfill<C> {
         Self {
             prefix: prefix.into(),
             each: Box::new(each),
-            counts_entries: false,
+            allows_writes_ahead: false,
             reads_singly: false,
             max_failures: 0,
             applies_despite_failures: false,
         }
     }
 
-    /// Counts the entries first, so that its progress has a total. One more operation for every 1,000 entries.
+    /// Allows the closure to write other keys of the same prefix that come after its entry. Otherwise such a write fails the
+    /// migration.
+    ///
+    /// If such a key comes before the end of the backfill, it is visited later as an entry of its own. A closure that writes
+    /// `user_v2_1` for the entry `user_1` of the prefix `user_` must know that key when it gets it. To move entries to new
+    /// keys, use a [`Rekey`](crate::Rekey).
     #[must_use]
-    pub fn count_entries(mut self) -> Self {
-        self.counts_entries = true;
+    pub fn allow_writes_ahead(mut self) -> Self {
+        self.allows_writes_ahead = true;
         self
     }
 
@@ -103,28 +111,27 @@ impl<C> Backfill<C> {
     ///
     /// When all other entries are done, the migration fails with a list of those that failed. The next run tries only
     /// these again.
+    ///
+    /// A failure is not believed for longer than a request, because the code may be another one by now. After a run that
+    /// failed, the next run first tries again what was skipped before. At the end, what an earlier request skipped is tried
+    /// once more.
     #[must_use]
     pub fn skip_failures(mut self, max: usize) -> Self {
         self.max_failures = max.min(MAX_FAILURES);
         self
     }
 
-    /// Marks the migration as applied although entries were skipped. They are reported and never tried again.
+    /// Marks the migration as applied although entries were skipped. They are reported and, from then on, never tried again.
     #[must_use]
     pub fn apply_despite_failures(mut self) -> Self {
         self.applies_despite_failures = true;
         self
     }
 
-    /// Counts the keys.
-    async fn count(&self, job: &mut Job<'_>, state: &mut BackfillState) -> Result<WalkEnd> {
-        let mut walk = KeyWalk::new(job.session(), Range::all(&self.prefix), &state.position);
-        while let Some(keys) = walk.next(job).await? {
-            job.add_done(keys.len() as u64);
-            state.position.set(walk.position());
-            job.save_if_due(state, walk.entries_left()).await?;
-        }
-        Ok(walk.end())
+    /// The work on entries in this request.
+    fn entry_work<'a>(&'a self, session: &'a Session<'a>, context: &'a C) -> EntryWork<'a, C> {
+        let guarded = (!self.allows_writes_ahead).then_some(&self.prefix);
+        EntryWork::new(&*self.each, session, context, guarded)
     }
 
     /// Changes the entries, in the order of their keys.
@@ -134,21 +141,24 @@ impl<C> Backfill<C> {
         context: &C,
         state: &mut BackfillState,
     ) -> Result<WalkEnd> {
+        job.set_phase(Phase::Entries);
         let session = job.session();
-        let entries = EntryWork::new(&*self.each, session, context);
+        let entries = self.entry_work(session, context);
         let load = |keys| -> Loading<'_, _> { Box::pin(self.load(session, keys)) };
         let work = |key, loaded| entries.change(key, loaded);
-        let mut walk = Walk::new(session, Range::all(&self.prefix), &state.position);
+        let until = state.until.clone();
+        let range = Range { prefix: &self.prefix, until: until.as_deref() };
+        let mut walk = Walk::new(session, range, &state.position);
         let result = async {
             while let Some(visited) = walk.next(load, work).await? {
                 match visited {
                     Visited::Entry(None) => job.add_done(1),
-                    Visited::Entry(Some(failed)) if state.failures.len() >= self.max_failures => {
-                        return Err(first_failure(&failed, state.failures.len()).into());
+                    Visited::Entry(Some(failed)) if state.skipped() >= self.max_failures => {
+                        return Err(first_failure(&failed, state.skipped()).into());
                     }
                     Visited::Entry(Some(failed)) => {
-                        state.failures.push(failed);
-                        job.set_failed(state.failures.len());
+                        state.skip(failed);
+                        job.set_failed(state.failed());
                         job.add_done(0);
                     }
                     Visited::EndOfPage => {}
@@ -160,7 +170,9 @@ impl<C> Backfill<C> {
             Ok(walk.end())
         }
         .await;
-        walk.finish(job, result).await
+        let end = walk.finish(job, result).await?;
+        state.is_visited = end == WalkEnd::Complete;
+        Ok(end)
     }
 
     async fn load(&self, session: &Session<'_>, keys: Vec<Key>) -> Result<Vec<(Key, Loaded)>> {
@@ -170,15 +182,16 @@ impl<C> Backfill<C> {
         Ok(load_entries(&session.kv, keys).await?)
     }
 
-    /// Tries the entries again that failed.
+    /// Tries the entries again that failed before.
     async fn retry(&self, job: &mut Job<'_>, context: &C, state: &mut BackfillState) -> Result<WalkEnd> {
+        job.set_phase(Phase::Retry);
         let session = job.session();
-        let entries = EntryWork::new(&*self.each, session, context);
+        let entries = self.entry_work(session, context);
         let before = session.operations();
         let mut tried = 0;
         while let Some(failed) = state.to_retry.pop() {
-            let each = (session.operations() - before).div_ceil(tried.max(1));
-            if tried > 0 && session.meter.left() < each {
+            let each = (session.operations() - before).div_ceil(tried.max(1)).max(1);
+            if job.has_advanced() && session.meter.left() < each {
                 state.to_retry.push(failed);
                 return Ok(WalkEnd::Paused);
             }
@@ -190,7 +203,11 @@ impl<C> Backfill<C> {
             }
             match result {
                 Ok(None) => job.add_done(1),
-                Ok(Some(failed)) => state.failures.push(failed),
+                Ok(Some(again)) if state.skipped() >= self.max_failures => {
+                    state.to_retry.push(failed);
+                    return Err(first_failure(&again, state.skipped()).into());
+                }
+                Ok(Some(again)) => state.skip(again),
                 Err(error) => {
                     state.to_retry.push(failed);
                     return Err(error);
@@ -198,22 +215,48 @@ impl<C> Backfill<C> {
             }
             tried += 1;
             job.note_advance();
-            job.set_failed(state.failures.len() + state.to_retry.len());
+            job.set_failed(state.failed());
             job.save_if_due(state, Some(state.to_retry.len())).await?;
         }
         Ok(WalkEnd::Complete)
     }
 
+    /// Goes on with what comes next, as far as the budget allows.
+    async fn work(&self, job: &mut Job<'_>, context: &C, state: &mut BackfillState) -> Result<Advance> {
+        let mut skipped_earlier = state.failures.len();
+        loop {
+            let end = if !state.to_retry.is_empty() {
+                self.retry(job, context, state).await?
+            } else if state.until.is_none() {
+                count(job, &self.prefix, state, |state| (&mut state.until, &mut state.position)).await?
+            } else if !state.is_visited {
+                self.change_entries(job, context, state).await?
+            } else if skipped_earlier > 0 {
+                state.retry(std::mem::take(&mut skipped_earlier));
+                continue;
+            } else {
+                return self.end(state);
+            };
+            match end {
+                WalkEnd::Complete | WalkEnd::Stopped => {}
+                WalkEnd::Paused => return Ok(Advance::Paused),
+                WalkEnd::Stuck => {
+                    let instead = "let it do less for each entry";
+                    return Ok(Advance::Stuck { what: "a single entry needs more than", instead });
+                }
+            }
+        }
+    }
+
     /// Ends with all entries done, except for those that failed.
     fn end(&self, state: &mut BackfillState) -> Result<Advance> {
-        let failures = std::mem::take(&mut state.failures);
+        let failures = state.take_failures();
         if failures.is_empty() || self.applies_despite_failures {
             return Ok(Advance::Done(failures));
         }
-        let error = failures_text(&failures);
-        state.phase = BackfillPhase::Retry;
-        state.to_retry = failures.into_iter().rev().collect();
-        Err(error.into())
+        let text = failures_text(&failures);
+        state.failures = failures;
+        Err(text.into())
     }
 }
 
@@ -225,38 +268,16 @@ impl<C> Resumable<C> for Backfill<C> {
     }
 
     fn begin(&self, job: &mut Job<'_>) -> BackfillState {
-        let (phase, reported) = if self.counts_entries {
-            (BackfillPhase::Count, Phase::Count)
-        } else {
-            (BackfillPhase::Entries, Phase::Entries)
-        };
-        job.begin_phase(reported, None);
-        BackfillState { phase, ..BackfillState::default() }
+        job.begin_phase(Phase::Count, None);
+        BackfillState::default()
     }
 
     async fn advance(&self, job: &mut Job<'_>, context: &C, state: &mut BackfillState) -> Result<Advance> {
-        if state.phase == BackfillPhase::Retry {
-            job.begin_phase(Phase::Retry, Some(state.to_retry.len() as u64));
+        let result = self.work(job, context, state).await;
+        if result.is_err() {
+            state.retry_all();
         }
-        loop {
-            let end = match state.phase {
-                BackfillPhase::Count => self.count(job, state).await?,
-                BackfillPhase::Entries => self.change_entries(job, context, state).await?,
-                BackfillPhase::Retry => self.retry(job, context, state).await?,
-            };
-            match end {
-                WalkEnd::Paused => return Ok(Advance::Paused),
-                WalkEnd::Stuck => {
-                    let instead = "let it do less for each entry";
-                    return Ok(Advance::Stuck { what: "a single entry needs more than", instead });
-                }
-                WalkEnd::Complete | WalkEnd::Stopped if state.phase == BackfillPhase::Count => {
-                    (state.phase, state.position) = (BackfillPhase::Entries, Position::default());
-                    job.begin_phase(Phase::Entries, Some(job.done_in_phase()));
-                }
-                WalkEnd::Complete | WalkEnd::Stopped => return self.end(state),
-            }
-        }
+        result
     }
 }
 

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Job;
+use super::count::{Until, count};
 use super::hash::HashKey;
 use super::record::Record;
 use super::resumable::{Advance, Resumable};
@@ -27,6 +28,9 @@ use writing::Writing;
 
 /// Gathers a state from each entry whose key begins with a prefix, in the order of the keys, and writes what follows from
 /// it at the end: an index, a sum.
+///
+/// It first counts the keys, one operation for every 1,000, and ends at the last one that it counted, so that a service
+/// that adds entries does not keep it going.
 ///
 /// Checkpoints keep the state, as JSON of at most 25 MiB. It must come back from JSON as it was. A checkpoint holds the
 /// state and the position together in one value of KV: no crash makes an entry count twice or not at all, even if an old
@@ -98,6 +102,9 @@ impl<C, S> Fold<C, S> {
 #[derive(Serialize, Deserialize)]
 pub(crate) struct FoldState<S> {
     folded: S,
+    /// Required: a state without it, of another build, would be gathered from the first entry once more.
+    #[serde(deserialize_with = "Option::deserialize")]
+    until: Until,
     position: Position,
     /// How far the outputs are written, once everything is gathered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -111,7 +118,9 @@ impl<C, S: Serialize + DeserializeOwned> Fold<C, S> {
             Box::pin(async move { Ok::<_, BoxError>(load_entries(&session.kv, keys).await?) })
         };
         let work = |key, loaded| read_record(session, &large_values, key, loaded);
-        let mut walk = Walk::new(session, Range::all(&self.prefix), &state.position);
+        let until = state.until.clone();
+        let range = Range { prefix: &self.prefix, until: until.as_deref() };
+        let mut walk = Walk::new(session, range, &state.position);
         let result = async {
             while let Some(visited) = walk.next(load, work).await? {
                 if let Visited::Entry(Some(record)) = visited {
@@ -241,15 +250,18 @@ impl<C, S: Serialize + DeserializeOwned> Resumable<C> for Fold<C, S> {
     }
 
     fn begin(&self, job: &mut Job<'_>) -> FoldState<S> {
-        job.begin_phase(Phase::Entries, None);
-        FoldState { folded: (self.initial)(), position: Position::default(), writing: None }
+        job.begin_phase(Phase::Count, None);
+        FoldState { folded: (self.initial)(), until: None, position: Position::default(), writing: None }
     }
 
     async fn advance(&self, job: &mut Job<'_>, context: &C, state: &mut FoldState<S>) -> Result<Advance> {
-        let mut end = match state.writing {
-            None => self.gather(job, context, state).await?,
-            Some(_) => WalkEnd::Complete,
-        };
+        let mut end = WalkEnd::Complete;
+        if state.until.is_none() {
+            end = count(job, &self.prefix, state, |state| (&mut state.until, &mut state.position)).await?;
+        }
+        if end == WalkEnd::Complete && state.writing.is_none() {
+            end = self.gather(job, context, state).await?;
+        }
         if end == WalkEnd::Complete {
             state.writing.get_or_insert_with(|| Writing::new(HashKey::new(job.session().random)));
             end = self.write(job, context, state).await?;

@@ -159,6 +159,8 @@ impl ProgressCounter {
             operations: self.earlier.operations + operations - self.operations_before,
             duration_ms: self.earlier.duration_ms + milliseconds,
             entries_per_second: self.done * 1000 / milliseconds.max(1),
+            // The service may have added entries since they were counted.
+            total: self.progress.total.map(|total| total.max(self.progress.done)),
             ..self.progress.clone()
         })
     }

@@ -12,8 +12,8 @@ const FIRST: Duration = Duration::from_millis(300);
 const MAX_INTERVAL: Duration = Duration::from_secs(2);
 /// A checkpoint waits one second longer for each of these. One that is larger than this is never early.
 const BYTES_PER_SECOND: usize = 256 * 1024;
-/// A request with no more operations than these, and no more time than [`FIRST`], needs no checkpoint.
-const MIN_OPERATIONS: u64 = 10;
+/// A request with fewer operations than these, and no more time than [`FIRST`], needs no checkpoint.
+const MIN_OPERATIONS: u64 = 11;
 /// Requests may have come after a checkpoint that is older, and left nothing.
 const RECENT: Duration = Duration::from_secs(5);
 

@@ -76,10 +76,15 @@ impl Kv {
         Self { store: Arc::new(PolicyStore { policy, store }) }
     }
 
-    /// The same handle, which also notes when KV fails.
-    pub(crate) fn with_outage(&self, outage: &Outage) -> Self {
+    /// A handle on the same namespace for a piece of work: it notes when KV fails, and `wrap` may put a store around the
+    /// namespace.
+    pub(crate) fn for_work(
+        &self,
+        outage: &Outage,
+        wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>,
+    ) -> Self {
         let PolicyStore { policy, store } = &*self.store;
-        Self::with_policy(store.clone(), policy.clone().with_outage(outage))
+        Self::with_policy(wrap(store.clone()), policy.clone().with_outage(outage))
     }
 
     pub(crate) fn store(&self) -> &dyn Store {

@@ -19,7 +19,7 @@ pub enum Direction {
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Phase {
-    /// A backfill counts its entries.
+    /// A backfill or a fold counts its entries.
     Count,
     /// A backfill or a fold works on its entries.
     Entries,

@@ -8,7 +8,7 @@ use futures::executor::block_on;
 use kv_migrations::kv::{KvError, MemoryStore, Request};
 use kv_migrations::{Backfill, Migration, State};
 
-use crate::service::{Service, failure, filled, ids, touching};
+use crate::service::{InitialEntry, Service, failure, filled, ids, touching};
 use crate::stores::Refusing;
 
 #[test]
@@ -258,4 +258,119 @@ fn an_outage_while_failures_are_tried_again_leaves_them_to_the_next_run() {
     assert!(reason.starts_with("at the entry `user_00003`: the customer was not saved"), "{reason}");
     service.migrate(make());
     assert_eq!(service.text("user_00003").as_deref(), Some("done"));
+}
+
+/// A backfill for which every second entry is bad until it is mended, and the entries that it was called with.
+struct Mendable {
+    is_mended: Arc<AtomicBool>,
+    seen: Arc<Mutex<Vec<String>>>,
+}
+
+impl Mendable {
+    fn new() -> Self {
+        Self { is_mended: Arc::default(), seen: Arc::default() }
+    }
+
+    fn backfill(&self) -> Backfill {
+        let (is_mended, seen) = (self.is_mended.clone(), self.seen.clone());
+        Backfill::new("user_", async move |_, record, ()| {
+            seen.lock().unwrap().push(record.name().to_owned());
+            if record.name().ends_with(['1', '3', '5', '7', '9']) && !is_mended.load(Ordering::Relaxed) {
+                return Err("odd".into());
+            }
+            Ok(record.put("done").await?)
+        })
+    }
+
+    fn mend(&self) {
+        self.is_mended.store(true, Ordering::Relaxed);
+        self.seen.lock().unwrap().clear();
+    }
+
+    fn times(&self, name: &str) -> usize {
+        self.seen.lock().unwrap().iter().filter(|seen| *seen == name).count()
+    }
+}
+
+fn done(service: &Service) -> usize {
+    service.store.entries().into_iter().filter(|(_, value)| value == b"done").count()
+}
+
+#[test]
+fn after_a_fix_one_run_finishes_and_believes_no_failure_of_the_old_code() {
+    for applies in [false, true] {
+        let service = filled(20);
+        let code = Mendable::new();
+        let make = || {
+            let backfill = code.backfill().skip_failures(5);
+            vec![Migration::backfill(
+                "001",
+                "",
+                if applies { backfill.apply_despite_failures() } else { backfill },
+            )]
+        };
+        let reason = failure(block_on(service.runner(make()).run_pending(&()))).reason;
+        assert_eq!(reason, "at the entry `user_00011`, after 5 others that were skipped: odd");
+        code.mend();
+        let report = block_on(service.runner(make()).run_pending(&())).unwrap();
+        assert_eq!(report.ran, ids(&["001"]));
+        assert_eq!((done(&service), report.details[0].failed_entries.len()), (20, 0), "applies: {applies}");
+        let first: Vec<String> = code.seen.lock().unwrap().iter().take(5).cloned().collect();
+        let skipped = ["user_00001", "user_00003", "user_00005", "user_00007", "user_00009"];
+        assert_eq!(first, ids(&skipped), "what was skipped is tried first");
+        assert_eq!(code.times("user_00010"), 0, "what was done stays done");
+    }
+}
+
+#[test]
+fn a_fix_while_a_backfill_is_under_way_reaches_what_was_skipped_before() {
+    let entries: Vec<InitialEntry> =
+        (0..60).map(|n| InitialEntry::new(format!("user_{n:05}"), "x")).collect();
+    let service = Service::holding(&entries, 20);
+    let code = Mendable::new();
+    let make = || {
+        let backfill = code.backfill().skip_failures(100).apply_despite_failures();
+        service.runner(vec![Migration::backfill("001", "", backfill)])
+    };
+    for _ in 0..2 {
+        let report = service.request(&make()).unwrap();
+        assert!(!report.is_finished() && report.progress.unwrap().failed > 0);
+    }
+    code.mend();
+    let reports = service.drive(&make()).unwrap();
+    assert_eq!(done(&service), 60, "no entry may be left as the old code left it");
+    let failed_entries = &reports.last().unwrap().details[0].failed_entries;
+    assert!(failed_entries.is_empty(), "{failed_entries:?}");
+}
+
+#[test]
+fn an_entry_that_always_fails_is_tried_a_few_times_and_not_for_ever() {
+    let entries: Vec<InitialEntry> =
+        (0..60).map(|n| InitialEntry::new(format!("user_{n:05}"), "x")).collect();
+    let service = Service::holding(&entries, 20);
+    let code = Mendable::new();
+    let backfill = code.backfill().skip_failures(100).apply_despite_failures();
+    let reports = service.drive(&service.runner(vec![Migration::backfill("001", "", backfill)])).unwrap();
+    let failed: Vec<&str> =
+        reports.last().unwrap().details[0].failed_entries.iter().map(|e| e.key.as_str()).collect();
+    assert_eq!(failed.len(), 30, "each once: {failed:?}");
+    assert!(failed.is_sorted(), "{failed:?}");
+    let most = (0..60).map(|n| code.times(&format!("user_{n:05}"))).max().unwrap();
+    assert!(most <= 3, "an entry was tried {most} times");
+}
+
+#[test]
+fn entries_that_failed_before_fail_the_run_once_none_may_be_skipped_any_more() {
+    let service = filled(6);
+    let code = Mendable::new();
+    failure(block_on(
+        service
+            .runner(vec![Migration::backfill("001", "", code.backfill().skip_failures(5))])
+            .run_pending(&()),
+    ));
+    let strict = code.backfill().apply_despite_failures();
+    let reason =
+        failure(block_on(service.runner(vec![Migration::backfill("001", "", strict)]).run_pending(&())))
+            .reason;
+    assert_eq!(reason, "at the entry `user_00001`: odd");
 }

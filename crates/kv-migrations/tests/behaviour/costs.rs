@@ -3,9 +3,9 @@
 use std::fmt::Debug;
 
 use futures::executor::block_on;
-use kv_migrations::{Error, Migration, Runner};
+use kv_migrations::{Backfill, Error, Migration, Runner};
 
-use crate::service::{Service, quiet};
+use crate::service::{Service, filled, quiet};
 
 /// What the TypeScript runner writes beside `true`.
 const TYPESCRIPT: Option<&str> = Some(r#"{"runAt":"2026-11-22T10:48:28.706Z"}"#);
@@ -74,6 +74,20 @@ fn the_first_run_of_a_service_costs_one_operation_more_because_it_looks_at_other
     let service = Service::new();
     let runner = service.runner(vec![quiet("001"), quiet("002")]);
     assert_eq!(operations(&service, runner.run_pending(&())), 4);
+}
+
+#[test]
+fn a_backfill_counts_its_entries_for_one_operation_per_thousand() {
+    for (entries, pages) in [(0, 1), (1, 1), (1_000, 1), (2_500, 3), (5_000, 5)] {
+        let service = filled(entries);
+        let backfill = Backfill::new("user_", async |_, _, ()| Ok(()));
+        let runner = service.runner(vec![Migration::backfill("001", "", backfill)]);
+        let reads = u64::from(entries.div_ceil(100));
+        // The ledger, another prefix, the checkpoint that may be there, and the marker; and a first step that is recorded
+        // early, where more is left to do.
+        let expected = 4 + pages + pages + reads + u64::from(entries > 1);
+        assert_eq!(operations(&service, runner.run_pending(&())), expected, "{entries} entries");
+    }
 }
 
 #[test]

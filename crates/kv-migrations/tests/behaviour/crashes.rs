@@ -13,7 +13,7 @@ use crate::stores::{Flaky, ShortPages};
 type MakeMigration = fn() -> Migration;
 
 fn backfill() -> Migration {
-    Migration::backfill("long", "Marks every user", marking().count_entries()).with_down_backfill(unmarking())
+    Migration::backfill("long", "Marks every user", marking()).with_down_backfill(unmarking())
 }
 
 /// The keys for each length of their values, and the number of lengths.

@@ -117,7 +117,7 @@ fn backfill() -> Migration {
 }
 
 fn counted() -> Migration {
-    Migration::backfill("long", "", marking().count_entries())
+    Migration::backfill("long", "", marking())
 }
 
 fn fold() -> Migration {

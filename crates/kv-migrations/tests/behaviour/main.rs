@@ -16,6 +16,7 @@ mod coordinator;
 mod costs;
 mod crashes;
 mod cut_off;
+mod ends;
 mod entry_counts;
 mod faults;
 mod fold;

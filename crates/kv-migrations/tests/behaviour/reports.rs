@@ -21,9 +21,10 @@ fn assert_readable<T: Serialize + DeserializeOwned + PartialEq + Debug>(report: 
 
 fn long() -> Migration {
     let touch = Backfill::new("user_", async |_, record, ()| Ok(record.put(record.value()).await?));
-    Migration::backfill("002_long", "Touches every user", touch.count_entries()).with_down_backfill(
-        Backfill::new("user_", async |_, record, ()| Ok(record.put(record.value()).await?)),
-    )
+    Migration::backfill("002_long", "Touches every user", touch)
+        .with_down_backfill(Backfill::new("user_", async |_, record, ()| {
+            Ok(record.put(record.value()).await?)
+        }))
 }
 
 #[test]

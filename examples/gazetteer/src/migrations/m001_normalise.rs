@@ -63,8 +63,7 @@ pub fn migration() -> Migration<Env> {
         city.put_json(&Imported::from(place)).clear_metadata().await?;
         Ok(())
     });
-    Migration::backfill(ID, "Make numbers of coordinates", up.count_entries())
-        .with_down_backfill(down.count_entries())
+    Migration::backfill(ID, "Make numbers of coordinates", up).with_down_backfill(down)
 }
 
 impl TryFrom<Imported> for Place {

@@ -1,9 +1,12 @@
 //! The work on one entry, and whether it is the entry that failed, or KV.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::error::Error as StdError;
 use std::iter::successors;
+use std::sync::Arc;
 
+use super::ahead::NoWritesAhead;
 use crate::change::record::Record;
 use crate::change::values::{LargeValues, Loaded};
 use crate::error::{BoxError, Result, reason};
@@ -28,14 +31,21 @@ pub(super) struct EntryWork<'a, C> {
     each: &'a dyn Each<C>,
     session: &'a Session<'a>,
     context: &'a C,
+    /// The prefix under which no entry may write ahead; `None` if it may.
+    guarded: Option<&'a Cow<'static, str>>,
     large_values: LargeValues,
     /// How many entries were written or deleted.
     changed: Cell<u64>,
 }
 
 impl<'a, C> EntryWork<'a, C> {
-    pub(super) fn new(each: &'a dyn Each<C>, session: &'a Session<'a>, context: &'a C) -> Self {
-        Self { each, session, context, large_values: LargeValues::new(), changed: Cell::new(0) }
+    pub(super) fn new(
+        each: &'a dyn Each<C>,
+        session: &'a Session<'a>,
+        context: &'a C,
+        guarded: Option<&'a Cow<'static, str>>,
+    ) -> Self {
+        Self { each, session, context, guarded, large_values: LargeValues::new(), changed: Cell::new(0) }
     }
 
     /// How many entries were written or deleted since this was asked.
@@ -46,7 +56,11 @@ impl<'a, C> EntryWork<'a, C> {
     /// Changes an entry. Returns the failure that the entry itself caused; a failure of KV is an error.
     pub(super) async fn change(&self, key: Key, loaded: Loaded) -> Result<Option<FailedEntry>> {
         let (name, outage) = (key.name.clone(), Outage::default());
-        let kv = self.session.kv.with_outage(&outage);
+        let mut guard = None;
+        let kv = self.session.kv.for_work(&outage, |store| match self.guarded {
+            None => store,
+            Some(prefix) => guard.insert(Arc::new(NoWritesAhead::new(store, prefix.clone(), &name))).clone(),
+        });
         let change = async |value: Option<Vec<u8>>| match value {
             // It was deleted in the meantime.
             None => Ok(()),
@@ -63,6 +77,11 @@ impl<'a, C> EntryWork<'a, C> {
             return Err("the budget is used up".into());
         }
         match result {
+            Ok(()) if guard.is_some_and(|guard| guard.has_refused()) => {
+                // The closure hides it, but something is not written.
+                let refused = outage.noted().map(|error| error.to_string());
+                Err(at_entry(&name, &refused.unwrap_or_default()))
+            }
             Ok(()) => Ok(None),
             Err(error) => failure(name, &*error, outage.noted()).map(Some),
         }

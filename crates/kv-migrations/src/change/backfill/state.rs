@@ -2,27 +2,64 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::change::count::Until;
 use crate::change::walk::Position;
 use crate::report::FailedEntry;
 
 /// What a checkpoint keeps.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct BackfillState {
-    pub(super) phase: BackfillPhase,
+    pub(super) until: Until,
     pub(super) position: Position,
+    /// Whether all entries were visited. Then what an earlier request skipped is tried once more.
+    pub(super) is_visited: bool,
+    /// The entries that failed and were skipped, in the order in which that was noted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) failures: Vec<FailedEntry>,
+    /// The entries that failed again when they were tried once more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) confirmed: Vec<FailedEntry>,
+    /// The entries that failed and are tried again before anything else is done, the next one last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) to_retry: Vec<FailedEntry>,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum BackfillPhase {
-    Count,
-    #[default]
-    Entries,
-    Retry,
+impl BackfillState {
+    /// The number of entries that failed, as far as is known.
+    pub(super) fn failed(&self) -> usize {
+        self.skipped() + self.to_retry.len()
+    }
+
+    /// The number of entries that failed and are not tried again for the time being.
+    pub(super) fn skipped(&self) -> usize {
+        self.failures.len() + self.confirmed.len()
+    }
+
+    /// Notes an entry that failed.
+    pub(super) fn skip(&mut self, failed: FailedEntry) {
+        let failures = if self.is_visited { &mut self.confirmed } else { &mut self.failures };
+        failures.push(failed);
+    }
+
+    /// Makes the first failures, this many, be tried again.
+    pub(super) fn retry(&mut self, number: usize) {
+        let again = self.failures.drain(..number.min(self.failures.len()));
+        self.to_retry.splice(0..0, again.rev());
+    }
+
+    /// Makes all that failed be tried again: the next run may have other code.
+    pub(super) fn retry_all(&mut self) {
+        self.failures.append(&mut self.confirmed);
+        self.retry(self.failures.len());
+    }
+
+    /// All that failed, in the order of the keys.
+    pub(super) fn take_failures(&mut self) -> Vec<FailedEntry> {
+        let mut all = std::mem::take(&mut self.failures);
+        all.append(&mut self.confirmed);
+        all.sort_by(|one, other| one.key.cmp(&other.key));
+        all
+    }
 }
 
 /// The error for one entry more than may be skipped.

@@ -14,7 +14,7 @@ pub fn migrations(scenario: &str) -> Option<Vec<Migration<Env>>> {
     let about = about.to_owned();
     Some(match name {
         "seen" => vec![seen(backfill(|_| Ok(())))],
-        "seen-counted" => vec![seen(backfill(|_| Ok(())).count_entries()).with_down_backfill(unseen())],
+        "seen-reversible" => vec![seen(backfill(|_| Ok(()))).with_down_backfill(unseen())],
         "seen-but" => vec![seen(backfill(move |key| if key == about { Err("boom".into()) } else { Ok(()) }))],
         "seen-panicking" => vec![seen(backfill(move |key| {
             assert_ne!(key, about, "on purpose");
