@@ -3,7 +3,7 @@
 //! `coordinator/handler.rs` does the same with a coordinator.
 
 use http::Response;
-use kv_migrations::{BoxError, Runner};
+use kv_migrations::{BoxError, Runner, reason};
 
 use crate::request::head::Head;
 use crate::request::query::Query;
@@ -29,7 +29,7 @@ impl<C: 'static> Local<'_, C> {
         head: &Head,
     ) -> Result<Response<Body>, Box<Problem>> {
         let runner = self.runner;
-        let context = || (self.context)().map_err(|error| Problem::context(&error.to_string()));
+        let context = || (self.context)().map_err(|error| Problem::context(&reason(&*error)));
         match route {
             Route::Status => Ok(report::status(&runner.status_report().await?, query)),
             Route::Migrate if head.accepts_events() => {

@@ -32,10 +32,11 @@ mod runner;
 #[cfg(not(feature = "sabotage"))]
 mod sabotage;
 mod session;
+mod text;
 
 pub use budget::Budget;
 pub use change::{Backfill, Collisions, Fold, FoldOutput, Record, Rekey};
-pub use error::{BoxError, Error, Failure, ForeignMarker, Result, Stage};
+pub use error::{BoxError, Error, Failure, ForeignMarker, Result, Stage, reason};
 pub use future::BoxFuture;
 #[doc(hidden)]
 pub use id::assert_ids;

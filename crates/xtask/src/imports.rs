@@ -34,6 +34,7 @@ const CORE_STACK: [&str; 17] = [
     "log",
     "random",
     "future",
+    "text",
 ];
 
 /// Modules of the core that may import, and be imported by, any other.
@@ -181,9 +182,9 @@ mod tests {
             wrong,
             [
                 "src/kv/memory.rs imports src/ledger.rs: crate::Ledger\n  \
-                 `kv` may import only: lock, budget, clock, report, log, random, future",
+                 `kv` may import only: lock, budget, clock, report, log, random, future, text",
                 "src/ledger.rs imports src/testing.rs: crate::testing::Fault\n  \
-                 `ledger` may import only: error, id, kv, lock, budget, clock, report, log, random, future",
+                 `ledger` may import only: error, id, kv, lock, budget, clock, report, log, random, future, text",
                 "`new` is not in the stack: give it a place in CORE_STACK",
             ]
         );

@@ -17,7 +17,7 @@ use super::record::Record;
 use super::resumable::{Advance, Resumable};
 use super::values::{LargeValues, Loaded, load_entries};
 use super::walk::{Loading, Position, Range, Visited, Walk, WalkEnd, over_budget};
-use crate::error::{BoxError, Result};
+use crate::error::{BoxError, Result, reason};
 use crate::kv::limits::MAX_CONNECTIONS;
 use crate::kv::{Key, Kv, KvError, StoreExt};
 use crate::report::Phase;
@@ -125,7 +125,7 @@ impl<C, S: Serialize + DeserializeOwned> Fold<C, S> {
             while let Some(visited) = walk.next(load, work).await? {
                 if let Visited::Entry(Some(record)) = visited {
                     (self.each)(&mut state.folded, &record, context)
-                        .map_err(|error| format!("at the entry `{}`: {error}", record.name()))?;
+                        .map_err(|error| format!("at the entry `{}`: {}", record.name(), reason(&*error)))?;
                     job.add_done(1);
                 }
                 state.position.set(walk.position());

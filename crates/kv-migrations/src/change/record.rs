@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::kv::{Key, Kv, KvError, KvErrorKind, Metadata, Operation, Put};
+use crate::kv::{Key, Kv, KvError, KvErrorKind, Metadata, Operation, Put, parse_json};
 
 /// One entry: its key, value, metadata and expiration.
 ///
@@ -76,9 +76,7 @@ impl Record {
 
     /// The value, read by [`serde_json`]; an error if it is not JSON of this shape.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, KvError> {
-        serde_json::from_slice(&self.value).map_err(|error| {
-            self.unreadable(KvErrorKind::NotJson { line: error.line(), column: error.column() })
-        })
+        parse_json(&self.value).map_err(|error| self.unreadable(KvErrorKind::NotJson(error)))
     }
 
     /// Replaces the value with text or bytes. Metadata and expiration stay unless they are set: see [`Put`]. One

@@ -11,6 +11,7 @@ use super::report::{
 };
 use crate::clock::{at_milliseconds, iso8601, milliseconds};
 use crate::report::AppliedMigration;
+use crate::text::bounded;
 
 /// The most failures that are kept.
 const MAX_FAILURES: usize = 10;
@@ -197,9 +198,8 @@ impl Task {
     }
 
     /// Notes a failure. The first ones are kept because they are the cause, and the last one because it ended the run.
-    pub(super) fn add_failure(&mut self, mut error: String, now: SystemTime) {
-        const MAX_BYTES: usize = 1_000;
-        error.truncate(error.floor_char_boundary(MAX_BYTES));
+    pub(super) fn add_failure(&mut self, error: String, now: SystemTime) {
+        let error = bounded(error);
         self.totals.failed_attempts += 1;
         if self.failures.len() == MAX_FAILURES {
             self.failures.pop();

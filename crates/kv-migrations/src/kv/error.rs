@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use super::JsonError;
+use crate::text::{bounded, without_stacks};
+
 /// The operations of KV. Each counts against a Worker's limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -30,7 +33,8 @@ impl fmt::Display for Operation {
     }
 }
 
-/// A KV operation that failed: which, on which key, and why. It never holds a value or part of one.
+/// A KV operation that failed: which, on which key, and why. It never holds a value or part of one. The store's own message
+/// is bounded, and without a JavaScript stack.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KvError(Box<Failed>);
 
@@ -58,13 +62,7 @@ pub enum KvErrorKind {
     /// The value was read as text but is not UTF-8.
     NotUtf8,
     /// The value was read as JSON but is not JSON, or has another shape.
-    #[non_exhaustive]
-    NotJson {
-        /// The line, from 1.
-        line: usize,
-        /// The byte in the line, from 1.
-        column: usize,
-    },
+    NotJson(JsonError),
     /// The value cannot be written as JSON.
     NotSerializable,
     /// The run has used up its [`Budget`](crate::Budget). Nothing was sent.
@@ -75,11 +73,12 @@ pub enum KvErrorKind {
 
 impl KvError {
     pub(crate) fn refused(operation: Operation, key: &str, status: Option<u16>, message: &str) -> Self {
-        Self::new(operation, key, KvErrorKind::Refused { status, message: message.to_owned() })
+        let message = bounded(without_stacks(message.to_owned()));
+        Self::new(operation, key, KvErrorKind::Refused { status, message })
     }
 
     pub(crate) fn new(operation: Operation, key: impl Into<String>, kind: KvErrorKind) -> Self {
-        Self(Box::new(Failed { operation, key: key.into(), kind }))
+        Self(Box::new(Failed { operation, key: bounded(key.into()), kind }))
     }
 
     /// The operation that failed.
@@ -87,7 +86,8 @@ impl KvError {
         self.0.operation
     }
 
-    /// The key; for a list the prefix, for a bulk get the first key.
+    /// The key; for a list the prefix, for a bulk get the first key. The middle of one of more than 2,000 bytes, which KV
+    /// does not take, is cut out.
     pub fn key(&self) -> &str {
         &self.0.key
     }
@@ -140,9 +140,7 @@ impl fmt::Display for KvError {
             KvErrorKind::NotUtf8 => {
                 write!(f, "the value of `{key}` is not UTF-8 text: read it with `Kv::bytes`")
             }
-            KvErrorKind::NotJson { line, column } => {
-                write!(f, "the value of `{key}` is not the expected JSON: see line {line}, column {column}")
-            }
+            KvErrorKind::NotJson(error) => write!(f, "the value of `{key}` is {error}"),
             KvErrorKind::NotSerializable => write!(
                 f,
                 "the value for `{key}` cannot be written as JSON: its maps need keys that are text. Nothing was written"
@@ -199,6 +197,13 @@ mod tests {
         for error in refusals.into_iter().chain(nameless).chain([unreadable]) {
             assert!(!error.is_outage(), "{error}");
         }
+    }
+
+    #[test]
+    fn a_message_and_a_key_of_megabytes_are_bounded_and_without_stacks() {
+        let message = format!("internal error\n    at put (index.js:1:2)\n{}", "x".repeat(5_000_000));
+        let error = KvError::refused(Operation::Put, &"k".repeat(5_000_000), Some(500), &message).to_string();
+        assert!(error.len() < 5_000 && !error.contains("index.js"), "{} bytes: {error:.300}", error.len());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::policy::PolicyStore;
 use super::put::NotSerializable;
 use super::{
     BulkValue, Entry, Key, Keys, KvError, KvErrorKind, Operation, Outage, Policy, Put, Store, StoreExt, find,
-    limits,
+    limits, parse_json,
 };
 use crate::clock::{SystemClock, seconds};
 
@@ -115,11 +115,9 @@ impl Kv {
     /// shape. One operation.
     pub async fn json<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, KvError> {
         let Some(value) = self.bytes(key).await? else { return Ok(None) };
-        // serde_json's own message may quote the value.
-        serde_json::from_slice(&value).map(Some).map_err(|error| {
-            let kind = KvErrorKind::NotJson { line: error.line(), column: error.column() };
-            KvError::new(Operation::Get, key, kind)
-        })
+        parse_json(&value)
+            .map(Some)
+            .map_err(|error| KvError::new(Operation::Get, key, KvErrorKind::NotJson(error)))
     }
 
     /// Many values, in the order of `keys`. One operation for every 100 keys, and one more for each key that a bulk get

@@ -1,7 +1,11 @@
 //! The metadata of a value.
 
+use std::fmt;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+use super::json::{JsonError, parse};
 
 /// The metadata of a value: JSON, kept as text. In a Worker it has passed through JavaScript, which rounds integers beyond
 /// 2⁵³ and puts fields with integer names first. Storing it again changes nothing more.
@@ -13,7 +17,7 @@ use serde::de::DeserializeOwned;
 /// let metadata = Metadata::new(&[("schema", 1)])?;
 /// assert_eq!(metadata.as_json(), r#"[["schema",1]]"#);
 /// assert_eq!(metadata.parse::<Vec<(String, u8)>>()?, [("schema".to_owned(), 1)]);
-/// # Ok::<(), serde_json::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metadata(String);
@@ -37,11 +41,30 @@ impl Metadata {
         &self.0
     }
 
-    /// Parses the JSON.
+    /// Parses the JSON. The error tells where it is not as expected, and not what stands there.
     ///
     /// # Errors
     /// If the JSON has another shape.
-    pub fn parse<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
-        serde_json::from_str(&self.0)
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, MetadataError> {
+        parse(self.0.as_bytes()).map_err(MetadataError)
     }
 }
+
+/// Metadata that is not as expected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetadataError(JsonError);
+
+impl MetadataError {
+    /// Where it is not as expected.
+    pub fn json_error(&self) -> &JsonError {
+        &self.0
+    }
+}
+
+impl fmt::Display for MetadataError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the metadata is {}", self.0)
+    }
+}
+
+impl std::error::Error for MetadataError {}

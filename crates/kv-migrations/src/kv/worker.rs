@@ -53,7 +53,7 @@ async fn get_bulk(store: &KvStore, keys: &[&str]) -> Result<Answer, WorkerError>
 async fn put(store: &KvStore, key: &str, value: &[u8], options: &PutOptions) -> Result<Answer, WorkerError> {
     let mut put = store.put_bytes(key, value)?;
     if let Some(metadata) = &options.metadata {
-        put = put.metadata(metadata.parse::<Value>()?)?;
+        put = put.metadata(serde_json::from_str::<Value>(metadata.as_json())?)?;
     }
     match options.expiration {
         None => put,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::skip::{is_false, is_zero};
 use super::{EntryCounts, Progress};
+use crate::text::shortened;
 
 /// What a run did.
 ///
@@ -107,10 +108,8 @@ pub struct FailedEntry {
 }
 
 impl FailedEntry {
-    pub(crate) fn new(key: String, mut reason: String) -> Self {
-        const MAX_REASON_BYTES: usize = 200;
-        reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
-        Self { key, reason }
+    pub(crate) fn new(key: String, reason: String) -> Self {
+        Self { key, reason: shortened(reason) }
     }
 }
 

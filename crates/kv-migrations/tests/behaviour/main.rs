@@ -18,6 +18,7 @@ mod crashes;
 mod cut_off;
 mod ends;
 mod entry_counts;
+mod error_texts;
 mod faults;
 mod fold;
 mod kv;

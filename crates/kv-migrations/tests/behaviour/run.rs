@@ -177,7 +177,7 @@ fn a_failure_has_the_text_of_its_cause() {
     let failure = failure(block_on(Service::new().runner(vec![broken]).run_pending(&())));
     assert_eq!(
         failure.to_string(),
-        "Migration 001 failed: the value of `numbers` is not the expected JSON: see line 1, column 15"
+        "Migration 001 failed: the value of `numbers` is not the expected JSON: see line 1, column 15, at `[2]`"
     );
 }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::SystemTime;
 
+use crate::text::bounded;
+
 /// What one object keeps: strongly consistent, and used by no other object. In a Worker it is a Durable Object's
 /// storage.
 ///
@@ -72,7 +74,7 @@ pub struct StorageError(String);
 impl StorageError {
     /// An error with the storage's own message.
     pub fn new(message: impl Into<String>) -> Self {
-        Self(message.into())
+        Self(bounded(message.into()))
     }
 }
 

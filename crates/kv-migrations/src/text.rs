@@ -1,0 +1,97 @@
+//! The texts of errors, as answers, logs, markers, the status and the history have them: of bounded size, and without
+//! JavaScript's stacks.
+
+/// The most bytes of an error's text.
+pub(crate) const MAX_ERROR_BYTES: usize = 2_000;
+/// The most bytes of the text about one entry of many.
+pub(crate) const MAX_REASON_BYTES: usize = 200;
+/// How much of the end stays of a text that is too long. The end often says what to do.
+const TAIL_BYTES: usize = 500;
+
+/// What stands for the part that is cut out.
+const GAP: &str = " … ";
+
+/// Cuts out the middle of a text that is too long.
+pub(crate) fn bounded(text: String) -> String {
+    if text.len() <= MAX_ERROR_BYTES {
+        return text;
+    }
+    let head = text.floor_char_boundary(MAX_ERROR_BYTES - TAIL_BYTES - GAP.len());
+    let tail = text.ceil_char_boundary(text.len() - TAIL_BYTES);
+    [text.get(..head), Some(GAP), text.get(tail..)].into_iter().flatten().collect()
+}
+
+/// Cuts the end off a text about one entry that is too long.
+pub(crate) fn shortened(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(MAX_REASON_BYTES));
+    text
+}
+
+/// Leaves out the stacks of JavaScript errors, which `worker` writes as `JsValue(TypeError: why\nTypeError: why\n    at …)`.
+pub(crate) fn without_stacks(text: String) -> String {
+    const FRAME: &str = "    at ";
+    if !text.contains(FRAME) {
+        return text;
+    }
+    let mut kept: Vec<&str> = Vec::new();
+    let mut is_in_stack = false;
+    for line in text.lines() {
+        let is_frame = line.starts_with(FRAME);
+        if is_frame && !is_in_stack {
+            // A stack repeats the message first.
+            let is_repeated = match kept.as_slice() {
+                [.., message, repeated] => message.ends_with(repeated),
+                _ => false,
+            };
+            if is_repeated {
+                kept.pop();
+            }
+        }
+        is_in_stack = is_frame;
+        if !is_frame {
+            kept.push(line);
+        }
+    }
+    kept.join("\n").replace("JsValue(", "")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_stack_is_cut_to_the_message() {
+        let thrown = "js error: JsValue(TypeError: t.get is not a function\nTypeError: t.get is not a function\n    \
+                      at get (index.js:12:7)\n    at async Object.fetch (index.js:40:3))";
+        assert_eq!(without_stacks(thrown.to_owned()), "js error: TypeError: t.get is not a function");
+        let alone =
+            "Error: no such binding\n    at wasm://wasm/00a1:wasm-function[7]:0x10\n    at <anonymous>";
+        assert_eq!(without_stacks(alone.to_owned()), "Error: no such binding");
+    }
+
+    #[test]
+    fn a_text_without_a_stack_stays_as_it_is() {
+        for text in ["", "one line", "two\nlines", "JsValue(7)", "at noon\nat home"] {
+            assert_eq!(without_stacks(text.to_owned()), text);
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_too_long_keeps_its_start_and_its_end() {
+        let text = format!("it failed{}: do this", "x".repeat(5_000_000));
+        let bounded = bounded(text);
+        assert!(bounded.len() <= MAX_ERROR_BYTES, "{}", bounded.len());
+        assert!(bounded.starts_with("it failed") && bounded.ends_with(": do this"), "{bounded}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_bounded(text in any::<String>(), times in 0_usize..2_000) {
+            let text = text.repeat(times / text.len().max(1) + 1);
+            prop_assert!(bounded(without_stacks(text.clone())).len() <= MAX_ERROR_BYTES);
+            prop_assert!(shortened(text).len() <= MAX_REASON_BYTES);
+        }
+    }
+}
