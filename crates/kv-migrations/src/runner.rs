@@ -52,7 +52,7 @@ pub(crate) use registered::Registered;
 /// assert!(runner.is_run("001_add_feature").await?);
 /// # Ok(())
 /// # }
-/// # futures_util::FutureExt::now_or_never(example()).unwrap().unwrap();
+/// # futures::executor::block_on(example()).unwrap();
 /// ```
 pub struct Runner<C = ()> {
     registered: Registered<C>,

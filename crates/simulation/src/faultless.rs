@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use futures::FutureExt;
+use futures::executor::block_on;
 use kv_migrations::clock::Clock;
 use kv_migrations::kv::{Expiration, Key, MemoryStore, Metadata, PutOptions, StoreExt};
 use kv_migrations::testing::{ManualClock, MemoryLog};
@@ -33,7 +33,8 @@ pub fn outcome(
         for (index, entry) in table.entries.iter().enumerate() {
             let key = format!("{}{}", table.prefix(0), entry.name);
             let value = entry.value(versions.written(number, index));
-            store.put(&key, &value, &options(entry, clock.now())).now_or_never();
+            block_on(store.put(&key, &value, &options(entry, clock.now())))
+                .map_err(|error| error.to_string())?;
         }
     }
     let runner = Runner::new(store.clone(), SERVICE, migrations).map_err(|error| error.to_string())?;
@@ -45,14 +46,13 @@ pub fn outcome(
 
 fn migrate(runner: &Runner<Context>, clock: &ManualClock) -> Result<(), Error> {
     let context = Context { run: 0, monitor: None };
-    // A store in memory answers at once.
-    while let Some(report) = runner.run_pending(&context).now_or_never().transpose()? {
+    loop {
+        let report = block_on(runner.run_pending(&context))?;
         if report.is_finished() {
-            break;
+            return Ok(());
         }
         clock.advance(report.retry_after.unwrap_or_default());
     }
-    Ok(())
 }
 
 /// What is stored with an entry that is written at this time.

@@ -54,13 +54,15 @@ use state::{BackfillState, failures_text, first_failure};
 /// assert_eq!(store.value("customer_1").unwrap(), br#"{"name":"Ada","verified":false}"#);
 /// # Ok(())
 /// # }
-/// # futures_util::FutureExt::now_or_never(example()).unwrap().unwrap();
+/// # futures::executor::block_on(example()).unwrap();
 /// ```
+#[allow(clippy::struct_excessive_bools, reason = "each is what a method of its own switches on")]
 pub struct Backfill<C = ()> {
     prefix: Cow<'static, str>,
     each: Box<dyn Each<C>>,
     allows_writes_ahead: bool,
     reads_singly: bool,
+    is_one_at_a_time: bool,
     max_failures: usize,
     applies_despite_failures: bool,
 }
@@ -81,6 +83,7 @@ impl<C> Backfill<C> {
             each: Box::new(each),
             allows_writes_ahead: false,
             reads_singly: false,
+            is_one_at_a_time: false,
             max_failures: 0,
             applies_despite_failures: false,
         }
@@ -103,6 +106,17 @@ impl<C> Backfill<C> {
     #[must_use]
     pub fn read_singly(mut self) -> Self {
         self.reads_singly = true;
+        self
+    }
+
+    /// Changes one entry after the other, in the order of their keys. Otherwise several entries are changed at once, and
+    /// closures that read a key and then write it lose each other's writes, if they share that key.
+    ///
+    /// A crash still repeats entries. To count or to gather something, use a [`Fold`](crate::Fold), which counts each entry
+    /// once.
+    #[must_use]
+    pub fn one_at_a_time(mut self) -> Self {
+        self.is_one_at_a_time = true;
         self
     }
 
@@ -148,7 +162,8 @@ impl<C> Backfill<C> {
         let work = |key, loaded| entries.change(key, loaded);
         let until = state.until.clone();
         let range = Range { prefix: &self.prefix, until: until.as_deref() };
-        let mut walk = Walk::new(session, range, &state.position);
+        let walk = Walk::new(session, range, &state.position);
+        let mut walk = if self.is_one_at_a_time { walk.one_at_a_time() } else { walk };
         let result = async {
             while let Some(visited) = walk.next(load, work).await? {
                 match visited {

@@ -174,6 +174,12 @@ impl<'a> Checkpoints<'a> {
         }
     }
 
+    /// Keeps a checkpoint without state for the failure that is about to be returned: the next run starts over.
+    pub(super) fn keep_nothing(&mut self, progress: Box<Progress>) {
+        let value = nothing(self.direction).to_vec();
+        self.last = Some(Checkpoint { value, progress: self.dated(progress) });
+    }
+
     /// How far the change had got when it failed; `None` if that is not known.
     pub(super) fn take_last(&mut self) -> Option<Checkpoint> {
         self.last.take()

@@ -19,7 +19,7 @@ use super::values::{LargeValues, Loaded, load_entries};
 use super::walk::{Loading, Position, Range, Visited, Walk, WalkEnd, over_budget};
 use crate::error::{BoxError, Result, reason};
 use crate::kv::limits::MAX_CONNECTIONS;
-use crate::kv::{Key, Kv, KvError, StoreExt};
+use crate::kv::{Key, Kv, KvError, StoreExt, parse_json};
 use crate::report::Phase;
 use crate::session::Session;
 pub use output::FoldOutput;
@@ -32,7 +32,8 @@ use writing::Writing;
 /// It first counts the keys, one operation for every 1,000, and ends at the last one that it counted, so that a service
 /// that adds entries does not keep it going.
 ///
-/// Checkpoints keep the state, as JSON of at most 25 MiB. It must come back from JSON as it was. A checkpoint holds the
+/// Checkpoints keep the state, as JSON of at most 25 MiB. It must come back from JSON as it was: its maps need keys that are
+/// text, and its numbers must be finite. That is checked at the first entry and after the last one. A checkpoint holds the
 /// state and the position together in one value of KV: no crash makes an entry count twice or not at all, even if an old
 /// checkpoint is read. Entries that KV does not list yet do not count.
 ///
@@ -63,7 +64,7 @@ use writing::Writing;
 /// assert_eq!(store.value("mods_of_ada").unwrap(), br#"["mod_1","mod_2"]"#);
 /// # Ok(())
 /// # }
-/// # futures_util::FutureExt::now_or_never(example()).unwrap().unwrap();
+/// # futures::executor::block_on(example()).unwrap();
 /// ```
 pub struct Fold<C, S> {
     prefix: Cow<'static, str>,
@@ -109,6 +110,17 @@ pub(crate) struct FoldState<S> {
     /// How far the outputs are written, once everything is gathered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     writing: Option<Writing>,
+    /// Whether no checkpoint can keep it.
+    #[serde(skip)]
+    is_unusable: bool,
+}
+
+impl<S: Serialize + DeserializeOwned> FoldState<S> {
+    fn check(&mut self) -> Result {
+        let result = check_state(&self.folded);
+        self.is_unusable = result.is_err();
+        result
+    }
 }
 
 impl<C, S: Serialize + DeserializeOwned> Fold<C, S> {
@@ -127,6 +139,9 @@ impl<C, S: Serialize + DeserializeOwned> Fold<C, S> {
                     (self.each)(&mut state.folded, &record, context)
                         .map_err(|error| format!("at the entry `{}`: {}", record.name(), reason(&*error)))?;
                     job.add_done(1);
+                    if job.done_in_phase() == 1 {
+                        state.check()?;
+                    }
                 }
                 state.position.set(walk.position());
                 job.save_if_due(state, walk.entries_left()).await?;
@@ -134,7 +149,11 @@ impl<C, S: Serialize + DeserializeOwned> Fold<C, S> {
             Ok(walk.end())
         }
         .await;
-        walk.finish(job, result).await
+        let end = walk.finish(job, result).await?;
+        if end == WalkEnd::Complete {
+            state.check()?;
+        }
+        Ok(end)
     }
 
     async fn write(&self, job: &mut Job<'_>, context: &C, state: &mut FoldState<S>) -> Result<WalkEnd> {
@@ -230,6 +249,27 @@ async fn delete_if_ours(kv: &Kv, key: HashKey, name: &str, hashes: &[u64]) -> Re
     }
 }
 
+/// Whether a checkpoint could keep the state. Only a fold over many entries needs checkpoints, but one over a few, in a
+/// test, tells it too.
+fn check_state<S: Serialize + DeserializeOwned>(state: &S) -> Result {
+    /// A larger state is not read back, which takes memory.
+    const MAX_BYTES: usize = 1024 * 1024;
+    let json = serde_json::to_vec(state)
+        .map_err(|_| "its state cannot be written as JSON: its maps need keys that are text")?;
+    if json.len() > MAX_BYTES {
+        return Ok(());
+    }
+    let why = match parse_json::<S>(&json) {
+        Err(error) => {
+            format!("what was written is {error}. Numbers must be finite: JSON has `null` for others")
+        }
+        // The entries of a map or a set may change places.
+        Ok(read) if serde_json::to_vec(&read).is_ok_and(|again| again.len() == json.len()) => return Ok(()),
+        Ok(_) => "it is another one when it is read".to_owned(),
+    };
+    Err(format!("its state does not come back from JSON, in which checkpoints keep it: {why}").into())
+}
+
 /// The entry with its value; `None` if it was deleted in the meantime.
 async fn read_record(
     session: &Session<'_>,
@@ -251,7 +291,13 @@ impl<C, S: Serialize + DeserializeOwned> Resumable<C> for Fold<C, S> {
 
     fn begin(&self, job: &mut Job<'_>) -> FoldState<S> {
         job.begin_phase(Phase::Count, None);
-        FoldState { folded: (self.initial)(), until: None, position: Position::default(), writing: None }
+        FoldState {
+            folded: (self.initial)(),
+            until: None,
+            position: Position::default(),
+            writing: None,
+            is_unusable: false,
+        }
     }
 
     async fn advance(&self, job: &mut Job<'_>, context: &C, state: &mut FoldState<S>) -> Result<Advance> {
@@ -260,7 +306,10 @@ impl<C, S: Serialize + DeserializeOwned> Resumable<C> for Fold<C, S> {
             end = count(job, &self.prefix, state, |state| (&mut state.until, &mut state.position)).await?;
         }
         if end == WalkEnd::Complete && state.writing.is_none() {
-            end = self.gather(job, context, state).await?;
+            end = match self.gather(job, context, state).await {
+                Err(error) if state.is_unusable => return Ok(Advance::Lost(error)),
+                end => end?,
+            };
         }
         if end == WalkEnd::Complete {
             state.writing.get_or_insert_with(|| Writing::new(HashKey::new(job.session().random)));

@@ -169,6 +169,12 @@ impl<'a> Job<'a> {
         self.checkpoints.keep(state, progress);
     }
 
+    /// Keeps a checkpoint without state for the failure that is about to be returned.
+    pub(super) fn keep_nothing(&mut self) {
+        let progress = self.progress();
+        self.checkpoints.keep_nothing(progress);
+    }
+
     /// How far the change had got when it failed; `None` if that is not known.
     pub(crate) fn take_checkpoint(&mut self) -> Option<Checkpoint> {
         self.checkpoints.take_last()

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::checkpoint::Start;
 use super::{Change, Job, NEXT_REQUEST, Outcome};
-use crate::error::Result;
+use crate::error::{BoxError, Result};
 use crate::future::BoxFuture;
 use crate::report::FailedEntry;
 
@@ -34,6 +34,8 @@ pub(crate) enum Advance {
     Paused,
     /// To a point where it has to wait. Its checkpoint says so already.
     Waiting(Duration),
+    /// To a failure after which no checkpoint can keep the state: the next run starts over.
+    Lost(BoxError),
     /// Nowhere: the budget is too small for one step.
     Stuck { what: &'static str, instead: &'static str },
 }
@@ -63,6 +65,10 @@ impl<C, R: Resumable<C>> Change<C> for ResumableChange<R> {
                 Ok(Advance::Stuck { what, instead }) => {
                     job.keep(&state);
                     Ok(Outcome::OverBudget { reason: job.session().over_budget(what, instead) })
+                }
+                Ok(Advance::Lost(error)) => {
+                    job.keep_nothing();
+                    Err(error)
                 }
                 Err(error) => {
                     job.keep(&state);

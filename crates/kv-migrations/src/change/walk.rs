@@ -117,6 +117,12 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
         }
     }
 
+    /// Works on one entry at a time.
+    pub(super) fn one_at_a_time(mut self) -> Self {
+        self.pace.admit_one_at_a_time();
+        self
+    }
+
     /// The next step that is done; `None` at the [end](Self::end). `load` reads what entries need, for at most 100 keys,
     /// and `work` is done on several entries at once.
     ///

@@ -37,7 +37,7 @@ use crate::clock::{SystemClock, seconds};
 /// }
 /// # Ok(())
 /// # }
-/// # futures_util::FutureExt::now_or_never(example()).unwrap().unwrap();
+/// # futures::executor::block_on(example()).unwrap();
 /// ```
 #[derive(Clone)]
 pub struct Kv {

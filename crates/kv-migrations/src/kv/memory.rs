@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::future::ready;
+use std::future::poll_fn;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
 use serde::de::IgnoredAny;
 
@@ -20,6 +21,10 @@ use crate::future::BoxFuture;
 ///
 /// It refuses what KV refuses (keys, values and metadata that are too long, expirations that are too near), lets entries
 /// expire, and reads in bulk what KV can. Unlike KV, it is strongly consistent: every read sees the last write.
+///
+/// Each operation lets other work go on before it takes effect, as in a Worker. What several entries of a
+/// [`Backfill`](crate::Backfill) do to one key at the same time is mixed up in a test as it is in KV. An executor has to
+/// run it: `futures::executor::block_on`, for instance.
 ///
 /// # Example
 /// ```
@@ -37,7 +42,7 @@ use crate::future::BoxFuture;
 /// assert_eq!(store.value("feature_enabled").unwrap(), b"true");
 /// # Ok(())
 /// # }
-/// # futures_util::FutureExt::now_or_never(example()).unwrap().unwrap();
+/// # futures::executor::block_on(example()).unwrap();
 /// ```
 #[derive(Clone)]
 pub struct MemoryStore {
@@ -280,6 +285,16 @@ impl fmt::Debug for MemoryStore {
 
 impl Store for MemoryStore {
     fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
+        Box::pin(async move {
+            give_way().await;
+            self.answer(request)
+        })
+    }
+}
+
+impl MemoryStore {
+    /// Performs an operation at once.
+    pub(crate) fn answer(&self, request: Request<'_>) -> Result<Answer, KvError> {
         self.operations.fetch_add(1, Ordering::Relaxed);
         let answer = match request {
             Request::Get { key } => self.read(key).map(Answer::Entry),
@@ -288,6 +303,19 @@ impl Store for MemoryStore {
             Request::Delete { key } => self.remove(key).map(|()| Answer::Done),
             Request::List(options) => self.page(options).map(Answer::Page),
         };
-        Box::pin(ready(answer.map_err(|refusal| request.refused(refusal.status, refusal.message))))
+        answer.map_err(|refusal| request.refused(refusal.status, refusal.message))
     }
+}
+
+/// Lets all other work go on first.
+async fn give_way() {
+    let mut has_given_way = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut has_given_way, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }

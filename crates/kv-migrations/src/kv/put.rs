@@ -43,7 +43,7 @@ enum Setting<T> {
 /// }
 /// # Ok(())
 /// # }
-/// # futures_util::FutureExt::now_or_never(example(&Kv::new(MemoryStore::new()))).unwrap().unwrap();
+/// # futures::executor::block_on(example(&Kv::new(MemoryStore::new()))).unwrap();
 /// ```
 #[must_use = "nothing is written until it is awaited"]
 pub struct Put<'a> {

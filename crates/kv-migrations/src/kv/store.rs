@@ -122,7 +122,7 @@ pub enum Answer {
 /// assert_eq!(store.get("key").await, Ok(None));
 /// assert!(store.delete("key").await.is_err());
 /// # }
-/// # futures_util::FutureExt::now_or_never(example()).unwrap();
+/// # futures::executor::block_on(example());
 /// ```
 pub trait Store: Send + Sync {
     /// Performs one operation.

@@ -14,7 +14,7 @@
 //!     case.run(&store).await.unwrap();
 //! }
 //! # }
-//! # futures_util::FutureExt::now_or_never(example()).unwrap();
+//! # futures::executor::block_on(example());
 //! ```
 
 use std::fmt::Debug;

@@ -46,7 +46,7 @@ impl Fault {
 /// assert!(kv.text("key").await.is_err());
 /// assert!(kv.text("key").await.is_ok());
 /// # }
-/// # futures_util::FutureExt::now_or_never(example()).unwrap();
+/// # futures::executor::block_on(example());
 /// ```
 pub fn faulty<S: Store>(store: S, fault: Fault) -> impl Store {
     Faulty { fault, operations: AtomicU64::new(0), store }

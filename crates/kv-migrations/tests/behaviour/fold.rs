@@ -1,9 +1,11 @@
 //! A fold reads every entry once, and writes its output.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use futures::executor::block_on;
-use kv_migrations::{Fold, FoldOutput, Migration};
+use kv_migrations::{Fold, FoldOutput, Migration, Record, State};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::service::{InitialEntry, Service, failure, ids};
 use crate::stores::ShortPages;
@@ -162,4 +164,68 @@ fn a_fold_over_many_requests_gives_the_same_result() {
     for page in 1..12 {
         assert_eq!(outcome(9, page), whole, "{page}");
     }
+}
+
+type Make = fn() -> Migration;
+
+/// A fold of this state, which `each` changes at every entry.
+fn folding<S: Serialize + DeserializeOwned + Default + 'static>(
+    each: impl Fn(&mut S, &str) + Send + Sync + 'static,
+) -> Migration {
+    let each = move |state: &mut S, record: &Record, (): &()| {
+        each(state, record.name());
+        Ok(())
+    };
+    let close =
+        |state: &S, (): &()| Ok(vec![FoldOutput::json("result", &serde_json::to_value(state).is_ok())?]);
+    Migration::fold("001", "", Fold::new("user_", S::default, each, close))
+}
+
+#[test]
+fn a_fold_whose_state_does_not_come_back_from_json_fails_in_the_smallest_test() {
+    let cases: [(Make, &str); 4] = [
+        (
+            || folding(|pairs: &mut BTreeMap<(u8, u8), u8>, _| *pairs.entry((1, 2)).or_default() = 3),
+            "keys that are text",
+        ),
+        (|| folding(|sum: &mut f64, _| *sum += f64::NAN), "Numbers must be finite"),
+        (|| folding(|largest: &mut (f64, u8), _| largest.0 = f64::INFINITY), "line 1, column 5, at `[0]`"),
+        // Only the last entry makes it one.
+        (
+            || {
+                folding(|sum: &mut f64, name| {
+                    if name == "user_00029" {
+                        *sum = f64::NAN;
+                    }
+                })
+            },
+            "Numbers must be finite",
+        ),
+    ];
+    for (migration, why) in cases {
+        let service = Service::holding(&users(30, 3), 900);
+        let result = block_on(service.runner(vec![migration()]).run_pending(&()));
+        assert!(result.is_err(), "a checkpoint could not keep it ({why}), and the run said {result:?}");
+        let reason = failure(result).reason;
+        assert!(reason.starts_with("its state ") && reason.contains(why), "{reason}");
+        assert_eq!(service.text("result"), None, "nothing is written");
+        let status = block_on(service.runner(vec![migration()]).status()).unwrap().remove(0);
+        assert_eq!((status.state, status.error), (State::Failed, Some(reason)));
+        // Once it is mended, perhaps with another type, it starts over.
+        let mended = folding(|sum: &mut f64, _| *sum += 1.0);
+        assert_eq!(service.migrate(vec![mended]), ids(&["001"]));
+    }
+}
+
+#[test]
+fn a_fold_whose_state_has_no_order_comes_back_from_json() {
+    type Gathered = (HashMap<String, f64>, HashSet<String>, Option<u64>, Vec<u128>);
+    let service = Service::holding(&users(300, 3), 900);
+    let gathering = folding(|state: &mut Gathered, name| {
+        state.0.insert(name.to_owned(), 0.1 + 0.2);
+        state.1.insert(name.to_owned());
+        state.2 = Some(u64::MAX);
+        state.3.push(u128::from(u64::MAX) + 1);
+    });
+    assert_eq!(service.migrate(vec![gathering]), ids(&["001"]));
 }

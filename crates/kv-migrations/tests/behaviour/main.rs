@@ -36,6 +36,7 @@ mod reversal;
 mod rollback;
 mod run;
 mod service;
+mod shared_keys;
 mod stores;
 mod test_tools;
 mod typescript_runner;

@@ -16,11 +16,17 @@ pub(super) struct Pace<'a> {
     finished: u64,
     /// Whether the walk has passed the end of a page in this request.
     has_passed_page: bool,
+    max_at_once: usize,
 }
 
 impl<'a> Pace<'a> {
     pub(super) fn new(session: &'a Session<'a>) -> Self {
-        Self { session, operations_before: 0, started: 0, finished: 0, has_passed_page: false }
+        let max_at_once = MAX_AT_ONCE;
+        Self { session, operations_before: 0, started: 0, finished: 0, has_passed_page: false, max_at_once }
+    }
+
+    pub(super) fn admit_one_at_a_time(&mut self) {
+        self.max_at_once = 1;
     }
 
     pub(super) fn start(&mut self) {
@@ -46,7 +52,7 @@ impl<'a> Pace<'a> {
     /// Whether one more entry may be worked on beside those that are. The first one runs alone: then its cost is known, and
     /// every request gets further than the one before.
     pub(super) fn has_room(&self) -> bool {
-        let max = if self.is_measured() { MAX_AT_ONCE as u64 } else { 1 };
+        let max = if self.is_measured() { self.max_at_once as u64 } else { 1 };
         self.started - self.finished < max
     }
 
