@@ -52,6 +52,25 @@ for (const example of ["quickstart", "worker-router"]) {
       }
     });
 
+    test("a release that does not have the expected migration refuses, and does nothing", async (t) => {
+      const client = await start(t);
+      const ask = (method, path) => client.send(method, path);
+      for (const query of ["?expect=003_later", "?expect=003_later&require=up-to-date", "?require=up-to-date&expect=003_later"]) {
+        for (const [method, path] of [["GET", "/migrations/status"], ["POST", "/migrate"]]) {
+          const answer = await ask(method, path + query);
+          const { detail } = assertProblem(answer, 503, "release-mismatch");
+          assert.match(detail, /does not register `003_later`.*its last migration is `002_with_args`/);
+          assert.ok(Number(answer.headers.get("retry-after")) > 0, "it says when to ask again");
+        }
+      }
+      assert.deepEqual(await client.worker.dump(), []);
+
+      assertAnswer(await ask("GET", `/migrations/status?expect=${FIRST}`));
+      assertAnswer(await ask("POST", `/migrate?require=up-to-date&expect=${SECOND}`));
+      assertAnswer(await ask("GET", `/migrations/status?expect=${SECOND}&require=up-to-date`));
+      assertProblem(await ask("POST", `/migrations/${FIRST}/rollback?expect=${FIRST}`), 400, "invalid-query");
+    });
+
     test("a status that is required to be up to date is 409 until it is", async (t) => {
       const client = await start(t);
       const pending = assertAnswer(await client.status({}, "?require=up-to-date"), 409);

@@ -15,6 +15,9 @@ const ROUTES = [
   ...["rollback", "pause", "resume", "cancel"].map((action) => ["POST", `/migrations/001_first/${action}`]),
 ];
 
+/** The header that says what a Worker, or an object, registers. */
+const RELEASE = "kv-migrations-release";
+
 /** What the specimen's object is called. */
 const OBJECT = "MY_SERVICE_KV/my-service";
 
@@ -51,7 +54,14 @@ test("whoever has the object's stub needs the token too", async (t) => {
     }
   }
   assert.deepEqual(await client.worker.dump(), []);
-  assert.deepEqual(assertAnswer(await client.send("POST", "/stub/migrate", named)).ran, ["001_first"]);
+  const denied = await client.send("POST", "/stub/migrate", { ...named, authorization: null });
+  assert.equal(denied.headers.get(RELEASE), null, "what it registers is told to nobody without access");
+
+  const refusal = await client.send("POST", "/stub/migrate", named);
+  assert.deepEqual(assertProblem(refusal, 503, "release-mismatch").registered, ["001_first"]);
+  assert.deepEqual(await client.worker.dump(), [], "whoever asks must be of its release");
+  const asked = { ...named, [RELEASE]: refusal.headers.get(RELEASE) };
+  assert.deepEqual(assertAnswer(await client.send("POST", "/stub/migrate", asked)).ran, ["001_first"]);
 });
 
 test("an object of another name or id runs nothing, whoever asks it and whatever for", async (t) => {

@@ -11,10 +11,11 @@ const [pipeline] = scriptsOf("One run at a time: the coordinator");
 const ENTRIES = customers(150);
 const SEEN = { migrations: "seen", budget: "60" };
 const COORDINATED = { coordinator: "yes" };
+const expecting = (last) => ({ replace: [["last=002_with_args", `last=${last}`]] });
 
 test("carries a long migration to its end", async (t) => {
   const client = await serveCoordinated(t, SEEN, { namespace: ENTRIES });
-  const { code, output, calls } = await run(t, pipeline, client.worker.url, COORDINATED);
+  const { code, output, calls } = await run(t, pipeline, client.worker.url, COORDINATED, expecting("001_seen"));
   assert.equal(code, 0, output);
   assertEntries(withoutMarkers(await client.worker.dump()), seen(ENTRIES), "all is applied");
   assert.deepEqual(calls, ["git rev-parse --short HEAD"], "in one request");
@@ -24,19 +25,28 @@ test("carries a long migration to its end", async (t) => {
 test("waits behind a run in progress, and has nothing to do then", async (t) => {
   const client = await serveCoordinated(t, SEEN, { namespace: ENTRIES });
   assertAnswer(await client.run(), 202);
-  const { code, output } = await run(t, pipeline, client.worker.url, COORDINATED);
+  const { code, output } = await run(t, pipeline, client.worker.url, COORDINATED, expecting("001_seen"));
   assert.equal(code, 0, output);
   assertEntries(withoutMarkers(await client.worker.dump()), seen(ENTRIES), "all is applied");
 });
 
+test("waits for the release that it expects, and runs nothing meanwhile", async (t) => {
+  const client = await serveCoordinated(t, SEEN, { namespace: ENTRIES });
+  const { code, output, calls } = await run(t, pipeline, client.worker.url, COORDINATED, expecting("002_later"));
+  assert.notEqual(code, 0);
+  assert.equal(calls.filter((call) => call === "sleep 5").length, 10);
+  assert.match(output, /does not register `002_later`/);
+  assertEntries(await client.worker.dump(), ENTRIES, "and nothing ran");
+});
+
 for (const [name, settings, headers, token] of [
   ["a migration that fails", { migrations: "failing" }, COORDINATED],
-  ["a wrong token", SEEN, COORDINATED, "wrong"],
+  ["a wrong token", { migrations: "failing" }, COORDINATED, "wrong"],
   ["an answer of something else", SEEN, { mount: "layer /elsewhere" }],
 ]) {
   test(`fails with ${name}`, async (t) => {
     const client = await serveCoordinated(t, settings);
-    const { code, output, calls } = await run(t, pipeline, client.worker.url, headers, { token });
+    const { code, output, calls } = await run(t, pipeline, client.worker.url, headers, { token, ...expecting("001_first") });
     assert.notEqual(code, 0, output);
     assert.deepEqual(calls, ["git rev-parse --short HEAD"], "it is not tried again");
   });

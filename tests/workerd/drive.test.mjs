@@ -18,7 +18,7 @@ test("the guide has these scripts", () => {
 });
 
 for (const [name, script] of Object.entries(SCRIPTS)) {
-  const ofPipeline = name === "the pipeline" ? [["last=002_with_args", "last=001_seen"]] : [];
+  const ofPipeline = name === "the loop over events" ? [] : [["last=002_with_args", "last=001_seen"]];
   // It tries again for as long as this if a migration fails.
   const ofCurl = name === "a single curl" ? [["--retry-max-time 3600", "--retry-max-time 2"]] : [];
   const options = { replace: ofPipeline };
@@ -48,6 +48,17 @@ for (const [name, script] of Object.entries(SCRIPTS)) {
       const { code, output } = await run(t, script, client.worker.url, { migrations: "seen" }, options);
       assert.equal(code, 0, output);
     });
+
+    if (name !== "the loop over events") {
+      test("goes on asking while the release before answers", async (t) => {
+        const client = await serveSpecimen(t, { namespace: ENTRIES });
+        const soon = name === "a single curl" ? ofCurl : [["+ 3600", "+ 4"]];
+        const replace = [["last=002_with_args", "last=002_later"], ...soon];
+        const output = await fails(t, client.worker, SEEN, { replace });
+        assert.match(output, /does not register `002_later`/);
+        assertEntries(withoutMarkers(await client.worker.dump()), ENTRIES, "and nothing ran");
+      });
+    }
 
     test("fails with a migration that fails", async (t) => {
       const client = await serveSpecimen(t, { namespace: ENTRIES });
@@ -80,7 +91,7 @@ for (const [name, script] of Object.entries(SCRIPTS)) {
 
     test("gives up when it would have to wait beyond its deadline", async (t) => {
       const client = await serveSpecimen(t, { namespace: [{ key: "user_1", value: "" }] });
-      const replace = [...ofPipeline, ["+ 3600", "+ 60"]];
+      const replace = [...ofPipeline.map(([old]) => [old, "last=001_rekey"]), ["+ 3600", "+ 60"]];
       const output = await fails(t, client.worker, { migrations: "rekeyed" }, { replace });
       assert.match(output, /"phase":"wait"/, "KV's delay is longer than that");
       assert.match(output, /it takes too long/);

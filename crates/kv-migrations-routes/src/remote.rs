@@ -1,11 +1,12 @@
 //! The Worker's side of a coordinator: it forwards a request to the Durable Object of the service.
 //!
-//! The protocol between the two is HTTP, with one more header ([`COORDINATOR`]). `coordinator/` is the object's side.
+//! The protocol between the two is HTTP, with two more headers ([`COORDINATOR`], [`RELEASE`]). `coordinator/` is the object's side.
 
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use http::Response;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
 use worker::durable::ObjectId;
 use worker::{EnvBinding, Headers, Method, ObjectNamespace, Request, RequestInit};
 
@@ -13,6 +14,7 @@ use crate::platform::environment::Environment;
 use crate::platform::js_error::message;
 use crate::request::head::Head;
 use crate::request::query::Query;
+use crate::request::release::Release;
 use crate::request::route::Route;
 use crate::response::body::Body;
 use crate::response::convert::from_worker;
@@ -21,6 +23,9 @@ use crate::response::problem::Problem;
 /// The header with the name of the object: in a request the one that the Worker asks for, in an answer the object's own.
 /// A class that `wrangler.toml` binds to another name by mistake is found out by it.
 pub(crate) const COORDINATOR: &str = "kv-migrations-coordinator";
+/// The header with the [digest](Release::digest) of a release: in a request that of the Worker, in an answer the object's
+/// own. During a deploy, and for all of a gradual one, a Worker can reach an object that runs another release.
+pub(crate) const RELEASE: &str = "kv-migrations-release";
 
 /// The most bytes of headers that are forwarded. Cloudflare takes no request with more than twice as many.
 const MAX_HEADER_BYTES: usize = 65_536;
@@ -49,6 +54,14 @@ pub(crate) struct Remote {
     pub(crate) binding: String,
     /// The name of the object.
     pub(crate) object: String,
+    /// The release of the Worker.
+    pub(crate) release: Box<dyn Fn() -> Release + Send + Sync>,
+}
+
+/// What a refusal of an object of another release says.
+#[derive(Deserialize)]
+struct Refusal {
+    registered: Vec<String>,
 }
 
 impl Forward for Remote {
@@ -85,14 +98,16 @@ impl Remote {
     ) -> Result<Response<Body>, Box<Problem>> {
         check_size(head)?;
         // A query that is refused here does not wake the object.
-        Query::parse_coordinated(route, head.query.as_deref())?;
+        let query = Query::parse_coordinated(route, head.query.as_deref())?;
+        let release = (self.release)();
+        query.check_expected(release.ids.iter().map(String::as_str))?;
         let namespace = self.namespace(environment)?;
         let unavailable = |error: worker::Error| Problem::coordinator_unavailable(&message(&error.into()));
         let name = header_value(&self.object);
-        let request = request(&name, route, head).map_err(unavailable)?;
+        let request = request(&name, &release, route, head).map_err(unavailable)?;
         let answer = self.ask(&namespace, request).await.map_err(unavailable)?;
         if answer.headers().get(COORDINATOR).ok().flatten().as_ref() != Some(&name) {
-            let Self { binding, object } = self;
+            let Self { binding, object, .. } = self;
             let detail =
                 format!("The Durable Object binding `{binding}` is not the coordinator of `{object}`.");
             return Err(Problem::wrong_coordinator(detail));
@@ -100,8 +115,13 @@ impl Remote {
         if matches!(answer.status_code(), 401 | 403) {
             return Err(Problem::coordinator_denied(&self.binding));
         }
+        let answered = answer.headers().get(RELEASE).ok().flatten();
+        if route.depends_on_release() && answered.as_ref() != Some(&release.digest) {
+            return Err(Problem::object_of_other_release(&release, registered(answer).await));
+        }
         let mut response = from_worker(answer).await.map_err(unavailable)?;
         response.headers_mut().remove(COORDINATOR);
+        response.headers_mut().remove(RELEASE);
         Ok(response)
     }
 
@@ -123,9 +143,17 @@ pub(crate) fn header_value(object: &str) -> String {
     utf8_percent_encode(object, NON_ALPHANUMERIC).to_string()
 }
 
-fn request(name: &str, route: &Route, head: &Head) -> worker::Result<Request> {
+/// What an object registers, if this is its refusal.
+async fn registered(mut answer: worker::Response) -> Option<Vec<String>> {
+    let body = answer.bytes().await.ok()?;
+    let refusal: Refusal = serde_json::from_slice(&body).ok()?;
+    Some(refusal.registered)
+}
+
+fn request(name: &str, release: &Release, route: &Route, head: &Head) -> worker::Result<Request> {
     let headers = forwarded_headers(head)?;
     headers.set(COORDINATOR, name)?;
+    headers.set(RELEASE, &release.digest)?;
     let mut init = RequestInit::new();
     let method = if head.method == http::Method::POST { Method::Post } else { Method::Get };
     init.with_method(method).with_headers(headers);

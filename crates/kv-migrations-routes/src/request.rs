@@ -5,6 +5,7 @@
 
 pub(crate) mod head;
 pub(crate) mod query;
+pub(crate) mod release;
 pub(crate) mod route;
 pub(crate) mod site;
 pub(crate) mod token;

@@ -16,6 +16,7 @@ use crate::platform::environment::Environment;
 use crate::remote::{Forward, Remote};
 use crate::request::head::{Head, RequestHead};
 use crate::request::query::Query;
+use crate::request::release::Release;
 use crate::request::route::{Route, base_path};
 use crate::response::body::Body;
 use crate::response::problem::Problem;
@@ -300,8 +301,9 @@ impl<C: 'static> MigrationRoutes<C> {
     /// ```
     #[must_use]
     pub fn with_coordinator(mut self, binding: impl Into<String>) -> Self {
-        let object = self.object_name();
-        self.settings_mut().coordinator = Some(Arc::new(Remote { binding: binding.into(), object }));
+        let (object, migrations) = (self.object_name(), self.0.migrations.clone());
+        let release = Box::new(move || Release::new(&migrations));
+        self.settings_mut().coordinator = Some(Arc::new(Remote { binding: binding.into(), object, release }));
         self
     }
 
@@ -342,6 +344,7 @@ impl<C: 'static> MigrationRoutes<C> {
             return coordinator.forward(&route, head, environment).await;
         }
         let query = Query::parse(&route, head.query.as_deref())?;
+        query.check_expected(self.0.migrations.iter().map(Migration::id))?;
         self.check_namespace()?;
         let runner = self.runner().map_err(Error::from)?;
         Local { runner, context: &|| context(environment) }.answer(route, &query, head).await
@@ -376,6 +379,11 @@ impl<C: 'static> MigrationRoutes<C> {
     /// The name of the object that coordinates the service. No binding's name contains a slash.
     pub(crate) fn object_name(&self) -> String {
         format!("{}/{}", self.0.namespace.name(), self.0.service)
+    }
+
+    /// The release of the object whose routes these are.
+    pub(crate) fn release(&self) -> Release {
+        Release::new(&self.0.migrations)
     }
 
     /// The coordinator of the service, in the object with this storage.

@@ -41,9 +41,11 @@ const LOADED_AT_ONCE = 1_000;
  * @param {Record<string, string>} [options.bindings] variables and secrets
  * @param {string[]} [options.kvNamespaces] the names of the KV bindings
  * @param {string} [options.kvPersist] a directory that keeps the namespaces; without it they live in memory
- * @param {Record<string, string>} [options.objects] the classes of Durable Objects, by the names of their bindings
+ * @param {Record<string, string | object>} [options.objects] the classes of Durable Objects, by the names of their
+ *   bindings; for the class of another Worker, `{ className, scriptName }`
+ * @param {object[]} [options.others] more Workers of the same crate beside it, each with a `name`, `bindings` and
+ *   `objects`, or other options of Miniflare
  * @param {string} [options.objectsPersist] a directory that keeps what they store, and their alarms
- * @param {object[]} [options.others] options of Miniflare for more Workers of the same code, each with a `name`
  * @param {number} [options.port] 0: any that is free
  * @param {(stdout: Readable, stderr: Readable) => void} [options.handleRuntimeStdio] what becomes of the Worker's
  *   output; without it, it goes to the standard error, since the standard output belongs to the one who started it
@@ -56,18 +58,19 @@ export async function startWorker(
     kvNamespaces = [KV_BINDING],
     kvPersist,
     objects = {},
-    objectsPersist,
     others = [],
+    objectsPersist,
     port = 0,
     handleRuntimeStdio = forwardToStderr,
     ...workerOptions
   } = {},
 ) {
-  const shared = { compatibilityDate: COMPATIBILITY_DATE, kvNamespaces };
+  const shared = { compatibilityDate: COMPATIBILITY_DATE, kvNamespaces, ...modules(path.resolve(directory, "build")) };
+  const worker = ({ objects = {}, ...options }) => ({ ...shared, durableObjects: withSqlite(objects), ...options });
   const miniflare = new Miniflare({
     workers: [
-      { ...shared, ...modules(path.resolve(directory, "build")), bindings, durableObjects: withSqlite(objects), ...workerOptions },
-      ...others.map((other) => ({ ...shared, ...modules(path.resolve(directory, "build")), ...other })),
+      worker({ bindings, objects, ...workerOptions }),
+      ...others.map(worker),
       { ...LOADER, kvNamespaces },
     ],
     kvPersist,
@@ -79,10 +82,9 @@ export async function startWorker(
     handleRuntimeStdio,
   });
   try {
-    const url = await miniflare.ready;
-    const worker = new RunningWorker(miniflare, url, kvNamespaces[0]);
-    if (namespace.length > 0) await worker.load(namespace);
-    return worker;
+    const running = new RunningWorker(miniflare, await miniflare.ready, kvNamespaces[0]);
+    if (namespace.length > 0) await running.load(namespace);
+    return running;
   } catch (error) {
     await miniflare.dispose();
     throw error;
@@ -198,7 +200,8 @@ function freeMegabytes(directory) {
 }
 
 function withSqlite(objects) {
-  return Object.fromEntries(Object.entries(objects).map(([name, className]) => [name, { className, useSQLite: true }]));
+  const class_ = (object) => (typeof object === "string" ? { className: object } : object);
+  return Object.fromEntries(Object.entries(objects).map(([name, object]) => [name, { ...class_(object), useSQLite: true }]));
 }
 
 function modules(modulesRoot) {

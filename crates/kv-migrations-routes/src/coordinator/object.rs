@@ -21,9 +21,10 @@ use worker::{Request, Response};
 use super::handler;
 use crate::platform::object_storage::ObjectStorage;
 use crate::platform::panics::reject_on_panic;
-use crate::remote::{COORDINATOR, header_value};
+use crate::remote::{COORDINATOR, RELEASE, header_value};
 use crate::request::head::{Head, uri};
 use crate::request::query::Query;
+use crate::request::release::Release;
 use crate::request::route::Route;
 use crate::response::body::Body;
 use crate::response::convert::to_worker;
@@ -125,7 +126,8 @@ async fn answer(instance: &dyn Instance, request: &Request) -> worker::Result<Re
     let uri = uri(request).unwrap_or_default();
     let mut response = match Route::parse_coordinated(uri.path(), "") {
         Some(route) => {
-            let asked = request.headers().get(COORDINATOR)?;
+            let headers = request.headers();
+            let asked = Asked { name: headers.get(COORDINATOR)?, release: headers.get(RELEASE)? };
             instance.respond(route, asked, Head::from_worker(request, &uri)?).await
         }
         None => Problem::not_found().into(),
@@ -136,15 +138,16 @@ async fn answer(instance: &dyn Instance, request: &Request) -> worker::Result<Re
     to_worker(response).await
 }
 
+/// What a Worker asks for beside its request: the object of this name, of this release.
+struct Asked {
+    name: Option<String>,
+    release: Option<String>,
+}
+
 /// An instance whatever the type of its migrations' context, so that the class need not name it.
 trait Instance {
     fn name(&self) -> String;
-    fn respond(
-        &self,
-        route: Route,
-        asked: Option<String>,
-        head: Head,
-    ) -> LocalBoxFuture<'_, http::Response<Body>>;
+    fn respond(&self, route: Route, asked: Asked, head: Head) -> LocalBoxFuture<'_, http::Response<Body>>;
     fn alarm(&self) -> LocalBoxFuture<'_, Result<(), String>>;
 }
 
@@ -161,14 +164,21 @@ impl<C: 'static> Instance for Service<C> {
         self.routes.object_name()
     }
 
-    fn respond(
-        &self,
-        route: Route,
-        asked: Option<String>,
-        head: Head,
-    ) -> LocalBoxFuture<'_, http::Response<Body>> {
-        async move { self.result(route, asked, &head).await.unwrap_or_else(http::Response::from) }
-            .boxed_local()
+    fn respond(&self, route: Route, asked: Asked, head: Head) -> LocalBoxFuture<'_, http::Response<Body>> {
+        async move {
+            if let Err(problem) = self.routes.check(&route, &head).await {
+                return problem.into();
+            }
+            let release = self.routes.release();
+            let digest = HeaderValue::try_from(&release.digest);
+            let result = self.result(route, asked, release, &head).await;
+            let mut response = result.unwrap_or_else(http::Response::from);
+            if let Ok(digest) = digest {
+                response.headers_mut().append(RELEASE, digest);
+            }
+            response
+        }
+        .boxed_local()
     }
 
     fn alarm(&self) -> LocalBoxFuture<'_, Result<(), String>> {
@@ -191,13 +201,13 @@ impl<C: 'static> Service<C> {
     async fn result(
         &self,
         route: Route,
-        asked: Option<String>,
+        asked: Asked,
+        release: Release,
         head: &Head,
     ) -> Result<http::Response<Body>, Box<Problem>> {
-        self.routes.check(&route, head).await?;
         let query = Query::parse_coordinated(&route, head.query.as_deref())?;
         let name = self.name();
-        if !self.routes.is_coordinated() || asked != Some(header_value(&name)) {
+        if !self.routes.is_coordinated() || asked.name != Some(header_value(&name)) {
             let detail = format!("This object coordinates `{name}`, and was asked for another service.");
             return Err(Problem::wrong_coordinator(detail));
         }
@@ -205,6 +215,9 @@ impl<C: 'static> Service<C> {
             let detail =
                 format!("This object is not the one that is named `{name}`: only that one coordinates.");
             return Err(Problem::wrong_coordinator(detail));
+        }
+        if route.depends_on_release() && asked.release.as_ref() != Some(&release.digest) {
+            return Err(Problem::other_release(release.ids));
         }
         self.routes.check_namespace()?;
         self.store_name(name).map_err(|error| Problem::storage_failed(&error.to_string()))?;

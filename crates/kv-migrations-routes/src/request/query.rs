@@ -7,6 +7,7 @@ use percent_encoding::percent_decode_str;
 use super::route::{Action, Route};
 
 const REQUIRE: &str = "require=up-to-date";
+const EXPECT: &str = "expect=ID";
 const WAIT: &str = "wait=true";
 const BY: &str = "by=LABEL";
 const MAX_LABEL_BYTES: usize = 200;
@@ -15,11 +16,21 @@ const MAX_LABEL_BYTES: usize = 200;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct InvalidQuery(pub(crate) String);
 
+/// The release that answers does not register the migration that the request expects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NotExpected {
+    pub(crate) expected: String,
+    /// The last migration that it registers.
+    pub(crate) last: Option<String>,
+}
+
 /// What a query asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Query {
     /// Whether the request fails unless every migration is applied.
     pub(crate) requires_up_to_date: bool,
+    /// The migration that the release must register which answers.
+    pub(crate) expected: Option<String>,
     /// Whether the answer waits for a run in progress, and for the end of the caller's own run.
     pub(crate) waits: bool,
     /// The label of the caller.
@@ -29,15 +40,17 @@ pub(crate) struct Query {
 impl Query {
     /// The query of a request for this route, without a coordinator.
     pub(crate) fn parse(route: &Route, query: Option<&str>) -> Result<Self, InvalidQuery> {
-        let query = query.unwrap_or_default();
-        let requires_up_to_date = query == REQUIRE && parameters(route).contains(&REQUIRE);
-        if query.is_empty() || requires_up_to_date {
-            return Ok(Self { requires_up_to_date, ..Self::default() });
+        let mut parsed = Self::default();
+        if split(query).all(|parameter| parsed.take(route, parameter)) {
+            return Ok(parsed);
         }
         let detail = match route {
-            Route::Status => "This route takes `require=up-to-date`, and nothing else.",
+            Route::Status => {
+                "This route takes `require=up-to-date` and `expect=ID`, each once, and nothing else."
+            }
             Route::Migrate => {
-                "This route takes `require=up-to-date`, and nothing else: `by` and `wait` need a coordinator."
+                "This route takes `require=up-to-date` and `expect=ID`, each once, and nothing else: `by` and `wait` \
+                 need a coordinator."
             }
             _ => "This route takes no query: `by` and `wait` need a coordinator.",
         };
@@ -47,31 +60,61 @@ impl Query {
     /// The same with a coordinator, which takes more parameters.
     pub(crate) fn parse_coordinated(route: &Route, query: Option<&str>) -> Result<Self, InvalidQuery> {
         let mut parsed = Self::default();
-        let Some(query) = query.filter(|query| !query.is_empty()) else { return Ok(parsed) };
-        for parameter in query.split('&') {
-            let label = parameter.strip_prefix("by=");
-            let usage = if label.is_some() { BY } else { parameter };
-            let is_unknown = !parameters(route).contains(&usage);
-            let is_refused = is_unknown
-                || match label {
-                    Some(label) => parsed.by.replace(decode_label(label)?).is_some(),
-                    None if usage == WAIT => replace(&mut parsed.waits, true),
-                    None => replace(&mut parsed.requires_up_to_date, true),
-                };
-            if is_refused {
+        let takes = |parameter| parameters(route).contains(&parameter);
+        for parameter in split(query) {
+            let is_taken = match parameter.strip_prefix("by=") {
+                Some(label) if takes(BY) => parsed.by.replace(decode_label(label)?).is_none(),
+                None if parameter == WAIT && takes(WAIT) => !replace(&mut parsed.waits, true),
+                _ => parsed.take(route, parameter),
+            };
+            if !is_taken {
                 return Err(InvalidQuery(usage_of(route)));
             }
         }
         Ok(parsed)
     }
+
+    /// Whether the release with these migrations is one that the request expects.
+    pub(crate) fn check_expected<'a>(
+        &self,
+        mut ids: impl DoubleEndedIterator<Item = &'a str>,
+    ) -> Result<(), NotExpected> {
+        let Some(expected) = &self.expected else { return Ok(()) };
+        let last = ids.next_back();
+        if last == Some(expected) || ids.any(|id| id == expected) {
+            return Ok(());
+        }
+        Err(NotExpected { expected: expected.clone(), last: last.map(str::to_owned) })
+    }
+
+    /// Takes a parameter that needs no coordinator. False if the route does not take it, or has it already.
+    fn take(&mut self, route: &Route, parameter: &str) -> bool {
+        if !matches!(route, Route::Status | Route::Migrate) {
+            return false;
+        }
+        match parameter.strip_prefix("expect=") {
+            Some(id) => decode(id).is_some_and(|id| self.expected.replace(id).is_none()),
+            None => parameter == REQUIRE && !replace(&mut self.requires_up_to_date, true),
+        }
+    }
+}
+
+fn split(query: Option<&str>) -> impl Iterator<Item = &str> {
+    query.filter(|query| !query.is_empty()).into_iter().flat_map(|query| query.split('&'))
+}
+
+/// Text that is not empty.
+fn decode(text: &str) -> Option<String> {
+    let text = percent_decode_str(text).decode_utf8().ok();
+    text.filter(|text| !text.is_empty()).map(Into::into)
 }
 
 /// The parameters that a route takes with a coordinator.
 fn parameters(route: &Route) -> &'static [&'static str] {
     match route {
-        Route::Status => &[REQUIRE],
+        Route::Status => &[REQUIRE, EXPECT],
         Route::History => &[],
-        Route::Migrate => &[REQUIRE, BY, WAIT],
+        Route::Migrate => &[REQUIRE, EXPECT, BY, WAIT],
         Route::Migration { action: Action::Rollback, .. } => &[BY, WAIT],
         Route::Migration { .. } => &[BY],
     }
@@ -87,10 +130,8 @@ fn usage_of(route: &Route) -> String {
 }
 
 fn decode_label(label: &str) -> Result<String, InvalidQuery> {
-    let label = percent_decode_str(label).decode_utf8().ok();
-    label
-        .filter(|label| (1..=MAX_LABEL_BYTES).contains(&label.len()) && !label.contains(char::is_control))
-        .map(Into::into)
+    decode(label)
+        .filter(|label| label.len() <= MAX_LABEL_BYTES && !label.contains(char::is_control))
         .ok_or_else(|| {
             let detail = "A label is text of 1 to 200 bytes without control characters, percent-encoded.";
             InvalidQuery(detail.to_owned())
@@ -123,6 +164,24 @@ mod tests {
     }
 
     #[test]
+    fn a_status_and_a_run_can_expect_a_migration() {
+        for (sent, expected) in [("a", "a"), ("a%2Fb%20%C3%BC%25", "a/b ü%"), ("a=b", "a=b"), ("a+b", "a+b")]
+        {
+            let expected = Query { expected: Some(expected.to_owned()), ..Query::default() };
+            for parse in [plain, query] {
+                for route in [Route::Status, Route::Migrate] {
+                    assert_eq!(parse(&route, &format!("expect={sent}")), Ok(expected.clone()));
+                    let both = Query { requires_up_to_date: true, ..expected.clone() };
+                    assert_eq!(parse(&route, &format!("expect={sent}&require=up-to-date")), Ok(both));
+                }
+                for route in [Route::History, migration(Action::Rollback)] {
+                    assert!(parse(&route, &format!("expect={sent}")).is_err());
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_misspelt_or_repeated_parameter_is_refused() {
         for misspelt in [
             "require",
@@ -133,6 +192,10 @@ mod tests {
             "&",
             "require=up-to-date&",
             "require=up-to-date&require=up-to-date",
+            "expect",
+            "expect=",
+            "expect=%FF",
+            "expect=a&expect=a",
         ] {
             for route in [Route::Status, Route::Migrate] {
                 assert!(plain(&route, misspelt).is_err(), "{misspelt}");
@@ -144,17 +207,23 @@ mod tests {
             let detail = query(&Route::Migrate, repeated).unwrap_err();
             assert_eq!(
                 detail,
-                "This route takes `require=up-to-date`, `by=LABEL`, `wait=true`, each once, and nothing else."
+                "This route takes `require=up-to-date`, `expect=ID`, `by=LABEL`, `wait=true`, each once, and nothing \
+                 else."
             );
         }
     }
 
     #[test]
     fn a_coordinator_takes_its_parameters_in_any_order() {
-        let all = Query { requires_up_to_date: true, waits: true, by: Some("deploy 1&2=ü".to_owned()) };
+        let all = Query {
+            requires_up_to_date: true,
+            expected: Some("001_a".to_owned()),
+            waits: true,
+            by: Some("deploy 1&2=ü".to_owned()),
+        };
         for sent in [
-            "by=deploy%201%262=%C3%BC&wait=true&require=up-to-date",
-            "require=up-to-date&wait=true&by=deploy%201%262=%c3%bc",
+            "by=deploy%201%262=%C3%BC&wait=true&expect=001_a&require=up-to-date",
+            "expect=001%5Fa&require=up-to-date&wait=true&by=deploy%201%262=%c3%bc",
         ] {
             assert_eq!(query(&Route::Migrate, sent), Ok(all.clone()));
         }

@@ -49,6 +49,16 @@ impl Route {
         Self::parse(path, base_path).or_else(|| more(path.strip_prefix(base_path)?))
     }
 
+    /// Whether the answer depends on which migrations are registered. What stops something, or forgets it, does not: it
+    /// must always be possible.
+    pub(crate) fn depends_on_release(&self) -> bool {
+        match self {
+            Self::Status | Self::Migrate => true,
+            Self::Migration { action, .. } => matches!(action, Action::Rollback | Action::Resume),
+            Self::History => false,
+        }
+    }
+
     /// The path of the route, without a base path.
     pub(crate) fn path(&self) -> String {
         match self {

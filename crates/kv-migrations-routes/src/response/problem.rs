@@ -42,6 +42,9 @@ pub(crate) struct Problem {
     /// Those that were applied before it began.
     #[serde(skip_serializing_if = "Option::is_none")]
     skipped: Option<Vec<String>>,
+    /// The migrations that the release registers which answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registered: Option<Vec<String>>,
     /// Who asked for the run in progress.
     #[serde(skip_serializing_if = "Option::is_none")]
     by: Option<String>,
@@ -66,6 +69,7 @@ impl Problem {
             migration: None,
             ran: None,
             skipped: None,
+            registered: None,
             by: None,
             since: None,
             progress: None,

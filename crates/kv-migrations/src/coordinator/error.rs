@@ -29,6 +29,13 @@ pub enum CoordinatorError {
         /// The migration that it was at, if it was at one.
         id: Option<String>,
     },
+    /// The release that took the last step does not register all migrations that were asked for. Those that it registers
+    /// are applied.
+    #[non_exhaustive]
+    AnotherRelease {
+        /// The migrations that it does not register.
+        ids: Vec<String>,
+    },
     /// No run is at this migration, so that it cannot be paused or cancelled. Nothing was changed.
     #[non_exhaustive]
     NotRunning {
@@ -79,6 +86,12 @@ impl fmt::Display for CoordinatorError {
                      or CPU time than there is. Fix it, deploy, and migrate again"
                 )
             }
+            Self::AnotherRelease { ids } => write!(
+                f,
+                "The run is not finished: it was asked for with `{}`, which this release does not register. What it \
+                 registers is applied. Deploy a release with all of them, and migrate again",
+                ids.join("`, `")
+            ),
             Self::NotRunning { id } => {
                 write!(f, "No run is at migration {id}: there is nothing to pause or cancel")
             }

@@ -11,7 +11,7 @@ use super::caller::Caller;
 use super::error::CoordinatorError;
 use super::object::Coordinator;
 use super::report::{Activity, RunOutcome};
-use super::storage::{StorageError, lease};
+use super::storage::{StorageError, asked, lease};
 use super::task::{Findings, Task, Work};
 use super::waiters::{Listener, TaskReport};
 use crate::change::NEXT_REQUEST;
@@ -120,6 +120,7 @@ impl<C> Coordinator<C> {
             changes.extend(lease::revoke(&*records.storage)?);
         }
         let task = Task::new(records.next_number()?, work, caller, now);
+        changes.extend(asked::note(&*records.storage, self.runner.registered().ids())?);
         changes.extend(records.begin(&task));
         records.storage.write(&changes)?;
         waiters.changes.notify();

@@ -2,10 +2,11 @@
 //!
 //! `contract` is what a runtime implements, `memory` implements it for tests. `rows` reads and writes rows of JSON. On
 //! it lie the `lease` (with `fenced`, a store that needs it), the `journal` of `marker` rows and its `mirror` to KV,
-//! what a task has `applied`, and the `history`. This folder uses the coordinator's `report` and `observer`, and from
+//! what a run was `asked` for and has `applied`, and the `history`. This folder uses the coordinator's `report` and `observer`, and from
 //! the crate `ledger` and what is below it. It knows no task.
 
 pub(super) mod applied;
+pub(super) mod asked;
 mod contract;
 mod fenced;
 pub(super) mod history;

@@ -36,6 +36,8 @@ pub(super) enum StepOutcome {
     Unfinished { after: Duration, migration: Option<String> },
     /// The task cannot be done, or not any more. A retry would change nothing.
     Refused { error: String },
+    /// Another release has to take the rest of the steps.
+    Elsewhere { error: String },
     /// It failed at this migration, of which this many entries were done.
     Failed { error: String, migration: Option<String>, done: u64 },
 }
@@ -109,24 +111,29 @@ fn end_step(task: &mut Task, outcome: StepOutcome, now: SystemTime) -> RunOutcom
             task.move_to(migration);
             task.stage = TaskStage::Due { at: milliseconds(now + after) };
         }
+        // Its caller asked the release before, and cannot be told.
+        StepOutcome::Elsewhere { error } => return fail_step(task, error, true, now),
         StepOutcome::Failed { error, migration, done } => {
             task.move_to(migration);
-            task.add_failure(error, now);
             if done > task.retries.done {
                 task.retries = Retries { count: 0, done };
             }
-            match RETRY_PAUSES.get(usize::try_from(task.retries.count).unwrap_or(usize::MAX)) {
-                Some(pause) if !is_first => {
-                    task.retries.count += 1;
-                    task.stage = TaskStage::Retrying { at: milliseconds(now + *pause) };
-                }
-                _ => {
-                    let outcome = meet_stop_request(task);
-                    return if outcome == RunOutcome::Running { RunOutcome::Failed } else { outcome };
-                }
-            }
+            return fail_step(task, error, !is_first, now);
         }
     }
+    meet_stop_request(task)
+}
+
+/// Retries a step that failed, if it may be retried and was not too often.
+fn fail_step(task: &mut Task, error: String, is_retried: bool, now: SystemTime) -> RunOutcome {
+    task.add_failure(error, now);
+    let pause = RETRY_PAUSES.get(usize::try_from(task.retries.count).unwrap_or(usize::MAX));
+    let Some(pause) = pause.filter(|_| is_retried) else {
+        let outcome = meet_stop_request(task);
+        return if outcome == RunOutcome::Running { RunOutcome::Failed } else { outcome };
+    };
+    task.retries.count += 1;
+    task.stage = TaskStage::Retrying { at: milliseconds(now + *pause) };
     meet_stop_request(task)
 }
 
@@ -194,6 +201,10 @@ mod tests {
         TaskEvent::StepEnded(StepOutcome::Failed { error, migration, done })
     }
 
+    fn elsewhere() -> TaskEvent {
+        TaskEvent::StepEnded(StepOutcome::Elsewhere { error: "it is not registered".to_owned() })
+    }
+
     fn refused() -> TaskEvent {
         TaskEvent::StepEnded(StepOutcome::Refused { error: "it is not registered".to_owned() })
     }
@@ -241,6 +252,9 @@ mod tests {
             (stepping(1),        7,  Some(pause("002")),   failed(0),     PAUSED,             Paused,     1),
             (stepping(1),        7,  Some(pause("001")),   failed(0),     retried_in(5),      Running,    1),
             (stepping(1),        7,  Some(cancel("002")),  failed(0),     retried_in(5),      Cancelled,  1),
+
+            (stepping(1),        0,  None,                 elsewhere(),   retried_in(5),      Running,    1),
+            (stepping(1),        7,  Some(cancel("002")),  elsewhere(),   retried_in(5),      Cancelled,  1),
 
             (DUE,                7,  None,                 Idle,          DUE,                Running,    0),
             (DUE,                7,  Some(pause("002")),   Idle,          PAUSED,             Paused,     0),

@@ -6,6 +6,7 @@ mod exclusion;
 mod history;
 mod journal;
 mod mirror;
+mod releases;
 mod retries;
 mod rows;
 mod steps;

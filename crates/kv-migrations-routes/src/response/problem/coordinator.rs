@@ -6,6 +6,8 @@ use kv_migrations::coordinator::{Activity, CoordinatorError};
 
 use super::Problem;
 use super::kinds::{self, Kind};
+use super::refusal::RELEASE_RETRY_AFTER;
+use crate::request::release::Release;
 
 /// When to ask a coordinator again that is busy or was reset.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -45,6 +47,29 @@ impl Problem {
     pub(crate) fn coordinator_denied(binding: &str) -> Box<Self> {
         let detail = format!("The object behind `{binding}` refuses this caller, whom the Worker let in.");
         Self::new(&kinds::COORDINATOR_DENIED, detail)
+    }
+
+    /// The object refuses a request of a Worker that does not register the same migrations.
+    pub(crate) fn other_release(registered: Vec<String>) -> Box<Self> {
+        let detail = "The object does not register the same migrations as the Worker that asks it.";
+        Self::release_mismatch(detail.to_owned(), Some(registered))
+    }
+
+    /// The object that answered runs another release than this Worker. `registered` is what it registers, if it says
+    /// so.
+    pub(crate) fn object_of_other_release(worker: &Release, registered: Option<Vec<String>>) -> Box<Self> {
+        let difference = registered.as_ref().map_or_else(
+            || "The object does not say which migrations it registers.".to_owned(),
+            |object| worker.difference(object).text(),
+        );
+        let detail = format!("The coordinator's object runs another release than the Worker. {difference}");
+        Self::release_mismatch(detail, registered)
+    }
+
+    fn release_mismatch(detail: String, registered: Option<Vec<String>>) -> Box<Self> {
+        let mut problem = Self::new(&kinds::RELEASE_MISMATCH, detail).with_retry_after(RELEASE_RETRY_AFTER);
+        problem.registered = registered;
+        problem
     }
 
     /// The object did not answer, or could not write its storage.
@@ -87,6 +112,7 @@ impl From<CoordinatorError> for Box<Problem> {
             CoordinatorError::CutOff { id, .. } => {
                 Problem::new(&kinds::RUN_CUT_OFF, detail).with_migration(id)
             }
+            CoordinatorError::AnotherRelease { .. } => Problem::release_mismatch(detail, None),
             CoordinatorError::NotRunning { id, .. } => {
                 Problem::new(&kinds::NOT_RUNNING, detail).with_migration(id)
             }

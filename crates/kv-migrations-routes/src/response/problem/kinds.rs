@@ -37,6 +37,13 @@ pub(super) const INVALID_QUERY: Kind = Kind {
     help: "Nothing was done.",
 };
 
+pub(super) const RELEASE_MISMATCH: Kind = Kind {
+    name: "release-mismatch",
+    title: "Another release",
+    status: StatusCode::SERVICE_UNAVAILABLE,
+    help: "Nothing was done. Ask again: during a deploy, the release before can answer for a while.",
+};
+
 pub(super) const ACCESS_NOT_CONFIGURED: Kind = Kind {
     name: "access-not-configured",
     title: "Access not configured",

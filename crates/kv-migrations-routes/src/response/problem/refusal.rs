@@ -1,14 +1,19 @@
 //! Requests that are refused before anything is read or changed.
 
+use std::time::Duration;
+
 use http::header::{ALLOW, HeaderValue, WWW_AUTHENTICATE};
 
 use super::Problem;
 use super::kinds::{self, Kind};
 use crate::platform::binding::NoNamespace;
 use crate::platform::environment::NoSecret;
-use crate::request::query::InvalidQuery;
+use crate::request::query::{InvalidQuery, NotExpected};
 use crate::request::route::MethodNotAllowed;
 use crate::request::token::Denied;
+
+/// When to ask again whether a deploy has arrived.
+pub(super) const RELEASE_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 impl Problem {
     /// No route has the path of the request.
@@ -88,6 +93,18 @@ impl From<MethodNotAllowed> for Box<Problem> {
 impl From<InvalidQuery> for Box<Problem> {
     fn from(InvalidQuery(detail): InvalidQuery) -> Self {
         Problem::new(&kinds::INVALID_QUERY, detail)
+    }
+}
+
+impl From<NotExpected> for Box<Problem> {
+    fn from(NotExpected { expected, last }: NotExpected) -> Self {
+        let last = match &last {
+            Some(id) => format!("its last migration is `{id}`"),
+            None => "it registers none".to_owned(),
+        };
+        let detail =
+            format!("The release that answers does not register `{expected}`, which is expected: {last}.");
+        Problem::new(&kinds::RELEASE_MISMATCH, detail).with_retry_after(RELEASE_RETRY_AFTER)
     }
 }
 

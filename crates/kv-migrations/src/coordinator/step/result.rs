@@ -22,6 +22,12 @@ impl StepResult {
         Self { outcome, operations: 0, result: Err(error) }
     }
 
+    /// The result of a step that has applied what this release registers, and not these migrations.
+    pub(super) fn of_another_release(ids: Vec<String>, operations: u64) -> Self {
+        let error = CoordinatorError::AnotherRelease { ids };
+        Self { outcome: StepOutcome::Elsewhere { error: error.to_string() }, operations, result: Err(error) }
+    }
+
     pub(super) fn from_run(result: Result<RunReport, Error>) -> Self {
         match result {
             Ok(report) => Self {

@@ -11,9 +11,10 @@ use crate::coordinator::error::CoordinatorError;
 use crate::coordinator::observer::JournalEvent;
 use crate::coordinator::records::put_task;
 use crate::coordinator::storage::lease::is_written;
-use crate::coordinator::storage::{LeaseError, StorageError, applied};
+use crate::coordinator::storage::{LeaseError, StorageError, applied, asked};
 use crate::coordinator::task::{Task, Work};
 use crate::error::reason;
+use crate::id::IdSet;
 use crate::kv::Store;
 use crate::ledger::{FailureRecord, Ledger, MarkerState};
 use crate::report::Event;
@@ -43,13 +44,38 @@ async fn try_to_take<C>(step: &Step<'_, C>, task: &Task) -> Result<StepResult, C
         Work::Migrate { .. } => {
             note_left(step, task)?;
             let observer = |event: &Event| observe(step, event);
-            StepResult::from_run(runner.run_pending_observed(&context, &observer).await)
+            let report = runner.run_pending_observed(&context, &observer).await;
+            if let Some(report) = report.as_ref().ok().filter(|report| report.is_finished()) {
+                let left = left_for_another_release(step, task).await?;
+                if !left.is_empty() {
+                    return Ok(StepResult::of_another_release(left, report.operations));
+                }
+            }
+            StepResult::from_run(report)
         }
         Work::Rollback { id, is_begun } => {
             note_begun(step, id)?;
             StepResult::from_rollback(id, runner.rollback(id, &context).await, *is_begun)
         }
     })
+}
+
+/// The migrations that the run was asked to apply, or was at, that are not applied, and that this release does not
+/// register.
+async fn left_for_another_release<C>(
+    step: &Step<'_, C>,
+    task: &Task,
+) -> Result<Vec<String>, CoordinatorError> {
+    let records = &step.coordinator.records;
+    let registered = IdSet::new(step.coordinator.runner.registered().ids());
+    let mut ids = asked::read(&*records.storage)?;
+    if let Some(id) = task.migration().filter(|id| !ids.iter().any(|other| other == id)) {
+        ids.push(id.to_owned());
+    }
+    ids.retain(|id| !registered.contains(id));
+    let markers = records.ledger(step.journal.clone()).load(ids.iter().map(String::as_str)).await?;
+    ids.retain(|id| !markers.is_applied(id));
+    Ok(ids)
 }
 
 /// Records in the ledger that a migration failed whose steps were all cut off. Its checkpoint is kept.

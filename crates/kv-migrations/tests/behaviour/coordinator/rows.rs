@@ -35,6 +35,7 @@ fn every_row_of_json_has_a_version() {
     let kinds = [
         "adopted",
         "applied/",
+        "asked",
         "history/",
         "lease",
         "marker/",
@@ -55,8 +56,9 @@ fn a_row_of_another_version_is_named_and_left_as_it_is() {
     for (name, bytes) in rows.iter().filter(|(name, _)| is_json(name)) {
         let storage = MemoryStorage::new();
         let of_next_release: Vec<u8> = [b"[2,", &bytes[b"[1,".len()..]].concat();
-        // The number of the run is read when the next one begins.
-        let others = rows.iter().filter(|(other, _)| name != "number" || other != "task");
+        // The number of a run, and what was asked for, are read when the next one begins.
+        let begins = ["number", "asked"].contains(&name.as_str());
+        let others = rows.iter().filter(|(other, _)| !begins || other != "task");
         let changes = others.map(|(other, bytes)| {
             let bytes = if other == name { &of_next_release } else { bytes };
             RowChange::put(other, bytes.as_slice())

@@ -18,6 +18,7 @@ pub fn migrations(scenario: &str) -> Vec<Migration<Env>> {
         "stuck" => vec![good("001_first"), stuck("002_second"), good("003_third")],
         "slow" => vec![good("001_first"), slow("002_second"), good("003_third")],
         "inserted" => vec![good("001_first"), good("001_inserted"), good("002_second"), good("003_third")],
+        "reordered" => vec![good("001_first"), good("003_third"), good("002_second")],
         "removed" => vec![good("001_first"), good("003_third")],
         "odd-ids" => ["a b", "grüße", "50%", "a/b", "?#&+", "1", "__proto__", "status"].map(good).into(),
         "duplicate" => vec![good("001_first"), good("001_first")],

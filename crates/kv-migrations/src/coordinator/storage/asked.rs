@@ -1,0 +1,21 @@
+//! The migrations that the release registers which was last asked for a run. The steps of that run can be taken by another
+//! release, after a deploy.
+
+use super::{RowChange, Storage, StorageError, rows};
+
+const ROW: &str = "asked";
+
+/// The change that notes them, unless the row says so already.
+pub(crate) fn note<'a>(
+    storage: &dyn Storage,
+    registered: impl Iterator<Item = &'a str>,
+) -> Result<Option<RowChange>, StorageError> {
+    let registered: Vec<&str> = registered.collect();
+    let is_noted = read(storage)? == registered;
+    Ok((!is_noted).then(|| rows::put(ROW, &registered)))
+}
+
+/// Those that are noted, in order.
+pub(crate) fn read(storage: &dyn Storage) -> Result<Vec<String>, StorageError> {
+    Ok(rows::read(storage, ROW)?.unwrap_or_default())
+}
