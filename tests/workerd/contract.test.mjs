@@ -52,6 +52,23 @@ for (const example of ["quickstart", "worker-router"]) {
       }
     });
 
+    test("a migration that failed is reset, and one that is applied is not", async (t) => {
+      const client = await serve(t, `examples/${example}`, { bindings: { API_URL: undefined } });
+      const reset = (id) => client.send("POST", `/migrations/${id}/reset`);
+      assertProblem(await client.migrate(), 500, "migration-failed");
+      assert.equal(assertAnswer(await client.status())[1].state, "failed");
+      const status = assertAnswer(await reset(SECOND));
+      assert.deepEqual([status.id, status.run, status.state, status.error], [SECOND, false, "pending", undefined]);
+      assert.deepEqual(assertAnswer(await client.status())[1], status);
+      assert.equal(await client.value(`migration_my-service_${SECOND}`), null);
+
+      assertAnswer(await reset(SECOND));
+      assert.equal(assertProblem(await reset(FIRST), 409, "already-applied").migration, FIRST);
+      assert.equal(await client.isRunForTypeScript(FIRST), true);
+      assertProblem(await reset("unknown"), 404, "unknown-migration");
+      assertProblem(await client.send("GET", `/migrations/${FIRST}/reset`), 405, "method-not-allowed");
+    });
+
     test("a release that does not have the expected migration refuses, and does nothing", async (t) => {
       const client = await start(t);
       const ask = (method, path) => client.send(method, path);

@@ -12,7 +12,7 @@ const ROUTES = [
   ["GET", "/migrations/status"],
   ["GET", "/migrations/history"],
   ["POST", "/migrate"],
-  ...["rollback", "pause", "resume", "cancel"].map((action) => ["POST", `/migrations/001_first/${action}`]),
+  ...["rollback", "reset", "pause", "resume", "cancel"].map((action) => ["POST", `/migrations/001_first/${action}`]),
 ];
 
 /** The header that says what a Worker, or an object, registers. */

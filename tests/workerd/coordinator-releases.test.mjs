@@ -46,6 +46,7 @@ for (const [name, worker, object, registered, difference] of [
 
     assert.deepEqual(await client.history(), [], "what only looks, or stops something, is not refused");
     for (const action of ["pause", "cancel"]) assertProblem(await client.ask(action, "001_first"), 409, "not-running");
+    assert.equal(assertAnswer(await client.ask("reset", "001_first")).state, "pending");
   });
 }
 

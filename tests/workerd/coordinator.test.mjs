@@ -185,10 +185,16 @@ test("a failure is answered, and is in the status and in the history", async (t)
   const [entry] = await client.history();
   assert.deepEqual([entry.outcome, entry.migration, entry.failedAttempts], ["failed", "002_second", 1]);
 
+  assert.equal(assertAnswer(await client.ask("reset", "002_second", "?by=me")).state, "pending");
+  assertProblem(await client.ask("reset", "001_first"), 409, "already-applied");
+  assertProblem(await client.ask("reset", "unknown"), 404, "unknown-migration");
+  const [reset] = await client.history();
+  assert.deepEqual([reset.action, reset.by, reset.migration, reset.outcome], ["reset", "me", "002_second", "finished"]);
+
   assertProblem(await client.rollback("001_first/"), 404, "unknown-migration");
   assertProblem(await client.rollback("002_second"), 409, "not-run");
   assertProblem(await client.ask("pause", "unknown"), 404, "unknown-migration");
-  assertProblem(await client.ask("cancel", "002_second"), 409, "not-running");
+  assert.match(assertProblem(await client.ask("cancel", "002_second"), 409, "not-running").help, /reset/);
   assertProblem(await client.ask("resume", "002_second"), 409, "not-paused");
 });
 

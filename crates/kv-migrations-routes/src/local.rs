@@ -2,7 +2,7 @@
 //!
 //! `coordinator/handler.rs` does the same with a coordinator.
 
-use http::Response;
+use http::{Response, StatusCode};
 use kv_migrations::{BoxError, Runner, reason};
 
 use crate::request::head::Head;
@@ -10,7 +10,7 @@ use crate::request::query::Query;
 use crate::request::route::{Action, Route};
 use crate::response::body::Body;
 use crate::response::events;
-use crate::response::json::to_json;
+use crate::response::json::{json, to_json};
 use crate::response::problem::Problem;
 use crate::response::queue::Queue;
 use crate::response::report;
@@ -42,6 +42,9 @@ impl<C: 'static> Local<'_, C> {
             Route::Migrate => report::run(runner.run_pending(&context()?).await?, query),
             Route::Migration { id, action: Action::Rollback } => {
                 Ok(report::rollback(&runner.rollback(&id, &context()?).await?))
+            }
+            Route::Migration { id, action: Action::Reset } => {
+                Ok(json(StatusCode::OK, &runner.reset(&id).await?))
             }
             // Without a coordinator no path names one of these.
             Route::History | Route::Migration { .. } => Err(Problem::not_found()),

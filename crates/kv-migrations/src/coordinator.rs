@@ -45,7 +45,8 @@
 // The folder, from the top down; a file uses only files below it, and from the crate only `runner` and what is below
 // that.
 //
-// request, control, status   what callers ask
+// request, control, reset,    what callers ask
+// status
 // alarm                      what the runtime calls: one step, and the copies of the markers that it changed
 // settle                     what follows on a step: the rows of the task, and the replies to those who wait
 // step/                      one step by the runner, and what came of it
@@ -66,6 +67,7 @@ mod observer;
 mod records;
 mod report;
 mod request;
+mod reset;
 mod settle;
 mod status;
 mod step;

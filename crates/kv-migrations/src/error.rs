@@ -60,6 +60,12 @@ pub enum Error {
         /// The migration.
         id: String,
     },
+    /// The migration is applied, so that it cannot be reset. Nothing was changed.
+    #[non_exhaustive]
+    AlreadyApplied {
+        /// The migration.
+        id: String,
+    },
     /// The migration has no `down`, so it cannot be rolled back, applied or not. Nothing was changed.
     #[non_exhaustive]
     Irreversible {
@@ -87,7 +93,7 @@ pub struct ForeignMarker {
     pub id: String,
     /// The prefix of this service.
     pub service: String,
-    /// The prefix of the other service, as the marker names it.
+    /// The prefix of the other service, as the marker names it. Empty if it names none and the migration is not registered.
     pub owner: String,
 }
 
@@ -179,6 +185,13 @@ impl fmt::Display for Failure {
 impl fmt::Display for ForeignMarker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { key, id, service, owner } = self;
+        if owner.is_empty() {
+            return write!(
+                f,
+                "The marker `{key}` names no service, and `{service}` does not register migration {id}: it may be \
+                 another service's. Nothing was changed. Register the migration to reset it."
+            );
+        }
         write!(
             f,
             "The marker `{key}` of migration {id} of `{service}` belongs to the service `{owner}`: both migrations have \
@@ -209,9 +222,12 @@ impl fmt::Display for Error {
                  `.with_other_service({other:?})`"
             ),
             Self::UnknownMigration { id } => {
-                write!(f, "Migration {id:?} is not registered - cannot rollback")
+                write!(f, "Migration {id:?} is not registered")
             }
             Self::NotRun { id } => write!(f, "Migration {id} has not been run - cannot rollback"),
+            Self::AlreadyApplied { id } => {
+                write!(f, "Migration {id} is applied - cannot reset. Roll it back instead")
+            }
             Self::Irreversible { id } => {
                 write!(f, "Migration {id} does not implement down() - cannot rollback")
             }

@@ -113,6 +113,17 @@ impl Ledger {
         Ok(MarkerState::Unfinished(Checkpoint { value: entry.value, progress }))
     }
 
+    /// Whether there is something to forget: a checkpoint, a failure, or any other marker that does not say that the
+    /// migration is applied. One operation.
+    pub(crate) async fn can_reset(&self, id: &str, is_registered: bool) -> Result<bool, Error> {
+        let Some(entry) = self.entry(id).await.map_err(Error::Ledger)? else { return Ok(false) };
+        let owner = MarkerMetadata::parse(entry.metadata.as_ref()).service;
+        // The key of a migration that is not registered can be another service's: `auth` and `v2_001`, `auth_v2` and
+        // `001`.
+        self.check_owner(id, owner.as_deref().or(if is_registered { None } else { Some("") }))?;
+        if entry.value == APPLIED { Err(Error::AlreadyApplied { id: id.to_owned() }) } else { Ok(true) }
+    }
+
     pub(crate) async fn record_applied(&self, id: &str, applied: &AppliedRecord) -> Result<(), KvError> {
         self.write(id, APPLIED, encode_applied(&self.service, applied)).await
     }

@@ -1,11 +1,12 @@
 //! Runs migrations: loads the ledger, plans, and applies one migration after the other.
 //!
-//! `plan` decides, `apply` changes data and records it, `status` reports, `registered` holds the validated list. This folder
+//! `plan` decides, `apply` changes data and records it, `reset` forgets what is recorded, `status` reports, `registered` holds the validated list. This folder
 //! uses `migration`, `change`, `session` and what is below them.
 
 mod apply;
 mod plan;
 mod registered;
+mod reset;
 mod status;
 
 use std::fmt;

@@ -16,6 +16,7 @@ pub(crate) enum Route {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
     Rollback,
+    Reset,
     Pause,
     Resume,
     Cancel,
@@ -34,7 +35,7 @@ impl Route {
         match path.strip_prefix(base_path)? {
             "/migrations/status" => Some(Self::Status),
             "/migrate" => Some(Self::Migrate),
-            path => Action::Rollback.parse(path),
+            path => Action::Rollback.parse(path).or_else(|| Action::Reset.parse(path)),
         }
     }
 
@@ -95,6 +96,7 @@ impl Action {
     fn name(self) -> &'static str {
         match self {
             Self::Rollback => "rollback",
+            Self::Reset => "reset",
             Self::Pause => "pause",
             Self::Resume => "resume",
             Self::Cancel => "cancel",
@@ -117,10 +119,12 @@ mod tests {
     }
 
     #[test]
-    fn the_three_routes() {
+    fn the_routes_that_need_no_coordinator() {
         assert_eq!(Route::parse("/migrations/status", ""), Some(Route::Status));
         assert_eq!(Route::parse("/migrate", ""), Some(Route::Migrate));
         assert_eq!(Route::parse("/migrations/001_a/rollback", ""), Some(rollback("001_a")));
+        let reset = Route::Migration { id: "001_a".to_owned(), action: Action::Reset };
+        assert_eq!(Route::parse("/migrations/001_a/reset", ""), Some(reset));
     }
 
     #[test]
@@ -140,7 +144,7 @@ mod tests {
 
     #[test]
     fn the_path_of_a_route_names_that_route() {
-        let actions = [Action::Rollback, Action::Pause, Action::Resume, Action::Cancel];
+        let actions = [Action::Rollback, Action::Reset, Action::Pause, Action::Resume, Action::Cancel];
         let migration = |id: &str| actions.map(|action| Route::Migration { id: id.to_owned(), action });
         let ids = ["001_a", "a/b ü%", "?#&+", "\u{10FFFF}", "status"].into_iter().flat_map(migration);
         for route in [Route::Status, Route::History, Route::Migrate].into_iter().chain(ids) {

@@ -112,14 +112,16 @@ impl<'a> Checkpoints<'a> {
         if direction != self.direction || checkpoint.value == nothing(direction) {
             return Ok(Start::Fresh);
         }
-        let Saved { limit, state, .. } = self.decode(&checkpoint.value)?;
+        let saved = self.decode(&checkpoint.value);
         self.is_careful = is_careful(self.written.map(|written| between(written, now)));
+        self.bytes = checkpoint.value.len();
+        // Also one that cannot be read: the failure is recorded beside it.
+        self.last = Some(checkpoint);
+        let Saved { limit, state, .. } = saved?;
         self.limit = limit;
         if let Some(limit) = limit {
             self.session.meter.set_limit(limit);
         }
-        self.bytes = checkpoint.value.len();
-        self.last = Some(checkpoint);
         Ok(Start::Resumed(state))
     }
 
@@ -238,11 +240,11 @@ impl<'a> Checkpoints<'a> {
             saved.version == VERSION && saved.direction == self.direction && saved.change == self.change
         };
         saved.filter(is_own).ok_or_else(|| {
-            let key = self.session.ledger.key(self.id);
+            let id = self.id;
             format!(
                 "cannot read its checkpoint. The migration's prefix, kind or state type has changed since the checkpoint \
-                 was written, or another release wrote it. Restore the old version, or delete the key `{key}` to start \
-                 over"
+                 was written, or another release wrote it. Restore the old version, or reset it to start over: POST \
+                 /migrations/{id}/reset"
             )
             .into()
         })

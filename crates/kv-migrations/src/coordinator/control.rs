@@ -72,23 +72,38 @@ impl<C> Coordinator<C> {
     /// [`CoordinatorError::NotRunning`] if no run is at this migration, [`CoordinatorError::NotResumable`] if it runs
     /// in one piece at this moment, [`CoordinatorError::UnknownMigration`].
     pub async fn cancel(&self, id: &str, caller: &Caller) -> Result<Status, CoordinatorError> {
-        let mut task = self.task_at(id)?;
+        let task = self.task_at(id)?;
         if self.records.is_running(&task)? && !self.is_resumable(id, &task) {
             return Err(CoordinatorError::NotResumable { id: id.to_owned() });
         }
-        task.add_intervention(InterventionKind::Cancel, caller, self.records.now());
-        task.stop = Some(StopRequest::Cancel { at: id.to_owned() });
-        self.stop(task).await?;
+        self.end(task, id, InterventionKind::Cancel, caller).await?;
         self.status_of(id).await
     }
 
-    /// The task that is at this migration.
+    /// Cancels a task that is at this migration.
+    pub(super) async fn end(
+        &self,
+        mut task: Task,
+        id: &str,
+        action: InterventionKind,
+        caller: &Caller,
+    ) -> Result<(), CoordinatorError> {
+        task.add_intervention(action, caller, self.records.now());
+        task.stop = Some(StopRequest::Cancel { at: id.to_owned() });
+        self.stop(task).await
+    }
+
+    /// The task that is at this migration, which another release may have registered.
     fn task_at(&self, id: &str) -> Result<Task, CoordinatorError> {
-        if self.runner.registered().get(id).is_none() {
-            return Err(CoordinatorError::UnknownMigration { id: id.to_owned() });
-        }
         let task = self.records.task()?.filter(|task| task.migration() == Some(id));
-        task.ok_or_else(|| CoordinatorError::NotRunning { id: id.to_owned() })
+        let id = id.to_owned();
+        task.ok_or_else(|| {
+            if self.runner.is_registered(&id) {
+                CoordinatorError::NotRunning { id }
+            } else {
+                CoordinatorError::UnknownMigration { id }
+            }
+        })
     }
 
     fn is_resumable(&self, id: &str, task: &Task) -> bool {

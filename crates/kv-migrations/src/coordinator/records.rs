@@ -40,7 +40,7 @@ impl Records {
 
     /// The changes that begin a task.
     pub(super) fn begin(&self, task: &Task) -> [RowChange; 3] {
-        [rows::put(NUMBER, &task.number), put_task(task), RowChange::alarm(self.now())]
+        [put_number(task.number), put_task(task), RowChange::alarm(self.now())]
     }
 
     /// The changes that end a task and move it into the history.
@@ -118,6 +118,11 @@ impl Records {
         }
         Ok(())
     }
+}
+
+/// The change that notes the number of the latest task.
+pub(super) fn put_number(number: u64) -> RowChange {
+    rows::put(NUMBER, &number)
 }
 
 /// The change that writes the row of a task.

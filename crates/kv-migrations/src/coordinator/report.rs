@@ -1,12 +1,14 @@
 //! What callers are told about runs and rollbacks: data only, written as JSON in answers and read back by clients.
 
 use std::fmt;
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::iso8601;
 use crate::report::{AppliedMigration, Progress};
 
-/// A run or a rollback, as the history keeps it.
+/// A run, a rollback or a reset, as the history keeps it.
 ///
 /// As JSON, fields that do not apply are left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,7 +17,7 @@ use crate::report::{AppliedMigration, Progress};
 pub struct HistoryEntry {
     /// Its number, from 1.
     pub number: u64,
-    /// Whether it is a run or a rollback.
+    /// Whether it is a run, a rollback or a reset.
     pub action: TaskKind,
     /// Who asked for it, if they said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -27,8 +29,8 @@ pub struct HistoryEntry {
     pub ended_at: Option<String>,
     /// How it ended, or how it stands.
     pub outcome: RunOutcome,
-    /// The migration that it is at, or was at when it ended. `None` for a run that finished. For a rollback, the
-    /// migration that it rolls back.
+    /// The migration that it is at, or was at when it ended. `None` for a run that finished. For a rollback or a
+    /// reset, its migration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub migration: Option<String>,
     /// The migrations that it applied, in order: at most the first 1,000.
@@ -60,9 +62,36 @@ pub struct HistoryEntry {
     /// The first nine failures and the last one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failures: Vec<FailedAttempt>,
-    /// Who paused, resumed or cancelled it: the first twenty interventions.
+    /// Who paused, resumed, cancelled or reset it: the first twenty interventions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub interventions: Vec<Intervention>,
+}
+
+impl HistoryEntry {
+    pub(super) fn of_reset(number: u64, id: &str, by: Option<String>, now: SystemTime) -> Self {
+        let at = iso8601(now);
+        Self {
+            number,
+            action: TaskKind::Reset,
+            by,
+            started_at: at.clone(),
+            ended_at: Some(at),
+            outcome: RunOutcome::Finished,
+            migration: Some(id.to_owned()),
+            ran: Vec::new(),
+            details: Vec::new(),
+            out_of_order: Vec::new(),
+            missing: Vec::new(),
+            unfinished: Vec::new(),
+            warnings: Vec::new(),
+            steps: 0,
+            duration_ms: 0,
+            operations: 0,
+            failed_attempts: 0,
+            failures: Vec::new(),
+            interventions: Vec::new(),
+        }
+    }
 }
 
 /// What a coordinator is asked to do.
@@ -74,6 +103,8 @@ pub enum TaskKind {
     Migrate,
     /// A rollback of one migration.
     Rollback,
+    /// A reset of one migration, which is done at once.
+    Reset,
 }
 
 /// How a run or a rollback stands, or how it ended.
@@ -129,6 +160,8 @@ pub enum InterventionKind {
     Resume,
     /// To cancel it.
     Cancel,
+    /// To reset the migration that it is at, which cancels it.
+    Reset,
 }
 
 /// The run or the rollback in progress, or the one that is paused.

@@ -44,9 +44,10 @@ impl<C> Coordinator<C> {
         Ok(entries)
     }
 
+    /// The status of a migration that a caller has just changed. One that is not registered has no run, and no marker.
     pub(super) async fn status_of(&self, id: &str) -> Result<Status, CoordinatorError> {
         let status = self.status().await?.into_iter().find(|status| status.id == id);
-        status.ok_or_else(|| CoordinatorError::UnknownMigration { id: id.to_owned() })
+        Ok(status.unwrap_or_else(|| self.runner.pending(id)))
     }
 
     fn report_status(&self, markers: &Markers) -> Result<StatusReport, StorageError> {

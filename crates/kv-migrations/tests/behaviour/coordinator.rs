@@ -7,6 +7,7 @@ mod history;
 mod journal;
 mod mirror;
 mod releases;
+mod reset;
 mod retries;
 mod rows;
 mod steps;

@@ -19,8 +19,8 @@ pub(super) const NOT_FOUND: Kind = Kind {
     name: "not-found",
     title: "Not found",
     status: StatusCode::NOT_FOUND,
-    help: "The routes are GET /migrations/status, POST /migrate and POST /migrations/{id}/rollback, below the path \
-           that they are mounted at.",
+    help: "The routes are GET /migrations/status, POST /migrate, POST /migrations/{id}/rollback and POST \
+           /migrations/{id}/reset, below the path that they are mounted at.",
 };
 
 pub(super) const METHOD_NOT_ALLOWED: Kind = Kind {
@@ -122,6 +122,13 @@ pub(super) const IRREVERSIBLE: Kind = Kind {
     title: "Irreversible",
     status: StatusCode::CONFLICT,
     help: "Nothing was changed. Write a new migration that undoes what this one did.",
+};
+
+pub(super) const ALREADY_APPLIED: Kind = Kind {
+    name: "already-applied",
+    title: "Already applied",
+    status: StatusCode::CONFLICT,
+    help: "Nothing was changed.",
 };
 
 pub(super) const FOREIGN_MARKER: Kind = Kind {
@@ -269,7 +276,8 @@ pub(super) const NOT_RUNNING: Kind = Kind {
     name: "not-running",
     title: "Not running",
     status: StatusCode::CONFLICT,
-    help: "Nothing was changed. GET /migrations/status lists what is running.",
+    help: "Nothing was changed. GET /migrations/status lists what is running. POST /migrations/{id}/reset forgets a \
+           checkpoint or a failure, so that the next run starts the migration over.",
 };
 
 pub(super) const NOT_PAUSED: Kind = Kind {

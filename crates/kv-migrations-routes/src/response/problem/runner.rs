@@ -68,6 +68,9 @@ impl From<Error> for Box<Problem> {
             }
             Error::NotRun { id, .. } => Problem::new(&kinds::NOT_RUN, detail).with_migration(id),
             Error::Irreversible { id, .. } => Problem::new(&kinds::IRREVERSIBLE, detail).with_migration(id),
+            Error::AlreadyApplied { id, .. } => {
+                Problem::new(&kinds::ALREADY_APPLIED, detail).with_migration(id)
+            }
             Error::ForeignMarker(marker) => {
                 Problem::new(&kinds::FOREIGN_MARKER, detail).with_migration(marker.id)
             }

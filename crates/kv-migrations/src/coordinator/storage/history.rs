@@ -53,7 +53,7 @@ pub(crate) fn read(storage: &dyn Storage) -> Result<Vec<HistoryEntry>, StorageEr
 /// Not a run that found nothing to do, and not what was refused.
 fn is_worth_keeping(entry: &HistoryEntry) -> bool {
     match entry.outcome {
-        RunOutcome::Finished => entry.action == TaskKind::Rollback || !entry.ran.is_empty(),
+        RunOutcome::Finished => entry.action != TaskKind::Migrate || !entry.ran.is_empty(),
         RunOutcome::Failed => entry.failed_attempts > 0,
         _ => true,
     }

@@ -57,7 +57,12 @@ impl Journal {
     /// The changes that delete a marker whose value is a checkpoint. None for any other marker.
     pub(crate) fn forget_checkpoint(&self, key: &str) -> Result<Vec<RowChange>, StorageError> {
         let holds_checkpoint = self.marker(key)?.is_some_and(|marker| marker.holds_checkpoint());
-        if holds_checkpoint { self.own_changes(key, None) } else { Ok(Vec::new()) }
+        if holds_checkpoint { self.forget(key) } else { Ok(Vec::new()) }
+    }
+
+    /// The changes that delete a marker.
+    pub(crate) fn forget(&self, key: &str) -> Result<Vec<RowChange>, StorageError> {
+        self.own_changes(key, None)
     }
 
     /// The markers whose latest revision KV does not have yet: their keys, and that revision.
