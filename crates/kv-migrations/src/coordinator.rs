@@ -47,6 +47,7 @@
 //
 // request, control, reset,    what callers ask
 // status
+// repair                     rows that cannot be read
 // alarm                      what the runtime calls: one step, and the copies of the markers that it changed
 // settle                     what follows on a step: the rows of the task, and the replies to those who wait
 // step/                      one step by the runner, and what came of it
@@ -65,6 +66,7 @@ mod error;
 mod object;
 mod observer;
 mod records;
+mod repair;
 mod report;
 mod request;
 mod reset;

@@ -25,7 +25,7 @@ use crate::remote::{COORDINATOR, RELEASE, header_value};
 use crate::request::head::{Head, uri};
 use crate::request::query::Query;
 use crate::request::release::Release;
-use crate::request::route::Route;
+use crate::request::route::{Action, Route};
 use crate::response::body::Body;
 use crate::response::convert::to_worker;
 use crate::response::problem::Problem;
@@ -183,9 +183,12 @@ impl<C: 'static> Instance for Service<C> {
 
     fn alarm(&self) -> LocalBoxFuture<'_, Result<(), String>> {
         async move {
-            let name = self.storage.get(NAME).map_err(|error| error.to_string())?;
-            if !self.routes.is_coordinated() || name.is_some_and(|name| name != self.name().as_bytes()) {
+            let stored = self.storage.get(NAME).map_err(|error| error.to_string())?;
+            let name = self.name();
+            if !self.routes.is_coordinated() || stored.is_some_and(|stored| stored != name.as_bytes()) {
                 // The service has another object now, or none: what this one has begun is no longer its own.
+                let line = format!("[Migration] Nothing is done: `{name}` is not coordinated by this object");
+                ConsoleLog.error(&line);
                 return Ok(());
             }
             match &self.coordinator {
@@ -220,16 +223,19 @@ impl<C: 'static> Service<C> {
             return Err(Problem::other_release(release.ids));
         }
         self.routes.check_namespace()?;
-        self.store_name(name).map_err(|error| Problem::storage_failed(&error.to_string()))?;
+        self.store_name(&name, &route)?;
         let coordinator = self.coordinator.as_ref().map_err(|error| Error::from(error.clone()))?;
         handler::answer(coordinator, route, &query, head).await
     }
 
-    fn store_name(&self, name: String) -> Result<(), StorageError> {
-        if self.storage.get(NAME)?.is_some() {
-            return Ok(());
+    /// Keeps the name for the alarms. A wrong one is replaced when something is cancelled.
+    fn store_name(&self, name: &str, route: &Route) -> Result<(), Box<Problem>> {
+        let is_cancel = matches!(route, Route::Migration { action: Action::Cancel, .. });
+        match self.storage.get(NAME)? {
+            Some(stored) if stored == name.as_bytes() => Ok(()),
+            Some(stored) if !is_cancel => Err(Problem::wrong_name(name, &stored)),
+            _ => Ok(self.storage.write(&[RowChange::put(NAME, name)])?),
         }
-        self.storage.write(&[RowChange::put(NAME, name)])
     }
 
     /// A run that alarms continue must not end because a deploy had an invalid list of migrations.

@@ -2,27 +2,24 @@
 
 use super::error::CoordinatorError;
 use super::object::Coordinator;
+use super::records::put_adopted;
 use super::storage::journal::Journal;
-use super::storage::{RowChange, Storage, StorageError, rows};
+use super::storage::{RowChange, StorageError};
 use crate::error::Error;
 use crate::ledger::{Ledger, Marker};
-
-/// The row that says that markers were adopted before the first answer.
-const ROW: &str = "adopted";
 
 /// Adopts markers before anything is answered for the first time.
 pub(super) async fn adopt_once<C>(coordinator: &Coordinator<C>) -> Result<(), CoordinatorError> {
     let Coordinator { runner, records, .. } = coordinator;
-    let storage = &*records.storage;
-    if is_done(storage)? {
+    if records.has_adopted()? {
         return Ok(());
     }
     adopt(&runner.ledger(), runner.registered().ids(), &records.journal(), |mut changes| {
         // Another call may have done it in the meantime, and a run may have begun since.
-        let is_first = !is_done(storage)?;
+        let is_first = !records.has_adopted()?;
         if is_first {
-            changes.push(rows::put(ROW, &true));
-            storage.write(&changes)?;
+            changes.push(put_adopted());
+            records.storage.write(&changes)?;
         }
         Ok(is_first)
     })
@@ -66,8 +63,4 @@ pub(super) async fn adopt(
         }
     }
     Ok(())
-}
-
-fn is_done(storage: &dyn Storage) -> Result<bool, StorageError> {
-    Ok(rows::read::<bool>(storage, ROW)?.is_some())
 }

@@ -33,7 +33,17 @@ impl<C> Coordinator<C> {
     /// # Errors
     /// [`CoordinatorError::Storage`]: the runtime should call it again.
     pub async fn alarm(&self) -> Result<(), CoordinatorError> {
-        Ok(self.take_due_step().await?)
+        let error = match self.take_due_step().await {
+            Err(error) if error.unreadable_row().is_some() => error,
+            result => {
+                self.waiters.set_unreadable(None);
+                return Ok(result?);
+            }
+        };
+        // Another try would change nothing: those who wait are told, and the next request sets the alarm again.
+        self.runner.log().error(&format!("[Migration] Nothing is done: {error}"));
+        self.waiters.set_unreadable(Some(error));
+        Ok(self.records.storage.write(&[RowChange::alarm(None)])?)
     }
 
     async fn take_due_step(&self) -> Result<(), StorageError> {
@@ -108,7 +118,7 @@ impl<C> Coordinator<C> {
         // Copies that KV rejects are not retried in every step of a run. A caller who asks for a run may have fixed the
         // cause.
         let is_asked_for = task.is_some_and(|task| task.totals.steps == 0);
-        let noted = if is_asked_for || mirror::due(&*records.storage)? <= records.now() {
+        let noted = if is_asked_for || mirror::due(&*records.storage, records.now())? <= records.now() {
             self.copy_markers(&step, lease, result.as_ref()).await?
         } else {
             None
@@ -125,8 +135,7 @@ impl<C> Coordinator<C> {
                 release(records, lease)
             };
         };
-        task.totals.duration_ms += milliseconds_between(start, records.now());
-        task.totals.operations += result.operations;
+        task.totals.add_step(milliseconds_between(start, records.now()), result.operations);
         let transition = transition::next(task, TaskEvent::StepEnded(result.outcome), records.now());
         if transition.is_stop() {
             return settle_stop(records, waiters, lease, &transition);

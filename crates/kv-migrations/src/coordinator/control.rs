@@ -68,10 +68,16 @@ impl<C> Coordinator<C> {
     /// Ends the run or the rollback that is at a migration, for good. A backfill, a fold or a re-key is pending then:
     /// what it changed stays, and the next run starts it over. Returns its status.
     ///
+    /// It also removes the rows that cannot be read and belong to no migration: the run itself, for example.
+    ///
     /// # Errors
     /// [`CoordinatorError::NotRunning`] if no run is at this migration, [`CoordinatorError::NotResumable`] if it runs
     /// in one piece at this moment, [`CoordinatorError::UnknownMigration`].
     pub async fn cancel(&self, id: &str, caller: &Caller) -> Result<Status, CoordinatorError> {
+        let is_registered = self.runner.is_registered(id);
+        if is_registered && self.remove_unreadable()? && self.task_at(id).is_err() {
+            return self.status_of(id).await;
+        }
         let task = self.task_at(id)?;
         if self.records.is_running(&task)? && !self.is_resumable(id, &task) {
             return Err(CoordinatorError::NotResumable { id: id.to_owned() });

@@ -3,16 +3,19 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::error::CoordinatorError;
 use super::observer::JournalObserver;
 use super::report::{HistoryEntry, RunOutcome};
 use super::storage::journal::{Journal, Writer};
-use super::storage::{Lease, RowChange, Storage, StorageError, applied, history, lease, mirror, rows};
+use super::storage::{Lease, RowChange, Storage, StorageError, applied, asked, history, lease, mirror, rows};
 use super::task::{Findings, Task};
 use crate::clock::{Clock, iso8601};
 use crate::kv::{Kv, Policy};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Markers};
 
 const TASK: &str = "task";
+/// Whether markers were adopted from KV before the first answer.
+const ADOPTED: &str = "adopted";
 /// The number of the latest task.
 const NUMBER: &str = "number";
 
@@ -31,11 +34,12 @@ impl Records {
 
     /// The task in progress, or the one that is paused.
     pub(super) fn task(&self) -> Result<Option<Task>, StorageError> {
-        rows::read(&*self.storage, TASK)
+        let task: Option<Task> = rows::read(&*self.storage, TASK)?;
+        Ok(task.map(|task| task.with_possible_times(self.now())))
     }
 
     pub(super) fn next_number(&self) -> Result<u64, StorageError> {
-        Ok(rows::read(&*self.storage, NUMBER)?.unwrap_or(0) + 1)
+        Ok(rows::read(&*self.storage, NUMBER)?.unwrap_or(0_u64).wrapping_add(1))
     }
 
     /// The changes that begin a task.
@@ -67,7 +71,7 @@ impl Records {
     /// The markers, for reading.
     pub(super) fn journal(&self) -> Journal {
         let (storage, clock) = (self.storage.clone(), self.clock.clone());
-        Journal { storage, clock, observer: self.observer.clone(), writer: None }
+        Journal { storage, clock, observer: self.observer.clone(), writer: None, failure: Arc::default() }
     }
 
     /// The markers, for a step that belongs to this task.
@@ -78,6 +82,39 @@ impl Records {
     pub(super) fn ledger(&self, journal: Journal) -> Ledger {
         let kv = Kv::with_policy(Arc::new(journal), Policy::new(self.clock.clone()));
         Ledger::for_journal(kv, &self.service)
+    }
+
+    /// Loads the markers of the journal.
+    pub(super) async fn load_from<'a>(
+        &self,
+        journal: &Journal,
+        registered: impl Iterator<Item = &'a str>,
+    ) -> Result<Markers, CoordinatorError> {
+        let markers = self.ledger(journal.clone()).load(registered).await;
+        markers.map_err(|error| journal.take_failure().map_or_else(|| error.into(), Into::into))
+    }
+
+    /// The changes that remove, or replace, the rows that cannot be read and belong to no migration.
+    pub(super) fn without_unreadable(&self) -> Result<Vec<RowChange>, StorageError> {
+        let storage = &*self.storage;
+        let mut changes = Vec::new();
+        changes.extend(rows::delete_unreadable::<Task>(storage, TASK)?);
+        if rows::delete_unreadable::<u64>(storage, NUMBER)?.is_some() {
+            let task = self.task().ok().flatten().map_or(0, |task| task.number);
+            changes.push(put_number(history::last_number(storage)?.max(task)));
+        }
+        changes.extend(rows::delete_unreadable::<bool>(storage, ADOPTED)?);
+        changes.extend(lease::without_unreadable(storage, self.now())?);
+        changes.extend(mirror::without_unreadable(storage)?);
+        changes.extend(asked::without_unreadable(storage)?);
+        changes.extend(applied::without_unreadable(storage)?);
+        changes.extend(history::without_unreadable(storage)?);
+        Ok(changes)
+    }
+
+    /// Whether markers were adopted from KV before the first answer.
+    pub(super) fn has_adopted(&self) -> Result<bool, StorageError> {
+        Ok(rows::read::<bool>(&*self.storage, ADOPTED)?.is_some())
     }
 
     /// The key of a migration's marker.
@@ -105,7 +142,7 @@ impl Records {
         if self.journal().unmirrored()?.is_empty() {
             return Ok(due);
         }
-        let retry_at = mirror::due(&*self.storage)?;
+        let retry_at = mirror::due(&*self.storage, self.now())?;
         Ok(Some(due.map_or(retry_at, |due| due.min(retry_at))))
     }
 
@@ -123,6 +160,11 @@ impl Records {
 /// The change that notes the number of the latest task.
 pub(super) fn put_number(number: u64) -> RowChange {
     rows::put(NUMBER, &number)
+}
+
+/// The change that notes that markers were adopted.
+pub(super) fn put_adopted() -> RowChange {
+    rows::put(ADOPTED, &true)
 }
 
 /// The change that writes the row of a task.

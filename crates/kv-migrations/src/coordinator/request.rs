@@ -93,6 +93,7 @@ impl<C> Coordinator<C> {
                 Admission::Begun(number) => return Ok(number),
                 Admission::Busy(_) if caller.is_queued => self.wait_for_change(count).await?,
                 Admission::Busy(mut activity) => {
+                    self.waiters.check_readable()?;
                     activity.progress = self.progress(activity.migration.as_deref()).await;
                     return Err(CoordinatorError::InProgress(activity));
                 }
@@ -120,6 +121,7 @@ impl<C> Coordinator<C> {
             changes.extend(lease::revoke(&*records.storage)?);
         }
         let task = Task::new(records.next_number()?, work, caller, now);
+        waiters.forget(task.number);
         changes.extend(asked::note(&*records.storage, self.runner.registered().ids())?);
         changes.extend(records.begin(&task));
         records.storage.write(&changes)?;
@@ -165,6 +167,7 @@ impl<C> Coordinator<C> {
     async fn wait_for_change(&self, count: u64) -> Result<(), StorageError> {
         let change = pin!(self.waiters.changes.notified_since(count));
         select(change, self.records.clock.sleep(ALARM_CHECK)).await;
+        self.waiters.check_readable()?;
         self.records.set_lost_alarm()
     }
 

@@ -6,7 +6,7 @@ use super::error::CoordinatorError;
 use super::object::Coordinator;
 use super::records::put_number;
 use super::report::{HistoryEntry, InterventionKind};
-use super::storage::{RowChange, history};
+use super::storage::{RowChange, StorageError, history};
 use crate::error::Error;
 use crate::report::Status;
 
@@ -15,23 +15,29 @@ impl<C> Coordinator<C> {
     /// A run that is paused at it, or waits to retry it, is cancelled. Returns its status. A migration that is pending
     /// already stays so.
     ///
-    /// The migration need not be registered if its marker names this service.
+    /// The migration need not be registered if its marker names this service. A row of its marker that cannot be read is
+    /// replaced: the migration counts as applied then only if its marker in KV says so.
     ///
     /// # Errors
     /// [`CoordinatorError::InProgress`] if a run is at this migration: cancel that instead. A
     /// [`CoordinatorError::Runner`] with [`Error::AlreadyApplied`], [`Error::UnknownMigration`] or
     /// [`Error::ForeignMarker`].
     pub async fn reset(&self, id: &str, caller: &Caller) -> Result<Status, CoordinatorError> {
-        adopt_once(self).await?;
         let Self { records, runner, .. } = self;
+        let is_replaced = self.replace_unreadable_marker(id).await?;
+        adopt_once(self).await?;
         if let Some(task) = records.task()?.filter(|task| task.migration() == Some(id)) {
             if !task.is_paused() && !task.is_retrying() || records.is_running(&task)? {
                 return Err(CoordinatorError::InProgress(Box::new(task.activity())));
             }
             self.end(task, id, InterventionKind::Reset, caller).await?;
         }
-        let (ledger, is_registered) = (records.ledger(records.journal()), runner.is_registered(id));
-        if ledger.can_reset(id, is_registered).await? {
+        if is_replaced {
+            self.set_alarm()?;
+            return self.status_of(id).await;
+        }
+        let is_registered = runner.is_registered(id);
+        if records.ledger(records.journal()).can_reset(id, is_registered).await? {
             self.forget(id, caller)?;
         } else if !is_registered && !self.reset_in_kv(id).await? {
             return Err(Error::UnknownMigration { id: id.to_owned() }.into());
@@ -48,14 +54,19 @@ impl<C> Coordinator<C> {
         let entry = HistoryEntry::of_reset(number, id, caller.label.clone(), records.now());
         changes.push(put_number(number));
         changes.extend(history::add(&*records.storage, entry)?);
-        if !records.is_stepping()? {
-            // To copy that to KV.
-            changes.push(RowChange::alarm(records.now()));
-        }
         records.storage.write(&changes)?;
+        self.set_alarm()?;
         records.journal().tell(&key, None, None);
         runner.log().info(&format!("[Migration] Reset {id}: the next run starts it over"));
         Ok(())
+    }
+
+    /// Has the change of a marker copied to KV: by the step that is under way, or by an alarm.
+    fn set_alarm(&self) -> Result<(), StorageError> {
+        if self.records.is_stepping()? {
+            return Ok(());
+        }
+        self.records.storage.write(&[RowChange::alarm(self.records.now())])
     }
 
     /// Deletes a marker that only KV has. A run without the coordinator has written it.

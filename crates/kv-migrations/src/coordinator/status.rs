@@ -25,8 +25,8 @@ impl<C> Coordinator<C> {
     /// Those of [`status`](Self::status).
     pub async fn status_report(&self) -> Result<StatusReport, CoordinatorError> {
         adopt_once(self).await?;
-        let ledger = self.records.ledger(self.records.journal());
-        let markers = ledger.load(self.runner.registered().ids()).await?;
+        let registered = self.runner.registered().ids();
+        let markers = self.records.load_from(&self.records.journal(), registered).await?;
         self.records.set_lost_alarm()?;
         Ok(self.report_status(&markers)?)
     }

@@ -1,7 +1,7 @@
 //! A run or a rollback, from the request for it to its end: data, as its row keeps it. `transition` says how it goes
 //! on.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -113,6 +113,13 @@ pub(super) struct Totals {
     pub(super) failed_attempts: u64,
 }
 
+impl Totals {
+    pub(super) fn add_step(&mut self, duration_ms: u64, operations: u64) {
+        self.duration_ms = self.duration_ms.saturating_add(duration_ms);
+        self.operations = self.operations.saturating_add(operations);
+    }
+}
+
 impl Work {
     pub(super) fn migrate() -> Self {
         Self::Migrate { migration: None, ran: 0 }
@@ -165,6 +172,22 @@ impl Task {
         }
     }
 
+    /// The task with a time for its next step that a clock of today can have written: a later one would be waited for,
+    /// perhaps for ever.
+    pub(super) fn with_possible_times(mut self, now: SystemTime) -> Self {
+        const MAX_PAUSE: Duration = Duration::from_hours(1);
+        let latest = milliseconds(now + MAX_PAUSE);
+        match &mut self.stage {
+            TaskStage::Due { at } | TaskStage::Stepping { due: at, .. } | TaskStage::Retrying { at } => {
+                if *at > latest {
+                    *at = milliseconds(now);
+                }
+            }
+            TaskStage::Paused => {}
+        }
+        self
+    }
+
     pub(super) fn is_paused(&self) -> bool {
         self.stage == TaskStage::Paused
     }
@@ -200,10 +223,8 @@ impl Task {
     /// Notes a failure. The first ones are kept because they are the cause, and the last one because it ended the run.
     pub(super) fn add_failure(&mut self, error: String, now: SystemTime) {
         let error = bounded(error);
-        self.totals.failed_attempts += 1;
-        if self.failures.len() == MAX_FAILURES {
-            self.failures.pop();
-        }
+        self.totals.failed_attempts = self.totals.failed_attempts.saturating_add(1);
+        self.failures.truncate(MAX_FAILURES - 1);
         self.failures.push(FailedAttempt { at: iso8601(now), error });
     }
 

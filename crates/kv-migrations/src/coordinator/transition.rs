@@ -94,7 +94,7 @@ fn begin_step(task: &mut Task, now: SystemTime) -> RunOutcome {
 /// they are retried; so is a first step that was cut off before, and its caller with it.
 fn end_step(task: &mut Task, outcome: StepOutcome, now: SystemTime) -> RunOutcome {
     let is_first = task.totals.steps == 0 && matches!(task.stage, TaskStage::Stepping { tries: 1, .. });
-    task.totals.steps += 1;
+    task.totals.steps = task.totals.steps.saturating_add(1);
     match outcome {
         StepOutcome::Finished if task.left.is_some() => {
             task.move_to(task.left.clone());

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::caller::Caller;
 use super::error::CoordinatorError;
+use super::storage::StorageError;
 use crate::report::{Event, RollbackReport, RunReport};
 use notify::Notify;
 
@@ -34,6 +35,8 @@ pub(super) struct Waiters {
     /// Notified whenever those who wait should look again.
     pub(super) changes: Notify,
     replies: Mutex<Vec<Reply>>,
+    /// The row that the last alarm could not read, so that it did nothing.
+    unreadable: Mutex<Option<StorageError>>,
     listeners: Mutex<Vec<Weak<Listener>>>,
 }
 
@@ -59,11 +62,30 @@ impl Waiters {
         Some(replies.remove(index).result)
     }
 
+    /// Drops the reply of an earlier task with this number: if its row was lost, numbers begin again.
+    pub(super) fn forget(&self, number: u64) {
+        locked(&self.replies).retain(|reply| reply.number != number);
+    }
+
     /// The reply of this task is its last one: the task is given up.
     pub(super) fn close(&self, number: u64) {
         for reply in locked(&self.replies).iter_mut().filter(|reply| reply.number == number) {
             reply.is_last = true;
         }
+    }
+
+    /// Sets which row keeps alarms from doing anything. Those who wait are told.
+    pub(super) fn set_unreadable(&self, error: Option<StorageError>) {
+        let is_set = error.is_some();
+        *locked(&self.unreadable) = error;
+        if is_set {
+            self.changes.notify();
+        }
+    }
+
+    /// Fails if alarms do nothing, so that waiting is in vain.
+    pub(super) fn check_readable(&self) -> Result<(), StorageError> {
+        locked(&self.unreadable).clone().map_or(Ok(()), Err)
     }
 
     pub(super) fn listen(&self, listener: &Arc<Listener>) {

@@ -2,6 +2,7 @@
 
 mod adoption;
 mod control;
+mod damage;
 mod exclusion;
 mod history;
 mod journal;

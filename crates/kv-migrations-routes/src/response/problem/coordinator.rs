@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kv_migrations::coordinator::{Activity, CoordinatorError};
+use kv_migrations::coordinator::{Activity, CoordinatorError, StorageError};
 
 use super::Problem;
 use super::kinds::{self, Kind};
@@ -24,6 +24,17 @@ impl Problem {
             &kinds::HEAD_TOO_LARGE,
             format!("The headers have more than the {limit} bytes that a coordinator takes."),
         )
+    }
+
+    /// The row with the object's name has another one.
+    pub(crate) fn wrong_name(name: &str, stored: &[u8]) -> Box<Self> {
+        let stored = String::from_utf8_lossy(stored);
+        let detail = format!(
+            "The row `name` of the coordinator `{name}` holds the name {stored:?}, so that its alarms do nothing. The \
+             row is damaged, or another service has used the object. To keep what the object holds, replace the row: \
+             POST /migrations/{{id}}/cancel, with any registered id."
+        );
+        Self::new(&kinds::UNREADABLE_ROW, detail)
     }
 
     /// Another object answers than the one that was asked for.
@@ -96,6 +107,16 @@ impl Problem {
     }
 }
 
+impl From<StorageError> for Box<Problem> {
+    fn from(error: StorageError) -> Self {
+        let detail = error.to_string();
+        match error.unreadable_row() {
+            Some(_) => Problem::new(&kinds::UNREADABLE_ROW, detail),
+            None => Problem::storage_failed(&detail),
+        }
+    }
+}
+
 impl From<CoordinatorError> for Box<Problem> {
     fn from(error: CoordinatorError) -> Self {
         let detail = error.to_string();
@@ -126,7 +147,7 @@ impl From<CoordinatorError> for Box<Problem> {
                 Problem::new(&kinds::UNKNOWN_MIGRATION, detail).with_migration(id)
             }
             CoordinatorError::Context(reason) => Problem::context(&reason),
-            CoordinatorError::Storage(error) => Problem::storage_failed(&error.to_string()),
+            CoordinatorError::Storage(error) => error.into(),
             _ => Problem::new(&kinds::OTHER, detail),
         }
     }

@@ -244,6 +244,13 @@ pub(super) const COORDINATOR_UNAVAILABLE: Kind = Kind {
     help: "Ask again. A run that has begun continues by alarms: GET /migrations/status shows its progress.",
 };
 
+pub(super) const UNREADABLE_ROW: Kind = Kind {
+    name: "unreadable-row",
+    title: "Unreadable row",
+    status: StatusCode::INTERNAL_SERVER_ERROR,
+    help: "No run goes on until then. GET /migrations/status tells afterwards what is applied.",
+};
+
 pub(super) const COORDINATED_RUN_IN_PROGRESS: Kind = Kind {
     name: "run-in-progress",
     title: "Run in progress",

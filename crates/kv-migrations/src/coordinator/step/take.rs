@@ -40,7 +40,7 @@ async fn try_to_take<C>(step: &Step<'_, C>, task: &Task) -> Result<StepResult, C
     let is_stale = sabotage::is_on(Defect::StaleLedger);
     let journal = (!is_stale).then(|| Arc::new(step.journal.clone()) as Arc<dyn Store>);
     let runner = runner.for_step(step.store.clone(), journal, interrupt);
-    Ok(match &task.work {
+    let result = match &task.work {
         Work::Migrate { .. } => {
             note_left(step, task)?;
             let observer = |event: &Event| observe(step, event);
@@ -57,7 +57,12 @@ async fn try_to_take<C>(step: &Step<'_, C>, task: &Task) -> Result<StepResult, C
             note_begun(step, id)?;
             StepResult::from_rollback(id, runner.rollback(id, &context).await, *is_begun)
         }
-    })
+    };
+    // The runner sees a store that failed, and not that a row of it cannot be read.
+    match step.journal.take_failure().filter(|_| result.result.is_err()) {
+        Some(error) if error.unreadable_row().is_some() => Err(error.into()),
+        _ => Ok(result),
+    }
 }
 
 /// The migrations that the run was asked to apply, or was at, that are not applied, and that this release does not
@@ -73,7 +78,7 @@ async fn left_for_another_release<C>(
         ids.push(id.to_owned());
     }
     ids.retain(|id| !registered.contains(id));
-    let markers = records.ledger(step.journal.clone()).load(ids.iter().map(String::as_str)).await?;
+    let markers = records.load_from(&step.journal, ids.iter().map(String::as_str)).await?;
     ids.retain(|id| !markers.is_applied(id));
     Ok(ids)
 }
@@ -149,7 +154,7 @@ fn note<C>(step: &Step<'_, C>, event: &Event) -> Result<(), LeaseError> {
         }
         (Event::Applied(migration), Work::Migrate { ran, .. }) => {
             let row = applied::add(*ran, migration);
-            *ran += 1;
+            *ran = ran.saturating_add(1);
             step.lease.write(vec![row, put_task(&task)])
         }
         _ => Ok(()),

@@ -17,6 +17,11 @@ pub(crate) fn read(storage: &dyn Storage) -> Result<Vec<AppliedMigration>, Stora
     rows.map(|(name, bytes)| rows::decode(&name, &bytes)).collect()
 }
 
+/// The changes that delete those that cannot be read.
+pub(crate) fn without_unreadable(storage: &dyn Storage) -> Result<Vec<RowChange>, StorageError> {
+    rows::delete_all_unreadable::<AppliedMigration>(storage, ROWS)
+}
+
 /// The changes that delete them.
 pub(crate) fn clear(storage: &dyn Storage) -> Result<Vec<RowChange>, StorageError> {
     Ok(storage.list(ROWS)?.into_iter().map(|(name, _)| RowChange::delete(name)).collect())

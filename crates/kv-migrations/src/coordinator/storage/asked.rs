@@ -15,6 +15,11 @@ pub(crate) fn note<'a>(
     Ok((!is_noted).then(|| rows::put(ROW, &registered)))
 }
 
+/// The change that deletes the row, if it cannot be read.
+pub(crate) fn without_unreadable(storage: &dyn Storage) -> Result<Option<RowChange>, StorageError> {
+    rows::delete_unreadable::<Vec<String>>(storage, ROW)
+}
+
 /// Those that are noted, in order.
 pub(crate) fn read(storage: &dyn Storage) -> Result<Vec<String>, StorageError> {
     Ok(rows::read(storage, ROW)?.unwrap_or_default())

@@ -67,20 +67,39 @@ impl RowChange {
     }
 }
 
-/// The storage of an object failed.
+/// The storage of an object failed, or a row in it cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StorageError(String);
+pub struct StorageError {
+    message: String,
+    /// The name of the row that cannot be read.
+    row: Option<String>,
+}
 
 impl StorageError {
     /// An error with the storage's own message.
     pub fn new(message: impl Into<String>) -> Self {
-        Self(bounded(message.into()))
+        Self { message: bounded(message.into()), row: None }
+    }
+
+    /// A row cannot be read. `message` says why, and `remedy` how it can be removed.
+    pub(super) fn unreadable(row: &str, message: &str, remedy: &str) -> Self {
+        let message = format!(
+            "the row `{row}` of the coordinator {message}. It is left as it is. Deploy the release that wrote it, or a \
+             later one; or remove it: {remedy}"
+        );
+        Self { message, row: Some(row.to_owned()) }
+    }
+
+    /// The name of the row that cannot be read, if that is what failed. Asking again changes nothing.
+    pub fn unreadable_row(&self) -> Option<&str> {
+        self.row.as_deref()
     }
 }
 
 impl fmt::Display for StorageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the storage of the coordinator failed: {}", self.0)
+        let prefix = if self.row.is_none() { "the storage of the coordinator failed: " } else { "" };
+        write!(f, "{prefix}{}", self.message)
     }
 }
 

@@ -50,6 +50,17 @@ pub(crate) fn read(storage: &dyn Storage) -> Result<Vec<HistoryEntry>, StorageEr
     rows.map(|(name, bytes)| rows::decode(&name, &bytes)).collect()
 }
 
+/// The changes that delete the entries that cannot be read.
+pub(crate) fn without_unreadable(storage: &dyn Storage) -> Result<Vec<RowChange>, StorageError> {
+    rows::delete_all_unreadable::<HistoryEntry>(storage, ROWS)
+}
+
+/// The number of the latest entry that is kept; 0 if there is none.
+pub(crate) fn last_number(storage: &dyn Storage) -> Result<u64, StorageError> {
+    let last = storage.list(ROWS)?.pop();
+    Ok(last.and_then(|(name, _)| name.strip_prefix(ROWS)?.parse().ok()).unwrap_or(0))
+}
+
 /// Not a run that found nothing to do, and not what was refused.
 fn is_worth_keeping(entry: &HistoryEntry) -> bool {
     match entry.outcome {

@@ -1,20 +1,20 @@
 //! The markers as the object keeps them: the authority, of which the markers in KV are a copy.
 //!
 //! The journal is a store, so that a ledger lies on it as on KV. A marker has a [`MarkerRow`] and a row with its value.
-//! A row of its own says that KV does not have the latest revision yet.
+//! A row of its own, whatever it holds, says that KV does not have the latest revision yet.
 
 use std::future::ready;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::lease::{Lease, LeaseError, superseded};
 use super::marker::{MarkerRow, is_applied};
+use super::rows::MARKER;
 use super::{RowChange, Storage, StorageError, rows};
 use crate::clock::Clock;
 use crate::coordinator::observer::{JournalEvent, JournalObserver};
 use crate::future::BoxFuture;
 use crate::kv::{Answer, BulkValue, Entry, Key, KvError, Metadata, Page, Request, Store};
 
-const MARKER: &str = "marker/";
 const VALUE: &str = "value/";
 const UNMIRRORED: &str = "unmirrored/";
 
@@ -25,6 +25,7 @@ pub(crate) struct Journal {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) observer: JournalObserver,
     pub(crate) writer: Option<Writer>,
+    pub(crate) failure: Arc<Mutex<Option<StorageError>>>,
 }
 
 /// The step that writes markers.
@@ -65,20 +66,36 @@ impl Journal {
         self.own_changes(key, None)
     }
 
-    /// The markers whose latest revision KV does not have yet: their keys, and that revision.
-    pub(crate) fn unmirrored(&self) -> Result<Vec<(String, u64)>, StorageError> {
+    /// The keys of the markers whose latest revision KV does not have yet.
+    pub(crate) fn unmirrored(&self) -> Result<Vec<String>, StorageError> {
         let rows = self.storage.list(UNMIRRORED)?.into_iter();
-        rows.map(|(name, revision)| {
-            let key = name.strip_prefix(UNMIRRORED).unwrap_or_default().to_owned();
-            Ok((key, rows::decode(&name, &revision)?))
-        })
-        .collect()
+        Ok(rows.map(|(name, _)| name.strip_prefix(UNMIRRORED).unwrap_or_default().to_owned()).collect())
+    }
+
+    /// The latest revision of a marker.
+    pub(crate) fn revision(&self, key: &str) -> Result<u64, StorageError> {
+        Ok(self.marker(key)?.unwrap_or_default().revision)
     }
 
     /// The change that notes that KV has this revision. `None` if there is a later one.
     pub(crate) fn mirrored(&self, key: &str, revision: u64) -> Result<Option<RowChange>, StorageError> {
-        let is_latest = self.marker(key)?.is_some_and(|marker| marker.revision == revision);
+        let is_latest = self.revision(key)? == revision;
         Ok(is_latest.then(|| RowChange::delete(format!("{UNMIRRORED}{key}"))))
+    }
+
+    /// Whether what is known of a marker can be read.
+    pub(crate) fn is_readable(&self, key: &str) -> Result<bool, StorageError> {
+        rows::is_readable(self.marker(key))
+    }
+
+    /// The changes that replace a marker of which nothing can be read, and have it mirrored.
+    pub(crate) fn replace(&self, key: &str, entry: Option<&Entry>) -> Vec<RowChange> {
+        self.changes_after(key, &MarkerRow::default(), entry)
+    }
+
+    /// What failed in the storage since this was asked last: as a store, the journal can say so only in words.
+    pub(crate) fn take_failure(&self) -> Option<StorageError> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Tells the observer that a marker was written for this task, deleted, or adopted.
@@ -120,10 +137,13 @@ impl Journal {
 
     /// The changes that write a marker, or delete it, and have it mirrored.
     fn own_changes(&self, key: &str, entry: Option<&Entry>) -> Result<Vec<RowChange>, StorageError> {
-        let before = self.marker(key)?.unwrap_or_default();
-        let unmirrored = rows::put(format!("{UNMIRRORED}{key}"), &(before.revision + 1));
-        let [marker, value] = self.changes(key, &before, entry);
-        Ok(vec![marker, value, unmirrored])
+        Ok(self.changes_after(key, &self.marker(key)?.unwrap_or_default(), entry))
+    }
+
+    fn changes_after(&self, key: &str, before: &MarkerRow, entry: Option<&Entry>) -> Vec<RowChange> {
+        let unmirrored = rows::put(format!("{UNMIRRORED}{key}"), &true);
+        let [marker, value] = self.changes(key, before, entry);
+        vec![marker, value, unmirrored]
     }
 
     fn changes(&self, key: &str, before: &MarkerRow, entry: Option<&Entry>) -> [RowChange; 2] {
@@ -137,7 +157,11 @@ impl Journal {
     }
 
     fn answer(&self, request: Request<'_>) -> Result<Answer, KvError> {
-        let failed = |error: StorageError| request.refused(None, error.to_string());
+        let failed = |error: StorageError| {
+            let refused = request.refused(None, error.to_string());
+            *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            refused
+        };
         let written = |result: Result<(), LeaseError>| match result {
             Ok(()) => Ok(Answer::Done),
             Err(LeaseError::Superseded) => Err(superseded(request)),

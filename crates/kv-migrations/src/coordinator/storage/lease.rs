@@ -75,7 +75,18 @@ pub(crate) fn held_until(storage: &dyn Storage, now: SystemTime) -> Result<Optio
 /// The change that takes an expired lease from its step, in case that step still runs. Nobody holds the lease then.
 pub(crate) fn revoke(storage: &dyn Storage) -> Result<Option<RowChange>, StorageError> {
     let row = rows::read::<LeaseRow>(storage, ROW)?;
-    Ok(row.map(|row| rows::put(ROW, &LeaseRow { epoch: row.epoch + 1, is_held: false, ..row })))
+    Ok(row.map(|row| rows::put(ROW, &LeaseRow { epoch: row.epoch.wrapping_add(1), is_held: false, ..row })))
+}
+
+/// The change that replaces the row if it cannot be read. A step may hold the lease: it loses it, by an epoch that was
+/// never used, and the next one waits as ever.
+pub(crate) fn without_unreadable(
+    storage: &dyn Storage,
+    now: SystemTime,
+) -> Result<Option<RowChange>, StorageError> {
+    let unreadable = rows::delete_unreadable::<LeaseRow>(storage, ROW)?;
+    let renewed = milliseconds(now);
+    Ok(unreadable.map(|_| rows::put(ROW, &LeaseRow { epoch: renewed, renewed, is_held: true })))
 }
 
 impl Lease {
@@ -85,7 +96,7 @@ impl Lease {
         let lease = Self {
             storage: storage.clone(),
             clock: clock.clone(),
-            epoch: before.map_or(0, |row| row.epoch) + 1,
+            epoch: before.map_or(0, |row| row.epoch).wrapping_add(1),
             renewed: AtomicU64::new(0),
             is_lost: AtomicBool::new(false),
         };

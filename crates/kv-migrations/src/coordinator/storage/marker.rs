@@ -34,7 +34,7 @@ impl MarkerRow {
             metadata: metadata.map(|metadata| metadata.as_json().to_owned()),
             is_applied,
             undone: if is_undone { Some(self.undone_at(now)) } else { self.undone },
-            revision: self.revision + 1,
+            revision: self.revision.wrapping_add(1),
         }
     }
 

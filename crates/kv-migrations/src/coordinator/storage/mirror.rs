@@ -42,18 +42,13 @@ pub(crate) async fn copy_markers(
     max: usize,
 ) -> Result<(), MirrorError> {
     let unmirrored = journal.unmirrored().map_err(storage_failed)?;
-    let copy = async |(key, revision): (String, u64)| copy(journal, lease, kv, &key, revision).await;
+    let copy = async |key: String| copy(journal, lease, kv, &key).await;
     let copies = stream::iter(unmirrored.into_iter().take(max)).map(copy).buffer_unordered(MAX_CONNECTIONS);
     copies.fold(Ok(()), async |all, one| all.and(one)).await
 }
 
-async fn copy(
-    journal: &Journal,
-    lease: &Lease,
-    kv: &dyn Store,
-    key: &str,
-    revision: u64,
-) -> Result<(), MirrorError> {
+async fn copy(journal: &Journal, lease: &Lease, kv: &dyn Store, key: &str) -> Result<(), MirrorError> {
+    let revision = journal.revision(key).map_err(storage_failed)?;
     let copied = match journal.entry(key).map_err(storage_failed)? {
         Some(entry) => {
             let options = PutOptions::new().with_metadata(entry.metadata);
@@ -84,8 +79,15 @@ pub(crate) fn succeeded() -> RowChange {
 }
 
 /// The earliest time for the next copies: while KV rejects them, each attempt takes a step's time.
-pub(crate) fn due(storage: &dyn Storage) -> Result<SystemTime, StorageError> {
-    Ok(at_milliseconds(backoff(storage)?.retry_at))
+pub(crate) fn due(storage: &dyn Storage, now: SystemTime) -> Result<SystemTime, StorageError> {
+    let retry_at = at_milliseconds(backoff(storage)?.retry_at);
+    // A later time was written by a clock that was ahead.
+    Ok(if retry_at > now + MAX_PAUSE { now } else { retry_at })
+}
+
+/// The change that forgets when copies are retried, if that cannot be read.
+pub(crate) fn without_unreadable(storage: &dyn Storage) -> Result<Option<RowChange>, StorageError> {
+    rows::delete_unreadable::<MirrorBackoff>(storage, ROW)
 }
 
 fn backoff(storage: &dyn Storage) -> Result<MirrorBackoff, StorageError> {
