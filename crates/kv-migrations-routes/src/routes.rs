@@ -1,5 +1,7 @@
 //! The routes of a service: how they are set up, and who answers a request.
 
+mod authorization;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,12 +11,12 @@ use kv_migrations::{BoxError, Error, Migration, RegistrationError, RunLock, Runn
 use worker::Env;
 use worker::durable::ObjectId;
 
-use crate::access::{Access, Anyone, GuardedBy};
+use crate::access::Access;
 use crate::local::Local;
 use crate::namespace::Namespace;
 use crate::platform::environment::Environment;
 use crate::remote::{Forward, Remote};
-use crate::request::head::{Head, RequestHead};
+use crate::request::head::Head;
 use crate::request::query::Query;
 use crate::request::release::Release;
 use crate::request::route::{Route, base_path};
@@ -164,82 +166,9 @@ impl<C: 'static> MigrationRoutes<C> {
     /// Only a Worker with the compatibility flag `disallow_importable_env` needs it: bindings and secrets are looked up in
     /// it, and migrations get it as their context. The class that [`coordinator!`](crate::coordinator!) makes hands its
     /// own over by itself.
-    ///
-    /// # Example
-    /// ```
-    /// # use kv_migrations_routes::{MigrationRoutes, migration_routes};
-    /// use worker::Env;
-    /// # fn migrations() -> Vec<kv_migrations::Migration<Env>> { Vec::new() }
-    ///
-    /// fn routes(env: Env) -> MigrationRoutes {
-    ///     migration_routes("MY_SERVICE_KV", "my-service", migrations()).with_env(env)
-    /// }
-    /// # let _ = routes;
-    /// ```
     #[must_use]
     pub fn with_env(mut self, env: Env) -> Self {
         self.settings_mut().environment = Environment::new(env);
-        self
-    }
-
-    /// Sets the secret that holds the token of callers (default `MIGRATIONS_TOKEN`).
-    #[must_use]
-    pub fn with_secret(self, name: impl Into<String>) -> Self {
-        self.with_secrets([name])
-    }
-
-    /// Sets several secrets. The token in any of them has access.
-    ///
-    /// To change a token, set the new one beside the old one, and delete the old one when no caller uses it any more.
-    /// Secrets that are not set do not count. If none is set, nobody has access.
-    #[must_use]
-    pub fn with_secrets<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
-        self.settings_mut().access = Access::Secrets(names.into_iter().map(Into::into).collect());
-        self
-    }
-
-    /// Gives access to those whom a guard lets in, in place of a token: Cloudflare Access, or a session of your own.
-    ///
-    /// `guard` is asked before anything else, for every route. `Ok(false)` is answered with 403, an error with 500 and a
-    /// line in the log. With a [coordinator](Self::with_coordinator) the object asks it again: other code that has the
-    /// object's binding must pass it too.
-    ///
-    /// A request that changes something is refused with 403 if a page of another site may have made a browser send it:
-    /// if its `Sec-Fetch-Site` is neither `same-origin` nor `none`, or if it has an `Origin` and no `Sec-Fetch-Site`.
-    ///
-    /// The last call of [`with_secrets`](Self::with_secrets), `guarded_by` and [`without_auth`](Self::without_auth)
-    /// counts.
-    ///
-    /// # Example
-    /// ```
-    /// # use kv_migrations_routes::migration_routes_with_context;
-    /// # use kv_migrations::kv::MemoryStore;
-    /// # async fn is_admin(session: &str) -> kv_migrations::Result<bool> { Ok(session == "1") }
-    /// # let routes = migration_routes_with_context(MemoryStore::new(), "my-service", vec![], || Ok(()));
-    /// let routes = routes.guarded_by(async |head| match head.headers().get("cookie") {
-    ///     Some(session) => is_admin(session.to_str()?).await,
-    ///     None => Ok(false),
-    /// });
-    /// # let _ = routes;
-    /// ```
-    #[must_use]
-    pub fn guarded_by(
-        mut self,
-        guard: impl AsyncFn(RequestHead<'_>) -> Result<bool, BoxError> + Send + Sync + 'static,
-    ) -> Self {
-        self.settings_mut().access = Access::Guard(Arc::new(GuardedBy(guard)));
-        self
-    }
-
-    /// Gives access to **every caller**: anyone who reaches the routes can run and roll back migrations.
-    ///
-    /// Pages of other sites cannot make a visitor's browser do so: see [`guarded_by`](Self::guarded_by), which is what to
-    /// use in place of a guard around the mount. The routes do not know what stands around them. A layer of the router
-    /// that they are mounted in front of does not guard them, and no layer guards the object of a
-    /// [coordinator](Self::with_coordinator).
-    #[must_use]
-    pub fn without_auth(mut self) -> Self {
-        self.settings_mut().access = Access::Guard(Arc::new(Anyone));
         self
     }
 
@@ -348,17 +277,6 @@ impl<C: 'static> MigrationRoutes<C> {
         self.check_namespace()?;
         let runner = self.runner().map_err(Error::from)?;
         Local { runner, context: &|| context(environment) }.answer(route, &query, head).await
-    }
-
-    /// Whether the caller has access, and the route takes the method of the request.
-    pub(crate) async fn check(&self, route: &Route, head: &Head) -> Result<(), Box<Problem>> {
-        self.0.access.check(&self.0.environment, RequestHead { head, route }).await?;
-        Ok(route.check_method(&head.method)?)
-    }
-
-    /// A token that has access. None if a guard decides, or if no secret is set.
-    pub(crate) async fn token(&self) -> Option<String> {
-        self.0.access.token(&self.0.environment).await
     }
 
     /// Whether there is a KV namespace. Only where the runs are: with a coordinator, a Worker needs none.
