@@ -140,3 +140,16 @@ test("collisions are refused with a list of them, and nothing is changed", async
   const keys = (await data(client)).map(({ key }) => key);
   assert.deepEqual(keys, ["user:ada", "user:bob", "user:eve"]);
 });
+
+test("the hashes in a checkpoint have a random key, another one for each re-key", async (t) => {
+  const keys = [];
+  for (let number = 0; number < 2; number += 1) {
+    const client = await serveSpecimen(t, { namespace: USERS });
+    assertWaits(await client.migrate(HEADERS));
+    const markers = (await client.worker.dump()).filter(({ key }) => key.startsWith("migration_"));
+    const [, key] = markers.map(({ value }) => value).join().match(/"key":\[(\d+,\d+)\]/) ?? [];
+    assert.ok(key, `no key in ${JSON.stringify(markers)}`);
+    keys.push(...key.split(","));
+  }
+  assert.equal(new Set(keys).size, 4, `what crypto.getRandomValues drew is not random: ${keys}`);
+});

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kv_migrations::clock::Clock;
 use kv_migrations::kv::{MemoryStore, PutOptions, Store, StoreExt};
-use kv_migrations::testing::{DelayedKv, MemoryLog, VirtualTime};
+use kv_migrations::testing::{Delay, DelayedKv, MemoryLog, Origin, VirtualTime, Visibility};
 use kv_migrations::{Migration, Rekey, RunReport, Runner};
 
 use crate::service::start;
@@ -44,6 +44,7 @@ struct LiveService<S> {
     /// The sessions that ended while the release knew only one of the two keys: the other key stays.
     half_ended: RefCell<BTreeSet<u64>>,
     writes: Cell<u64>,
+    is_writing: Cell<bool>,
 }
 
 fn old_key(session: u64) -> String {
@@ -64,6 +65,7 @@ impl<S: Store> LiveService<S> {
             sessions: RefCell::new(sessions),
             half_ended: RefCell::default(),
             writes: Cell::new(0),
+            is_writing: Cell::new(false),
         }
     }
 
@@ -110,12 +112,17 @@ impl<S: Store> LiveService<S> {
         let end = start() + until;
         while self.time.now() < end {
             self.time.sleep(every).await;
+            self.is_writing.set(true);
             self.serve().await;
+            self.is_writing.set(false);
         }
     }
 
     /// The sessions of which the release finds another value than the last one that it wrote.
     async fn wrong(&self) -> Vec<String> {
+        while self.is_writing.get() {
+            self.time.sleep(Duration::from_millis(1)).await;
+        }
         let mut wrong = Vec::new();
         let sessions = self.sessions.borrow().clone();
         for (session, value) in sessions {
@@ -271,6 +278,27 @@ fn the_steps_of_the_guide_succeed_beside_a_busy_service() {
     let time = VirtualTime::starting_at(start());
     let store = filled(&time);
     follow_the_guide(Duration::from_secs(1), &store, &time, &store, store.clone(), Duration::ZERO);
+}
+
+/// Shows a write to an old key a minute late, and one to a new key at once: the two are never alike where an entry was just
+/// written.
+struct OldKeysLate;
+
+impl Visibility for OldKeysLate {
+    fn delay(&self, key: &str, origin: Origin) -> Delay {
+        let is_late = key.starts_with("session_") && origin == Origin::Elsewhere;
+        let delay = if is_late { Duration::from_mins(1) } else { Duration::ZERO };
+        Delay { read: delay, list: delay }
+    }
+}
+
+#[test]
+fn the_steps_of_the_guide_succeed_where_some_entry_has_always_just_been_written_under_one_key() {
+    let time = VirtualTime::starting_at(start());
+    let store = filled(&time);
+    let kv = DelayedKv::new(store.clone(), time.clone(), OldKeysLate);
+    let delay = Duration::from_secs(90);
+    follow_the_guide(Duration::from_secs(10), &store, &time, &kv.at(0), kv.at(1), delay);
 }
 
 #[test]

@@ -184,7 +184,8 @@ pub(super) async fn load_candidates(
 pub(super) fn too_many_missing() -> BoxError {
     format!(
         "more than {MAX_KEPT} entries have nothing at their new keys. None of them was deleted. Copy them first: register the \
-         same re-key with `copying()`, under another id, before this migration"
+         same re-key with `copying()`, under another id, before this migration. If the service has deleted them under their \
+         new keys, delete their old keys with a backfill"
     )
     .into()
 }
