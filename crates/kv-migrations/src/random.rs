@@ -15,6 +15,7 @@ impl Random {
     }
 
     /// 128 bits that nobody can guess.
+    #[cfg_attr(not(feature = "testing"), allow(clippy::unused_self, reason = "only a test sets a number"))]
     pub(crate) fn number(self) -> [u64; 2] {
         #[cfg(feature = "testing")]
         if let Some(number) = self.fixed {
@@ -38,7 +39,9 @@ mod platform {
 
     pub(super) fn number() -> [u64; 2] {
         let mut halves = [[0; 8]; 2];
-        halves.iter_mut().for_each(|half| fill(half));
+        for half in &mut halves {
+            fill(half);
+        }
         halves.map(u64::from_le_bytes)
     }
 }
