@@ -56,6 +56,8 @@ test("a migration that is inserted before applied ones runs, and is flagged", as
   await client.migrate(MENDED);
   const report = assertAnswer(await client.migrate({ migrations: "inserted" }));
   assert.deepEqual([report.ran, report.outOfOrder], [["001_inserted"], ["001_inserted"]]);
+  const [, { outOfOrder }] = assertAnswer(await client.status({ migrations: "inserted" }));
+  assert.equal(outOfOrder, true, "the status shows it later, too");
   const removed = assertAnswer(await client.migrate({ migrations: "removed" }));
   assert.deepEqual(removed.missing, ["001_inserted", "002_second"]);
   const status = await client.status({ migrations: "removed" });
@@ -71,6 +73,25 @@ test("a migration that failed and was taken off the list is reported as unfinish
   assert.deepEqual([report.missing, report.unfinished], [[], ["002_second"]]);
   const status = await client.status({ migrations: "removed" });
   assert.equal(status.headers.get("kv-migrations-unregistered"), "missing=0, unfinished=1");
+});
+
+test("what a backfill passed over stays in the status, and counts say what it did", async (t) => {
+  const client = await serveSpecimen(t);
+  const kv = await client.worker.kv();
+  for (const name of ["ada", "bob", "cyd"]) await kv.put(`customer_${name}`, "{}");
+  const headers = { migrations: "seen-skipping customer_bob" };
+  const [detail] = assertAnswer(await client.migrate(headers)).details;
+  const entries = { seen: 3, changed: 2, moved: 0, left: 1 };
+  assert.deepEqual([detail.entries, detail.failedEntries], [entries, [{ key: "customer_bob", reason: "boom" }]]);
+  const [status] = assertAnswer(await client.status(headers));
+  assert.deepEqual([status.entries, status.failed, status.failedKeys], [entries, 1, ["customer_bob"]]);
+});
+
+test("a backfill that finds no entry is applied, and the report warns", async (t) => {
+  const client = await serveSpecimen(t);
+  const report = assertAnswer(await client.migrate({ migrations: "seen" }));
+  assert.deepEqual(report.details[0].entries, { seen: 0, changed: 0, moved: 0, left: 0 });
+  assert.match(report.warnings.join(), /^Migration 001_seen is applied, but found no entry\./);
 });
 
 test("a migration that panics fails its request, marks nothing, and the next request works", async (t) => {

@@ -123,7 +123,7 @@ fn a_service_that_inserts_entries_sees_them_changed_and_the_progress_within_its_
     let store = service.store.clone();
     let backfill = Backfill::new("user_", async move |_, record, ()| {
         if record.value() == b"x" {
-            store.insert(&format!("{}_friend", record.name()), "of old code");
+            store.insert(&format!("user_y_{}", record.name()), "of old code");
         }
         Ok(record.put("done").await?)
     });
@@ -131,7 +131,7 @@ fn a_service_that_inserts_entries_sees_them_changed_and_the_progress_within_its_
     let reports = service.drive(&service.runner_on(service.store.clone(), vec![migration])).unwrap();
     assert_within_total(&reports);
     let changed = service.store.entries().into_iter().filter(|(_, value)| value == b"done").count();
-    assert!(changed > 200, "{changed} entries are changed, and more than 200 came before its end");
+    assert!(changed > 300, "{changed} entries are changed, and most of 200 more came before its end");
 }
 
 #[test]

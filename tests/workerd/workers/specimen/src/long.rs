@@ -16,6 +16,10 @@ pub fn migrations(scenario: &str) -> Option<Vec<Migration<Env>>> {
         "seen" => vec![seen(backfill(|_| Ok(())))],
         "seen-reversible" => vec![seen(backfill(|_| Ok(()))).with_down_backfill(unseen())],
         "seen-but" => vec![seen(backfill(move |key| if key == about { Err("boom".into()) } else { Ok(()) }))],
+        "seen-skipping" => {
+            let look = move |key: &str| if key == about { Err("boom".into()) } else { Ok(()) };
+            vec![seen(backfill(look).skip_failures(10).apply_despite_failures())]
+        }
         "seen-panicking" => vec![seen(backfill(move |key| {
             assert_ne!(key, about, "on purpose");
             Ok(())
