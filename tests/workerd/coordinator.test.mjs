@@ -153,11 +153,32 @@ test("of a hundred runs at once, one runs", async (t) => {
   }
 });
 
-test("of a hundred runs that wait, each ends with all applied, and one ran it", async (t) => {
+test("two hundred runs that wait end with all applied, and few runs", async (t) => {
   const client = await serveCoordinated(t, { migrations: "mended" });
-  const answers = await Promise.all(Array.from({ length: 100 }, () => client.run("?wait=true")));
+  const answers = await Promise.all(Array.from({ length: 200 }, (_, number) => client.run(`?wait=true&by=caller%20${number}`)));
   for (const id of ["001_first", "002_second", "003_third"]) assert.equal(await client.value(`done/${id}`), "1", id);
-  assert.equal(answers.map((answer) => assertAnswer(answer).ran.length).filter((ran) => ran > 0).length, 1);
+  for (const answer of answers) assert.deepEqual(assertAnswer(answer).remaining, []);
+  const [run, ...others] = await client.history();
+  assert.deepEqual([run.ran.length, others.length], [3, 0], "one of them had something to do");
+  assert.match(run.by, /^caller \d+$/);
+  const shared = answers.filter(({ json }) => json.ran.length === 3).length;
+  assert.ok(shared >= 1 && shared - 1 <= (run.joined ?? 0), `${shared} had its answer, and ${run.joined} shared it`);
+});
+
+test("runs that wait behind one in progress share the next one, and its failure", async (t) => {
+  const client = await serveCoordinated(t, { migrations: "gated-failing" });
+  const first = client.run("?by=first");
+  await until(() => client.only(), ({ state }) => state === "running");
+  const waiting = Array.from({ length: 50 }, (_, number) => client.run(`?wait=true&by=caller%20${number}`));
+  // Most of them have arrived when a later request is answered.
+  await client.history();
+  await (await client.worker.kv()).put("go", "on");
+  for (const answer of [await first, ...(await Promise.all(waiting))]) {
+    assert.equal(assertProblem(answer, 500, "migration-failed").migration, "002_failing");
+  }
+  const shared = (await client.history()).filter(({ by }) => by !== "first");
+  assert.ok(shared.length <= 3, JSON.stringify(shared));
+  assert.equal(shared.reduce((sum, { joined = 0 }) => sum + 1 + joined, 0), 50, "each of them counts once");
 });
 
 test("a run that waits begins when the one before it has ended", async (t) => {

@@ -17,7 +17,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub type Result<T = (), E = BoxError> = std::result::Result<T, E>;
 
 /// Why a run, a rollback or a status failed. The text says what to do next.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Error {
     /// The list of migrations is not valid. Nothing was read or changed.
@@ -84,7 +84,7 @@ pub enum Error {
 }
 
 /// A marker that belongs to another service, whose migration has the same key.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ForeignMarker {
     /// The key.
@@ -127,6 +127,14 @@ pub enum Stage {
     /// After its `down`, in deleting its marker. If the marker was not deleted after all, the migration is still marked as
     /// applied.
     Unrecord,
+}
+
+/// The source of a clone is the [`reason`](Failure::reason): errors of migrations cannot be cloned.
+impl Clone for Failure {
+    fn clone(&self) -> Self {
+        let (reason, source) = (self.reason.clone(), self.reason.clone().into());
+        Self { id: self.id.clone(), stage: self.stage, reason, report: self.report.clone(), source }
+    }
 }
 
 impl Failure {

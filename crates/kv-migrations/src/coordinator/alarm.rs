@@ -9,7 +9,7 @@ use futures_util::future::{Either, select};
 use super::error::CoordinatorError;
 use super::object::Coordinator;
 use super::records::{Records, put_task};
-use super::report::RunOutcome;
+use super::report::{RunOutcome, TaskKind};
 use super::settle::{release, settle, settle_stop};
 use super::step::{self, Step, StepResult};
 use super::storage::mirror::{self, MirrorError};
@@ -68,7 +68,10 @@ impl<C> Coordinator<C> {
             task = Some(transition.task);
         }
         let mut begun = None;
-        if let Some(task) = task.filter(|_| is_due) {
+        if let Some(mut task) = task.filter(|_| is_due) {
+            if !task.has_begun() && task.work.kind() == TaskKind::Migrate {
+                task.add_joined(waiters.sharing.take());
+            }
             let transition = transition::next(task, TaskEvent::StepBegan, now);
             if transition.outcome == RunOutcome::Failed {
                 let task = &transition.task;
@@ -81,6 +84,7 @@ impl<C> Coordinator<C> {
             }
             begun = Some(transition.task);
         }
+        let is_mere_copy = begun.is_none();
         let work = pin!(self.work(&lease, begun));
         let heartbeat = pin!(self.beat(&lease));
         match select(work, heartbeat).await {
@@ -88,7 +92,11 @@ impl<C> Coordinator<C> {
             // Another step has taken its place, or will.
             Either::Right(((), _)) => {}
         }
-        waiters.changes.notify();
+        waiters.steps.notify();
+        if is_mere_copy {
+            // A task that waits to be retried could not be replaced meanwhile.
+            waiters.ends.notify();
+        }
         Ok(())
     }
 

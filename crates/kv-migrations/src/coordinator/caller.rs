@@ -40,7 +40,8 @@ impl Caller {
     }
 
     /// Waits for the end of a run in progress, then begins a run and waits for its end, as with
-    /// [`until_finished`](Self::until_finished).
+    /// [`until_finished`](Self::until_finished). Those who wait for a run share the next one that begins after they asked.
+    /// Each rollback is its own.
     #[must_use]
     pub fn queued(mut self) -> Self {
         self.is_queued = true;

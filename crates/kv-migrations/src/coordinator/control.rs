@@ -132,11 +132,11 @@ impl<C> Coordinator<C> {
         self.interrupt.lock().unwrap_or_else(PoisonError::into_inner).raise();
         let stopped = pin!(async {
             loop {
-                let count = waiters.changes.count();
+                let count = waiters.steps.count();
                 if !records.is_stepping().unwrap_or(false) {
                     break;
                 }
-                waiters.changes.notified_since(count).await;
+                waiters.steps.notified_since(count).await;
             }
         });
         select(stopped, records.clock.sleep(MAX_STOP_TIME)).await;

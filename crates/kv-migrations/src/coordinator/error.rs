@@ -7,7 +7,7 @@ use super::storage::StorageError;
 use crate::error::Error;
 
 /// Why a coordinator refuses a request, or how a run of it failed. The text says what to do next.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum CoordinatorError {
     /// The run itself failed, as a run without a coordinator does.

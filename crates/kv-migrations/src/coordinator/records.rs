@@ -38,8 +38,13 @@ impl Records {
         Ok(task.map(|task| task.with_possible_times(self.now())))
     }
 
+    /// The number of the latest task; 0 if there was none.
+    pub(super) fn latest_number(&self) -> Result<u64, StorageError> {
+        Ok(rows::read(&*self.storage, NUMBER)?.unwrap_or_default())
+    }
+
     pub(super) fn next_number(&self) -> Result<u64, StorageError> {
-        Ok(rows::read(&*self.storage, NUMBER)?.unwrap_or(0_u64).wrapping_add(1))
+        Ok(self.latest_number()?.wrapping_add(1))
     }
 
     /// The changes that begin a task.

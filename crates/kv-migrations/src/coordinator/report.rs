@@ -65,6 +65,14 @@ pub struct HistoryEntry {
     /// Who paused, resumed, cancelled or reset it: the first twenty interventions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub interventions: Vec<Intervention>,
+    /// How many other callers waited for the run to begin, and shared it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub joined: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl HistoryEntry {
@@ -90,6 +98,7 @@ impl HistoryEntry {
             failed_attempts: 0,
             failures: Vec::new(),
             interventions: Vec::new(),
+            joined: 0,
         }
     }
 }

@@ -10,10 +10,10 @@ use super::adopt::adopt_once;
 use super::caller::Caller;
 use super::error::CoordinatorError;
 use super::object::Coordinator;
-use super::report::{Activity, RunOutcome};
+use super::report::{Activity, RunOutcome, TaskKind};
 use super::storage::{StorageError, asked, lease};
 use super::task::{Findings, Task, Work};
-use super::waiters::{Listener, TaskReport};
+use super::waiters::{Listener, Notify, TaskReport};
 use crate::change::NEXT_REQUEST;
 use crate::ledger::Marker;
 use crate::report::{Event, Progress, RollbackReport, RunReport, StatusReport};
@@ -21,7 +21,7 @@ use crate::report::{Event, Progress, RollbackReport, RunReport, StatusReport};
 /// How much longer than a step's budget a caller waits for it: KV may retry operations, and markers are copied after
 /// it.
 const GRACE_PERIOD: Duration = Duration::from_secs(30);
-/// How often a caller who waits looks whether the alarm got lost.
+/// How often callers who wait look whether the alarm got lost: one for all.
 const ALARM_CHECK: Duration = Duration::from_secs(10);
 
 /// Whether a task was begun.
@@ -85,20 +85,55 @@ impl<C> Coordinator<C> {
         }
     }
 
-    /// Begins a task, as soon as the caller may. Its number.
+    /// Begins a task, as soon as the caller may, or joins one. Its number.
+    ///
+    /// Callers who wait share the next run that begins after they asked: they want to know that all is applied, and one run
+    /// tells them all. They never share a run that was under way, which may have passed what they wait for.
     async fn begin(&self, work: Work, caller: &Caller) -> Result<u64, CoordinatorError> {
+        let joins = caller.is_queued && work.kind() == TaskKind::Migrate;
+        let waiting = joins.then(|| self.waiters.sharing.join());
+        let (begun, replies) = (self.latest_begun()?, self.waiters.replies());
         loop {
-            let count = self.waiters.changes.count();
+            let count = self.waiters.ends.count();
+            if let Some(number) = self.begun_since(begun, replies)?.filter(|_| joins) {
+                if let Some(waiting) = waiting {
+                    waiting.keep();
+                }
+                return Ok(number);
+            }
             match self.admit(work.clone(), caller)? {
                 Admission::Begun(number) => return Ok(number),
-                Admission::Busy(_) if caller.is_queued => self.wait_for_change(count).await?,
+                Admission::Busy(_) if caller.is_queued => {
+                    self.wait_for_change(&self.waiters.ends, count).await?;
+                }
                 Admission::Busy(mut activity) => {
+                    self.records.set_lost_alarm()?;
                     self.waiters.check_readable()?;
                     activity.progress = self.progress(activity.migration.as_deref()).await;
                     return Err(CoordinatorError::InProgress(activity));
                 }
             }
         }
+    }
+
+    /// The number of the latest task that has begun its first step, or may have.
+    fn latest_begun(&self) -> Result<u64, StorageError> {
+        let latest = self.records.latest_number()?;
+        Ok(match self.records.task()? {
+            Some(task) if !task.has_begun() && !self.records.is_stepping()? => {
+                latest.min(task.number.wrapping_sub(1))
+            }
+            _ => latest,
+        })
+    }
+
+    /// The number of a run that began after that task, if there is one that a caller can wait for: it is in progress, or
+    /// has ended since there were so many replies.
+    fn begun_since(&self, number: u64, replies: u64) -> Result<Option<u64>, StorageError> {
+        let is_shared =
+            |task: &Task| task.work.kind() == TaskKind::Migrate && task.number > number && !task.is_paused();
+        let in_progress = self.records.task()?.filter(is_shared).map(|task| task.number);
+        Ok(in_progress.or_else(|| self.waiters.ended_since(replies, number)))
     }
 
     fn admit(&self, work: Work, caller: &Caller) -> Result<Admission, CoordinatorError> {
@@ -110,7 +145,6 @@ impl<C> Coordinator<C> {
                 return Err(CoordinatorError::Paused(Box::new(task.activity())));
             }
             if records.is_stepping()? || !task.is_paused() && !task.is_retrying() {
-                records.set_lost_alarm()?;
                 return Ok(Admission::Busy(Box::new(task.activity())));
             }
             // The task waits to be retried: the caller has fixed the cause, or wants to know. Or it waits to be resumed
@@ -120,12 +154,15 @@ impl<C> Coordinator<C> {
             changes = records.end(&task, outcome, Findings::default())?;
             changes.extend(lease::revoke(&*records.storage)?);
         }
-        let task = Task::new(records.next_number()?, work, caller, now);
+        let mut task = Task::new(records.next_number()?, work, caller, now);
+        if task.work.kind() == TaskKind::Migrate {
+            let callers = waiters.sharing.take();
+            task.add_joined(if caller.is_queued { callers.saturating_sub(1) } else { callers });
+        }
         waiters.forget(task.number);
         changes.extend(asked::note(&*records.storage, self.runner.registered().ids())?);
         changes.extend(records.begin(&task));
         records.storage.write(&changes)?;
-        waiters.changes.notify();
         Ok(Admission::Begun(task.number))
     }
 
@@ -152,23 +189,25 @@ impl<C> Coordinator<C> {
         caller: &Caller,
     ) -> Result<Option<TaskReport>, CoordinatorError> {
         loop {
-            let count = self.waiters.changes.count();
-            if let Some(result) = self.waiters.take_reply(number, caller) {
+            let changes = self.waiters.changes_for(caller);
+            let count = changes.count();
+            if let Some(result) = self.waiters.reply_of(number, caller) {
                 return result.map(Some);
             }
             if self.records.task()?.is_none_or(|task| task.number != number) {
                 return Ok(None);
             }
-            self.wait_for_change(count).await?;
+            self.wait_for_change(changes, count).await?;
         }
     }
 
     /// Waits until something has changed, or ought to have: the alarm may have got lost.
-    async fn wait_for_change(&self, count: u64) -> Result<(), StorageError> {
-        let change = pin!(self.waiters.changes.notified_since(count));
-        select(change, self.records.clock.sleep(ALARM_CHECK)).await;
+    async fn wait_for_change(&self, changes: &Notify, count: u64) -> Result<(), StorageError> {
+        let change = pin!(changes.notified_since(count));
+        let result = select(change, self.records.clock.sleep(ALARM_CHECK)).await;
         self.waiters.check_readable()?;
-        self.records.set_lost_alarm()
+        let is_check = matches!(result, Either::Right(_)) && self.waiters.begin_check(self.records.now());
+        if is_check { self.records.set_lost_alarm() } else { Ok(()) }
     }
 
     /// The report of a run whose first step has not ended yet.

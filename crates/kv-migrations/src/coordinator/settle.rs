@@ -56,8 +56,12 @@ pub(super) fn settle(
     if let Some(key) = forgotten {
         records.journal().tell(&key, None, Some(task.number));
     }
-    waiters.reply(Reply { number: task.number, is_last: *outcome != RunOutcome::Running, result });
-    waiters.changes.notify();
+    let is_last = *outcome != RunOutcome::Running;
+    waiters.reply(Reply { number: task.number, kind: task.work.kind(), is_last, result });
+    waiters.steps.notify();
+    if is_last || task.is_retrying() {
+        waiters.ends.notify();
+    }
     Ok(())
 }
 

@@ -36,6 +36,9 @@ pub(super) struct Task {
     pub(super) totals: Totals,
     pub(super) failures: Vec<FailedAttempt>,
     pub(super) interventions: Vec<Intervention>,
+    /// How many other callers wait for it and share it.
+    #[serde(default)]
+    pub(super) joined: u64,
     /// The migration that it was at when that was taken off the list, half made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) left: Option<String>,
@@ -151,7 +154,18 @@ impl Task {
             failures: Vec::new(),
             interventions: Vec::new(),
             left: None,
+            joined: 0,
         }
+    }
+
+    /// Whether a step of it has begun.
+    pub(super) fn has_begun(&self) -> bool {
+        self.totals.steps > 0 || !matches!(self.stage, TaskStage::Due { .. })
+    }
+
+    /// Counts callers who share it.
+    pub(super) fn add_joined(&mut self, callers: u64) {
+        self.joined = self.joined.saturating_add(callers);
     }
 
     /// The migration that it is at.
@@ -272,6 +286,7 @@ impl Task {
             failed_attempts: self.totals.failed_attempts,
             failures: self.failures.clone(),
             interventions: self.interventions.clone(),
+            joined: self.joined,
         }
     }
 }

@@ -1,17 +1,25 @@
 //! Who waits in this instance: for a reply, for the next change, or for events.
 
 mod notify;
+mod sharing;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, SystemTime};
 
 use super::caller::Caller;
 use super::error::CoordinatorError;
+use super::report::TaskKind;
 use super::storage::StorageError;
+use crate::clock::between;
 use crate::report::{Event, RollbackReport, RunReport};
-use notify::Notify;
+pub(super) use notify::Notify;
+use sharing::Sharing;
 
-/// Replies that nobody fetched are dropped when there are more.
+/// The oldest replies are dropped when there are more.
 const MAX_REPLIES: usize = 16;
+
+/// The least time between two checks whether the alarm got lost.
+const MIN_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Receives events for as long as the caller holds it.
 pub(super) type Listener = dyn Fn(&Event) + Send + Sync;
@@ -20,23 +28,39 @@ pub(super) type Listener = dyn Fn(&Event) + Send + Sync;
 pub(super) struct Reply {
     /// The number of the task.
     pub(super) number: u64,
+    pub(super) kind: TaskKind,
     /// Whether the task is over or paused, so that no further reply comes.
     pub(super) is_last: bool,
     pub(super) result: Result<TaskReport, CoordinatorError>,
 }
 
+#[derive(Clone)]
 pub(super) enum TaskReport {
     Run(RunReport),
     Rollback(RollbackReport),
 }
 
+/// The latest replies, each with its number among all of them.
+#[derive(Default)]
+struct Replies {
+    kept: Vec<(u64, Reply)>,
+    count: u64,
+}
+
 #[derive(Default)]
 pub(super) struct Waiters {
-    /// Notified whenever those who wait should look again.
-    pub(super) changes: Notify,
-    replies: Mutex<Vec<Reply>>,
+    /// Notified when a step has ended.
+    pub(super) steps: Notify,
+    /// Notified when a task has ended, is paused or waits to be retried: when another one may begin. Those who wait for
+    /// the end of a run of many steps are not woken by each of them.
+    pub(super) ends: Notify,
+    /// Those who wait for the next run.
+    pub(super) sharing: Sharing,
+    replies: Mutex<Replies>,
     /// The row that the last alarm could not read, so that it did nothing.
     unreadable: Mutex<Option<StorageError>>,
+    /// When it was last checked whether the alarm got lost.
+    checked: Mutex<Option<SystemTime>>,
     listeners: Mutex<Vec<Weak<Listener>>>,
 }
 
@@ -44,34 +68,71 @@ impl Waiters {
     /// Replaces the reply of the task's step before.
     pub(super) fn reply(&self, reply: Reply) {
         let mut replies = locked(&self.replies);
-        replies.retain(|other| other.number != reply.number);
-        replies.push(reply);
-        let excess = replies.len().saturating_sub(MAX_REPLIES);
-        replies.drain(..excess);
+        replies.count += 1;
+        let count = replies.count;
+        replies.kept.retain(|(_, other)| other.number != reply.number);
+        replies.kept.push((count, reply));
+        let excess = replies.kept.len().saturating_sub(MAX_REPLIES);
+        replies.kept.drain(..excess);
     }
 
-    /// The reply of a task, if there is one; for a caller who waits for the end, only the last one.
-    pub(super) fn take_reply(
+    /// How many replies there were.
+    pub(super) fn replies(&self) -> u64 {
+        locked(&self.replies).count
+    }
+
+    /// The reply of a task, if there is one; for a caller who waits for the end, only the last one. Several callers may
+    /// share it.
+    pub(super) fn reply_of(
         &self,
         number: u64,
         caller: &Caller,
     ) -> Option<Result<TaskReport, CoordinatorError>> {
-        let mut replies = locked(&self.replies);
-        let is_wanted = |reply: &Reply| reply.number == number && (reply.is_last || !caller.waits_for_end);
-        let index = replies.iter().position(is_wanted)?;
-        Some(replies.remove(index).result)
+        let replies = locked(&self.replies);
+        let is_wanted = |reply: &&Reply| reply.number == number && (reply.is_last || !caller.waits_for_end);
+        replies.kept.iter().map(|(_, reply)| reply).find(is_wanted).map(|reply| reply.result.clone())
     }
 
     /// Drops the reply of an earlier task with this number: if its row was lost, numbers begin again.
     pub(super) fn forget(&self, number: u64) {
-        locked(&self.replies).retain(|reply| reply.number != number);
+        locked(&self.replies).kept.retain(|(_, reply)| reply.number != number);
+    }
+
+    /// Whether the caller should check whether the alarm got lost: not if another caller has done so a moment ago.
+    pub(super) fn begin_check(&self, now: SystemTime) -> bool {
+        let mut checked = locked(&self.checked);
+        let is_due = checked.is_none_or(|at| now < at || between(at, now) >= MIN_CHECK_INTERVAL);
+        if is_due {
+            *checked = Some(now);
+        }
+        is_due
+    }
+
+    /// A run that has ended since there were so many replies, and began after the task with this number.
+    pub(super) fn ended_since(&self, count: u64, number: u64) -> Option<u64> {
+        let replies = locked(&self.replies);
+        let is_later = |(at, reply): &&(u64, Reply)| {
+            *at > count && reply.is_last && reply.kind == TaskKind::Migrate && reply.number > number
+        };
+        replies.kept.iter().find(is_later).map(|(_, reply)| reply.number)
     }
 
     /// The reply of this task is its last one: the task is given up.
     pub(super) fn close(&self, number: u64) {
-        for reply in locked(&self.replies).iter_mut().filter(|reply| reply.number == number) {
-            reply.is_last = true;
+        for (_, reply) in &mut locked(&self.replies).kept {
+            reply.is_last |= reply.number == number;
         }
+        self.notify_all();
+    }
+
+    pub(super) fn notify_all(&self) {
+        self.steps.notify();
+        self.ends.notify();
+    }
+
+    /// What a caller waits for who wants this reply.
+    pub(super) fn changes_for(&self, caller: &Caller) -> &Notify {
+        if caller.waits_for_end { &self.ends } else { &self.steps }
     }
 
     /// Sets which row keeps alarms from doing anything. Those who wait are told.
@@ -79,7 +140,7 @@ impl Waiters {
         let is_set = error.is_some();
         *locked(&self.unreadable) = error;
         if is_set {
-            self.changes.notify();
+            self.notify_all();
         }
     }
 

@@ -12,3 +12,4 @@ mod reset;
 mod retries;
 mod rows;
 mod steps;
+mod waiting;

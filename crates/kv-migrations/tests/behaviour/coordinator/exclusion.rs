@@ -50,18 +50,6 @@ fn of_a_hundred_callers_one_runs_and_the_others_learn_who_runs() {
 }
 
 #[test]
-fn queued_callers_run_one_after_the_other() {
-    let object = Object::new();
-    let coordinator = object.instance(vec![counting("001", &object.time)]);
-    let caller = Caller::default().queued();
-    let answers = object.serve(&coordinator, join_all((0..10).map(|_| coordinator.run_pending(&caller))));
-    let ran: Vec<usize> =
-        answers.into_iter().map(|answer| answer.expect("nothing fails").ran.len()).collect();
-    assert_eq!(ran.iter().sum::<usize>(), 1, "{ran:?}");
-    assert_eq!(object.kv.value("001").unwrap(), b"1");
-}
-
-#[test]
 fn a_refusal_has_the_progress_of_the_run() {
     let object = Object::new().with_users(100);
     let coordinator = object.instance(vec![marking("001")]);

@@ -35,6 +35,9 @@ pub fn migrations(scenario: &str) -> Option<Vec<Migration<Env>>> {
         "rekeyed-alike" => vec![rekeyed(Rekey::new("user_", alike))],
         "puts" => about.split_whitespace().zip(1..).filter_map(|(number, nth)| puts(number, nth)).collect(),
         "gated" => vec![gated()],
+        "gated-failing" => {
+            vec![gated(), Migration::new("002_failing", "Fails", async |_, _: &Env| Err("boom".into()))]
+        }
         _ => return None,
     })
 }
