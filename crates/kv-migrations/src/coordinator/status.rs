@@ -5,9 +5,18 @@ use super::error::CoordinatorError;
 use super::object::Coordinator;
 use super::report::HistoryEntry;
 use super::storage::{StorageError, history};
+use super::transition::MAX_TRIES;
 use crate::clock::iso8601;
 use crate::ledger::Markers;
 use crate::report::{State, Status, StatusReport};
+
+/// What the status says of a migration whose last steps did not end.
+fn cut_off(tries: u32) -> String {
+    format!(
+        "Its last step was cut off ({tries} of {MAX_TRIES} times in a row): by a deploy, by a panic, or because it takes \
+         more memory or CPU time than there is. It is taken again"
+    )
+}
 
 impl<C> Coordinator<C> {
     /// The state of every registered migration, in order. No KV operation, except the first time, when the markers in
@@ -53,12 +62,18 @@ impl<C> Coordinator<C> {
     fn report_status(&self, markers: &Markers) -> Result<StatusReport, StorageError> {
         let Some(task) = self.records.task()? else { return Ok(self.runner.report_status(markers, None)) };
         let current = task.migration();
-        let running = if self.records.is_running(&task)? { current } else { None };
+        let is_running = self.records.is_running(&task)?;
+        let running = if is_running { current } else { None };
         let mut report = self.runner.report_status(markers, running);
         let mut statuses = report.migrations.iter_mut();
         if let Some(status) = statuses.find(|status| Some(status.id.as_str()) == current) {
             if task.is_paused() {
                 status.state = State::Paused;
+            }
+            let tries = task.cut_off(is_running);
+            if tries > 0 && status.error.is_none() {
+                status.state = State::Running;
+                status.error = Some(cut_off(tries));
             }
             if task.is_retrying() {
                 status.retry_at = task.due().map(iso8601);

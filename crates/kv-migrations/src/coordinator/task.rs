@@ -211,6 +211,14 @@ impl Task {
         matches!(self.stage, TaskStage::Retrying { .. } | TaskStage::Stepping { is_retry: true, .. })
     }
 
+    /// How many times in a row its step was cut off. `is_running`: a step is under way, which is not cut off yet.
+    pub(super) fn cut_off(&self, is_running: bool) -> u32 {
+        match self.stage {
+            TaskStage::Stepping { tries, .. } => tries.saturating_sub(u32::from(is_running)),
+            _ => 0,
+        }
+    }
+
     /// How it stands while it is not over.
     pub(super) fn outcome(&self) -> RunOutcome {
         if self.is_paused() { RunOutcome::Paused } else { RunOutcome::Running }

@@ -12,7 +12,7 @@ const RETRY_PAUSES: [Duration; 4] =
     [Duration::from_secs(5), Duration::from_secs(30), Duration::from_mins(2), Duration::from_mins(10)];
 /// How many times in a row a step may be begun. A crash, an eviction or a deploy cuts a step off once or twice; a step
 /// that was cut off this often seems to end its instance itself.
-const MAX_TRIES: u32 = 5;
+pub(super) const MAX_TRIES: u32 = 5;
 
 /// What happens to a task.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::pending;
 use kv_migrations::clock::Clock;
-use kv_migrations::coordinator::{Caller, CoordinatorError, RunOutcome};
+use kv_migrations::coordinator::{Caller, Coordinator, CoordinatorError, RunOutcome};
 use kv_migrations::{Backfill, Budget, Error, Migration, Rekey, State};
 
 use crate::object::Object;
@@ -146,6 +146,37 @@ fn a_run_whose_every_step_is_cut_off_after_400_milliseconds_ends() {
     let last = object.instance(migrations());
     assert_eq!(object.state(&last, "001"), State::Applied, "{:?}", last.history());
     assert_eq!(object.marked(), 300);
+}
+
+/// It looked as if it had never begun, and nothing said that something is wrong.
+#[test]
+fn a_step_that_was_cut_off_shows_in_the_status() {
+    let object = Object::new();
+    let time = object.time.clone();
+    let endless = || {
+        let time = time.clone();
+        vec![Migration::new("001", "Never returns", async move |_, ()| {
+            time.sleep(Duration::from_hours(1)).await;
+            Ok(())
+        })]
+    };
+    let first = object.instance(endless());
+    object.serve_for(Duration::from_secs(1), &first, first.run_pending(&Caller::default()));
+
+    let status = |instance: &Coordinator| {
+        let status = object.time.run(instance.status()).expect("it can be read").remove(0);
+        (status.state, status.error)
+    };
+    let next = object.instance(endless());
+    assert_eq!(status(&next), (State::Running, None), "it may still be under way");
+    object.time.advance(Duration::from_secs(20));
+    let is_told = |(state, error): (State, Option<String>)| {
+        state == State::Running
+            && error.is_some_and(|error| error.contains("cut off (1 of 5 times in a row)"))
+    };
+    assert!(is_told(status(&next)), "its time is up: {:?}", status(&next));
+    object.serve_for(Duration::from_secs(1), &next, pending::<()>());
+    assert!(is_told(status(&next)), "it is taken again: {:?}", status(&next));
 }
 
 /// The caller was cut off with the first attempt, and got no answer.
