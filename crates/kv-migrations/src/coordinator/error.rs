@@ -5,6 +5,7 @@ use std::fmt;
 use super::report::Activity;
 use super::storage::StorageError;
 use crate::error::Error;
+use crate::report::RunReport;
 
 /// Why a coordinator refuses a request, or how a run of it failed. The text says what to do next.
 #[derive(Debug, Clone)]
@@ -35,6 +36,8 @@ pub enum CoordinatorError {
     AnotherRelease {
         /// The migrations that it does not register.
         ids: Vec<String>,
+        /// What the run did.
+        report: Box<RunReport>,
     },
     /// No run is at this migration, so that it cannot be paused or cancelled. Nothing was changed.
     #[non_exhaustive]
@@ -86,7 +89,7 @@ impl fmt::Display for CoordinatorError {
                      or CPU time than there is. Fix it, deploy, and migrate again"
                 )
             }
-            Self::AnotherRelease { ids } => write!(
+            Self::AnotherRelease { ids, .. } => write!(
                 f,
                 "The run is not finished: it was asked for with `{}`, which this release does not register. What it \
                  registers is applied. Deploy a release with all of them, and migrate again",

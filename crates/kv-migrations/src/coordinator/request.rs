@@ -150,7 +150,8 @@ impl<C> Coordinator<C> {
             // The task waits to be retried: the caller has fixed the cause, or wants to know. Or it waits to be resumed
             // at a migration that this release does not have. The new task replaces it.
             waiters.close(task.number);
-            let outcome = if task.is_paused() { RunOutcome::Unfinished } else { RunOutcome::Failed };
+            let outcome =
+                if self.can_be_resumed(&task) { RunOutcome::Failed } else { RunOutcome::Unfinished };
             changes = records.end(&task, outcome, Findings::default())?;
             changes.extend(lease::revoke(&*records.storage)?);
         }

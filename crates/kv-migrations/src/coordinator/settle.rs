@@ -70,6 +70,7 @@ fn findings(task: &Task, result: &Result<TaskReport, CoordinatorError>) -> Findi
     let report = match result {
         Ok(TaskReport::Run(report)) => report,
         Err(CoordinatorError::Runner(Error::Failed(failure))) => &failure.report,
+        Err(CoordinatorError::AnotherRelease { report, .. }) => report,
         Ok(TaskReport::Rollback(report)) => {
             let rolled_back = task.migration().map(|id| AppliedMigration {
                 id: id.to_owned(),

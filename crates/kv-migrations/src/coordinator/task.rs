@@ -39,9 +39,6 @@ pub(super) struct Task {
     /// How many other callers wait for it and share it.
     #[serde(default)]
     pub(super) joined: u64,
-    /// The migration that it was at when that was taken off the list, half made.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) left: Option<String>,
 }
 
 /// What a task found beside what its steps have written down.
@@ -153,7 +150,6 @@ impl Task {
             totals: Totals::default(),
             failures: Vec::new(),
             interventions: Vec::new(),
-            left: None,
             joined: 0,
         }
     }

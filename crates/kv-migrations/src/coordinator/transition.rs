@@ -37,7 +37,7 @@ pub(super) enum StepOutcome {
     /// The task cannot be done, or not any more. A retry would change nothing.
     Refused { error: String },
     /// Another release has to take the rest of the steps.
-    Elsewhere { error: String },
+    Elsewhere { error: String, migration: Option<String> },
     /// It failed at this migration, of which this many entries were done.
     Failed { error: String, migration: Option<String>, done: u64 },
 }
@@ -96,10 +96,6 @@ fn end_step(task: &mut Task, outcome: StepOutcome, now: SystemTime) -> RunOutcom
     let is_first = task.totals.steps == 0 && matches!(task.stage, TaskStage::Stepping { tries: 1, .. });
     task.totals.steps = task.totals.steps.saturating_add(1);
     match outcome {
-        StepOutcome::Finished if task.left.is_some() => {
-            task.move_to(task.left.clone());
-            return RunOutcome::Unfinished;
-        }
         StepOutcome::Finished => return RunOutcome::Finished,
         StepOutcome::Refused { error } => {
             if !is_first {
@@ -112,7 +108,11 @@ fn end_step(task: &mut Task, outcome: StepOutcome, now: SystemTime) -> RunOutcom
             task.stage = TaskStage::Due { at: milliseconds(now + after) };
         }
         // Its caller asked the release before, and cannot be told.
-        StepOutcome::Elsewhere { error } => return fail_step(task, error, true, now),
+        StepOutcome::Elsewhere { error, migration } => {
+            task.move_to(migration);
+            let outcome = fail_step(task, error, true, now);
+            return if outcome == RunOutcome::Failed { RunOutcome::Unfinished } else { outcome };
+        }
         StepOutcome::Failed { error, migration, done } => {
             task.move_to(migration);
             if done > task.retries.done {
@@ -202,7 +202,8 @@ mod tests {
     }
 
     fn elsewhere() -> TaskEvent {
-        TaskEvent::StepEnded(StepOutcome::Elsewhere { error: "it is not registered".to_owned() })
+        let (error, migration) = ("it is not registered".to_owned(), Some("002".to_owned()));
+        TaskEvent::StepEnded(StepOutcome::Elsewhere { error, migration })
     }
 
     fn refused() -> TaskEvent {
@@ -314,14 +315,6 @@ mod tests {
         let (after_, migration) = (Duration::ZERO, Some("003".to_owned()));
         let at_another = StepOutcome::Unfinished { after: after_, migration };
         assert_eq!(after(TaskEvent::StepEnded(at_another), task).task.retries, Retries::default());
-    }
-
-    #[test]
-    fn a_run_whose_migration_was_taken_off_the_list_half_made_ends_unfinished_at_it() {
-        let mut task = Task { left: Some("002".to_owned()), ..run(stepping(1), 7) };
-        task.move_to(Some("003".to_owned()));
-        let Transition { task, outcome } = after(TaskEvent::StepEnded(StepOutcome::Finished), task);
-        assert_eq!((task.migration(), outcome), (Some("002"), RunOutcome::Unfinished));
     }
 
     #[test]

@@ -132,7 +132,7 @@ fn with_a_coordinator_the_history_keeps_what_the_report_says() {
     run_to_end(&object, &object.instance(vec![quiet("002"), quiet("removed")]));
     object.migrate(&object.instance(vec![quiet("002"), crate::object::marking("half")])).expect("it begins");
     let next = object.instance(vec![quiet("001"), quiet("002")]);
-    object.pass(&next, std::time::Duration::from_mins(1));
+    object.pass(&next, std::time::Duration::from_mins(15));
     let entry = &next.history().expect("it can be read")[0];
     assert_eq!(entry.ran, ids(&["001"]), "{entry:?}");
     assert_eq!(entry.out_of_order, ids(&["001"]));

@@ -23,9 +23,11 @@ impl StepResult {
     }
 
     /// The result of a step that has applied what this release registers, and not these migrations.
-    pub(super) fn of_another_release(ids: Vec<String>, operations: u64) -> Self {
-        let error = CoordinatorError::AnotherRelease { ids };
-        Self { outcome: StepOutcome::Elsewhere { error: error.to_string() }, operations, result: Err(error) }
+    pub(super) fn of_another_release(ids: Vec<String>, report: RunReport) -> Self {
+        let (migration, operations) = (ids.first().cloned(), report.operations);
+        let error = CoordinatorError::AnotherRelease { ids, report: Box::new(report) };
+        let outcome = StepOutcome::Elsewhere { error: error.to_string(), migration };
+        Self { outcome, operations, result: Err(error) }
     }
 
     pub(super) fn from_run(result: Result<RunReport, Error>) -> Self {

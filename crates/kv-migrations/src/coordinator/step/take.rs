@@ -42,16 +42,16 @@ async fn try_to_take<C>(step: &Step<'_, C>, task: &Task) -> Result<StepResult, C
     let runner = runner.for_step(step.store.clone(), journal, interrupt);
     let result = match &task.work {
         Work::Migrate { .. } => {
-            note_left(step, task)?;
             let observer = |event: &Event| observe(step, event);
             let report = runner.run_pending_observed(&context, &observer).await;
-            if let Some(report) = report.as_ref().ok().filter(|report| report.is_finished()) {
-                let left = left_for_another_release(step, task).await?;
-                if !left.is_empty() {
-                    return Ok(StepResult::of_another_release(left, report.operations));
-                }
+            let left = match &report {
+                Ok(report) if report.is_finished() => left_for_another_release(step, task).await?,
+                _ => Vec::new(),
+            };
+            match report {
+                Ok(report) if !left.is_empty() => return Ok(StepResult::of_another_release(left, report)),
+                report => StepResult::from_run(report),
             }
-            StepResult::from_run(report)
         }
         Work::Rollback { id, is_begun } => {
             note_begun(step, id)?;
@@ -109,26 +109,6 @@ fn note_begun<C>(step: &Step<'_, C>, id: &str) -> Result<(), StorageError> {
         task.work = Work::Rollback { id: id.to_owned(), is_begun: true };
         // If the lease was lost, the next operation fails.
         step.lease.write(vec![put_task(&task)]).ok();
-    }
-    Ok(())
-}
-
-/// Notes whether the migration that a run is at, or was at before, is taken off the list half made: then the run does not
-/// count as finished.
-fn note_left<C>(step: &Step<'_, C>, task: &Task) -> Result<(), StorageError> {
-    let Step { coordinator, journal, lease, .. } = step;
-    let records = &coordinator.records;
-    let mut left = task.left.as_deref().or(task.migration());
-    if let Some(id) = left {
-        let is_registered = coordinator.runner.registered().get(id).is_some();
-        let marker = journal.marker(&records.marker_key(id))?;
-        left = left.filter(|_| !is_registered && marker.is_some_and(|marker| marker.is_unfinished()));
-    }
-    if left != task.left.as_deref()
-        && let Some(row) = records.task()?
-    {
-        // If the lease was lost, the next operation fails.
-        lease.write(vec![put_task(&Task { left: left.map(str::to_owned), ..row })]).ok();
     }
     Ok(())
 }

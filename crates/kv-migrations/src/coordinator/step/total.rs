@@ -27,6 +27,10 @@ pub(crate) fn total<'a>(
             }
             Err(CoordinatorError::Runner(Error::Failed(failure)))
         }
+        Err(CoordinatorError::AnotherRelease { ids, report }) => {
+            let report = Box::new(run(storage, registered, *report, task)?);
+            Err(CoordinatorError::AnotherRelease { ids, report })
+        }
         Err(error) => Err(error),
     })
 }

@@ -51,11 +51,6 @@ impl MarkerRow {
         self.is_applied
     }
 
-    /// Whether the migration has begun and is not applied.
-    pub(crate) fn is_unfinished(&self) -> bool {
-        self.exists && !self.is_applied
-    }
-
     /// Whether there is something to roll back.
     pub(crate) fn can_be_undone(&self) -> bool {
         self.is_applied || self.holds_checkpoint()

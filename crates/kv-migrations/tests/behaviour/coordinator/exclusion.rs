@@ -70,8 +70,8 @@ fn an_instance_that_was_replaced_sends_and_writes_nothing() {
     let mut step = Box::pin(async {
         select(pin!(old.run_pending(&Caller::default())), pin!(object.call_alarms(&old))).await;
     });
-    // The old instance is not polled after 70 ms.
-    object.time.run(select(&mut step, pin!(time.sleep(Duration::from_millis(70)))));
+    // The old instance is not polled after 100 ms.
+    object.time.run(select(&mut step, pin!(time.sleep(Duration::from_millis(100)))));
     let begun = object.marked();
     assert!((1..20).contains(&begun), "{begun}");
     object.pass(&new, Duration::from_mins(2));
@@ -89,7 +89,7 @@ fn an_instance_that_was_replaced_sends_and_writes_nothing() {
 fn a_step_that_was_cut_off_is_continued_once_its_lease_expires() {
     let object = Object::new().with_users(100);
     let cut_off = object.instance(vec![marking("001")]);
-    object.serve_for(Duration::from_millis(70), &cut_off, cut_off.run_pending(&Caller::default()));
+    object.serve_for(Duration::from_millis(100), &cut_off, cut_off.run_pending(&Caller::default()));
     assert!(object.marked() < 100);
 
     let next = object.instance(vec![marking("001")]);

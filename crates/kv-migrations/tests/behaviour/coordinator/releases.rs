@@ -36,7 +36,7 @@ fn a_run_that_an_older_release_continues_is_not_finished_without_the_newer_migra
 }
 
 #[test]
-fn a_run_whose_release_does_not_come_back_has_failed_and_holds_up_nobody() {
+fn a_run_whose_release_does_not_come_back_ends_unfinished_and_holds_up_nobody() {
     let object = Object::new().with_users(100);
     let newer = object.instance(vec![marking("001"), good("002")]);
     object.migrate(&newer).expect("nothing fails");
@@ -45,13 +45,13 @@ fn a_run_whose_release_does_not_come_back_has_failed_and_holds_up_nobody() {
     object.pass(&older, Duration::from_secs(20));
     let report = object.migrate(&older).expect("whoever asks the older release is not held up");
     assert_eq!((report.ran.len(), report.skipped.len()), (0, 1));
-    assert_eq!(last_run(&older).outcome, RunOutcome::Failed, "the run that was asked for more");
+    assert_eq!(last_run(&older).outcome, RunOutcome::Unfinished, "the run that was asked for more");
 
     let object = Object::new().with_users(100);
     object.migrate(&object.instance(vec![marking("001"), good("002")])).expect("nothing fails");
     let older = object.instance(vec![marking("001")]);
     object.pass(&older, Duration::from_hours(1));
-    assert_eq!(last_run(&older).outcome, RunOutcome::Failed);
+    assert_eq!(last_run(&older).outcome, RunOutcome::Unfinished);
 }
 
 /// The object was replaced before it took the first step.
@@ -78,7 +78,7 @@ fn a_run_at_a_migration_that_was_removed_is_not_finished() {
     let without = object.instance(vec![good("001")]);
     object.pass(&without, Duration::from_hours(1));
     let run = last_run(&without);
-    assert_eq!((run.outcome, run.migration.as_deref()), (RunOutcome::Failed, Some("002")));
+    assert_eq!((run.outcome, run.migration.as_deref()), (RunOutcome::Unfinished, Some("002")));
     assert!((1..100).contains(&object.marked()));
 }
 
