@@ -1,6 +1,6 @@
 //! Where a run writes its log lines.
 //!
-//! Ids, keys and errors can hold what visitors chose. [`escape`] is the one place where a line becomes safe to print.
+//! Ids, keys and errors can hold what visitors chose. `escape` is the one place where a line becomes safe to print.
 
 use std::borrow::Cow;
 use std::fmt::Write;
