@@ -8,9 +8,14 @@ use crate::clock::{Clock, between};
 
 /// What one run may use before it stops in good order. The next run resumes where it stopped.
 ///
-/// The default is 900 KV operations and 25 seconds. A Worker on the free plan may make 1,000 operations in a request;
-/// the rest is for recording how far the run got, and for the service's own operations. A paid plan allows 10,000 and
-/// more, but KV's own page still says 1,000.
+/// The default is 900 KV operations, with a reserve of 80, and 25 seconds:
+///
+/// - After 900 operations a run begins nothing more: no migration, no entry of a backfill.
+/// - In the reserve, entries that have begun are finished, and the run records how far it got. No run makes more than
+///   budget and reserve together, 980 operations.
+///
+/// A Worker on the free plan may make 1,000 operations in a request; the rest is for the service's own operations. A paid
+/// plan allows 10,000 and more, but KV's own page still says 1,000.
 ///
 /// Sources: <https://developers.cloudflare.com/workers/platform/limits/>,
 /// <https://developers.cloudflare.com/kv/platform/limits/>.
@@ -28,12 +33,18 @@ use crate::clock::{Clock, between};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
     operations: u64,
+    /// `None` for the default.
+    reserve: Option<u64>,
     time: Duration,
 }
 
+/// What a run needs at most to record how far it got: a marker that is looked at, and one that is written, each tried five
+/// times, and some more.
+const RECORDING: u64 = 16;
+
 impl Default for Budget {
     fn default() -> Self {
-        Self { operations: 900, time: Duration::from_secs(25) }
+        Self { operations: 900, reserve: None, time: Duration::from_secs(25) }
     }
 }
 
@@ -42,6 +53,14 @@ impl Budget {
     #[must_use]
     pub fn with_operations(mut self, operations: u64) -> Self {
         self.operations = operations;
+        self
+    }
+
+    /// Sets the reserve: how many operations more a run may make, to finish the entries that have begun and to record how
+    /// far it got. The default is 80 for each 900 of the [budget](Self::with_operations), and 16 at least.
+    #[must_use]
+    pub fn with_reserve(mut self, operations: u64) -> Self {
+        self.reserve = Some(operations);
         self
     }
 
@@ -54,6 +73,16 @@ impl Budget {
 
     pub(crate) fn operations(&self) -> u64 {
         self.operations
+    }
+
+    fn reserve(&self) -> u64 {
+        self.reserve.unwrap_or_else(|| (self.operations / 45).saturating_mul(4).max(RECORDING))
+    }
+
+    /// The operations that work which has begun may make.
+    fn cap(&self, has_reserve: bool) -> u64 {
+        let all = self.operations.saturating_add(self.reserve()).saturating_sub(RECORDING);
+        if has_reserve { all } else { all.min(self.operations) }
     }
 
     pub(crate) fn time(&self) -> Duration {
@@ -105,14 +134,15 @@ struct Usage {
     interrupt: Interrupt,
     /// The operations after which no new work begins, if that is fewer than the budget has.
     limit: AtomicU64,
+    has_reserve: AtomicBool,
     is_overdrawn: AtomicBool,
 }
 
 impl Meter {
     pub(crate) fn new(budget: Budget, counter: Counter, clock: Arc<dyn Clock>, interrupt: Interrupt) -> Self {
         let (start, is_overdrawn) = (clock.now(), AtomicBool::new(false));
-        let limit = AtomicU64::new(u64::MAX);
-        Self(Arc::new(Usage { budget, counter, clock, start, interrupt, limit, is_overdrawn }))
+        let (limit, has_reserve) = (AtomicU64::new(u64::MAX), AtomicBool::new(false));
+        Self(Arc::new(Usage { budget, counter, clock, start, interrupt, limit, has_reserve, is_overdrawn }))
     }
 
     /// Begins no new work after this many operations, because the request before was cut off. Work that has begun may
@@ -140,6 +170,20 @@ impl Meter {
         limit.saturating_sub(self.operations())
     }
 
+    /// Lets work that has begun use the reserve, or not.
+    pub(crate) fn set_reserve(&self, has_reserve: bool) {
+        self.0.has_reserve.store(has_reserve, Ordering::Relaxed);
+    }
+
+    /// How many operations work that has begun may still make.
+    pub(crate) fn room(&self) -> u64 {
+        self.cap().saturating_sub(self.operations())
+    }
+
+    fn cap(&self) -> u64 {
+        self.0.budget.cap(self.0.has_reserve.load(Ordering::Relaxed))
+    }
+
     /// The time in which new work may still begin.
     pub(crate) fn time_left(&self) -> Duration {
         let time = self.0.budget.time;
@@ -153,8 +197,7 @@ impl Meter {
 
     /// Whether one more operation may be sent.
     pub(crate) fn admits(&self) -> bool {
-        let Budget { operations, time } = self.0.budget;
-        let is_within = self.operations() < operations && self.elapsed() < time;
+        let is_within = self.operations() < self.cap() && self.elapsed() < self.0.budget.time;
         if !is_within {
             self.0.is_overdrawn.store(true, Ordering::Relaxed);
         }

@@ -159,17 +159,24 @@ impl<C> Backfill<C> {
         let session = job.session();
         let entries = self.entry_work(session, context);
         let load = |keys| -> Loading<'_, _> { Box::pin(self.load(session, keys)) };
-        let work = |key, loaded| entries.change(key, loaded);
+        let begun = std::mem::take(&mut state.begun);
+        let work = |operations, key: Key, loaded| {
+            let is_repeated = begun.as_ref().is_some_and(|begun| key.name <= *begun);
+            entries.change(operations, key, loaded, is_repeated)
+        };
         let until = state.until.clone();
         let range = Range { prefix: &self.prefix, until: until.as_deref() };
         let walk = Walk::new(session, range, &state.position);
         let mut walk = if self.is_one_at_a_time { walk.one_at_a_time() } else { walk };
+        let mut failed_at = None;
         let result = async {
             while let Some(visited) = walk.next(load, work).await? {
                 match visited {
                     Visited::Entry(None) => job.add_done(1),
                     Visited::Entry(Some(failed)) if state.skipped() >= self.max_failures => {
-                        return Err(first_failure(&failed, state.skipped()).into());
+                        let error = first_failure(&failed, state.skipped());
+                        failed_at = Some(failed.key);
+                        return Err(error.into());
                     }
                     Visited::Entry(Some(failed)) => {
                         state.skip(failed);
@@ -179,12 +186,14 @@ impl<C> Backfill<C> {
                     Visited::EndOfPage => {}
                 }
                 state.position.set(walk.position());
+                state.note_begun(walk.last_begun(), begun.as_deref());
                 job.entries().changed += entries.take_changed();
                 job.save_if_due(state, walk.entries_left()).await?;
             }
             Ok(walk.end())
         }
         .await;
+        state.note_begun(walk.last_begun().max(failed_at.as_deref()), begun.as_deref());
         let end = walk.finish(job, result).await?;
         state.is_visited = end == WalkEnd::Complete;
         Ok(end)

@@ -11,6 +11,7 @@ impl<C, F: AsyncFn(&Kv, &C) -> Result + Send + Sync> Change<C> for F {
         Box::pin(async move {
             job.announce_turn().await?;
             let session = job.session();
+            session.meter.set_reserve(false);
             let result = self(&session.kv, context).await;
             // Whatever the closure made of it, an operation was refused.
             if session.meter.is_overdrawn() {

@@ -21,7 +21,6 @@ use crate::error::{BoxError, Result, reason};
 use crate::kv::limits::MAX_CONNECTIONS;
 use crate::kv::{Key, Kv, KvError, StoreExt, parse_json};
 use crate::report::Phase;
-use crate::session::Session;
 pub use output::FoldOutput;
 use output::entry_hash;
 use writing::Writing;
@@ -129,7 +128,9 @@ impl<C, S: Serialize + DeserializeOwned> Fold<C, S> {
         let load = |keys| -> Loading<'_, _> {
             Box::pin(async move { Ok::<_, BoxError>(load_entries(&session.kv, keys).await?) })
         };
-        let work = |key, loaded| read_record(session, &large_values, key, loaded);
+        let work = |operations, key, loaded| {
+            read_record(session.kv.for_entry(operations), &large_values, key, loaded)
+        };
         let until = state.until.clone();
         let range = Range { prefix: &self.prefix, until: until.as_deref() };
         let mut walk = Walk::new(session, range, &state.position);
@@ -271,15 +272,10 @@ fn check_state<S: Serialize + DeserializeOwned>(state: &S) -> Result {
 }
 
 /// The entry with its value; `None` if it was deleted in the meantime.
-async fn read_record(
-    session: &Session<'_>,
-    large_values: &LargeValues,
-    key: Key,
-    loaded: Loaded,
-) -> Result<Option<Record>> {
-    let (kv, name) = (&session.kv, key.name.clone());
-    let value = large_values.with_value(kv, &name, loaded, async |value| Ok::<_, BoxError>(value)).await?;
-    Ok(value.map(|value| Record::new(kv, key, value)))
+async fn read_record(kv: Kv, large_values: &LargeValues, key: Key, loaded: Loaded) -> Result<Option<Record>> {
+    let name = key.name.clone();
+    let value = large_values.with_value(&kv, &name, loaded, async |value| Ok::<_, BoxError>(value)).await?;
+    Ok(value.map(|value| Record::new(&kv, key, value)))
 }
 
 impl<C, S: Serialize + DeserializeOwned> Resumable<C> for Fold<C, S> {

@@ -32,12 +32,17 @@ pub struct Record {
     kv: Kv,
     key: Key,
     value: Vec<u8>,
+    is_repeated: bool,
     is_changed: AtomicBool,
 }
 
 impl Record {
     pub(crate) fn new(kv: &Kv, key: Key, value: Vec<u8>) -> Self {
-        Self { kv: kv.clone(), key, value, is_changed: AtomicBool::new(false) }
+        Self { kv: kv.clone(), key, value, is_repeated: false, is_changed: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn repeated(self, is_repeated: bool) -> Self {
+        Self { is_repeated, ..self }
     }
 
     /// Whether it was written or deleted through this record.
@@ -47,6 +52,32 @@ impl Record {
 
     fn note_change(&self) {
         self.is_changed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether an earlier request began this entry and did not finish it, or may not have: it failed, or the budget ended
+    /// amid it. So some of its writes may be made already, and others not.
+    ///
+    /// After a crash nobody knows all entries that had begun, so that `false` proves nothing: write in an order in which a
+    /// second time does no harm, the entry itself last.
+    ///
+    /// # Example
+    /// ```
+    /// use kv_migrations::Backfill;
+    ///
+    /// let index = Backfill::new("user_", async |kv, user, _: &()| {
+    ///     if user.value().ends_with(b"+") && !user.is_repeated() {
+    ///         return Ok(()); // done before
+    ///     }
+    ///     kv.put(&format!("seen_{}", user.name()), "1").await?;
+    ///     if !user.value().ends_with(b"+") {
+    ///         user.put([user.value(), b"+"].concat()).await?; // last, so that it proves the rest
+    ///     }
+    ///     Ok(())
+    /// });
+    /// # let _: Backfill = index;
+    /// ```
+    pub fn is_repeated(&self) -> bool {
+        self.is_repeated
     }
 
     /// The name of the key.

@@ -46,6 +46,7 @@ pub(crate) struct ResumableChange<R>(pub(crate) R);
 impl<C, R: Resumable<C>> Change<C> for ResumableChange<R> {
     fn run<'a>(&'a self, job: &'a mut Job<'_>, context: &'a C) -> BoxFuture<'a, Result<Outcome>> {
         Box::pin(async move {
+            job.session().meter.set_reserve(true);
             let mut state = match job.load(self.0.name()).await? {
                 Start::AlreadyApplied => return Ok(Outcome::AlreadyApplied),
                 Start::Resumed(state) => state,

@@ -22,7 +22,7 @@ use super::Job;
 use crate::error::Result;
 use crate::future::BoxFuture;
 use crate::kv::limits::MAX_BULK_KEYS;
-use crate::kv::{Key, KvError};
+use crate::kv::{EntryOperations, Key, KvError};
 use crate::session::Session;
 pub(super) use keys::KeyWalk;
 use pace::Pace;
@@ -47,6 +47,8 @@ pub(super) struct Walk<'a, T, W: Future> {
     pace: Pace<'a>,
     position: Position,
     has_moved: bool,
+    /// Whether the budget refused to read more.
+    is_cut_off: bool,
     end: WalkEnd,
 }
 
@@ -113,6 +115,7 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
             pace: Pace::new(session),
             position: position.clone(),
             has_moved: false,
+            is_cut_off: false,
             end: WalkEnd::Paused,
         }
     }
@@ -124,13 +127,13 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
     }
 
     /// The next step that is done; `None` at the [end](Self::end). `load` reads what entries need, for at most 100 keys,
-    /// and `work` is done on several entries at once.
+    /// and `work` is done on several entries at once, whose operations are counted for each.
     ///
     /// Every walk, also one that failed, has to be [finished](Self::finish).
     pub(super) async fn next(
         &mut self,
         mut load: impl FnMut(Vec<Key>) -> Loading<'a, T>,
-        mut work: impl FnMut(Key, T) -> W,
+        mut work: impl FnMut(EntryOperations, Key, T) -> W,
     ) -> Result<Option<Visited<R>>> {
         loop {
             let is_spent = self.start_steps(&mut work);
@@ -144,11 +147,17 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
             }
             match self.wait(is_spent).await {
                 None => {
-                    let is_complete = self.source.is_none() && self.ahead.is_empty();
+                    let is_complete = self.source.is_none() && self.ahead.is_empty() && !self.is_cut_off;
                     self.end = if is_complete { WalkEnd::Complete } else { WalkEnd::Paused };
                     return Ok(None);
                 }
-                Some(Arrival::Read(read)) => self.take_read(read)?,
+                Some(Arrival::Read(read)) => match self.take_read(read) {
+                    Err(_) if self.session.meter.is_overdrawn() && !self.working.is_empty() => {
+                        // What has begun is still finished.
+                        (self.source, self.is_cut_off) = (None, true);
+                    }
+                    result => result?,
+                },
                 Some(Arrival::Work(result)) => {
                     self.pace.finish();
                     let result = result?;
@@ -167,6 +176,14 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
     /// The position after the last step that was returned.
     pub(super) fn position(&self) -> &Position {
         &self.position
+    }
+
+    /// The last entry that has begun and was not returned, if there is one. All entries before it have begun.
+    pub(super) fn last_begun(&self) -> Option<&str> {
+        self.started.iter().rev().find_map(|started| match started {
+            Started::Entry { name, .. } => Some(name.as_str()),
+            Started::EndOfPage { .. } => None,
+        })
     }
 
     /// The number of entries that are left, if it is known.
@@ -190,7 +207,7 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
     }
 
     /// Starts as many steps as the budget covers. True if it covers no more.
-    fn start_steps(&mut self, work: &mut impl FnMut(Key, T) -> W) -> bool {
+    fn start_steps(&mut self, work: &mut impl FnMut(EntryOperations, Key, T) -> W) -> bool {
         loop {
             if !self.pace.can_afford_another() {
                 return true;
@@ -205,8 +222,7 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
                 Step::EndOfPage { cursor } => Started::EndOfPage { cursor },
                 Step::Entry { key, loaded, cursor } => {
                     let name = key.name.clone();
-                    self.pace.start();
-                    self.working.push_back(work(key, loaded));
+                    self.working.push_back(work(self.pace.start(), key, loaded));
                     Started::Entry { name, cursor }
                 }
             });

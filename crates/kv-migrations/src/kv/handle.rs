@@ -9,8 +9,8 @@ use serde::de::DeserializeOwned;
 use super::policy::PolicyStore;
 use super::put::NotSerializable;
 use super::{
-    BulkValue, Entry, Key, Keys, KvError, KvErrorKind, Operation, Outage, Policy, Put, Store, StoreExt, find,
-    limits, parse_json,
+    BulkValue, Entry, EntryOperations, Key, Keys, KvError, KvErrorKind, Operation, Policy, Put, Store,
+    StoreExt, find, limits, parse_json,
 };
 use crate::clock::{SystemClock, seconds};
 
@@ -76,15 +76,19 @@ impl Kv {
         Self { store: Arc::new(PolicyStore { policy, store }) }
     }
 
-    /// A handle on the same namespace for a piece of work: it notes when KV fails, and `wrap` may put a store around the
-    /// namespace.
-    pub(crate) fn for_work(
+    /// The same handle for the operations of one entry.
+    pub(crate) fn for_entry(&self, operations: EntryOperations) -> Self {
+        self.for_entry_in(operations, |store| store)
+    }
+
+    /// The same handle for the operations of one entry, with a store around the namespace.
+    pub(crate) fn for_entry_in(
         &self,
-        outage: &Outage,
+        operations: EntryOperations,
         wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>,
     ) -> Self {
         let PolicyStore { policy, store } = &*self.store;
-        Self::with_policy(wrap(store.clone()), policy.clone().with_outage(outage))
+        Self::with_policy(wrap(store.clone()), policy.clone().with_entry(operations))
     }
 
     pub(crate) fn store(&self) -> &dyn Store {

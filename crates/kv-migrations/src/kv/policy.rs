@@ -1,7 +1,7 @@
 //! How operations are sent: retried, counted, a few at once, and only while their run has its lease and some budget left.
 
 mod connections;
-mod outage;
+mod entry;
 mod refusals;
 
 use std::sync::{Arc, Weak};
@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::future::BoxFuture;
 use crate::lock::LeaseGuard;
 pub(crate) use connections::Connections;
-pub(crate) use outage::Outage;
+pub(crate) use entry::{EntryOperations, HighestCost};
 pub(crate) use refusals::Refusals;
 
 /// The policy of a run, or of operations outside one. Clones share the count, the connections and the budget.
@@ -27,8 +27,8 @@ pub(crate) struct Policy {
     lease: Option<Weak<LeaseGuard>>,
     /// The budget. `None` for operations that record how far a run got.
     meter: Option<Meter>,
-    /// What asks whether KV failed. `None` where nothing does.
-    outage: Option<Outage>,
+    /// The operations of the entry that they belong to, if they belong to one.
+    entry: Option<EntryOperations>,
 }
 
 impl Policy {
@@ -41,7 +41,7 @@ impl Policy {
             connections: Connections::new(limits::MAX_CONNECTIONS),
             lease: None,
             meter: None,
-            outage: None,
+            entry: None,
         }
     }
 
@@ -55,9 +55,9 @@ impl Policy {
         Self { meter: Some(meter.clone()), ..self }
     }
 
-    /// Notes when KV fails.
-    pub(crate) fn with_outage(self, outage: &Outage) -> Self {
-        Self { outage: Some(outage.clone()), ..self }
+    /// Counts the operations as those of an entry, too.
+    pub(crate) fn with_entry(self, operations: EntryOperations) -> Self {
+        Self { entry: Some(operations), ..self }
     }
 
     /// Uses a connection of its own, for operations that must not wait for the others.
@@ -68,6 +68,7 @@ impl Policy {
     /// Counts one more operation, if it may be sent.
     fn admit(&self) -> Result<(), KvErrorKind> {
         if self.meter.as_ref().is_some_and(|meter| !meter.admits()) {
+            self.entry.iter().for_each(EntryOperations::cut_off);
             return Err(KvErrorKind::OverBudget);
         }
         let is_current = |lease: &Weak<LeaseGuard>| lease.upgrade().is_some_and(|lease| lease.renew());
@@ -75,6 +76,7 @@ impl Policy {
             return Err(KvErrorKind::Superseded);
         }
         self.counter.add();
+        self.entry.iter().for_each(EntryOperations::add);
         Ok(())
     }
 }
@@ -112,8 +114,8 @@ impl Store for PolicyStore {
                         self.policy.clock.sleep(Duration::from_secs(*seconds)).await;
                     }
                     (result, _) => {
-                        if let (Err(error), Some(outage)) = (&result, &self.policy.outage) {
-                            outage.note(error);
+                        if let (Err(error), Some(entry)) = (&result, &self.policy.entry) {
+                            entry.note_error(error);
                         }
                         return result;
                     }

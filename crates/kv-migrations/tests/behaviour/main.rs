@@ -32,6 +32,7 @@ mod passed_over;
 mod rekey;
 mod rekey_parts;
 mod reports;
+mod reserve;
 mod reset;
 mod reversal;
 mod rollback;

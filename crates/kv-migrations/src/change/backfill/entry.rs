@@ -11,7 +11,7 @@ use crate::change::record::Record;
 use crate::change::values::{LargeValues, Loaded};
 use crate::error::{BoxError, Result, reason};
 use crate::future::BoxFuture;
-use crate::kv::{Key, Kv, KvError, Outage};
+use crate::kv::{EntryOperations, Key, Kv, KvError};
 use crate::report::FailedEntry;
 use crate::session::Session;
 
@@ -54,10 +54,16 @@ impl<'a, C> EntryWork<'a, C> {
     }
 
     /// Changes an entry. Returns the failure that the entry itself caused; a failure of KV is an error.
-    pub(super) async fn change(&self, key: Key, loaded: Loaded) -> Result<Option<FailedEntry>> {
-        let (name, outage) = (key.name.clone(), Outage::default());
+    pub(super) async fn change(
+        &self,
+        operations: EntryOperations,
+        key: Key,
+        loaded: Loaded,
+        is_repeated: bool,
+    ) -> Result<Option<FailedEntry>> {
+        let name = key.name.clone();
         let mut guard = None;
-        let kv = self.session.kv.for_work(&outage, |store| match self.guarded {
+        let kv = self.session.kv.for_entry_in(operations.clone(), |store| match self.guarded {
             None => store,
             Some(prefix) => guard.insert(Arc::new(NoWritesAhead::new(store, prefix.clone(), &name))).clone(),
         });
@@ -65,32 +71,32 @@ impl<'a, C> EntryWork<'a, C> {
             // It was deleted in the meantime.
             None => Ok(()),
             Some(value) => {
-                let record = Record::new(&kv, key, value);
+                let record = Record::new(&kv, key, value).repeated(is_repeated);
                 self.each.run(&kv, &record, self.context).await?;
                 self.changed.set(self.changed.get() + u64::from(record.is_changed()));
                 Ok(())
             }
         };
         let result: Result = self.large_values.with_value(&kv, &name, loaded, change).await;
-        if self.session.meter.is_overdrawn() {
-            // An operation of this entry may have been refused, whatever the closure made of it: it is not done.
+        if operations.is_cut_off() {
+            // An operation was refused, whatever the closure made of that: the entry is not done.
             return Err("the budget is used up".into());
         }
         match result {
             Ok(()) if guard.is_some_and(|guard| guard.has_refused()) => {
                 // The closure hides it, but something is not written.
-                let refused = outage.noted().map(|error| error.to_string());
+                let refused = operations.outage().map(|error| error.to_string());
                 Err(at_entry(&name, &refused.unwrap_or_default()))
             }
             Ok(()) => Ok(None),
-            Err(error) => failure(name, &*error, outage.noted()).map(Some),
+            Err(error) => failure(name, &*error, operations.outage()).map(Some),
         }
     }
 
-    /// Changes an entry of which only the name is known.
+    /// Changes an entry again of which only the name is known.
     pub(super) async fn find_and_change(&self, name: &str) -> Result<Option<FailedEntry>> {
         match self.session.kv.find(name).await {
-            Ok(Some(key)) => self.change(key, Loaded::Unread).await,
+            Ok(Some(key)) => self.change(EntryOperations::default(), key, Loaded::Unread, true).await,
             Ok(None) => Ok(None),
             Err(error) => Err(at_entry(name, &error.to_string())),
         }

@@ -11,6 +11,9 @@ use crate::report::FailedEntry;
 pub(crate) struct BackfillState {
     pub(super) until: Until,
     pub(super) position: Position,
+    /// All entries up to this one may have begun, those after the position too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) begun: Option<String>,
     /// Whether all entries were visited. Then what an earlier request skipped is tried once more.
     pub(super) is_visited: bool,
     /// The entries that failed and were skipped, in the order in which that was noted.
@@ -25,6 +28,15 @@ pub(crate) struct BackfillState {
 }
 
 impl BackfillState {
+    /// Notes up to which entry all have begun: in this request or in one before it.
+    pub(super) fn note_begun(&mut self, now: Option<&str>, before: Option<&str>) {
+        let position = self.position.after();
+        match now.max(before).filter(|begun| position.is_none_or(|position| position < *begun)) {
+            None => self.begun = None,
+            Some(begun) => begun.clone_into(self.begun.get_or_insert_default()),
+        }
+    }
+
     /// The number of entries that failed, as far as is known.
     pub(super) fn failed(&self) -> usize {
         self.skipped() + self.to_retry.len()

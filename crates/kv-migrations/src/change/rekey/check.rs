@@ -41,7 +41,7 @@ pub(super) async fn find_missing(
     state: &mut RekeyState,
 ) -> Result<WalkEnd> {
     let (session, large_values) = (job.session(), LargeValues::new());
-    let work = |key, plan| look(&session.kv, &large_values, key, plan);
+    let work = |operations, key, plan| look(session.kv.for_entry(operations), &large_values, key, plan);
     let mut walk = Walk::new(session, Range::all(relocation.mapping.prefix()), &state.position);
     let result = async {
         while let Some(visited) = walk.next(|keys| plan(relocation, session, keys, state), work).await? {
@@ -63,12 +63,12 @@ pub(super) async fn find_missing(
 
 /// Both keys of an entry that moves, and whether there is nothing at the new one.
 async fn look(
-    kv: &Kv,
+    kv: Kv,
     large_values: &LargeValues,
     key: Key,
     plan: CopyPlan,
 ) -> Result<Option<(String, String, bool)>> {
     let CopyPlan::Moves { new, existing } = plan else { return Ok(None) };
-    let is_missing = is_missing(kv, large_values, &new, existing).await? && !expires_soon(kv, &key);
+    let is_missing = is_missing(&kv, large_values, &new, existing).await? && !expires_soon(&kv, &key);
     Ok(Some((key.name, new, is_missing)))
 }

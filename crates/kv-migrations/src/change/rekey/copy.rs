@@ -52,7 +52,9 @@ pub(super) async fn copy(
     }
     let (session, large_values) = (job.session(), LargeValues::new());
     let (part, hash_key) = (relocation.part, state.key);
-    let work = |key, plan| follow(&session.kv, &large_values, part, hash_key, key, plan);
+    let work = |operations, key, plan| {
+        follow(session.kv.for_entry(operations), &large_values, part, hash_key, key, plan)
+    };
     let mut walk = Walk::new(session, Range::all(relocation.mapping.prefix()), &state.position);
     let result = async {
         while let Some(visited) = walk.next(|keys| plan(relocation, session, keys, state), work).await? {
@@ -120,20 +122,20 @@ fn plan_entry(
 }
 
 async fn follow(
-    kv: &Kv,
+    kv: Kv,
     large_values: &LargeValues,
     part: Part,
     hash_key: HashKey,
     key: Key,
     plan: CopyPlan,
 ) -> Result<Copied> {
-    let copy = |new, place| copy_entry(kv, hash_key, &key, new, place);
+    let copy = |new, place| copy_entry(&kv, hash_key, &key, new, place);
     match plan {
         CopyPlan::Stays => Ok(Copied::Nothing),
         CopyPlan::Collides(collision) => Ok(Copied::Collides(collision)),
         // The service writes both keys: what is at the new one is its own. The sweep compares them.
         CopyPlan::Moves { existing: Loaded::Value(_), .. } if part == Part::Copying => Ok(Copied::Nothing),
-        CopyPlan::Moves { .. } if expires_soon(kv, &key) => Ok(Copied::Nothing),
+        CopyPlan::Moves { .. } if expires_soon(&kv, &key) => Ok(Copied::Nothing),
         CopyPlan::Moves { new, existing: Loaded::Missing } => copy(new, Place::Free).await,
         CopyPlan::Moves { new, existing: Loaded::Large } => {
             large_values.alone(copy(new, Place::Occupied)).await

@@ -51,7 +51,8 @@ pub(super) async fn delete(
     let (session, large_values) = (job.session(), LargeValues::new());
     let missing = Rc::new(state.suspects.clone());
     let deletion = Deletion { part: relocation.part, collisions: relocation.collisions, missing };
-    let work = |key, plan| deletion.look(&session.kv, &large_values, key, plan);
+    let work =
+        |operations, key, plan| deletion.look(session.kv.for_entry(operations), &large_values, key, plan);
     let mut walk = Walk::new(session, Range::all(relocation.mapping.prefix()), &state.position);
     let result = async {
         while let Some(visited) = walk.next(|keys| plan(relocation, session, keys, state), work).await? {
@@ -68,15 +69,15 @@ pub(super) async fn delete(
 }
 
 impl Deletion {
-    async fn look(&self, kv: &Kv, large_values: &LargeValues, key: Key, plan: CopyPlan) -> Result<Looked> {
+    async fn look(&self, kv: Kv, large_values: &LargeValues, key: Key, plan: CopyPlan) -> Result<Looked> {
         let (new, existing) = match plan {
             CopyPlan::Stays => return Ok(Looked::Nothing),
             CopyPlan::Collides(collision) => return Ok(Looked::Collides(collision)),
             CopyPlan::Moves { new, existing } => (new, existing),
         };
         let sightings = self.missing.get(&key.name).copied();
-        if is_missing(kv, large_values, &new, existing).await? {
-            return self.handle_missing(kv, &key, &new, sightings.unwrap_or(0) + 1).await;
+        if is_missing(&kv, large_values, &new, existing).await? {
+            return self.handle_missing(&kv, &key, &new, sightings.unwrap_or(0) + 1).await;
         }
         if sightings.is_some() {
             return Ok(Looked::Appeared);

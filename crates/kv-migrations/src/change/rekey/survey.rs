@@ -48,7 +48,9 @@ pub(super) async fn survey(
 ) -> Result<WalkEnd> {
     let (session, large_values) = (job.session(), LargeValues::new());
     let load = |keys| -> Loading<'_, _> { Box::pin(load_candidates(relocation, session, keys)) };
-    let work = |key, candidate| look_at(&session.kv, &large_values, relocation.part, key, candidate);
+    let work = |operations, key, candidate| {
+        look_at(session.kv.for_entry(operations), &large_values, relocation.part, key, candidate)
+    };
     let mut walk = Walk::new(session, Range::all(relocation.mapping.prefix()), &state.position);
     let result = async {
         while let Some(visited) = walk.next(load, work).await? {
@@ -201,12 +203,13 @@ pub(super) async fn is_missing(
 }
 
 async fn look_at(
-    kv: &Kv,
+    kv: Kv,
     large_values: &LargeValues,
     part: Part,
     key: Key,
     candidate: Candidate,
 ) -> Result<Finding> {
+    let kv = &kv;
     let (old, Candidate { target, existing }) = (key.name, candidate);
     let kind = match target {
         Target::Stays => FindingKind::Stays,

@@ -61,7 +61,7 @@ pub(super) async fn sweep(
     let (session, large_values) = (job.session(), LargeValues::new());
     let sweep =
         Sweep { part: relocation.part, key: state.key, copied: state.copied.clone(), sweeps: state.sweeps };
-    let work = |key, pair| sweep.work(&session.kv, &large_values, key, pair);
+    let work = |operations, key, pair| sweep.work(session.kv.for_entry(operations), &large_values, key, pair);
     let until = state.batch_until();
     let range = Range { prefix: relocation.mapping.prefix(), until: until.as_deref() };
     let mut walk = Walk::new(session, range, &state.position);
@@ -121,12 +121,12 @@ fn load<'a>(
 }
 
 impl Sweep {
-    async fn work(&self, kv: &Kv, large_values: &LargeValues, key: Key, pair: Option<Pair>) -> Result<Swept> {
+    async fn work(&self, kv: Kv, large_values: &LargeValues, key: Key, pair: Option<Pair>) -> Result<Swept> {
         let Some(pair) = pair else { return Ok(Swept::Nothing) };
         if pair.is_proven || sabotage::is_on(Defect::DeleteBeforeVerify) {
-            return self.conclude(kv, &key).await;
+            return self.conclude(&kv, &key).await;
         }
-        let look_closer = self.look_closer(kv, &key, pair.new);
+        let look_closer = self.look_closer(&kv, &key, pair.new);
         if pair.is_large { large_values.alone(look_closer).await } else { look_closer.await }
     }
 

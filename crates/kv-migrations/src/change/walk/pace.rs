@@ -1,17 +1,23 @@
 //! Decides how many entries may be worked on at once within the rest of the budget.
 
 use crate::kv::limits::MAX_CONNECTIONS;
+use crate::kv::{EntryOperations, HighestCost};
 use crate::session::Session;
 
 /// How many entries are worked on at once: more than there are connections, so that a slow entry does not delay the
 /// others.
 const MAX_AT_ONCE: usize = 2 * MAX_CONNECTIONS;
+/// What an entry may need although none has so far: a put that keeps metadata, and one more.
+const MIN_COST: u64 = 3;
+/// What the walk itself may need while entries are worked on: a list, a bulk read, a checkpoint.
+const OWN_OPERATIONS: u64 = 3;
 
 /// Measures what an entry costs, and admits only as many as the budget covers.
 pub(super) struct Pace<'a> {
     session: &'a Session<'a>,
     /// The operations of the session before the first entry.
     operations_before: u64,
+    highest: HighestCost,
     started: u64,
     finished: u64,
     /// Whether the walk has passed the end of a page in this request.
@@ -21,19 +27,29 @@ pub(super) struct Pace<'a> {
 
 impl<'a> Pace<'a> {
     pub(super) fn new(session: &'a Session<'a>) -> Self {
-        let max_at_once = MAX_AT_ONCE;
-        Self { session, operations_before: 0, started: 0, finished: 0, has_passed_page: false, max_at_once }
+        let highest = HighestCost::default();
+        Self {
+            session,
+            operations_before: 0,
+            highest,
+            started: 0,
+            finished: 0,
+            has_passed_page: false,
+            max_at_once: MAX_AT_ONCE,
+        }
     }
 
     pub(super) fn admit_one_at_a_time(&mut self) {
         self.max_at_once = 1;
     }
 
-    pub(super) fn start(&mut self) {
+    /// Counts the operations of the entry that starts.
+    pub(super) fn start(&mut self) -> EntryOperations {
         if self.started == 0 {
             self.operations_before = self.session.operations();
         }
         self.started += 1;
+        EntryOperations::new(&self.highest)
     }
 
     pub(super) fn finish(&mut self) {
@@ -56,14 +72,19 @@ impl<'a> Pace<'a> {
         self.started - self.finished < max
     }
 
-    /// Whether the budget covers the entries that are worked on and one more.
+    /// Whether one more entry may begin: if the budget covers it and those that are worked on, each at the average cost so
+    /// far; and if the budget with the reserve covers them, each at the highest cost so far.
     pub(super) fn can_afford_another(&self) -> bool {
+        let meter = &self.session.meter;
         if self.started == 0 {
             // The first entry is always tried. Empty pages before it stop where the budget says so.
-            return !self.has_passed_page || self.session.meter.left() > 0;
+            return !self.has_passed_page || meter.left() > 0;
         }
+        let entries = self.started - self.finished + 1;
         let spent = self.session.operations().saturating_sub(self.operations_before);
-        let each = spent.div_ceil(self.finished.max(1)).max(1);
-        self.session.meter.left() >= each * (self.started - self.finished + 1)
+        let average = spent.div_ceil(self.finished.max(1)).max(1);
+        let highest = self.highest.get().max(MIN_COST);
+        let covers = |operations: u64, each: u64| operations / each >= entries;
+        covers(meter.left(), average) && covers(meter.room().saturating_sub(OWN_OPERATIONS), highest)
     }
 }
