@@ -29,6 +29,6 @@ pub use listing::Keys;
 pub(crate) use listing::find;
 pub use memory::MemoryStore;
 pub use metadata::{Metadata, MetadataError};
-pub(crate) use policy::{Connections, EntryOperations, HighestCost, Policy};
+pub(crate) use policy::{Connections, EntryOperations, HighestCost, PAUSES, Policy};
 pub use put::Put;
 pub use store::{Answer, Request, Store, StoreExt};

@@ -24,7 +24,7 @@ use state::{BackfillState, failures_text, first_failure};
 ///
 /// It first counts the keys, one operation for every 1,000, and ends at the last one that it counted, so that a service
 /// that adds entries does not keep it going. It takes as many requests as the [`Budget`](crate::Budget) requires. Each
-/// request resumes where the one before stopped. Values are read 100 at a time, and several entries are changed at once. A
+/// request resumes where the one before stopped. Values are read up to 100 at a time, and several entries are changed at once. A
 /// checkpoint in the marker records how far it got: at most every two seconds, and at the end of each request. After a
 /// crash, everything since the last checkpoint is repeated, so the change must do no harm the second time.
 ///
@@ -188,7 +188,8 @@ impl<C> Backfill<C> {
                 state.position.set(walk.position());
                 state.note_begun(walk.last_begun(), begun.as_deref());
                 job.entries().changed += entries.take_changed();
-                job.save_if_due(state, walk.entries_left()).await?;
+                let left = walk.entries_left();
+                walk.during(job.save_if_due(state, left)).await?;
             }
             Ok(walk.end())
         }

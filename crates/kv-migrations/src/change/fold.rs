@@ -145,7 +145,8 @@ impl<C, S: Serialize + DeserializeOwned> Fold<C, S> {
                     }
                 }
                 state.position.set(walk.position());
-                job.save_if_due(state, walk.entries_left()).await?;
+                let left = walk.entries_left();
+                walk.during(job.save_if_due(state, left)).await?;
             }
             Ok(walk.end())
         }

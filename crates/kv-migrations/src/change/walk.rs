@@ -11,9 +11,13 @@ mod keys;
 mod pace;
 mod pages;
 mod position;
+mod queue;
+mod read_ahead;
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::rc::Rc;
+use std::time::SystemTime;
 
 use futures_util::future::{Either, select};
 use futures_util::stream::{FuturesOrdered, StreamExt};
@@ -21,7 +25,6 @@ use futures_util::stream::{FuturesOrdered, StreamExt};
 use super::Job;
 use crate::error::Result;
 use crate::future::BoxFuture;
-use crate::kv::limits::MAX_BULK_KEYS;
 use crate::kv::{EntryOperations, Key, KvError};
 use crate::session::Session;
 pub(super) use keys::KeyWalk;
@@ -29,26 +32,22 @@ use pace::Pace;
 use pages::KeyPage;
 pub(super) use pages::{Pages, is_marker};
 pub(super) use position::{Position, Range, WalkEnd, over_budget};
+use queue::{Chunk, Queue, Step};
 
 /// A walk. `T` is what is loaded for an entry, `W` the work on it.
 pub(super) struct Walk<'a, T, W: Future> {
     session: &'a Session<'a>,
-    /// Lists and loads what is next. `None` when all is read.
+    /// Lists and loads what is next. `None` after an error.
     source: Option<Source<'a, T>>,
-    /// The chunks of listed keys that are not loaded yet.
-    chunks: VecDeque<Chunk>,
-    /// What is loaded and not started.
-    ahead: VecDeque<Step<T>>,
+    queue: Queue<T>,
     /// The work on entries, and where each step leads, in the same order.
     working: FuturesOrdered<W>,
+    /// The results of the first ones of these that are not returned yet.
+    results: VecDeque<W::Output>,
     started: VecDeque<Started>,
-    /// The number of keys that are not loaded yet, once the last page is listed.
-    unread: Option<usize>,
     pace: Pace<'a>,
     position: Position,
     has_moved: bool,
-    /// Whether the budget refused to read more.
-    is_cut_off: bool,
     end: WalkEnd,
 }
 
@@ -65,29 +64,13 @@ enum Source<'a, T> {
 /// What was read, and where to read on.
 enum Read<'a, T> {
     Page { pages: Pages<'a>, page: Result<Option<KeyPage>, KvError> },
-    Chunk { pages: Pages<'a>, entries: Result<Vec<(Key, T)>>, chunk: Chunk },
+    Values { pages: Pages<'a>, entries: Result<Vec<(Key, T)>>, chunk: Chunk },
 }
 
 /// What a walk waits for.
 enum Arrival<'a, T, R> {
     Read(Read<'a, T>),
     Work(Result<R>),
-}
-
-/// Keys of one page that are loaded together.
-struct Chunk {
-    keys: Vec<Key>,
-    /// The cursor of the page.
-    cursor: Option<Rc<str>>,
-    ends_page: bool,
-    /// The number of keys after the chunk, if its page is the last one.
-    unread: Option<usize>,
-}
-
-/// One step, in the order of the keys.
-enum Step<T> {
-    Entry { key: Key, loaded: T, cursor: Option<Rc<str>> },
-    EndOfPage { cursor: Option<Rc<str>> },
 }
 
 /// A step that was started.
@@ -107,15 +90,13 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
         Self {
             session,
             source: Some(Source::Idle(Pages::new(session, range, position.clone()))),
-            chunks: VecDeque::new(),
-            ahead: VecDeque::new(),
+            queue: Queue::new(),
             working: FuturesOrdered::new(),
+            results: VecDeque::new(),
             started: VecDeque::new(),
-            unread: None,
             pace: Pace::new(session),
             position: position.clone(),
             has_moved: false,
-            is_cut_off: false,
             end: WalkEnd::Paused,
         }
     }
@@ -136,30 +117,33 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
         mut work: impl FnMut(EntryOperations, Key, T) -> W,
     ) -> Result<Option<Visited<R>>> {
         loop {
-            let is_spent = self.start_steps(&mut work);
+            let now = self.session.now();
+            let is_spent = self.start_steps(now, &mut work);
             if let Some(Started::EndOfPage { .. }) = self.started.front() {
                 self.pace.pass_page();
                 self.move_on();
                 return Ok(Some(Visited::EndOfPage));
             }
-            if !is_spent && self.is_short() {
-                self.begin_reading(&mut load);
+            if !is_spent {
+                let values = self.pace.values_to_read(self.queue.loaded(), self.working_entries());
+                self.begin_reading(values, &mut load);
             }
             match self.wait(is_spent).await {
                 None => {
-                    let is_complete = self.source.is_none() && self.ahead.is_empty() && !self.is_cut_off;
+                    // What was being read is not done.
+                    let is_complete = matches!(self.source, Some(Source::Idle(_))) && self.queue.is_done();
                     self.end = if is_complete { WalkEnd::Complete } else { WalkEnd::Paused };
                     return Ok(None);
                 }
                 Some(Arrival::Read(read)) => match self.take_read(read) {
-                    Err(_) if self.session.meter.is_overdrawn() && !self.working.is_empty() => {
+                    Err(_) if self.session.meter.is_overdrawn() && self.working_entries() > 0 => {
                         // What has begun is still finished.
-                        (self.source, self.is_cut_off) = (None, true);
+                        self.source = None;
                     }
                     result => result?,
                 },
                 Some(Arrival::Work(result)) => {
-                    self.pace.finish();
+                    self.pace.finish(self.session.now());
                     let result = result?;
                     self.move_on();
                     return Ok(Some(Visited::Entry(result)));
@@ -188,9 +172,24 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
 
     /// The number of entries that are left, if it is known.
     pub(super) fn entries_left(&self) -> Option<usize> {
-        let ends_page = matches!(self.ahead.back(), Some(Step::EndOfPage { .. }));
-        let ahead = self.ahead.len() - usize::from(ends_page);
-        self.unread.map(|unread| unread + ahead + self.working.len())
+        self.queue.entries_left().map(|left| left + self.working_entries())
+    }
+
+    /// Waits for something else while the work that has begun goes on.
+    pub(super) async fn during<O>(&mut self, other: impl Future<Output = O>) -> O {
+        let mut other = pin!(other);
+        loop {
+            match select(other.as_mut(), self.working.next()).await {
+                Either::Left((output, _)) => return output,
+                Either::Right((Some(result), _)) => self.results.push_back(result),
+                Either::Right((None, _)) => return other.await,
+            }
+        }
+    }
+
+    /// The entries that have begun and are not returned.
+    fn working_entries(&self) -> usize {
+        self.working.len() + self.results.len()
     }
 
     /// Waits for the work that is on its way, which must not arrive after another run has begun. Returns how the walk
@@ -207,22 +206,31 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
     }
 
     /// Starts as many steps as the budget covers. True if it covers no more.
-    fn start_steps(&mut self, work: &mut impl FnMut(EntryOperations, Key, T) -> W) -> bool {
+    fn start_steps(&mut self, now: SystemTime, work: &mut impl FnMut(EntryOperations, Key, T) -> W) -> bool {
         loop {
             if !self.pace.can_afford_another() {
                 return true;
             }
-            match self.ahead.front() {
+            match self.queue.front() {
                 None => return false,
                 Some(Step::Entry { .. }) if !self.pace.has_room() => return false,
+                Some(Step::Entry { loaded, .. })
+                    if self.pace.is_stale(loaded.at, now, self.working.len()) =>
+                {
+                    // What is on its way belongs behind it, and is waited for.
+                    if !matches!(self.source, Some(Source::Reading(_))) {
+                        self.queue.unload();
+                    }
+                    return false;
+                }
                 Some(_) => {}
             }
-            let Some(step) = self.ahead.pop_front() else { return false };
+            let Some(step) = self.queue.pop() else { return false };
             self.started.push_back(match step {
                 Step::EndOfPage { cursor } => Started::EndOfPage { cursor },
                 Step::Entry { key, loaded, cursor } => {
                     let name = key.name.clone();
-                    self.working.push_back(work(self.pace.start(), key, loaded));
+                    self.working.push_back(work(self.pace.start(now), key, loaded.value));
                     Started::Entry { name, cursor }
                 }
             });
@@ -246,14 +254,11 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
         }
     }
 
-    /// Whether to read ahead: one chunk, so that no entry waits for it. Before the cost of an entry is known, only what is
-    /// needed.
-    fn is_short(&self) -> bool {
-        if self.pace.is_measured() { self.ahead.len() < MAX_BULK_KEYS } else { self.ahead.is_empty() }
-    }
-
     /// Waits for a read or for the work on the first entry. `None` if there is nothing to wait for.
     async fn wait(&mut self, is_spent: bool) -> Option<Arrival<'a, T, R>> {
+        if let Some(result) = self.results.pop_front() {
+            return Some(Arrival::Work(result));
+        }
         let is_idle = self.working.is_empty();
         let reading = match &mut self.source {
             Some(Source::Reading(reading)) if !(is_spent && is_idle) => Some(reading),
@@ -270,31 +275,31 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
         }
     }
 
-    /// Begins to load the next chunk, or to list the next page.
-    fn begin_reading(&mut self, load: &mut impl FnMut(Vec<Key>) -> Loading<'a, T>) {
+    /// Begins to load this many values, or to list the next page. Does nothing if the number is zero.
+    fn begin_reading(&mut self, values: usize, load: &mut impl FnMut(Vec<Key>) -> Loading<'a, T>) {
         let mut pages = match self.source.take() {
-            Some(Source::Idle(pages)) => pages,
+            Some(Source::Idle(pages)) if values > 0 && !self.queue.is_all_taken() => pages,
             other => {
                 self.source = other;
                 return;
             }
         };
-        let reading: BoxFuture<'a, Read<'a, T>> = match self.chunks.pop_front() {
-            None => Box::pin(async move {
+        let reading: BoxFuture<'a, Read<'a, T>> = if self.queue.needs_page() {
+            Box::pin(async move {
                 let page = pages.next().await;
                 Read::Page { pages, page }
-            }),
-            Some(mut chunk) => {
-                let keys = std::mem::take(&mut chunk.keys);
-                let loading = (!keys.is_empty()).then(|| load(keys));
-                Box::pin(async move {
-                    let entries = match loading {
-                        Some(loading) => loading.await,
-                        None => Ok(Vec::new()),
-                    };
-                    Read::Chunk { pages, entries, chunk }
-                })
-            }
+            })
+        } else {
+            let mut chunk = self.queue.take(values);
+            let keys = std::mem::take(&mut chunk.keys);
+            let loading = (!keys.is_empty()).then(|| load(keys));
+            Box::pin(async move {
+                let entries = match loading {
+                    Some(loading) => loading.await,
+                    None => Ok(Vec::new()),
+                };
+                Read::Values { pages, entries, chunk }
+            })
         };
         self.source = Some(Source::Reading(reading));
     }
@@ -302,39 +307,15 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
     fn take_read(&mut self, read: Read<'a, T>) -> Result {
         let pages = match read {
             Read::Page { pages, page } => {
-                let Some(page) = page? else {
-                    self.source = None;
-                    return Ok(());
-                };
-                self.chunks = split(page);
+                self.queue.add_page(page?);
                 pages
             }
-            Read::Chunk { pages, entries, chunk } => {
-                self.unread = chunk.unread;
-                let entry = |(key, loaded)| Step::Entry { key, loaded, cursor: chunk.cursor.clone() };
-                self.ahead.extend(entries?.into_iter().map(entry));
-                if chunk.ends_page {
-                    self.ahead.push_back(Step::EndOfPage { cursor: chunk.cursor });
-                }
+            Read::Values { pages, entries, chunk } => {
+                self.queue.add_loaded(chunk, entries?, self.session.now());
                 pages
             }
         };
         self.source = Some(Source::Idle(pages));
         Ok(())
-    }
-}
-
-fn split(page: KeyPage) -> VecDeque<Chunk> {
-    let cursor: Option<Rc<str>> = page.cursor.map(Rc::from);
-    let mut rest = page.keys.into_iter();
-    let mut chunks = VecDeque::new();
-    loop {
-        let keys: Vec<Key> = rest.by_ref().take(MAX_BULK_KEYS).collect();
-        let ends_page = keys.len() < MAX_BULK_KEYS;
-        let unread = page.is_last.then_some(rest.len());
-        chunks.push_back(Chunk { keys, cursor: cursor.clone(), ends_page, unread });
-        if ends_page {
-            return chunks;
-        }
     }
 }

@@ -69,7 +69,7 @@ impl Kv {
     /// ```
     #[must_use]
     pub fn with_store(&self, store: impl Store + 'static) -> Self {
-        Self::with_policy(Arc::new(store), self.store.policy.clone())
+        Self::with_policy(Arc::new(store), self.store.policy.clone().in_other_namespace())
     }
 
     pub(crate) fn with_policy(store: Arc<dyn Store>, policy: Policy) -> Self {

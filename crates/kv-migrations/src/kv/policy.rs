@@ -60,6 +60,11 @@ impl Policy {
         Self { entry: Some(operations), ..self }
     }
 
+    /// The policy of operations of the same work in another namespace.
+    pub(super) fn in_other_namespace(self) -> Self {
+        Self { entry: self.entry.map(EntryOperations::without_own_key), ..self }
+    }
+
     /// Uses a connection of its own, for operations that must not wait for the others.
     pub(crate) fn with_own_connection(self) -> Self {
         Self { connections: Connections::new(1), ..self }
@@ -82,7 +87,7 @@ impl Policy {
 }
 
 /// The pauses before each retry, in seconds. KV takes one write a second to a key, so that a shorter pause is useless.
-const PAUSES: [u64; 4] = [1, 2, 4, 8];
+pub(crate) const PAUSES: [u64; 4] = [1, 2, 4, 8];
 
 /// A store under a policy. One decorator does it all: every layer of futures costs bytes in every user's wasm.
 pub(crate) struct PolicyStore {
@@ -103,19 +108,24 @@ impl PolicyStore {
 impl Store for PolicyStore {
     /// Retries up to four times over 15 seconds after a temporary failure: a second write to a key within a second (429),
     /// an error of the store (5xx). A write that took effect although it failed is thereby repeated, over what others may
-    /// have written in the meantime; any write in KV can do that.
+    /// have written in the meantime; any write in KV can do that. The first write to an entry of a backfill is not repeated
+    /// after a 429: the entry is worked on again with its new value.
     fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
         Box::pin(async move {
             let mut pauses = PAUSES.iter();
             loop {
                 match (self.send(request).await, pauses.next()) {
                     (Err(error), Some(seconds)) if error.is_retryable() => {
-                        self.policy.refusals.add(error);
+                        self.policy.refusals.add(error.clone());
+                        let entry = self.policy.entry.as_ref();
+                        if entry.is_some_and(|entry| entry.forbids_retry(request, &error)) {
+                            return Err(error);
+                        }
                         self.policy.clock.sleep(Duration::from_secs(*seconds)).await;
                     }
                     (result, _) => {
-                        if let (Err(error), Some(entry)) = (&result, &self.policy.entry) {
-                            entry.note_error(error);
+                        if let Some(entry) = &self.policy.entry {
+                            entry.note(request, &result);
                         }
                         return result;
                     }

@@ -42,3 +42,4 @@ mod shared_keys;
 mod stores;
 mod test_tools;
 mod typescript_runner;
+mod waiting_values;

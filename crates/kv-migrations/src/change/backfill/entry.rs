@@ -5,13 +5,14 @@ use std::cell::Cell;
 use std::error::Error as StdError;
 use std::iter::successors;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::ahead::NoWritesAhead;
 use crate::change::record::Record;
 use crate::change::values::{LargeValues, Loaded};
 use crate::error::{BoxError, Result, reason};
 use crate::future::BoxFuture;
-use crate::kv::{EntryOperations, Key, Kv, KvError};
+use crate::kv::{EntryOperations, Key, Kv, KvError, PAUSES};
 use crate::report::FailedEntry;
 use crate::session::Session;
 
@@ -54,13 +55,52 @@ impl<'a, C> EntryWork<'a, C> {
     }
 
     /// Changes an entry. Returns the failure that the entry itself caused; a failure of KV is an error.
+    ///
+    /// If KV refuses the first write to the entry with 429, somebody else wrote it a moment ago, perhaps after its value was
+    /// read: then it is read and worked on again, instead of written over.
     pub(super) async fn change(
         &self,
         operations: EntryOperations,
+        mut key: Key,
+        mut loaded: Loaded,
+        mut is_repeated: bool,
+    ) -> Result<Option<FailedEntry>> {
+        let name = key.name.clone();
+        let mut pauses = PAUSES.iter();
+        loop {
+            let pause = pauses.next();
+            let attempt = operations.begin_attempt(pause.map(|_| &*name));
+            let result = self.attempt(&attempt, key, loaded, is_repeated).await;
+            if operations.is_cut_off() {
+                // An operation was refused, whatever the closure made of that: the entry is not done.
+                return Err("the budget is used up".into());
+            }
+            let Some(seconds) = pause.filter(|_| operations.has_conflict()) else {
+                return result.map(|done| match done {
+                    Ok(changed) => {
+                        self.changed.set(self.changed.get() + u64::from(changed));
+                        None
+                    }
+                    Err(failed) => Some(failed),
+                });
+            };
+            self.session.sleep(Duration::from_secs(*seconds)).await;
+            key = match find(&self.session.kv.for_entry(attempt), &name).await? {
+                None => return Ok(None),
+                Some(found) => found,
+            };
+            (loaded, is_repeated) = (Loaded::Unread, true);
+        }
+    }
+
+    /// Works on an entry once. Returns whether it was written or deleted, or the failure that it caused.
+    async fn attempt(
+        &self,
+        operations: &EntryOperations,
         key: Key,
         loaded: Loaded,
         is_repeated: bool,
-    ) -> Result<Option<FailedEntry>> {
+    ) -> Result<Result<bool, FailedEntry>> {
         let name = key.name.clone();
         let mut guard = None;
         let kv = self.session.kv.for_entry_in(operations.clone(), |store| match self.guarded {
@@ -69,38 +109,36 @@ impl<'a, C> EntryWork<'a, C> {
         });
         let change = async |value: Option<Vec<u8>>| match value {
             // It was deleted in the meantime.
-            None => Ok(()),
+            None => Ok(false),
             Some(value) => {
                 let record = Record::new(&kv, key, value).repeated(is_repeated);
                 self.each.run(&kv, &record, self.context).await?;
-                self.changed.set(self.changed.get() + u64::from(record.is_changed()));
-                Ok(())
+                Ok(record.is_changed())
             }
         };
-        let result: Result = self.large_values.with_value(&kv, &name, loaded, change).await;
-        if operations.is_cut_off() {
-            // An operation was refused, whatever the closure made of that: the entry is not done.
-            return Err("the budget is used up".into());
-        }
+        let result: Result<bool> = self.large_values.with_value(&kv, &name, loaded, change).await;
         match result {
-            Ok(()) if guard.is_some_and(|guard| guard.has_refused()) => {
+            Ok(_) if guard.is_some_and(|guard| guard.has_refused()) => {
                 // The closure hides it, but something is not written.
                 let refused = operations.outage().map(|error| error.to_string());
                 Err(at_entry(&name, &refused.unwrap_or_default()))
             }
-            Ok(()) => Ok(None),
-            Err(error) => failure(name, &*error, operations.outage()).map(Some),
+            Ok(is_changed) => Ok(Ok(is_changed)),
+            Err(error) => failure(name, &*error, operations.outage()).map(Err),
         }
     }
 
     /// Changes an entry again of which only the name is known.
     pub(super) async fn find_and_change(&self, name: &str) -> Result<Option<FailedEntry>> {
-        match self.session.kv.find(name).await {
-            Ok(Some(key)) => self.change(EntryOperations::default(), key, Loaded::Unread, true).await,
-            Ok(None) => Ok(None),
-            Err(error) => Err(at_entry(name, &error.to_string())),
+        match find(&self.session.kv, name).await? {
+            Some(key) => self.change(EntryOperations::default(), key, Loaded::Unread, true).await,
+            None => Ok(None),
         }
     }
+}
+
+async fn find(kv: &Kv, name: &str) -> Result<Option<Key>> {
+    kv.find(name).await.map_err(|error| at_entry(name, &error.to_string()))
 }
 
 /// The failure of an entry. An error if KV failed it, whatever the closure made of that.

@@ -53,7 +53,8 @@ pub(super) async fn find_missing(
                 job.add_done(1);
             }
             state.position.set(walk.position());
-            job.save_if_due(state, walk.entries_left()).await?;
+            let left = walk.entries_left();
+            walk.during(job.save_if_due(state, left)).await?;
         }
         Ok(walk.end())
     }

@@ -68,7 +68,8 @@ pub(super) async fn copy(
                 }
             }
             state.position.set(walk.position());
-            job.save_if_due(state, walk.entries_left()).await?;
+            let left = walk.entries_left();
+            walk.during(job.save_if_due(state, left)).await?;
             if state.copied.is_full() {
                 return Ok(WalkEnd::Stopped);
             }

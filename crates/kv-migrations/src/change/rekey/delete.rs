@@ -60,7 +60,8 @@ pub(super) async fn delete(
                 record(relocation, job, looked, state)?;
             }
             state.position.set(walk.position());
-            job.save_if_due(state, walk.entries_left()).await?;
+            let left = walk.entries_left();
+            walk.during(job.save_if_due(state, left)).await?;
         }
         Ok(walk.end())
     }

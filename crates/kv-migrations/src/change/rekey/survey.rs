@@ -60,7 +60,8 @@ pub(super) async fn survey(
                 record(relocation, job, finding, state)?;
             }
             state.position.set(walk.position());
-            job.save_if_due(state, walk.entries_left()).await?;
+            let left = walk.entries_left();
+            walk.during(job.save_if_due(state, left)).await?;
         }
         Ok(walk.end())
     }

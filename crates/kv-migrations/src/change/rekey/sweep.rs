@@ -73,7 +73,8 @@ pub(super) async fn sweep(
                 record(relocation, job, swept, state)?;
             }
             state.position.set(walk.position());
-            job.save_if_due(state, walk.entries_left()).await?;
+            let left = walk.entries_left();
+            walk.during(job.save_if_due(state, left)).await?;
         }
         Ok(walk.end())
     }

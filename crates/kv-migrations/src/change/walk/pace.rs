@@ -1,12 +1,12 @@
 //! Decides how many entries may be worked on at once within the rest of the budget.
 
-use crate::kv::limits::MAX_CONNECTIONS;
+use std::time::SystemTime;
+
+use super::read_ahead::{Speed, is_stale, max_at_once, values_to_read};
+use crate::clock::between;
 use crate::kv::{EntryOperations, HighestCost};
 use crate::session::Session;
 
-/// How many entries are worked on at once: more than there are connections, so that a slow entry does not delay the
-/// others.
-const MAX_AT_ONCE: usize = 2 * MAX_CONNECTIONS;
 /// What an entry may need although none has so far: a put that keeps metadata, and one more.
 const MIN_COST: u64 = 3;
 /// What the walk itself may need while entries are worked on: a list, a bulk read, a checkpoint.
@@ -15,14 +15,17 @@ const OWN_OPERATIONS: u64 = 3;
 /// Measures what an entry costs, and admits only as many as the budget covers.
 pub(super) struct Pace<'a> {
     session: &'a Session<'a>,
-    /// The operations of the session before the first entry.
+    /// The operations of the session before the first entry, and when that started.
     operations_before: u64,
+    start: SystemTime,
     highest: HighestCost,
     started: u64,
     finished: u64,
+    /// `None` before the first entry is done.
+    speed: Option<Speed>,
     /// Whether the walk has passed the end of a page in this request.
     has_passed_page: bool,
-    max_at_once: usize,
+    is_one_at_a_time: bool,
 }
 
 impl<'a> Pace<'a> {
@@ -31,45 +34,53 @@ impl<'a> Pace<'a> {
         Self {
             session,
             operations_before: 0,
+            start: SystemTime::UNIX_EPOCH,
             highest,
             started: 0,
             finished: 0,
+            speed: None,
             has_passed_page: false,
-            max_at_once: MAX_AT_ONCE,
+            is_one_at_a_time: false,
         }
     }
 
     pub(super) fn admit_one_at_a_time(&mut self) {
-        self.max_at_once = 1;
+        self.is_one_at_a_time = true;
     }
 
     /// Counts the operations of the entry that starts.
-    pub(super) fn start(&mut self) -> EntryOperations {
+    pub(super) fn start(&mut self, now: SystemTime) -> EntryOperations {
         if self.started == 0 {
             self.operations_before = self.session.operations();
+            self.start = now;
         }
         self.started += 1;
         EntryOperations::new(&self.highest)
     }
 
-    pub(super) fn finish(&mut self) {
+    pub(super) fn finish(&mut self, now: SystemTime) {
         self.finished += 1;
+        self.speed = Some(Speed { entries: self.finished, time: between(self.start, now) });
     }
 
     pub(super) fn pass_page(&mut self) {
         self.has_passed_page = true;
     }
 
-    /// Whether the cost of an entry is known yet.
-    pub(super) fn is_measured(&self) -> bool {
-        self.finished > 0
+    /// Whether one more entry may be worked on beside those that are.
+    pub(super) fn has_room(&self) -> bool {
+        let max = if self.is_one_at_a_time { 1 } else { max_at_once(self.speed) };
+        self.started - self.finished < max as u64
     }
 
-    /// Whether one more entry may be worked on beside those that are. The first one runs alone: then its cost is known, and
-    /// every request gets further than the one before.
-    pub(super) fn has_room(&self) -> bool {
-        let max = if self.is_measured() { self.max_at_once as u64 } else { 1 };
-        self.started - self.finished < max
+    /// Whether a value that was read at this time is to be read again.
+    pub(super) fn is_stale(&self, read: SystemTime, now: SystemTime, working: usize) -> bool {
+        is_stale(self.speed, between(read, now), working)
+    }
+
+    /// How many values to read now, while this many wait and this many entries are worked on.
+    pub(super) fn values_to_read(&self, waiting: usize, working: usize) -> usize {
+        values_to_read(self.speed, waiting, working)
     }
 
     /// Whether one more entry may begin: if the budget covers it and those that are worked on, each at the average cost so

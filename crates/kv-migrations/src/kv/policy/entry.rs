@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::kv::KvError;
+use crate::kv::{Answer, KvError, Request};
 
 /// Counts the operations of one entry, and notes what kept it from being done, whatever its work made of that: the budget,
 /// or KV. Clones share this.
@@ -11,13 +11,24 @@ use crate::kv::KvError;
 pub(crate) struct EntryOperations {
     state: Arc<Mutex<State>>,
     highest: HighestCost,
+    /// The key of the entry, if it must not be overwritten unseen.
+    own_key: Option<Arc<str>>,
 }
 
 #[derive(Default)]
 struct State {
     number: u64,
     is_cut_off: bool,
+    attempt: Attempt,
+}
+
+/// What happened in one attempt to do the work.
+#[derive(Default)]
+struct Attempt {
     outage: Option<KvError>,
+    /// Whether it has written the entry itself.
+    has_written: bool,
+    has_conflict: bool,
 }
 
 /// The most operations that one entry has taken so far. Clones share it.
@@ -32,7 +43,17 @@ impl HighestCost {
 
 impl EntryOperations {
     pub(crate) fn new(highest: &HighestCost) -> Self {
-        Self { state: Arc::default(), highest: highest.clone() }
+        Self { state: Arc::default(), highest: highest.clone(), own_key: None }
+    }
+
+    /// Begins an attempt to do the work. The first write of the attempt to `own_key` is not repeated after a 429.
+    pub(crate) fn begin_attempt(&self, own_key: Option<&str>) -> Self {
+        self.state().attempt = Attempt::default();
+        Self { own_key: own_key.map(Arc::from), ..self.clone() }
+    }
+
+    pub(super) fn without_own_key(self) -> Self {
+        Self { own_key: None, ..self }
     }
 
     /// Whether an operation was refused because the budget was used up.
@@ -40,9 +61,15 @@ impl EntryOperations {
         self.state().is_cut_off
     }
 
-    /// The first operation that failed although nothing was wrong with it.
+    /// The first operation of the attempt that failed although nothing was wrong with it.
     pub(crate) fn outage(&self) -> Option<KvError> {
-        self.state().outage.clone()
+        self.state().attempt.outage.clone()
+    }
+
+    /// Whether somebody else wrote the entry a moment ago, so that the attempt was perhaps based on an older value: KV
+    /// refuses a second write to a key within a second with 429.
+    pub(crate) fn has_conflict(&self) -> bool {
+        self.state().attempt.has_conflict
     }
 
     pub(super) fn add(&self) {
@@ -55,10 +82,26 @@ impl EntryOperations {
         self.state().is_cut_off = true;
     }
 
-    pub(super) fn note_error(&self, error: &KvError) {
-        if error.is_outage() {
-            self.state().outage.get_or_insert_with(|| error.clone());
+    pub(super) fn note(&self, request: Request<'_>, result: &Result<Answer, KvError>) {
+        let attempt = &mut self.state().attempt;
+        match result {
+            Ok(_) => attempt.has_written |= self.is_own_write(request),
+            Err(error) if error.is_outage() => drop(attempt.outage.get_or_insert_with(|| error.clone())),
+            Err(_) => {}
         }
+    }
+
+    /// Whether the request must not be repeated, because it would overwrite what somebody else wrote.
+    pub(super) fn forbids_retry(&self, request: Request<'_>, error: &KvError) -> bool {
+        let attempt = &mut self.state().attempt;
+        let forbids = error.status() == Some(429) && self.is_own_write(request) && !attempt.has_written;
+        attempt.has_conflict |= forbids;
+        forbids
+    }
+
+    fn is_own_write(&self, request: Request<'_>) -> bool {
+        matches!(request, Request::Put { .. } | Request::Delete { .. })
+            && self.own_key.as_deref() == Some(request.key())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
