@@ -169,7 +169,7 @@ impl<C, S: Serialize + DeserializeOwned> Fold<C, S> {
         }
         let session = job.session();
         let Some(writing) = &mut state.writing else { return Ok(WalkEnd::Complete) };
-        writing.resume(&outputs, &session.ledger.key(job.id()))?;
+        writing.resume(&outputs, job.id())?;
         let done = writing.done;
         if done == 0 {
             job.begin_phase(Phase::Write, Some(outputs.len() as u64));

@@ -145,7 +145,7 @@ fn a_fold_that_has_written_ten_thousand_keys_cannot_be_changed_any_more() {
     let error = service.drive(&service.runner(outputs("two"))).unwrap_err().to_string();
     assert!(
         error.contains(
-            "Restore the earlier version, and migrate again. Or delete the key `migration_my-service_long`"
+            "Restore the earlier version, and migrate again. Or reset it to start over: POST /migrations/long/reset"
         ),
         "{error}"
     );

@@ -41,9 +41,8 @@ impl Writing {
     /// Continues with these outputs, in the order of their keys; from the first one if they are others than before.
     ///
     /// # Errors
-    /// If they are others too often, or if it is not known any more which keys are written. `marker` is the key to delete
-    /// then.
-    pub(super) fn resume(&mut self, outputs: &[FoldOutput], marker: &str) -> Result {
+    /// If they are others too often, or if it is not known any more which keys are written. `id` is that of the migration.
+    pub(super) fn resume(&mut self, outputs: &[FoldOutput], id: &str) -> Result {
         let hashes = outputs.iter().map(|output| output.hash(self.key).to_le_bytes());
         let digest = hashes.fold(self.key.hash(), |digest, hash| digest.with(&hash)).finish();
         if self.digest == Some(digest) {
@@ -54,8 +53,8 @@ impl Writing {
             return Err(format!(
                 "`close` returns other outputs than before, when {done} of them were written. A fold writes anew only \
                  while it has written at most {MAX_REMEMBERED} keys, which it remembers. Nothing more was written, and \
-                 nothing deleted. Restore the earlier version, and migrate again. Or delete the key `{marker}` to start \
-                 over; then the keys that only the earlier version writes stay, and are yours to delete"
+                 nothing deleted. Restore the earlier version, and migrate again. Or reset it to start over: POST \
+                 /migrations/{id}/reset; then the keys that only the earlier version writes stay, and are yours to delete"
             )
             .into());
         }

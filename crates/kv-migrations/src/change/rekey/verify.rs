@@ -105,7 +105,8 @@ fn refusal(number: usize, listed: &[String]) -> BoxError {
     let more = if more > 0 { format!("; and {more} more") } else { String::new() };
     format!(
         "the mapping has changed since {number} entries were copied, none of which is deleted: {}{more}. Restore the earlier \
-         mapping, and migrate again. Or delete these copies and the migration's marker, to start over",
+         mapping, and migrate again. Or delete these copies and reset the migration, to start over: POST \
+         /migrations/{{id}}/reset",
         listed.join("; ")
     )
     .into()
