@@ -24,9 +24,10 @@ use state::{BackfillState, failures_text, first_failure};
 ///
 /// It first counts the keys, one operation for every 1,000, and ends at the last one that it counted, so that a service
 /// that adds entries does not keep it going. It takes as many requests as the [`Budget`](crate::Budget) requires. Each
-/// request resumes where the one before stopped. Values are read up to 100 at a time, and several entries are changed at once. A
-/// checkpoint in the marker records how far it got: at most every two seconds, and at the end of each request. After a
-/// crash, everything since the last checkpoint is repeated, so the change must do no harm the second time.
+/// request resumes where the one before stopped. Values are read up to 100 at a time, and several entries are changed at
+/// once. A checkpoint in the marker records how far it got: after the first entry of a request, then at growing intervals of
+/// up to two seconds, and at the end of the request. After a crash, everything since the last checkpoint is
+/// repeated, so the change must do no harm the second time.
 ///
 /// Keys are visited in the order of their bytes. Keys that are written before the position that it has reached, or after
 /// the last one that it counted, are not visited. Markers are left out: all keys that begin with `migration_`, unless the prefix does; then only the service's
