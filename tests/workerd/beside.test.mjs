@@ -13,23 +13,24 @@ async function open(client) {
   await (await client.worker.kv()).put("go", "");
 }
 
-test("a Runner on the same KV does not run beside the routes, nor they beside it", async (t) => {
-  const client = await serveSpecimen(t);
-  const runner = async (headers) => JSON.parse((await client.send("POST", "/runner", headers)).text);
+const run = async (client, headers) => JSON.parse((await client.send("POST", "/runner", headers)).text);
 
+test("a Runner on the same KV does not run beside the routes", async (t) => {
+  const client = await serveSpecimen(t);
   const request = client.migrate(GATED);
   await until(() => client.status(GATED), isRunning);
-  assert.match((await runner(GATED)).error, /run is in progress/);
-  assert.deepEqual((await runner({ prefix: "other" })).ran, ["001_first"], "another service has another lock");
+  assert.match((await run(client, GATED)).error, /run is in progress/);
+  assert.deepEqual((await run(client, { prefix: "other" })).ran, ["001_first"], "another service has another lock");
   await open(client);
   assert.deepEqual(assertAnswer(await request).ran, ["001_gated"]);
+});
 
-  const gated = { ...GATED, prefix: "second" };
-  await (await client.worker.kv()).delete("go");
-  const cron = runner(gated);
-  await until(() => client.status(gated), isRunning);
-  assertProblem(await client.migrate(gated), 409, "run-in-progress");
-  assertProblem(await client.migrate({ ...gated, store: "handed-over" }), 409, "run-in-progress");
+test("the routes do not run beside a Runner on the same KV", async (t) => {
+  const client = await serveSpecimen(t);
+  const cron = run(client, GATED);
+  await until(() => client.status(GATED), isRunning);
+  assertProblem(await client.migrate(GATED), 409, "run-in-progress");
+  assertProblem(await client.migrate({ ...GATED, store: "handed-over" }), 409, "run-in-progress");
   await open(client);
   assert.deepEqual((await cron).ran, ["001_gated"]);
 });

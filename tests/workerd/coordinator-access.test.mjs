@@ -80,7 +80,10 @@ test("an object of another name or id runs nothing, whoever asks it and whatever
   }
   assert.deepEqual(await client.worker.dump(), []);
   const byId = { object: OBJECT, id: "named", ...rightHeader };
-  assert.deepEqual(assertAnswer(await client.send("POST", "/stub/migrate", byId)).ran, ["001_first"]);
+  const refusal = await client.send("POST", "/stub/migrate", byId);
+  assertProblem(refusal, 503, "release-mismatch");
+  const asked = { ...byId, [RELEASE]: refusal.headers.get(RELEASE) };
+  assert.deepEqual(assertAnswer(await client.send("POST", "/stub/migrate", asked)).ran, ["001_first"]);
 });
 
 test("open access is open here and there", async (t) => {
@@ -107,7 +110,7 @@ test("a guard of the service is asked here and there, and sees the same", async 
     assertAnswer(await client.status({ ...headers, authorization: null }));
   }
   // Headers that belong to the connection, or that only a Worker may send, do not get in the way.
-  const more = { cookie: "theme=dark; session=admin", "kv-migrations-coordinator": "other", te: "trailers" };
+  const more = { cookie: "theme=dark; session=admin", "kv-migrations-coordinator": "other", [RELEASE]: "other", te: "trailers" };
   assert.deepEqual(assertAnswer(await client.send("POST", "/migrate", more, { body: "unread" })).ran, ["001_first"]);
 });
 

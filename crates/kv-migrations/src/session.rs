@@ -68,8 +68,7 @@ impl<'a> Session<'a> {
         let (counter, clock) = (policy.counter.clone(), settings.clock.clone());
         let meter = Meter::new(settings.budget, counter, clock, settings.interrupt.clone());
         let kv = Kv::with_policy(settings.store.clone(), policy.clone().with_meter(&meter));
-        // A checkpoint is written while entries that hold the connections wait for it.
-        let ledger = settings.ledger_with(policy.clone().with_own_connection());
+        let ledger = settings.ledger_with(policy.clone());
         let random = settings.random;
         Ok(Self { kv, ledger, meter, random, policy, lease, log: &settings.log, observer })
     }

@@ -175,7 +175,8 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
         self.queue.entries_left().map(|left| left + self.working_entries())
     }
 
-    /// Waits for something else while the work that has begun goes on.
+    /// Waits for something else while the work that has begun goes on. It may need a connection, which only that work gives
+    /// back.
     pub(super) async fn during<O>(&mut self, other: impl Future<Output = O>) -> O {
         let mut other = pin!(other);
         loop {

@@ -65,11 +65,6 @@ impl Policy {
         Self { entry: self.entry.map(EntryOperations::without_own_key), ..self }
     }
 
-    /// Uses a connection of its own, for operations that must not wait for the others.
-    pub(crate) fn with_own_connection(self) -> Self {
-        Self { connections: Connections::new(1), ..self }
-    }
-
     /// Counts one more operation, if it may be sent.
     fn admit(&self) -> Result<(), KvErrorKind> {
         if self.meter.as_ref().is_some_and(|meter| !meter.admits()) {

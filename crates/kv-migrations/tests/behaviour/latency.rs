@@ -1,6 +1,7 @@
 //! How fast a backfill is where every operation takes 10 ms, in virtual time: exact, on every machine.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use kv_migrations::clock::Clock;
@@ -10,7 +11,7 @@ use kv_migrations::{Backfill, Budget, Error, Migration, Runner};
 use serde_json::{Map, Value};
 
 use crate::service::start;
-use crate::stores::Slow;
+use crate::stores::{SixAtOnce, Slow, Uneven};
 
 const LATENCY: Duration = Duration::from_millis(10);
 const ENTRIES: u32 = 10_000;
@@ -111,6 +112,19 @@ fn a_backfill_over_many_requests_uses_all_connections() {
     let (took, requests) = time_of_backfill(ENTRIES, Budget::default());
     assert_eq!(requests, 12);
     check(took);
+}
+
+#[test]
+fn a_backfill_and_its_checkpoints_share_the_six_connections_of_a_worker() {
+    let (time, Slow { store, .. }) = slow_customers(2_000);
+    let uneven = Uneven { store, time: time.clone(), calls: AtomicU64::default() };
+    let runner = Runner::new(SixAtOnce::new(uneven), "my-service", vec![backfill()])
+        .expect("it can be registered")
+        .with_clock(Arc::new(time.clone()))
+        .with_log(Arc::new(MemoryLog::default()))
+        .with_budget(Budget::default().with_operations(100_000));
+    let report = time.run(runner.run_pending(&())).expect("no seventh operation is sent beside six");
+    assert!(report.is_finished() && report.details[0].duration_ms > 5_000, "with checkpoints: {report:?}");
 }
 
 #[test]

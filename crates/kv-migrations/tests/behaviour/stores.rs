@@ -2,7 +2,7 @@
 
 use std::future::ready;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use kv_migrations::BoxFuture;
@@ -22,6 +22,47 @@ impl<S: Store> Store for Slow<S> {
         Box::pin(async move {
             self.time.sleep(self.latency).await;
             self.store.call(request).await
+        })
+    }
+}
+
+/// A store whose operations take from 10 to 40 ms, so that they do not end in step with each other.
+pub struct Uneven<S> {
+    pub store: S,
+    pub time: VirtualTime,
+    pub calls: AtomicU64,
+}
+
+impl<S: Store> Store for Uneven<S> {
+    fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
+        Box::pin(async move {
+            let call = self.calls.fetch_add(1, Ordering::Relaxed);
+            self.time.sleep(Duration::from_millis(10 + call * 7 % 31)).await;
+            self.store.call(request).await
+        })
+    }
+}
+
+/// Refuses more operations at once than a Worker has connections, checkpoints and markers among them.
+pub struct SixAtOnce<S> {
+    store: S,
+    open: AtomicUsize,
+}
+
+impl<S> SixAtOnce<S> {
+    pub fn new(store: S) -> Self {
+        Self { store, open: AtomicUsize::new(0) }
+    }
+}
+
+impl<S: Store> Store for SixAtOnce<S> {
+    fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
+        Box::pin(async move {
+            let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
+            assert!(open <= 6, "{open} operations at once");
+            let answer = self.store.call(request).await;
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            answer
         })
     }
 }
