@@ -213,7 +213,7 @@ test("a failure is answered, and is in the status and in the history", async (t)
   assert.deepEqual([reset.action, reset.by, reset.migration, reset.outcome], ["reset", "me", "002_second", "finished"]);
 
   assertProblem(await client.rollback("001_first/"), 404, "unknown-migration");
-  assertProblem(await client.rollback("002_second"), 409, "not-run");
+  assertProblem(await client.rollback("002_second"), 409, "irreversible");
   assertProblem(await client.ask("pause", "unknown"), 404, "unknown-migration");
   assert.match(assertProblem(await client.ask("cancel", "002_second"), 409, "not-running").help, /reset/);
   assertProblem(await client.ask("resume", "002_second"), 409, "not-paused");
@@ -256,7 +256,7 @@ test("methods, and paths that are there only with a coordinator", async (t) => {
 
 test("a service beside others in one namespace", async (t) => {
   const client = await serveCoordinated(t, { prefix: "auth", migrations: "mended" });
-  assertAnswer(await client.migrate({ coordinator: null, prefix: "auth_v2", migrations: "mended" }));
+  assertAnswer(await client.migrate({ coordinator: null, prefix: "auth_v2", migrations: "inserted" }));
   assert.deepEqual(assertAnswer(await client.status()).map(({ state }) => state), ["pending", "pending", "pending"]);
   assert.equal(assertAnswer(await client.run()).ran.length, 3);
 });

@@ -102,8 +102,12 @@ for (const mount of ["bare /", "fetch /"]) {
     const told = await readAll(await client.sendForEvents("/migrate", headers));
     assert.deepEqual(names(told), ["started 001_seen"], "and nothing more");
 
-    const next = await readAll(await client.sendForEvents("/migrate", { mount, migrations: "seen" }));
-    assert.equal(next.at(-1).verdict, "finished");
+    // The run after one that was cut off does less.
+    const verdicts = [];
+    while (verdicts.at(-1) !== "finished") {
+      assert.ok(verdicts.length < 10, `it ends, and not with ${verdicts}`);
+      verdicts.push((await readAll(await client.sendForEvents("/migrate", { mount, migrations: "seen" }))).at(-1).verdict);
+    }
     const times = timesSeen(withoutMarkers(await client.worker.dump()));
     assert.ok(times.every((number) => number >= 1), "none is left out");
   });
