@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::id::RegistrationError;
 use crate::kv::KvError;
 use crate::report::RunReport;
-use crate::text::{bounded, without_stacks};
+use crate::text::{bounded, replaced, without_stacks};
 
 /// Any error of a migration. `?` converts every [`std::error::Error`] that is [`Send`] and [`Sync`], and `.into()` converts
 /// a `&str` or a `String`.
@@ -280,10 +280,11 @@ pub fn reason(error: &(dyn std::error::Error + 'static)) -> String {
             text.clone_from(&cause_text);
         } else if !text.ends_with(&cause_text) {
             // Many errors end with the text of their cause.
-            text = format!("{text}: {cause_text}");
+            text.push_str(": ");
+            text.push_str(&cause_text);
         }
         if let Some(json) = cause.downcast_ref().filter(|_| !cause_text.is_empty()) {
-            text = text.replace(&cause_text, &json_reason(json));
+            text = replaced(&text, &cause_text, &json_reason(json));
         }
         next = cause.source();
     }

@@ -42,14 +42,18 @@ impl Head {
 
     /// The only `Authorization` header. More than one is no credential.
     pub(crate) fn authorization(&self) -> Option<&[u8]> {
-        let mut values = self.headers.get_all(AUTHORIZATION).iter();
+        let mut values = self.values(&AUTHORIZATION);
         values.next().filter(|_| values.next().is_none()).map(HeaderValue::as_bytes)
+    }
+
+    /// The values of a header. `HeaderMap::get_all` would add a kilobyte of WebAssembly.
+    fn values(&self, name: &HeaderName) -> impl Iterator<Item = &HeaderValue> {
+        self.headers.iter().filter(move |(other, _)| *other == name).map(|(_, value)| value)
     }
 
     /// Whether the caller asks for events, line by line.
     pub(crate) fn accepts_events(&self) -> bool {
-        let mut values = self.headers.get_all(ACCEPT).iter();
-        values.any(|accept| accept.to_str().is_ok_and(accepts_ndjson))
+        self.values(&ACCEPT).any(|accept| accept.to_str().is_ok_and(accepts_ndjson))
     }
 }
 

@@ -127,10 +127,9 @@ fn similar(candidates: &[Candidate], registered: &IdSet<'_>, service: &str) -> V
 
 /// Every way to read `{prefix}_{id}`, the shortest prefix first.
 fn splits(rest: &str) -> impl Iterator<Item = (&str, &str)> {
-    let splits = rest.match_indices('_').map(|(at, _)| (rest.get(..at), rest.get(at + 1..)));
-    splits
-        .filter_map(|(prefix, id)| Some((prefix?, id?)))
-        .filter(|(prefix, id)| !prefix.is_empty() && !id.is_empty())
+    let split = |at| Some((rest.get(..at)?, rest.get(at + 1..)?));
+    let places = rest.bytes().enumerate().filter(|(_, byte)| *byte == b'_');
+    places.filter_map(move |(at, _)| split(at).filter(|(prefix, id)| !prefix.is_empty() && !id.is_empty()))
 }
 
 #[cfg(test)]
