@@ -5,70 +5,97 @@ use serde::Serialize;
 use super::marker::AppliedRecord;
 use crate::kv::Metadata;
 use crate::kv::limits::MAX_METADATA_BYTES;
-use crate::report::{Direction, EntryCounts, FailedEntry, Progress};
+use crate::report::{EntryCounts, FailedEntry, Progress};
 
 /// The most keys of skipped entries in a marker, and the most bytes of each.
 pub(super) const MAX_KEYS: usize = 30;
 const MAX_KEY_BYTES: usize = 64;
 
-/// The fields as they are written. The TypeScript runner reads only `runAt`.
-#[derive(Default, Serialize)]
-#[serde(rename_all = "camelCase")]
+/// What is written. The TypeScript runner reads only `runAt`.
+#[derive(Default)]
 struct WrittenMetadata<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
     run_at: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     failed_at: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    started_at: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    checkpoint_at: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     prefix: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    direction: Option<Direction>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    phase: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    done: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    total: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    progress: Option<&'a Progress>,
     failed: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    entries_per_second: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    requests: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     duration_ms: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     operations: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    seen: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    changed: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    moved: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    left: Option<u64>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    failed_keys: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    out_of_order: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    entries: Option<EntryCounts>,
+    failed_keys: &'a [String],
+    is_out_of_order: bool,
     error: Option<String>,
 }
 
 impl WrittenMetadata<'_> {
-    fn of_entries(entries: Option<EntryCounts>) -> Self {
-        Self {
-            seen: entries.map(|entries| entries.seen),
-            changed: entries.map(|entries| entries.changed),
-            moved: entries.map(|entries| entries.moved),
-            left: entries.map(|entries| entries.left),
-            ..Self::default()
+    fn to_metadata(&self) -> Metadata {
+        let mut object = JsonObject::default();
+        object.text("runAt", self.run_at);
+        object.text("failedAt", self.failed_at);
+        if let Some(progress) = self.progress {
+            object.text("startedAt", Some(&progress.started_at));
+            object.text("checkpointAt", Some(&progress.checkpoint_at));
+        }
+        object.text("prefix", self.prefix);
+        if let Some(progress) = self.progress {
+            object.text("direction", Some(progress.direction.name()));
+            object.text("phase", Some(progress.phase.name()));
+            object.number("done", Some(progress.done));
+            object.number("total", progress.total);
+            object.number("entriesPerSecond", Some(progress.entries_per_second));
+            object.number("requests", Some(progress.requests));
+        }
+        object.number("failed", self.failed);
+        object.number("durationMs", self.duration_ms);
+        object.number("operations", self.operations);
+        if let Some(entries) = self.entries {
+            object.number("seen", Some(entries.seen));
+            object.number("changed", Some(entries.changed));
+            object.number("moved", Some(entries.moved));
+            object.number("left", Some(entries.left));
+        }
+        if !self.failed_keys.is_empty() {
+            object.json("failedKeys", &to_json(self.failed_keys));
+        }
+        if self.is_out_of_order {
+            object.json("outOfOrder", "true");
+        }
+        object.text("error", self.error.as_deref());
+        Metadata::from_json(object.fields + "}")
+    }
+}
+
+/// A JSON object as it is written. A derived serializer of so many optional fields is several times as large in every user's
+/// wasm.
+#[derive(Default)]
+struct JsonObject {
+    fields: String,
+}
+
+impl JsonObject {
+    fn json(&mut self, name: &str, value: &str) {
+        self.fields.push_str(if self.fields.is_empty() { "{\"" } else { ",\"" });
+        self.fields.push_str(name);
+        self.fields.push_str("\":");
+        self.fields.push_str(value);
+    }
+
+    fn text(&mut self, name: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.json(name, &to_json(value));
         }
     }
+
+    fn number(&mut self, name: &str, value: Option<u64>) {
+        if let Some(value) = value {
+            self.json(name, &value.to_string());
+        }
+    }
+}
+
+/// Text always is JSON.
+fn to_json<T: Serialize + ?Sized>(text: &T) -> String {
+    serde_json::to_string(text).unwrap_or_default()
 }
 
 /// A failure to be recorded.
@@ -82,12 +109,13 @@ pub(super) fn encode_applied(service: &str, applied: &AppliedRecord) -> Metadata
     fitting(WrittenMetadata {
         run_at: applied.run_at.as_deref(),
         prefix: Some(service),
+        failed: (applied.failed > 0).then_some(applied.failed),
         duration_ms: applied.duration_ms,
         operations: applied.operations,
-        failed: (applied.failed > 0).then_some(applied.failed),
-        failed_keys: applied.failed_keys.clone(),
-        out_of_order: applied.is_out_of_order.then_some(true),
-        ..WrittenMetadata::of_entries(applied.entries)
+        entries: applied.entries,
+        failed_keys: &applied.failed_keys,
+        is_out_of_order: applied.is_out_of_order,
+        ..WrittenMetadata::default()
     })
 }
 
@@ -97,42 +125,29 @@ pub(super) fn encode_unfinished(
     progress: Option<&Progress>,
     failed: Option<&FailureRecord<'_>>,
 ) -> Metadata {
-    let mut fields = WrittenMetadata {
+    fitting(WrittenMetadata {
         failed_at: failed.map(|failed| failed.at),
         prefix: Some(service),
+        progress,
+        failed: progress.map(|progress| progress.failed),
+        duration_ms: progress.map(|progress| progress.duration_ms),
+        operations: progress.map(|progress| progress.operations),
+        entries: progress.map(|progress| progress.entries),
         error: failed.map(|failed| failed.reason.to_owned()),
-        ..WrittenMetadata::of_entries(progress.map(|progress| progress.entries))
-    };
-    if let Some(progress) = progress {
-        fields = WrittenMetadata {
-            started_at: Some(&progress.started_at),
-            checkpoint_at: Some(&progress.checkpoint_at),
-            direction: Some(progress.direction),
-            phase: Some(progress.phase.name()),
-            done: Some(progress.done),
-            total: progress.total,
-            failed: Some(progress.failed),
-            entries_per_second: Some(progress.entries_per_second),
-            requests: Some(progress.requests),
-            operations: Some(progress.operations),
-            duration_ms: Some(progress.duration_ms),
-            ..fields
-        };
-    }
-    fitting(fields)
+        ..WrittenMetadata::default()
+    })
 }
 
 /// The fields as JSON within KV's limit. A reason that is too long is cut; keys that do not fit are left out, and so is a
 /// service's prefix that still does not fit, because JSON escapes lengthen it.
 fn fitting(mut fields: WrittenMetadata<'_>) -> Metadata {
     loop {
-        // Text and numbers always are JSON.
-        let metadata = Metadata::new(&fields).unwrap_or_else(|_| Metadata::from_json("null"));
+        let metadata = fields.to_metadata();
         let excess = metadata.as_json().len().saturating_sub(MAX_METADATA_BYTES);
-        match &mut fields.error {
+        match (&mut fields.error, fields.failed_keys) {
             _ if excess == 0 => return metadata,
-            Some(reason) if !reason.is_empty() => cut(reason, excess),
-            _ if fields.failed_keys.pop().is_some() => {}
+            (Some(reason), _) if !reason.is_empty() => cut(reason, excess),
+            (_, [keys @ .., _]) => fields.failed_keys = keys,
             _ if fields.prefix.is_some() => fields.prefix = None,
             _ => return metadata,
         }

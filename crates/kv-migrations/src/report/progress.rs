@@ -14,6 +14,16 @@ pub enum Direction {
     Down,
 }
 
+impl Direction {
+    /// The name, as JSON and markers have it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Down => "down",
+        }
+    }
+}
+
 /// What a long migration is doing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
