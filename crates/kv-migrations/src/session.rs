@@ -118,10 +118,7 @@ impl<'a> Session<'a> {
     pub(crate) fn over_budget(&self, what: &str, instead: &str) -> String {
         let budget = self.meter.budget();
         let (operations, seconds) = (budget.operations(), budget.seconds());
-        let refused = self.policy.refusals.so_far().map_or_else(String::new, |refused| {
-            let (count, last) = (refused.count, refused.last);
-            format!(". KV refused {count} operations, which were retried after pauses; the last one: {last}")
-        });
+        let refused = self.policy.refusals.text();
         format!(
             "{what} the {operations} KV operations and {seconds} seconds that one request may take: {instead}, or give \
              the runner a larger budget, if the Worker may make more operations{refused}"

@@ -27,8 +27,9 @@ pub(crate) struct Policy {
     lease: Option<Weak<LeaseGuard>>,
     /// The budget. `None` for operations that record how far a run got.
     meter: Option<Meter>,
-    /// The operations of the entry that they belong to, if they belong to one.
-    entry: Option<EntryOperations>,
+    /// The operations of the entry that they belong to, if they belong to one. A trait object, so that only Workers with
+    /// long migrations carry its code.
+    entry: Option<Arc<dyn OfEntry>>,
 }
 
 impl Policy {
@@ -57,18 +58,18 @@ impl Policy {
 
     /// Counts the operations as those of an entry, too.
     pub(crate) fn with_entry(self, operations: EntryOperations) -> Self {
-        Self { entry: Some(operations), ..self }
+        Self { entry: Some(Arc::new(operations)), ..self }
     }
 
     /// The policy of operations of the same work in another namespace.
     pub(super) fn in_other_namespace(self) -> Self {
-        Self { entry: self.entry.map(EntryOperations::without_own_key), ..self }
+        Self { entry: self.entry.map(|entry| entry.in_other_namespace()), ..self }
     }
 
     /// Counts one more operation, if it may be sent.
     fn admit(&self) -> Result<(), KvErrorKind> {
         if self.meter.as_ref().is_some_and(|meter| !meter.admits()) {
-            self.entry.iter().for_each(EntryOperations::cut_off);
+            self.entry.iter().for_each(|entry| entry.cut_off());
             return Err(KvErrorKind::OverBudget);
         }
         let is_current = |lease: &Weak<LeaseGuard>| lease.upgrade().is_some_and(|lease| lease.renew());
@@ -76,9 +77,27 @@ impl Policy {
             return Err(KvErrorKind::Superseded);
         }
         self.counter.add();
-        self.entry.iter().for_each(EntryOperations::add);
+        self.entry.iter().for_each(|entry| entry.add());
         Ok(())
     }
+}
+
+/// The entry that operations belong to. Only [`EntryOperations`] implements it.
+trait OfEntry: Send + Sync {
+    /// Counts one more operation.
+    fn add(&self);
+
+    /// Notes that an operation was refused because the budget was used up.
+    fn cut_off(&self);
+
+    /// Notes what came of an operation.
+    fn note(&self, request: Request<'_>, result: &Result<Answer, KvError>);
+
+    /// Whether the request must not be repeated, because it would overwrite what somebody else wrote.
+    fn forbids_retry(&self, request: Request<'_>, error: &KvError) -> bool;
+
+    /// The same for operations in another namespace.
+    fn in_other_namespace(&self) -> Arc<dyn OfEntry>;
 }
 
 /// The pauses before each retry, in seconds. KV takes one write a second to a key, so that a shorter pause is useless.
@@ -111,7 +130,7 @@ impl Store for PolicyStore {
             loop {
                 match (self.send(request).await, pauses.next()) {
                     (Err(error), Some(seconds)) if error.is_retryable() => {
-                        self.policy.refusals.add(error.clone());
+                        self.policy.refusals.add(&error);
                         let entry = self.policy.entry.as_ref();
                         if entry.is_some_and(|entry| entry.forbids_retry(request, &error)) {
                             return Err(error);

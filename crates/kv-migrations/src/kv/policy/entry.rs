@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::OfEntry;
 use crate::kv::{Answer, KvError, Request};
 
 /// Counts the operations of one entry, and notes what kept it from being done, whatever its work made of that: the budget,
@@ -52,10 +53,6 @@ impl EntryOperations {
         Self { own_key: own_key.map(Arc::from), ..self.clone() }
     }
 
-    pub(super) fn without_own_key(self) -> Self {
-        Self { own_key: None, ..self }
-    }
-
     /// Whether an operation was refused because the budget was used up.
     pub(crate) fn is_cut_off(&self) -> bool {
         self.state().is_cut_off
@@ -72,17 +69,28 @@ impl EntryOperations {
         self.state().attempt.has_conflict
     }
 
-    pub(super) fn add(&self) {
+    fn is_own_write(&self, request: Request<'_>) -> bool {
+        matches!(request, Request::Put { .. } | Request::Delete { .. })
+            && self.own_key.as_deref() == Some(request.key())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl OfEntry for EntryOperations {
+    fn add(&self) {
         let mut state = self.state();
         state.number += 1;
         self.highest.0.fetch_max(state.number, Ordering::Relaxed);
     }
 
-    pub(super) fn cut_off(&self) {
+    fn cut_off(&self) {
         self.state().is_cut_off = true;
     }
 
-    pub(super) fn note(&self, request: Request<'_>, result: &Result<Answer, KvError>) {
+    fn note(&self, request: Request<'_>, result: &Result<Answer, KvError>) {
         let attempt = &mut self.state().attempt;
         match result {
             Ok(_) => attempt.has_written |= self.is_own_write(request),
@@ -91,20 +99,14 @@ impl EntryOperations {
         }
     }
 
-    /// Whether the request must not be repeated, because it would overwrite what somebody else wrote.
-    pub(super) fn forbids_retry(&self, request: Request<'_>, error: &KvError) -> bool {
+    fn forbids_retry(&self, request: Request<'_>, error: &KvError) -> bool {
         let attempt = &mut self.state().attempt;
         let forbids = error.status() == Some(429) && self.is_own_write(request) && !attempt.has_written;
         attempt.has_conflict |= forbids;
         forbids
     }
 
-    fn is_own_write(&self, request: Request<'_>) -> bool {
-        matches!(request, Request::Put { .. } | Request::Delete { .. })
-            && self.own_key.as_deref() == Some(request.key())
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn in_other_namespace(&self) -> Arc<dyn OfEntry> {
+        Arc::new(Self { own_key: None, ..self.clone() })
     }
 }

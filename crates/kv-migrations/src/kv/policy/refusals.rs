@@ -1,6 +1,6 @@
 //! The operations that KV refused and that were retried.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::kv::KvError;
 
@@ -9,21 +9,32 @@ use crate::kv::KvError;
 pub(crate) struct Refusals(Arc<Mutex<Option<Refused>>>);
 
 /// What was refused so far.
-#[derive(Clone)]
-pub(crate) struct Refused {
-    pub(crate) count: u64,
-    pub(crate) last: KvError,
+struct Refused {
+    count: u64,
+    /// The text of its error.
+    last: String,
 }
 
 impl Refusals {
-    /// `None` if nothing was refused.
-    pub(crate) fn so_far(&self) -> Option<Refused> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// What was refused so far, as the end of an error's text. Empty if nothing was refused.
+    pub(crate) fn text(&self) -> String {
+        match &*self.refused() {
+            Some(Refused { count, last }) => {
+                format!(
+                    ". KV refused {count} operations, which were retried after pauses; the last one: {last}"
+                )
+            }
+            None => String::new(),
+        }
     }
 
-    pub(super) fn add(&self, last: KvError) {
-        let mut refused = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = refused.take().map_or(0, |refused| refused.count) + 1;
-        *refused = Some(Refused { count, last });
+    pub(super) fn add(&self, error: &KvError) {
+        let mut refused = self.refused();
+        let count = refused.as_ref().map_or(0, |refused| refused.count) + 1;
+        *refused = Some(Refused { count, last: error.to_string() });
+    }
+
+    fn refused(&self) -> MutexGuard<'_, Option<Refused>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
