@@ -14,6 +14,7 @@ mod other_prefix;
 use std::time::Duration;
 
 use crate::error::{Error, ForeignMarker};
+use crate::future::BoxFuture;
 use crate::kv::{Entry, Kv, KvError, Metadata, PutOptions, StoreExt};
 use crate::report::{Direction, Progress};
 pub(crate) use encode::FailureRecord;
@@ -50,6 +51,13 @@ pub(crate) enum MarkerState {
 pub(crate) struct Checkpoint {
     pub(crate) value: Vec<u8>,
     pub(crate) progress: Box<Progress>,
+}
+
+/// The marker of one migration as it is stored.
+struct Stored {
+    value: Vec<u8>,
+    /// What its metadata says.
+    marker: Option<Marker>,
 }
 
 /// Whether the value of a marker with this metadata is a checkpoint.
@@ -89,39 +97,62 @@ impl Ledger {
 
     /// Whether one migration is applied. One operation.
     pub(crate) async fn is_applied(&self, id: &str) -> Result<bool, Error> {
-        Ok(matches!(self.state_of(id).await?, MarkerState::Applied))
+        Ok(self.read(id, true).await?.is_some_and(|stored| stored.value == APPLIED))
     }
 
     /// What the marker of one migration says. One operation.
     pub(crate) async fn state_of(&self, id: &str) -> Result<MarkerState, Error> {
-        let Some(entry) = self.entry(id).await.map_err(Error::Ledger)? else {
+        let Some(Stored { value, marker }) = self.read(id, true).await? else {
             return Ok(MarkerState::Nothing);
         };
-        let MarkerMetadata { service, marker } = MarkerMetadata::parse(entry.metadata.as_ref());
-        self.check_owner(id, service.as_deref())?;
-        if entry.value == APPLIED {
+        if value == APPLIED {
             return Ok(MarkerState::Applied);
         }
         let progress = marker.and_then(Marker::into_progress);
-        let direction = checkpoint_direction(&entry.value);
+        let direction = checkpoint_direction(&value);
         if progress.is_none() && direction.is_none() {
             return Ok(MarkerState::Nothing);
         }
         // The value decides: the metadata may be lost.
         let mut progress = progress.unwrap_or_default();
         progress.direction = direction.unwrap_or(progress.direction);
-        Ok(MarkerState::Unfinished(Checkpoint { value: entry.value, progress }))
+        Ok(MarkerState::Unfinished(Checkpoint { value, progress }))
+    }
+
+    /// The marker of one migration, if it does not belong to another service. One operation. Boxed, so that it is compiled
+    /// once for all callers.
+    fn read<'a>(&'a self, id: &'a str, is_registered: bool) -> BoxFuture<'a, Result<Option<Stored>, Error>> {
+        Box::pin(async move {
+            let Some(entry) = self.kv.get(&self.key(id)).await.map_err(Error::Ledger)? else {
+                return Ok(None);
+            };
+            let MarkerMetadata { service, marker } = MarkerMetadata::parse(entry.metadata.as_ref());
+            // The key of a migration that is not registered can be another service's: `auth` and `v2_001`, `auth_v2` and
+            // `001`.
+            self.check_owner(id, service.as_deref().or(if is_registered { None } else { Some("") }))?;
+            Ok(Some(Stored { value: entry.value, marker }))
+        })
+    }
+
+    /// Many values, in the order of the keys.
+    fn values(&self, keys: Vec<String>) -> BoxFuture<'_, Result<Vec<Option<Vec<u8>>>, Error>> {
+        Box::pin(async move {
+            let mut names: Vec<&str> = Vec::new();
+            for key in &keys {
+                names.push(key);
+            }
+            self.kv.get_many(&names).await.map_err(Error::Ledger)
+        })
     }
 
     /// Whether there is something to forget: a checkpoint, a failure, or any other marker that does not say that the
     /// migration is applied. One operation.
     pub(crate) async fn can_reset(&self, id: &str, is_registered: bool) -> Result<bool, Error> {
-        let Some(entry) = self.entry(id).await.map_err(Error::Ledger)? else { return Ok(false) };
-        let owner = MarkerMetadata::parse(entry.metadata.as_ref()).service;
-        // The key of a migration that is not registered can be another service's: `auth` and `v2_001`, `auth_v2` and
-        // `001`.
-        self.check_owner(id, owner.as_deref().or(if is_registered { None } else { Some("") }))?;
-        if entry.value == APPLIED { Err(Error::AlreadyApplied { id: id.to_owned() }) } else { Ok(true) }
+        match self.read(id, is_registered).await? {
+            None => Ok(false),
+            Some(stored) if stored.value == APPLIED => Err(Error::AlreadyApplied { id: id.to_owned() }),
+            Some(_) => Ok(true),
+        }
     }
 
     pub(crate) async fn record_applied(&self, id: &str, applied: &AppliedRecord) -> Result<(), KvError> {

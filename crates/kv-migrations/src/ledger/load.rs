@@ -2,11 +2,11 @@
 //! keys begin like theirs.
 
 use super::marker::{MarkerMetadata, checkpoint_direction};
-use super::{APPLIED, Ledger, Marker, Markers};
+use super::{APPLIED, Ledger, Marker, Markers, Stored};
 use crate::error::Error;
 use crate::id::IdSet;
 use crate::kv::limits::MAX_BULK_KEYS;
-use crate::kv::{Key, KvError, ListOptions, Page, StoreExt};
+use crate::kv::{Key, ListOptions, Page, StoreExt};
 use crate::report::Progress;
 
 /// After this many pages the list is given up: whoever can create keys that begin like markers makes it as long as they
@@ -29,19 +29,19 @@ impl ListedMarker {
         let is_told = |marker: &Marker| matches!(marker, Marker::Applied(_)) || marker.progress().is_some();
         self.is_own && self.marker.as_ref().is_some_and(is_told)
     }
+}
 
-    /// What is known once the value is: only `true` is applied, and a checkpoint says its direction, whatever the metadata
-    /// says.
-    fn confirm(&mut self, value: &[u8]) {
-        let is_applied = value == APPLIED;
-        self.marker = match self.marker.take() {
-            Some(Marker::Applied(applied)) => is_applied.then_some(Marker::Applied(applied)),
-            _ if is_applied => Some(Marker::Applied(Box::default())),
-            // Its metadata was lost.
-            None => checkpoint_direction(value)
-                .map(|direction| Marker::Running(Box::new(Progress { direction, ..Progress::default() }))),
-            marker => marker,
-        };
+/// What is known once the value is: only `true` is applied, and a checkpoint says its direction, whatever the metadata
+/// says.
+fn confirmed(marker: Option<Marker>, value: &[u8]) -> Option<Marker> {
+    let is_applied = value == APPLIED;
+    match marker {
+        Some(Marker::Applied(applied)) => is_applied.then_some(Marker::Applied(applied)),
+        _ if is_applied => Some(Marker::Applied(Box::default())),
+        // Its metadata was lost.
+        None => checkpoint_direction(value)
+            .map(|direction| Marker::Running(Box::new(Progress { direction, ..Progress::default() }))),
+        marker => marker,
     }
 }
 
@@ -82,12 +82,15 @@ impl Ledger {
         if !self.list(&start, &mut add).await? {
             return self.load_by_key(&registered, is_wanted).await;
         }
-        self.confirm_by_value(&mut markers).await.map_err(Error::Ledger)?;
-        let known = markers
-            .into_iter()
-            .filter_map(|ListedMarker { mut key, marker, .. }| Some((key.split_off(start.len()), marker?)));
+        self.confirm_by_value(&mut markers).await?;
         // A list is in the order of the keys, which all begin alike.
-        Ok(Markers::in_order(known.collect()))
+        let mut known = Vec::new();
+        for ListedMarker { key, marker, .. } in markers {
+            if let (Some(id), Some(marker)) = (key.strip_prefix(&start), marker) {
+                known.push((id.to_owned(), marker));
+            }
+        }
+        Ok(Markers::in_order(known))
     }
 
     /// Calls `add` for each key that begins with `start`. False if there are too many pages.
@@ -117,21 +120,28 @@ impl Ledger {
     ) -> Result<Markers, Error> {
         let (mut known, mut single_reads) = (Vec::new(), 0);
         for ids in registered.chunks(MAX_BULK_KEYS) {
-            let keys: Vec<String> = ids.iter().map(|id| self.key(id)).collect();
-            let wanted = || ids.iter().zip(&keys).filter(|(_, key)| is_wanted(key));
-            let names: Vec<&str> = wanted().map(|(_, key)| key.as_str()).collect();
-            let values = self.kv.get_many(&names).await.map_err(Error::Ledger)?;
-            for ((id, _), value) in wanted().zip(values) {
-                let Some(value) = value else { continue };
-                if value == APPLIED {
-                    known.push(((*id).to_owned(), Marker::Applied(Box::default())));
-                    continue;
+            let (mut wanted, mut keys) = (Vec::new(), Vec::new());
+            for &id in ids {
+                let key = self.key(id);
+                if is_wanted(&key) {
+                    wanted.push(id);
+                    keys.push(key);
                 }
-                single_reads += 1;
-                if single_reads > MAX_SINGLE_READS {
-                    return Err(Error::LedgerTooLarge { prefix: self.key("") });
+            }
+            let mut values = self.values(keys).await?.into_iter();
+            for id in wanted {
+                let Some(value) = values.next().flatten() else { continue };
+                let mut marker = Some(Marker::Applied(Box::default()));
+                if value != APPLIED {
+                    single_reads += 1;
+                    if single_reads > MAX_SINGLE_READS {
+                        return Err(Error::LedgerTooLarge { prefix: self.key("") });
+                    }
+                    marker = self.marker(id).await?;
                 }
-                known.extend(self.marker(id).await?.map(|marker| ((*id).to_owned(), marker)));
+                if let Some(marker) = marker {
+                    known.push((id.to_owned(), marker));
+                }
             }
         }
         Ok(Markers::of_registered(known))
@@ -139,29 +149,32 @@ impl Ledger {
 
     /// The marker of one migration. One operation.
     async fn marker(&self, id: &str) -> Result<Option<Marker>, Error> {
-        let Some(entry) = self.entry(id).await.map_err(Error::Ledger)? else { return Ok(None) };
-        let MarkerMetadata { service, marker } = MarkerMetadata::parse(entry.metadata.as_ref());
-        self.check_owner(id, service.as_deref())?;
-        let mut listed = ListedMarker { key: String::new(), is_own: false, marker };
-        listed.confirm(&entry.value);
-        Ok(listed.marker)
+        let Some(Stored { value, marker }) = self.read(id, true).await? else { return Ok(None) };
+        Ok(confirmed(marker, &value))
     }
 
     /// Reads the values of the markers whose metadata is not believed.
-    async fn confirm_by_value(&self, markers: &mut [ListedMarker]) -> Result<(), KvError> {
-        let unconfirmed: Vec<_> = markers.iter_mut().filter(|listed| !listed.is_believed()).collect();
-        let keys: Vec<&str> = unconfirmed.iter().map(|listed| listed.key.as_str()).collect();
-        let mut values = self.kv.get_many(&keys).await?;
-        // A bulk get loses a byte order mark, so that the value may not be `true` exactly. The runners write `true` and
-        // `runAt` together.
-        let is_by_hand = |listed: &ListedMarker| !matches!(listed.marker, Some(Marker::Applied(_)));
-        let by_hand = unconfirmed.iter().zip(&mut values).filter(|(listed, _)| is_by_hand(listed));
-        let applied = by_hand.filter(|(_, value)| value.as_deref() == Some(APPLIED));
-        for (listed, value) in applied.take(MAX_SINGLE_READS) {
-            *value = self.kv.bytes(&listed.key).await?;
+    async fn confirm_by_value(&self, markers: &mut [ListedMarker]) -> Result<(), Error> {
+        let mut keys = Vec::new();
+        for listed in &*markers {
+            if !listed.is_believed() {
+                keys.push(listed.key.clone());
+            }
         }
-        for (listed, value) in unconfirmed.into_iter().zip(values) {
-            listed.confirm(&value.unwrap_or_default());
+        let (mut values, mut single_reads) = (self.values(keys).await?.into_iter(), 0);
+        for listed in markers {
+            if listed.is_believed() {
+                continue;
+            }
+            let mut value = values.next().flatten();
+            // A bulk get loses a byte order mark, so that the value may not be `true` exactly. The runners write `true` and
+            // `runAt` together.
+            let is_by_hand = !matches!(listed.marker, Some(Marker::Applied(_)));
+            if is_by_hand && value.as_deref() == Some(APPLIED) && single_reads < MAX_SINGLE_READS {
+                single_reads += 1;
+                value = self.kv.bytes(&listed.key).await.map_err(Error::Ledger)?;
+            }
+            listed.marker = confirmed(listed.marker.take(), &value.unwrap_or_default());
         }
         Ok(())
     }

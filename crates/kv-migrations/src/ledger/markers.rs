@@ -44,17 +44,6 @@ impl Markers {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Marker)> {
         self.markers.iter().map(|(id, marker)| (id.as_str(), marker))
     }
-
-    pub(crate) fn applied_ids(&self) -> impl Iterator<Item = &str> {
-        let applied = self.markers.iter().filter(|(_, marker)| matches!(marker, Marker::Applied(_)));
-        applied.map(|(id, _)| id.as_str())
-    }
-
-    /// Those that have begun and are not applied.
-    pub(crate) fn unfinished_ids(&self) -> impl Iterator<Item = &str> {
-        let unfinished = self.markers.iter().filter(|(_, marker)| !matches!(marker, Marker::Applied(_)));
-        unfinished.map(|(id, _)| id.as_str())
-    }
 }
 
 #[cfg(test)]

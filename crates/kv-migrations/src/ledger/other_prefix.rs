@@ -35,10 +35,10 @@ impl Ledger {
     ) -> Result<Option<String>, Error> {
         let registered = IdSet::new(registered);
         let mut candidates = Vec::new();
-        let mut add = |mut key: Key| {
+        let mut add = |key: Key| {
             let MarkerMetadata { service, marker } = MarkerMetadata::parse(key.metadata.as_ref());
             let is_told_applied = matches!(marker, Some(Marker::Applied(_)));
-            let rest = key.name.split_off(MARKER_PREFIX.len());
+            let rest = key.name.strip_prefix(MARKER_PREFIX).unwrap_or_default().to_owned();
             candidates.push(Candidate { rest, named: service, is_told_applied });
             Ok(())
         };
@@ -57,17 +57,21 @@ impl Ledger {
     /// Whether something is applied under the prefix, and nothing that is not registered.
     async fn is_similar(&self, similar: &Similar) -> Result<bool, Error> {
         let Similar { prefix, unconfirmed, .. } = similar;
-        let keys: Vec<String> =
-            unconfirmed.iter().map(|(id, _)| format!("{MARKER_PREFIX}{prefix}_{id}")).collect();
-        let names: Vec<&str> = keys.iter().map(String::as_str).collect();
-        let values = self.kv.get_many(&names).await.map_err(Error::Ledger)?;
-        let is_applied = |value: &Option<Vec<u8>>| value.as_deref() == Some(APPLIED);
-        let mut applied = unconfirmed.iter().zip(&values).filter(|(_, value)| is_applied(value));
+        let mut keys = Vec::new();
+        for (id, _) in unconfirmed {
+            keys.push(format!("{MARKER_PREFIX}{prefix}_{id}"));
+        }
+        let mut values = self.values(keys).await?.into_iter();
         let mut has_applied = similar.is_applied;
-        Ok(applied.all(|((_, is_registered), _)| {
-            has_applied = true;
-            *is_registered
-        }) && has_applied)
+        for (_, is_registered) in unconfirmed {
+            if values.next().flatten().as_deref() == Some(APPLIED) {
+                if !is_registered {
+                    return Ok(false);
+                }
+                has_applied = true;
+            }
+        }
+        Ok(has_applied)
     }
 }
 

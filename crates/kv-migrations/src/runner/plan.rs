@@ -1,7 +1,7 @@
 //! The plan of a run: pure, from the registered ids and the markers.
 
 use crate::id::IdSet;
-use crate::ledger::Markers;
+use crate::ledger::{Marker, Markers};
 
 /// The steps of a run, and its findings. No finding stops a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,14 +35,25 @@ pub(crate) enum Decision {
 impl Plan {
     pub(crate) fn new<'a>(registered: impl Iterator<Item = &'a str> + Clone, markers: &Markers) -> Self {
         let ids = IdSet::new(registered.clone());
-        let missing = markers.applied_ids().filter(|id| !ids.contains(id)).map(str::to_owned).collect();
-        let unfinished = markers.unfinished_ids().filter(|id| !ids.contains(id)).map(str::to_owned).collect();
+        let (mut missing, mut unfinished) = (Vec::new(), Vec::new());
+        for (id, marker) in markers.iter() {
+            if !ids.contains(id) {
+                let unregistered =
+                    if matches!(marker, Marker::Applied(_)) { &mut missing } else { &mut unfinished };
+                unregistered.push(id.to_owned());
+            }
+        }
 
-        let mut steps: Vec<PlannedMigration> =
-            registered.map(|id| PlannedMigration::new(id, markers)).collect();
-        let last_applied = steps.iter().rposition(|step| step.decision == Decision::Skip).unwrap_or(0);
-        for step in steps.iter_mut().take(last_applied) {
-            step.is_out_of_order = step.decision == Decision::Apply;
+        let mut steps = Vec::new();
+        for id in registered {
+            steps.push(PlannedMigration::new(id, markers));
+        }
+        let mut is_later_applied = false;
+        for step in steps.iter_mut().rev() {
+            match step.decision {
+                Decision::Skip => is_later_applied = true,
+                Decision::Apply => step.is_out_of_order = is_later_applied,
+            }
         }
         Self { steps, missing, unfinished }
     }
@@ -63,7 +74,6 @@ mod tests {
     use proptest::sample::subsequence;
 
     use super::*;
-    use crate::ledger::Marker;
 
     fn markers<'a>(applied: impl IntoIterator<Item = &'a String>, failed: &[String]) -> Markers {
         let failed = failed
