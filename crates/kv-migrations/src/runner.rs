@@ -241,7 +241,7 @@ impl<C> Runner<C> {
                     let event = Event::Applied(applied);
                     session.notify(&event);
                     if let Event::Applied(applied) = event {
-                        if let Some(warning) = applied.warning() {
+                        if let Some(warning) = migration.up().warning(&applied) {
                             session.log().info(&format!("[Migration] ! {warning}"));
                             report.warnings.push(warning);
                         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::job::Job;
 use crate::error::Result;
 use crate::future::BoxFuture;
-use crate::report::FailedEntry;
+use crate::report::{AppliedMigration, FailedEntry};
 
 /// A change to the data of a service.
 pub(crate) trait Change<C>: Send + Sync {
@@ -14,6 +14,11 @@ pub(crate) trait Change<C>: Send + Sync {
 
     /// Whether another request can resume it.
     fn is_resumable(&self) -> bool;
+
+    /// What looks like a mistake in what it did.
+    fn warning(&self, _applied: &AppliedMigration) -> Option<String> {
+        None
+    }
 }
 
 /// Any change.

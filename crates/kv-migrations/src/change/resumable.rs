@@ -9,7 +9,7 @@ use super::checkpoint::Start;
 use super::{Change, Job, NEXT_REQUEST, Outcome};
 use crate::error::{BoxError, Result};
 use crate::future::BoxFuture;
-use crate::report::FailedEntry;
+use crate::report::{AppliedMigration, FailedEntry};
 
 /// What differs between such changes.
 pub(crate) trait Resumable<C>: Send + Sync {
@@ -81,5 +81,9 @@ impl<C, R: Resumable<C>> Change<C> for ResumableChange<R> {
 
     fn is_resumable(&self) -> bool {
         true
+    }
+
+    fn warning(&self, applied: &AppliedMigration) -> Option<String> {
+        applied.warning()
     }
 }
