@@ -60,11 +60,16 @@ pub(crate) struct Problem {
 
 impl Problem {
     fn new(kind: &Kind, detail: impl Into<String>) -> Box<Self> {
+        Self::with_detail(kind, detail.into())
+    }
+
+    /// Compiled once for all types of text.
+    fn with_detail(kind: &Kind, detail: String) -> Box<Self> {
         Box::new(Self {
             r#type: format!("urn:kv-migrations:problem:{}", kind.name),
             title: kind.title,
             status: kind.status,
-            detail: detail.into(),
+            detail,
             help: kind.help.into(),
             migration: None,
             ran: None,

@@ -74,4 +74,9 @@ impl Fields {
     pub(crate) fn parse(metadata: &Metadata) -> Self {
         Self::parse_json(metadata.as_json())
     }
+
+    /// A number, or zero.
+    pub(crate) fn count(&self, name: &str) -> u64 {
+        self.number(name).unwrap_or(0)
+    }
 }

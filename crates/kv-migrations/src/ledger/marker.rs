@@ -48,9 +48,12 @@ impl MarkerMetadata {
         let fields = Fields::parse(metadata);
         let text = |name: &str| fields.text(name);
         let number = |name: &str| fields.number(name);
-        let entries = number("seen").map(|seen| {
-            let [changed, moved, left] = ["changed", "moved", "left"].map(|name| number(name).unwrap_or(0));
-            EntryCounts { seen, changed, moved, left }
+        let count = |name: &str| fields.count(name);
+        let entries = number("seen").map(|seen| EntryCounts {
+            seen,
+            changed: count("changed"),
+            moved: count("moved"),
+            left: count("left"),
         });
         let progress = text("checkpointAt").map(|checkpoint_at| {
             Box::new(Progress {
@@ -60,14 +63,14 @@ impl MarkerMetadata {
                     Direction::Up
                 },
                 phase: Phase::from_name(&text("phase").unwrap_or_default()),
-                done: number("done").unwrap_or(0),
+                done: count("done"),
                 total: number("total"),
-                failed: number("failed").unwrap_or(0),
+                failed: count("failed"),
                 entries: entries.unwrap_or_default(),
-                entries_per_second: number("entriesPerSecond").unwrap_or(0),
-                requests: number("requests").unwrap_or(0),
-                operations: number("operations").unwrap_or(0),
-                duration_ms: number("durationMs").unwrap_or(0),
+                entries_per_second: count("entriesPerSecond"),
+                requests: count("requests"),
+                operations: count("operations"),
+                duration_ms: count("durationMs"),
                 started_at: text("startedAt").unwrap_or_default(),
                 checkpoint_at,
             })
@@ -81,7 +84,7 @@ impl MarkerMetadata {
                 duration_ms: number("durationMs"),
                 operations: number("operations"),
                 entries,
-                failed: number("failed").unwrap_or(0),
+                failed: count("failed"),
                 failed_keys: fields.texts("failedKeys"),
                 is_out_of_order: fields.flag("outOfOrder"),
             }))),
