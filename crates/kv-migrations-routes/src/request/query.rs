@@ -100,7 +100,8 @@ impl Query {
 }
 
 fn split(query: Option<&str>) -> impl Iterator<Item = &str> {
-    query.filter(|query| !query.is_empty()).into_iter().flat_map(|query| query.split('&'))
+    let query = query.unwrap_or_default();
+    query.split('&').filter(|_| !query.is_empty())
 }
 
 /// Text that is not empty.

@@ -23,7 +23,7 @@ pub(crate) fn status(report: &StatusReport, query: &Query) -> Response<Body> {
         (0, 0) => return response,
         (missing, unfinished) => format!("missing={missing}, unfinished={unfinished}"),
     };
-    if let Ok(value) = HeaderValue::try_from(unregistered) {
+    if let Ok(value) = HeaderValue::from_str(&unregistered) {
         response.headers_mut().append(UNREGISTERED, value);
     }
     response

@@ -20,9 +20,13 @@ mod parsed {
         }
 
         pub(crate) fn texts(&self, name: &str) -> Vec<String> {
-            let list =
-                Reflect::get(&self.0, &name.into()).ok().and_then(|list| list.dyn_into::<Array>().ok());
-            list.unwrap_or_default().iter().filter_map(|text| text.as_string()).collect()
+            let mut texts = Vec::new();
+            if let Ok(Ok(list)) = Reflect::get(&self.0, &name.into()).map(JsCast::dyn_into::<Array>) {
+                for text in list.iter() {
+                    texts.extend(text.as_string());
+                }
+            }
+            texts
         }
 
         pub(crate) fn flag(&self, name: &str) -> bool {

@@ -15,10 +15,12 @@ struct Candidate {
     is_told_applied: bool,
 }
 
-/// A prefix under which nothing is known to be applied that is not registered here.
+/// A prefix that may be similar.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Similar {
     prefix: String,
+    /// Whether something is known to be applied under it that is not registered here.
+    is_excluded: bool,
     /// Whether something is applied under it. If not, the values tell.
     is_applied: bool,
     /// The ids of markers whose values tell whether they are applied, and whether each is registered.
@@ -93,7 +95,6 @@ fn similar(candidates: &[Candidate], registered: &IdSet<'_>, service: &str) -> V
         }
     }
     let mut found: Vec<Similar> = Vec::new();
-    let mut excluded = IdSet::default();
     for Candidate { rest, named, is_told_applied } in candidates {
         let owner = match named {
             Some(named) => splits(rest).find(|(prefix, _)| *prefix == named.as_str()),
@@ -105,18 +106,13 @@ fn similar(candidates: &[Candidate], registered: &IdSet<'_>, service: &str) -> V
             // The TypeScript runner applied it under this prefix: it is the right one.
             return Vec::new();
         }
-        if *is_told_applied && !is_registered {
-            excluded.insert(prefix);
-        }
-        if excluded.contains(prefix) || is_named && !is_told_applied {
-            continue;
-        }
         let index = found.iter().position(|similar| similar.prefix == prefix).unwrap_or_else(|| {
             found.push(Similar { prefix: prefix.to_owned(), ..Similar::default() });
             found.len() - 1
         });
         if let Some(similar) = found.get_mut(index) {
-            similar.is_applied |= is_named;
+            similar.is_excluded |= *is_told_applied && !is_registered;
+            similar.is_applied |= is_named && *is_told_applied;
             if !is_named {
                 similar.unconfirmed.push((id.to_owned(), is_registered));
             }
@@ -124,7 +120,7 @@ fn similar(candidates: &[Candidate], registered: &IdSet<'_>, service: &str) -> V
     }
     found.retain(|similar| {
         let may_be_applied = similar.unconfirmed.iter().any(|(_, is_registered)| *is_registered);
-        !excluded.contains(&similar.prefix) && (similar.is_applied || may_be_applied)
+        !similar.is_excluded && (similar.is_applied || may_be_applied)
     });
     found
 }
