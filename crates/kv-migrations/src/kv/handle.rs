@@ -7,7 +7,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::policy::PolicyStore;
-use super::put::NotSerializable;
 use super::{
     BulkValue, Entry, EntryOperations, Key, Keys, KvError, KvErrorKind, Operation, Policy, Put, Store,
     StoreExt, find, limits, parse_json,
@@ -149,12 +148,12 @@ impl Kv {
 
     /// Writes text or bytes. The entry keeps its metadata and expiration: see [`Put`].
     pub fn put<'a>(&'a self, key: &'a str, value: impl AsRef<[u8]>) -> Put<'a> {
-        Put::new(&self.store, key, Ok(value.as_ref().to_vec()))
+        Put::new(&self.store, key, Some(value.as_ref().to_vec()))
     }
 
     /// Writes a value as JSON. The entry keeps its metadata and expiration: see [`Put`].
     pub fn put_json<'a>(&'a self, key: &'a str, value: &impl Serialize) -> Put<'a> {
-        Put::new(&self.store, key, serde_json::to_vec(value).map_err(|_| NotSerializable))
+        Put::new(&self.store, key, serde_json::to_vec(value).ok())
     }
 
     /// A key with its metadata and expiration. One operation.

@@ -10,11 +10,14 @@ use super::{Expiration, Key, KvError, KvErrorKind, Metadata, Operation, PutOptio
 use crate::clock::seconds;
 use crate::future::BoxFuture;
 
-/// Whether a put keeps what the entry has, or replaces it.
-#[derive(Debug, Clone)]
-enum Setting<T> {
-    Keep,
-    Replace(Option<T>),
+/// Where a put gets the metadata or the expiration from.
+#[derive(PartialEq, Eq)]
+enum Source {
+    /// What the entry has.
+    Kept,
+    Options,
+    /// Nowhere: the value cannot be written as JSON.
+    NotSerializable,
 }
 
 /// A write that has not been sent yet: `.await` it.
@@ -49,56 +52,60 @@ enum Setting<T> {
 pub struct Put<'a> {
     store: &'a PolicyStore,
     key: &'a str,
-    value: Result<Vec<u8>, NotSerializable>,
-    metadata: Setting<Result<Metadata, NotSerializable>>,
-    expiration: Setting<Expiration>,
+    /// `None` if it cannot be written as JSON.
+    value: Option<Vec<u8>>,
+    options: PutOptions,
+    metadata: Source,
+    expiration: Source,
 }
 
-/// A value that cannot be written as JSON.
-#[derive(Debug, Clone)]
-pub(super) struct NotSerializable;
-
 impl<'a> Put<'a> {
-    pub(super) fn new(store: &'a PolicyStore, key: &'a str, value: Result<Vec<u8>, NotSerializable>) -> Self {
-        Self { store, key, value, metadata: Setting::Keep, expiration: Setting::Keep }
+    /// `value` is `None` if it cannot be written as JSON.
+    pub(super) fn new(store: &'a PolicyStore, key: &'a str, value: Option<Vec<u8>>) -> Self {
+        let options = PutOptions::new();
+        Self { store, key, value, options, metadata: Source::Kept, expiration: Source::Kept }
     }
 
     /// Sets the metadata: at most 1,024 bytes of JSON.
     pub fn with_metadata(mut self, metadata: &impl Serialize) -> Self {
-        let metadata = Metadata::new(metadata).map_err(|_| NotSerializable);
-        self.metadata = Setting::Replace(Some(metadata));
+        let metadata = Metadata::new(metadata).ok();
+        self.metadata = if metadata.is_some() { Source::Options } else { Source::NotSerializable };
+        self.options.metadata = metadata;
         self
     }
 
     /// Sets metadata and expiration to those of a listed key: to move an entry to another key, or to rewrite a listed entry
     /// without another list.
-    pub fn with_options_of(mut self, key: &Key) -> Self {
-        self.metadata = Setting::Replace(key.metadata.clone().map(Ok));
-        self.expiration = Setting::Replace(key.expiration.map(|at| writable(at, self.now())));
-        self
+    pub fn with_options_of(self, key: &Key) -> Self {
+        let expiration = key.expiration.map(|at| writable(at, self.now()));
+        let mut put = self.expiring(expiration);
+        (put.metadata, put.options.metadata) = (Source::Options, key.metadata.clone());
+        put
     }
 
     /// Removes the metadata.
     pub fn clear_metadata(mut self) -> Self {
-        self.metadata = Setting::Replace(None);
+        (self.metadata, self.options.metadata) = (Source::Options, None);
         self
     }
 
     /// Lets the entry expire this many seconds from now: at least 60.
-    pub fn with_expiration_ttl(mut self, seconds: u64) -> Self {
-        self.expiration = Setting::Replace(Some(Expiration::After(seconds)));
-        self
+    pub fn with_expiration_ttl(self, seconds: u64) -> Self {
+        self.expiring(Some(Expiration::After(seconds)))
     }
 
     /// Lets the entry expire at this time, in seconds since 1970: at least 60 seconds from now.
-    pub fn with_expiration(mut self, seconds: u64) -> Self {
-        self.expiration = Setting::Replace(Some(Expiration::At(seconds)));
-        self
+    pub fn with_expiration(self, seconds: u64) -> Self {
+        self.expiring(Some(Expiration::At(seconds)))
     }
 
     /// Removes the expiration.
-    pub fn clear_expiration(mut self) -> Self {
-        self.expiration = Setting::Replace(None);
+    pub fn clear_expiration(self) -> Self {
+        self.expiring(None)
+    }
+
+    fn expiring(mut self, expiration: Option<Expiration>) -> Self {
+        (self.expiration, self.options.expiration) = (Source::Options, expiration);
         self
     }
 
@@ -106,31 +113,25 @@ impl<'a> Put<'a> {
         seconds(self.store.policy.clock.now())
     }
 
-    async fn write(self) -> Result<(), KvError> {
+    /// Nothing is moved out of `self`: moves between two awaits would double the code in every user's wasm.
+    async fn write(mut self) -> Result<(), KvError> {
         let now = self.now();
-        let Self { store, key, value, metadata, expiration } = self;
-        let fail = |NotSerializable| KvError::new(Operation::Put, key, KvErrorKind::NotSerializable);
-        let value = value.map_err(fail)?;
-        let mut options = match (&metadata, &expiration) {
-            (Setting::Replace(_), Setting::Replace(_)) => PutOptions::new(),
-            _ => kept(find(store, key).await?, now),
+        let value = self.value.as_deref().filter(|_| self.metadata != Source::NotSerializable);
+        let Some(value) = value else {
+            return Err(KvError::new(Operation::Put, self.key, KvErrorKind::NotSerializable));
         };
-        if let Setting::Replace(metadata) = metadata {
-            options.metadata = metadata.transpose().map_err(fail)?;
+        if (self.metadata == Source::Kept || self.expiration == Source::Kept)
+            && let Some(found) = find(self.store, self.key).await?
+        {
+            if self.metadata == Source::Kept {
+                self.options.metadata = found.metadata;
+            }
+            if self.expiration == Source::Kept {
+                self.options.expiration = found.expiration.map(|at| writable(at, now));
+            }
         }
-        if let Setting::Replace(expiration) = expiration {
-            options.expiration = expiration;
-        }
-        store.put(key, &value, &options).await
+        self.store.put(self.key, value, &self.options).await
     }
-}
-
-/// The metadata and expiration that the entry has.
-fn kept(found: Option<Key>, now: u64) -> PutOptions {
-    found.map_or_else(PutOptions::default, |found| PutOptions {
-        metadata: found.metadata,
-        expiration: found.expiration.map(|at| writable(at, now)),
-    })
 }
 
 /// `at`, or the nearest expiration that KV takes, with 10 seconds for the write to arrive.
