@@ -219,7 +219,7 @@ impl fmt::Display for Error {
                 f,
                 "The ledger has too many keys to be read in one request, so nothing was changed: more than 10,000 begin with \
                  `{prefix}`, and more than 100 of those that registered migrations have do not say `true`. Delete the keys \
-                 that are no markers, and keep whoever writes them from choosing such keys"
+                 that are no markers, and keep visitors from choosing such keys"
             ),
             Self::ForeignMarker(marker) => marker.fmt(f),
             Self::AnotherPrefix { service, other } => write!(

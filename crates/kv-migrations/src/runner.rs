@@ -135,7 +135,7 @@ impl<C> Runner<C> {
     }
 
     /// Sets the secret key of hashes, for re-keys and folds that begin (default: a random one for each). For tests that are
-    /// to run the same way each time. In production, whoever knows the key can make two hashes equal.
+    /// to run the same way each time. In production, anyone who knows the key can make two hashes equal.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn with_hash_key(mut self, key: [u64; 2]) -> Self {

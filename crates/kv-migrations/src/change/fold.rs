@@ -80,7 +80,7 @@ impl<C, S> Fold<C, S> {
     /// state: over several requests if necessary.
     ///
     /// `close` is called again by each request that writes, and must return the same for the same state. If it returns
-    /// something else, because you have changed it, the fold writes its outputs anew, and deletes what it wrote before and
+    /// something else, because you have changed it, the fold writes its outputs again, and deletes what it wrote before and
     /// no longer produces. At the third difference it fails. If more than 10,000 keys are written by then, it fails at the
     /// first.
     pub fn new(

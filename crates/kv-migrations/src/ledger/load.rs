@@ -9,8 +9,8 @@ use crate::kv::limits::MAX_BULK_KEYS;
 use crate::kv::{Key, ListOptions, Page, StoreExt};
 use crate::report::Progress;
 
-/// After this many pages the list is given up: whoever can create keys that begin like markers makes it as long as they
-/// like.
+/// After this many pages the list is given up: visitors who can create keys that begin like markers make it as long as
+/// they like.
 const MAX_PAGES: usize = 10;
 /// How many markers are read singly.
 const MAX_SINGLE_READS: usize = 100;

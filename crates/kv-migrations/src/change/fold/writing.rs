@@ -51,7 +51,7 @@ impl Writing {
         let (done, remembered) = (self.done, self.written.len());
         if remembered < done {
             return Err(format!(
-                "`close` returns other outputs than before, when {done} of them were written. A fold writes anew only \
+                "`close` returns other outputs than before, when {done} of them were written. A fold writes its outputs again only \
                  while it has written at most {MAX_REMEMBERED} keys, which it remembers. Nothing more was written, and \
                  nothing deleted. Restore the earlier version, and migrate again. Or reset it to start over: POST \
                  /migrations/{id}/reset; then the keys that only the earlier version writes stay, and are yours to delete"
@@ -71,7 +71,7 @@ impl Writing {
             return Err(format!(
                 "`close` returns other outputs than before, for the {}rd time or more: {keys} keys hold earlier ones. It \
                  must return the same for the same state: without the time, random values, or the order of a `HashMap`. \
-                 If you have changed the migration, migrate again: it then writes its outputs anew",
+                 If you have changed the migration, migrate again: it then writes its outputs again",
                 MAX_DIFFERENCES + 1
             )
             .into());

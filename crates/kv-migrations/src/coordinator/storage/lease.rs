@@ -79,7 +79,7 @@ pub(crate) fn revoke(storage: &dyn Storage) -> Result<Option<RowChange>, Storage
 }
 
 /// The change that replaces the row if it cannot be read. A step may hold the lease: it loses it, by an epoch that was
-/// never used, and the next one waits as ever.
+/// never used, and the next one waits as before.
 pub(crate) fn without_unreadable(
     storage: &dyn Storage,
     now: SystemTime,
