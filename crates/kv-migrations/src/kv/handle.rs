@@ -99,7 +99,7 @@ impl Kv {
     }
 
     /// The value of a key with its metadata; `None` if there is no such key. One operation.
-    pub fn get(&self, key: &str) -> impl Future<Output = Result<Option<Entry>, KvError>> {
+    pub fn get<'a>(&'a self, key: &'a str) -> impl Future<Output = Result<Option<Entry>, KvError>> {
         self.store.get(key)
     }
 
@@ -162,7 +162,7 @@ impl Kv {
     }
 
     /// Deletes a key. A missing key is not an error. One operation.
-    pub fn delete(&self, key: &str) -> impl Future<Output = Result<(), KvError>> {
+    pub fn delete<'a>(&'a self, key: &'a str) -> impl Future<Output = Result<(), KvError>> {
         self.store.delete(key)
     }
 

@@ -1,7 +1,9 @@
 //! The contract of a store: one method for five operations.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use super::{BulkValue, Entry, KvError, ListOptions, Operation, Page, PutOptions};
 use crate::future::BoxFuture;
@@ -149,56 +151,76 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 }
 
 /// The operations of a store by their names. Every [`Store`] has them.
-#[allow(async_fn_in_trait, reason = "in a Worker no future needs to be `Send`")]
 pub trait StoreExt: Store {
     /// Reads one entry.
-    async fn get(&self, key: &str) -> Result<Option<Entry>, KvError> {
-        let request = Request::Get { key };
-        match self.call(request).await? {
-            Answer::Entry(entry) => Ok(entry),
-            _ => Err(mismatch(request)),
-        }
+    fn get<'a>(&'a self, key: &'a str) -> impl Future<Output = Result<Option<Entry>, KvError>> {
+        ask(self, Request::Get { key }, |_, answer| match answer {
+            Answer::Entry(entry) => Some(entry),
+            _ => None,
+        })
     }
 
     /// Reads up to 100 values. The answer has one for each key, in the order of `keys`.
-    async fn get_bulk(&self, keys: &[&str]) -> Result<Vec<BulkValue>, KvError> {
-        let request = Request::GetBulk { keys };
-        match self.call(request).await? {
-            Answer::Values(values) if values.len() == keys.len() => Ok(values),
-            _ => Err(mismatch(request)),
-        }
+    fn get_bulk<'a>(&'a self, keys: &'a [&'a str]) -> impl Future<Output = Result<Vec<BulkValue>, KvError>> {
+        ask(self, Request::GetBulk { keys }, |request, answer| match (request, answer) {
+            (Request::GetBulk { keys }, Answer::Values(values)) if values.len() == keys.len() => Some(values),
+            _ => None,
+        })
     }
 
     /// Writes one entry and replaces what is there.
-    async fn put(&self, key: &str, value: &[u8], options: &PutOptions) -> Result<(), KvError> {
-        let request = Request::Put { key, value, options };
-        match self.call(request).await? {
-            Answer::Done => Ok(()),
-            _ => Err(mismatch(request)),
-        }
+    fn put<'a>(
+        &'a self,
+        key: &'a str,
+        value: &'a [u8],
+        options: &'a PutOptions,
+    ) -> impl Future<Output = Result<(), KvError>> {
+        ask(self, Request::Put { key, value, options }, done)
     }
 
     /// Deletes one entry. A missing entry is not an error.
-    async fn delete(&self, key: &str) -> Result<(), KvError> {
-        let request = Request::Delete { key };
-        match self.call(request).await? {
-            Answer::Done => Ok(()),
-            _ => Err(mismatch(request)),
-        }
+    fn delete<'a>(&'a self, key: &'a str) -> impl Future<Output = Result<(), KvError>> {
+        ask(self, Request::Delete { key }, done)
     }
 
     /// Lists one page of keys.
-    async fn list(&self, options: ListOptions<'_>) -> Result<Page, KvError> {
-        let request = Request::List(options);
-        match self.call(request).await? {
-            Answer::Page(page) => Ok(page),
-            _ => Err(mismatch(request)),
-        }
+    fn list<'a>(&'a self, options: ListOptions<'a>) -> impl Future<Output = Result<Page, KvError>> {
+        ask(self, Request::List(options), |_, answer| match answer {
+            Answer::Page(page) => Some(page),
+            _ => None,
+        })
     }
 }
 
 impl<S: Store + ?Sized> StoreExt for S {}
 
-fn mismatch(request: Request<'_>) -> KvError {
-    request.refused(None, "the store returned a wrong answer")
+#[allow(clippy::needless_pass_by_value, reason = "as `Expect` has it")]
+fn done(_: Request<'_>, answer: Answer) -> Option<()> {
+    matches!(answer, Answer::Done).then_some(())
+}
+
+/// The answer to a request. By hand, so that it is compiled once for each kind of answer: an `async fn` is compiled into each
+/// of its callers.
+struct Asked<'a, T> {
+    answer: BoxFuture<'a, Result<Answer, KvError>>,
+    request: Request<'a>,
+    expect: Expect<T>,
+}
+
+/// What the answer holds, if it is one to this request.
+type Expect<T> = fn(Request<'_>, Answer) -> Option<T>;
+
+fn ask<'a, T>(store: &'a (impl Store + ?Sized), request: Request<'a>, expect: Expect<T>) -> Asked<'a, T> {
+    Asked { answer: store.call(request), request, expect }
+}
+
+impl<T> Future for Asked<'_, T> {
+    type Output = Result<T, KvError>;
+
+    #[inline(never)]
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = ready!(self.answer.as_mut().poll(context))?;
+        let expected = (self.expect)(self.request, answer);
+        Poll::Ready(expected.ok_or_else(|| self.request.refused(None, "the store returned a wrong answer")))
+    }
 }
