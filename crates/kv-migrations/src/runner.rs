@@ -1,9 +1,11 @@
 //! Runs migrations: loads the ledger, plans, and applies one migration after the other.
 //!
-//! `plan` decides, `apply` changes data and records it, `reset` forgets what is recorded, `status` reports, `registered` holds the validated list. This folder
-//! uses `migration`, `change`, `session` and what is below them.
+//! `builder` sets a runner up, `registered` holds the validated list, `plan` decides, `apply` changes data and records it,
+//! `reset` forgets what is recorded, `status` reports. This folder uses `migration`, `change`, `session` and what is below
+//! them.
 
 mod apply;
+mod builder;
 mod plan;
 mod registered;
 mod reset;
@@ -14,16 +16,13 @@ use std::sync::Arc;
 
 use crate::budget::{Budget, Interrupt};
 use crate::change::{Job, NEXT_REQUEST};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::Clock;
 use crate::error::{Error, Failure, reason};
 use crate::future::BoxFuture;
-use crate::id::RegistrationError;
 use crate::kv::Store;
 use crate::ledger::{Ledger, Marker, MarkerState, Markers};
 use crate::lock::RunLock;
-use crate::log::{ConsoleLog, EscapedLog, Log};
-use crate::migration::Migration;
-use crate::random::Random;
+use crate::log::EscapedLog;
 use crate::report::{Direction, Event, Observer, RollbackReport, RunReport, Status, StatusReport};
 use crate::session::{Session, Settings};
 use apply::{Applied, Failed, RolledBack, Share, apply, roll_back};
@@ -61,88 +60,6 @@ pub struct Runner<C = ()> {
 }
 
 impl<C> Runner<C> {
-    /// A runner for the service with the prefix `service`, whose markers are `migration_{service}_{id}` in `store`.
-    ///
-    /// If `store` is the KV of a Worker, no other runner of this prefix runs at the same time in this isolate, the routes
-    /// among them. Runners on other stores exclude each other only if they have the same [lock](Self::with_lock).
-    ///
-    /// # Errors
-    /// [`RegistrationError`] if an id or the prefix is empty, cannot be part of a key or is too long for one, or if an id
-    /// occurs twice.
-    pub fn new(
-        store: impl Store + 'static,
-        service: impl Into<String>,
-        migrations: impl Into<Arc<[Migration<C>]>>,
-    ) -> Result<Self, RegistrationError> {
-        let service = service.into();
-        let lock = store.shared_lock(&service).unwrap_or_default();
-        Ok(Self {
-            registered: Registered::new(&service, migrations.into())?,
-            settings: Settings {
-                service,
-                store: Arc::new(store),
-                journal: None,
-                clock: Arc::new(SystemClock),
-                log: EscapedLog(Arc::new(ConsoleLog)),
-                lock,
-                budget: Budget::default(),
-                interrupt: Interrupt::default(),
-                other_services: Vec::new(),
-                random: Random::default(),
-            },
-        })
-    }
-
-    /// Says that `service` is the prefix of another service in the same namespace, whatever migrations it has.
-    ///
-    /// The first run of a service looks at the markers of all others. If everything that is applied under another prefix is
-    /// registered here too, it looks as if the prefix had been mistyped, or changed, and all migrations were about to run
-    /// again: the run fails with [`Error::AnotherPrefix`]. For a service that begins with the same migrations on purpose, this
-    /// allows it.
-    #[must_use]
-    pub fn with_other_service(mut self, service: impl Into<String>) -> Self {
-        self.settings.other_services.push(service.into());
-        self
-    }
-
-    /// Sets the clock (default: the machine's).
-    #[must_use]
-    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.settings.clock = clock;
-        self
-    }
-
-    /// Sets the log (default: the console).
-    #[must_use]
-    pub fn with_log(mut self, log: Arc<dyn Log>) -> Self {
-        self.settings.log = EscapedLog(log);
-        self
-    }
-
-    /// Sets the lock (default: that of the [store](crate::kv::Store::shared_lock), or a new one). Runners with the same
-    /// lock do not run at the same time.
-    #[must_use]
-    pub fn with_lock(mut self, lock: RunLock) -> Self {
-        self.settings.lock = lock;
-        self
-    }
-
-    /// Sets the budget of a run (default 900 KV operations and 25 seconds).
-    #[must_use]
-    pub fn with_budget(mut self, budget: Budget) -> Self {
-        self.settings.budget = budget;
-        self
-    }
-
-    /// Sets the secret key of hashes, for re-keys and folds that begin (default: a random one for each). For tests that are
-    /// to run the same way each time. In production, anyone who knows the key can make two hashes equal.
-    #[cfg(feature = "testing")]
-    #[must_use]
-    pub fn with_hash_key(mut self, key: [u64; 2]) -> Self {
-        self.settings.random = Random::fixed(key);
-        self
-    }
-
     /// Whether a migration is applied, registered or not. One KV operation.
     ///
     /// # Errors
