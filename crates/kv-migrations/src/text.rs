@@ -39,7 +39,10 @@ pub(crate) fn without_stacks(text: String) -> String {
     }
     let mut kept: Vec<&str> = Vec::new();
     let mut is_in_stack = false;
-    for line in text.split('\n') {
+    let mut rest = Some(text.as_str());
+    while let Some(lines) = rest {
+        let line;
+        (line, rest) = split_at(lines, "\n").map_or((lines, None), |(line, after)| (line, Some(after)));
         let is_frame = line.starts_with(FRAME);
         if is_frame && !is_in_stack {
             // A stack repeats the message first.
