@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::future::BoxFuture;
 use crate::lock::LeaseGuard;
 pub(crate) use connections::Connections;
+use entry::OfEntry;
 pub(crate) use entry::{EntryOperations, HighestCost};
 pub(crate) use refusals::Refusals;
 
@@ -80,24 +81,6 @@ impl Policy {
         self.entry.iter().for_each(|entry| entry.add());
         Ok(())
     }
-}
-
-/// The entry that operations belong to. Only [`EntryOperations`] implements it.
-trait OfEntry: Send + Sync {
-    /// Counts one more operation.
-    fn add(&self);
-
-    /// Notes that an operation was refused because the budget was used up.
-    fn cut_off(&self);
-
-    /// Notes what came of an operation.
-    fn note(&self, request: Request<'_>, result: &Result<Answer, KvError>);
-
-    /// Whether the request must not be repeated, because it would overwrite what somebody else wrote.
-    fn forbids_retry(&self, request: Request<'_>, error: &KvError) -> bool;
-
-    /// The same for operations in another namespace.
-    fn in_other_namespace(&self) -> Arc<dyn OfEntry>;
 }
 
 /// The pauses before each retry, in seconds. KV takes one write a second to a key, so that a shorter pause is useless.

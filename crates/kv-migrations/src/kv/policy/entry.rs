@@ -3,8 +3,25 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::OfEntry;
 use crate::kv::{Answer, KvError, Request};
+
+/// The entry that operations belong to. Only [`EntryOperations`] implements it.
+pub(super) trait OfEntry: Send + Sync {
+    /// Counts one more operation.
+    fn add(&self);
+
+    /// Notes that an operation was refused because the budget was used up.
+    fn cut_off(&self);
+
+    /// Notes what came of an operation.
+    fn note(&self, request: Request<'_>, result: &Result<Answer, KvError>);
+
+    /// Whether the request must not be repeated, because it would overwrite what somebody else wrote.
+    fn forbids_retry(&self, request: Request<'_>, error: &KvError) -> bool;
+
+    /// The same for operations in another namespace.
+    fn in_other_namespace(&self) -> Arc<dyn OfEntry>;
+}
 
 /// Counts the operations of one entry, and notes what kept it from being done, whatever its work made of that: the budget,
 /// or KV. Clones share this.
