@@ -6,6 +6,7 @@ use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use kv_migrations::Result as Guarded;
 use kv_migrations::log::{ConsoleLog, Log};
+use kv_migrations::reason;
 
 use crate::platform::environment::{Environment, NoSecret};
 use crate::request::head::RequestHead;
@@ -96,7 +97,8 @@ impl<F: AsyncFn(RequestHead<'_>) -> Guarded<bool> + Send + Sync> Guard for Guard
                 Ok(false) => Err(Problem::forbidden()),
                 Err(error) => {
                     // For the log alone: the caller may be anyone.
-                    ConsoleLog.error(&format!("[Migration] The guard of the routes failed: {error}"));
+                    let reason = reason(&*error);
+                    ConsoleLog.error(&format!("[Migration] The guard of the routes failed: {reason}"));
                     Err(Problem::guard_failed())
                 }
             }

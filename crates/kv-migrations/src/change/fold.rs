@@ -112,6 +112,9 @@ pub(crate) struct FoldState<S> {
     /// Whether no checkpoint can keep it.
     #[serde(skip)]
     is_unusable: bool,
+    /// Whether `each` failed, perhaps after it had changed it.
+    #[serde(skip)]
+    is_half_changed: bool,
 }
 
 impl<S: Serialize + DeserializeOwned> FoldState<S> {
@@ -134,11 +137,14 @@ impl<C, S: Serialize + DeserializeOwned> Fold<C, S> {
         let until = state.until.clone();
         let range = Range { prefix: &self.prefix, until: until.as_deref() };
         let mut walk = Walk::new(session, range, &state.position);
+        let mut failed = None;
         let result = async {
             while let Some(visited) = walk.next(load, work).await? {
                 if let Visited::Entry(Some(record)) = visited {
-                    (self.each)(&mut state.folded, &record, context)
-                        .map_err(|error| format!("at the entry `{}`: {}", record.name(), reason(&*error)))?;
+                    if let Err(error) = (self.each)(&mut state.folded, &record, context) {
+                        failed = Some(format!("at the entry `{}`: {}", record.name(), reason(&*error)));
+                        return Ok(WalkEnd::Stopped);
+                    }
                     job.add_done(1);
                     if job.done_in_phase() == 1 {
                         state.check()?;
@@ -152,6 +158,10 @@ impl<C, S: Serialize + DeserializeOwned> Fold<C, S> {
         }
         .await;
         let end = walk.finish(job, result).await?;
+        if let Some(error) = failed {
+            state.is_half_changed = true;
+            return Err(error.into());
+        }
         if end == WalkEnd::Complete {
             state.check()?;
         }
@@ -294,6 +304,7 @@ impl<C, S: Serialize + DeserializeOwned> Resumable<C> for Fold<C, S> {
             position: Position::default(),
             writing: None,
             is_unusable: false,
+            is_half_changed: false,
         }
     }
 
@@ -305,6 +316,7 @@ impl<C, S: Serialize + DeserializeOwned> Resumable<C> for Fold<C, S> {
         if end == WalkEnd::Complete && state.writing.is_none() {
             end = match self.gather(job, context, state).await {
                 Err(error) if state.is_unusable => return Ok(Advance::Lost(error)),
+                Err(error) if state.is_half_changed => return Ok(Advance::Undone(error)),
                 end => end?,
             };
         }

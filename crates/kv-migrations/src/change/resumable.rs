@@ -36,6 +36,8 @@ pub(crate) enum Advance {
     Waiting(Duration),
     /// To a failure after which no checkpoint can keep the state: the next run starts over.
     Lost(BoxError),
+    /// It failed, and what it did since the last checkpoint is not to be kept.
+    Undone(BoxError),
     /// Nowhere: the budget is too small for one step.
     Stuck { what: &'static str, instead: &'static str },
 }
@@ -67,6 +69,8 @@ impl<C, R: Resumable<C>> Change<C> for ResumableChange<R> {
                     job.keep(&state);
                     Ok(Outcome::OverBudget { reason: job.session().over_budget(what, instead) })
                 }
+                // The last checkpoint stays.
+                Ok(Advance::Undone(error)) => Err(error),
                 Ok(Advance::Lost(error)) => {
                     job.keep_nothing();
                     Err(error)

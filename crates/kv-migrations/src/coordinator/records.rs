@@ -147,7 +147,8 @@ impl Records {
         if self.journal().unmirrored()?.is_empty() {
             return Ok(due);
         }
-        let retry_at = mirror::due(&*self.storage, self.now())?;
+        // The runtime takes no alarm at 1970.
+        let retry_at = mirror::due(&*self.storage, self.now())?.max(self.now());
         Ok(Some(due.map_or(retry_at, |due| due.min(retry_at))))
     }
 

@@ -7,6 +7,7 @@ use super::object::Coordinator;
 use super::records::put_number;
 use super::report::{HistoryEntry, InterventionKind};
 use super::storage::{RowChange, StorageError, history};
+use super::task::Task;
 use crate::error::Error;
 use crate::report::Status;
 
@@ -26,23 +27,42 @@ impl<C> Coordinator<C> {
         let Self { records, runner, .. } = self;
         let is_replaced = self.replace_unreadable_marker(id).await?;
         adopt_once(self).await?;
-        if let Some(task) = records.task()?.filter(|task| task.migration() == Some(id)) {
-            if !task.is_paused() && !task.is_retrying() || records.is_running(&task)? {
-                return Err(CoordinatorError::InProgress(Box::new(task.activity())));
-            }
-            self.end(task, id, InterventionKind::Reset, caller).await?;
-        }
+        self.stopped_task_at(id)?;
         if is_replaced {
+            self.end_task_at(id, caller).await?;
             self.set_alarm()?;
             return self.status_of(id).await;
         }
+        // What is refused ends no run.
         let is_registered = runner.is_registered(id);
-        if records.ledger(records.journal()).can_reset(id, is_registered).await? {
-            self.forget(id, caller)?;
-        } else if !is_registered && !self.reset_in_kv(id).await? {
+        let ledger = records.ledger(records.journal());
+        let has_marker = ledger.can_reset(id, is_registered).await?;
+        if !has_marker && !is_registered && !self.reset_in_kv(id).await? {
             return Err(Error::UnknownMigration { id: id.to_owned() }.into());
         }
+        self.end_task_at(id, caller).await?;
+        // The end of a run can have forgotten it.
+        if has_marker && ledger.can_reset(id, is_registered).await? {
+            self.forget(id, caller)?;
+        }
         self.status_of(id).await
+    }
+
+    /// The task that is paused at a migration, or waits to retry it. An error if a step is under way there.
+    fn stopped_task_at(&self, id: &str) -> Result<Option<Task>, CoordinatorError> {
+        let records = &self.records;
+        let Some(task) = records.task()?.filter(|task| task.migration() == Some(id)) else { return Ok(None) };
+        if !task.is_paused() && !task.is_retrying() || records.is_running(&task)? {
+            return Err(CoordinatorError::InProgress(Box::new(task.activity())));
+        }
+        Ok(Some(task))
+    }
+
+    async fn end_task_at(&self, id: &str, caller: &Caller) -> Result<(), CoordinatorError> {
+        match self.stopped_task_at(id)? {
+            Some(task) => self.end(task, id, InterventionKind::Reset, caller).await.map(drop),
+            None => Ok(()),
+        }
     }
 
     /// Deletes a marker, and notes who asked for it.

@@ -6,6 +6,9 @@ use crate::error::Error;
 use crate::id::IdSet;
 use crate::kv::Key;
 
+/// How many other prefixes are looked at: a visitor who can create keys can make any number of them.
+const MAX_PREFIXES: usize = 10;
+
 /// A key of the namespace that may be a marker of an applied migration, without `migration_`.
 struct Candidate {
     rest: String,
@@ -48,7 +51,7 @@ impl Ledger {
             return Ok(None);
         }
         let is_other = |prefix: &str| prefix != self.service && !known.iter().any(|known| known == prefix);
-        for similar in similar(&candidates, &registered, &self.service) {
+        for similar in similar(&candidates, &registered, &self.service).into_iter().take(MAX_PREFIXES) {
             if is_other(&similar.prefix) && self.is_similar(&similar).await? {
                 return Ok(Some(similar.prefix));
             }

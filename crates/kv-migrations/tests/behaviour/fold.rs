@@ -7,7 +7,7 @@ use kv_migrations::{Fold, FoldOutput, Migration, Record, State};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::service::{InitialEntry, Service, failure, ids};
+use crate::service::{InitialEntry, Service, failure, filled, ids};
 use crate::stores::ShortPages;
 
 /// Indexes users by town.
@@ -228,4 +228,23 @@ fn a_fold_whose_state_has_no_order_comes_back_from_json() {
         state.3.push(u128::from(u64::MAX) + 1);
     });
     assert_eq!(service.migrate(vec![gathering]), ids(&["001"]));
+}
+
+/// What its closure did before it failed is in the state, and the entry is folded again.
+#[test]
+fn a_fold_whose_closure_fails_after_it_changed_the_state_counts_no_entry_twice() {
+    let service = filled(10);
+    let counting = |fails: bool| {
+        let each = move |count: &mut u64, record: &Record, (): &()| {
+            *count += 1;
+            if fails && record.name() == "user_00005" { Err("boom".into()) } else { Ok(()) }
+        };
+        let close = |count: &u64, (): &()| Ok(vec![FoldOutput::json("count", count)?]);
+        vec![Migration::fold("001", "", Fold::new("user_", || 0, each, close))]
+    };
+    for _ in 0..3 {
+        block_on(service.runner(counting(true)).run_pending(&())).expect_err("its closure fails");
+    }
+    service.migrate(counting(false));
+    assert_eq!(service.text("count").as_deref(), Some("10"));
 }

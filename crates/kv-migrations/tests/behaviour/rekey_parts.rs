@@ -105,6 +105,7 @@ fn copying_fails_if_old_keys_alone_are_written_all_the_time() {
     });
     let error = error.expect("it gives up").to_string();
     assert!(error.contains("Deploy a version that writes both keys"), "{error}");
+    service.store.insert("user_1", "written alone before the deploy");
     service.drive(&runner).expect("when that ends, the next run finishes it");
     assert_eq!(service.text("user:1"), service.text("user_1"));
 }

@@ -164,6 +164,8 @@ impl Relocation {
             state.sweeps += 1;
             if state.sweeps > MAX_ROUNDS {
                 (state.sweeps, state.needs_sweep) = (0, true);
+                // The next run comes here again, and then looks at the same ones.
+                state.next_suspects = state.suspects.clone();
                 return Err(self.too_many_sweeps());
             }
             state.wait_until = Some(self.visible_at(session));

@@ -26,6 +26,9 @@ pub(super) async fn verify(
     while let Some(keys) = walk.next(job).await? {
         stray.find(relocation, session, &keys, state)?;
         state.position.set(walk.position());
+        if stray.number == 0 {
+            job.save_if_due(state, walk.entries_left()).await?;
+        }
     }
     if stray.number > 0 {
         // Once the mapping is restored, the next run looks at all of them again.
