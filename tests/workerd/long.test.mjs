@@ -191,7 +191,8 @@ test("an up that needs more than is left gets a whole budget with the next reque
   assert.deepEqual([first.ran, first.remaining, "progress" in first], [["001_puts"], ["002_puts"], false]);
   assert.deepEqual([second.skipped, second.ran], [["001_puts"], ["002_puts"]]);
 
-  const failing = await client.migrateToEnd({ prefix: "other", migrations: "puts 30 95", budget: "90" });
+  const another = await serveSpecimen(t);
+  const failing = await another.migrateToEnd({ migrations: "puts 30 95", budget: "90" });
   assert.deepEqual(failing.map(({ status }) => status), [202, 500]);
   assert.match(assertProblem(failing[1], 500, "migration-failed").detail, /002_puts failed: .*backfill/);
 });
