@@ -59,12 +59,12 @@ test("whoever has the object's stub needs the token too", async (t) => {
 
   const refusal = await client.send("POST", "/stub/migrate", named);
   assert.deepEqual(assertProblem(refusal, 503, "release-mismatch").registered, ["001_first"]);
-  assert.deepEqual(await client.worker.dump(), [], "whoever asks must be of its release");
+  assert.deepEqual(await client.worker.dump(), [], "a caller must be of its release");
   const asked = { ...named, [RELEASE]: refusal.headers.get(RELEASE) };
   assert.deepEqual(assertAnswer(await client.send("POST", "/stub/migrate", asked)).ran, ["001_first"]);
 });
 
-test("an object of another name or id runs nothing, whoever asks it and whatever for", async (t) => {
+test("an object of another name or id runs nothing, for any caller and any route", async (t) => {
   const client = await serveCoordinated(t);
   const rightHeader = { "kv-migrations-coordinator": "MY%5FSERVICE%5FKV%2Fmy%2Dservice" };
   for (const headers of [

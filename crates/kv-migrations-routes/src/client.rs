@@ -52,7 +52,9 @@ impl<C: 'static> MigrationRoutes<C> {
     /// ```no_run
     /// use kv_migrations_routes::MigrationRoutes;
     /// use worker::{Env, ScheduleContext, ScheduledEvent, console_error};
-    /// # fn routes() -> MigrationRoutes { unimplemented!() }
+    /// # fn routes() -> MigrationRoutes {
+    /// #     kv_migrations_routes::migration_routes("MY_SERVICE_KV", "my-service", Vec::new())
+    /// # }
     ///
     /// async fn scheduled(_: ScheduledEvent, env: Env, _: ScheduleContext) {
     ///     if let Err(error) = routes().client(&env).with_label("cron").run_pending().await {

@@ -1,4 +1,4 @@
-//! What a migration passed over is not told once to whoever listens: its marker, the status and the history keep it.
+//! What a migration passed over is not told only once: its marker, the status and the history keep it.
 
 use futures::executor::block_on;
 use kv_migrations::coordinator::{Caller, Coordinator};

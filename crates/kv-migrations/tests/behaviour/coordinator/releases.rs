@@ -43,7 +43,7 @@ fn a_run_whose_release_does_not_come_back_ends_unfinished_and_holds_up_nobody() 
 
     let older = object.instance(vec![marking("001")]);
     object.pass(&older, Duration::from_secs(20));
-    let report = object.migrate(&older).expect("whoever asks the older release is not held up");
+    let report = object.migrate(&older).expect("a caller of the older release is not held up");
     assert_eq!((report.ran.len(), report.skipped.len()), (0, 1));
     assert_eq!(last_run(&older).outcome, RunOutcome::Unfinished, "the run that was asked for more");
 
