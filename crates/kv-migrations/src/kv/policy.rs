@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::future::BoxFuture;
 use crate::lock::LeaseGuard;
 pub(crate) use connections::Connections;
-use entry::OfEntry;
+use entry::EntryHooks;
 pub(crate) use entry::{EntryOperations, HighestCost};
 pub(crate) use refusals::Refusals;
 
@@ -30,7 +30,7 @@ pub(crate) struct Policy {
     meter: Option<Meter>,
     /// The operations of the entry that they belong to, if they belong to one. A trait object, so that only Workers with
     /// long migrations carry its code.
-    entry: Option<Arc<dyn OfEntry>>,
+    entry: Option<Arc<dyn EntryHooks>>,
 }
 
 impl Policy {

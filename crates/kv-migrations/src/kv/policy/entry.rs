@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::kv::{Answer, KvError, Request};
 
 /// The entry that operations belong to. Only [`EntryOperations`] implements it.
-pub(super) trait OfEntry: Send + Sync {
+pub(super) trait EntryHooks: Send + Sync {
     /// Counts one more operation.
     fn add(&self);
 
@@ -20,7 +20,7 @@ pub(super) trait OfEntry: Send + Sync {
     fn forbids_retry(&self, request: Request<'_>, error: &KvError) -> bool;
 
     /// The same for operations in another namespace.
-    fn in_other_namespace(&self) -> Arc<dyn OfEntry>;
+    fn in_other_namespace(&self) -> Arc<dyn EntryHooks>;
 }
 
 /// Counts the operations of one entry, and notes what kept it from being done, whatever its work made of that: the budget,
@@ -96,7 +96,7 @@ impl EntryOperations {
     }
 }
 
-impl OfEntry for EntryOperations {
+impl EntryHooks for EntryOperations {
     fn add(&self) {
         let mut state = self.state();
         state.number += 1;
@@ -123,7 +123,7 @@ impl OfEntry for EntryOperations {
         forbids
     }
 
-    fn in_other_namespace(&self) -> Arc<dyn OfEntry> {
+    fn in_other_namespace(&self) -> Arc<dyn EntryHooks> {
         Arc::new(Self { own_key: None, ..self.clone() })
     }
 }
