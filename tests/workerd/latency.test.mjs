@@ -41,9 +41,11 @@ test(`${RECORDS} records, ${MILLISECONDS} ms for every KV operation`, async (t) 
       `${seconds((NEEDED * MILLISECONDS) / CONNECTIONS)}): it took ${Math.round((time / allowed - 1) * 100)} % more`,
   );
 
-  // Of time nothing is asserted: it depends on the machine. These are what it follows from. Its entries are counted first.
-  const ledger = 4 + Math.ceil(time / 2_000);
-  assert.ok(operations >= NEEDED && operations <= NEEDED + LISTS + ledger, `${operations} operations, of which ${NEEDED} are needed`);
+  // Of time nothing is asserted: it depends on the machine. These are what it follows from. Its entries are counted first,
+  // the first checkpoints follow each other in less than two seconds, and on a slow machine fewer values are read at once.
+  const ledger = 8 + Math.ceil(time / 2_000);
+  const allowedOperations = NEEDED * 1.05 + LISTS + ledger;
+  assert.ok(operations >= NEEDED && operations <= allowedOperations, `${operations} operations, of which ${NEEDED} are needed`);
 });
 
 async function timed(work) {

@@ -3,6 +3,8 @@
 mod calendar;
 mod system;
 mod time;
+#[cfg(target_arch = "wasm32")]
+mod timer;
 
 pub(crate) use calendar::{iso8601, parse_iso8601};
 pub use system::{Clock, SystemClock};

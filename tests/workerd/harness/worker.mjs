@@ -11,6 +11,9 @@ export const KV_BINDING = "MY_SERVICE_KV";
 
 export const COMPATIBILITY_DATE = "2026-04-01";
 
+/** Newer dates imply it. With it, the handle of a timer is an object, at which `worker::Delay` hangs in a dev build. */
+export const COMPATIBILITY_FLAGS = ["nodejs_compat"];
+
 /** A file system in memory, on Linux. */
 const MEMORY = "/dev/shm";
 
@@ -25,7 +28,7 @@ export const LOADER = {
   scriptPath: fileURLToPath(new URL("loader.mjs", import.meta.url)),
   modulesRules: [{ type: "ESModule", include: ["**/*.mjs"] }],
   compatibilityDate: COMPATIBILITY_DATE,
-  compatibilityFlags: ["nodejs_compat"],
+  compatibilityFlags: COMPATIBILITY_FLAGS,
 };
 
 /** How many entries one request to the loader puts. */
@@ -65,7 +68,12 @@ export async function startWorker(
     ...workerOptions
   } = {},
 ) {
-  const shared = { compatibilityDate: COMPATIBILITY_DATE, kvNamespaces, ...modules(path.resolve(directory, "build")) };
+  const shared = {
+    compatibilityDate: COMPATIBILITY_DATE,
+    compatibilityFlags: COMPATIBILITY_FLAGS,
+    kvNamespaces,
+    ...modules(path.resolve(directory, "build")),
+  };
   const worker = ({ objects = {}, ...options }) => ({ ...shared, durableObjects: withSqlite(objects), ...options });
   const miniflare = new Miniflare({
     workers: [

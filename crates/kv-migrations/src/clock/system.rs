@@ -30,7 +30,7 @@ impl Clock for SystemClock {
 
     #[cfg(target_arch = "wasm32")]
     fn sleep(&self, duration: Duration) -> BoxFuture<'_, ()> {
-        Box::pin(worker::Delay::from(duration))
+        Box::pin(super::timer::Timer::start(duration))
     }
 
     #[cfg(not(target_arch = "wasm32"))]

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use kv_migrations::clock::{Clock, SystemClock};
 use kv_migrations::kv::Key;
 use kv_migrations::{Backfill, Fold, FoldOutput, Migration, Record, Rekey, Result};
 use serde_json::{Map, Value};
-use worker::{Delay, Env};
+use worker::Env;
 
 /// The migrations of a scenario, in order: its name, and what it is about. None for the name of another.
 pub fn migrations(scenario: &str) -> Option<Vec<Migration<Env>>> {
@@ -124,7 +125,7 @@ fn puts(number: &str, nth: u32) -> Option<Migration<Env>> {
 fn gated() -> Migration<Env> {
     Migration::new("001_gated", "Waits for a key", async |kv, _: &Env| {
         while kv.bytes("go").await?.is_none() {
-            Delay::from(Duration::from_millis(20)).await;
+            SystemClock.sleep(Duration::from_millis(20)).await;
         }
         Ok(())
     })

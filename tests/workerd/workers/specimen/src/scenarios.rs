@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use kv_migrations::Migration;
+use kv_migrations::clock::{Clock, SystemClock};
 use kv_migrations::kv::Kv;
-use worker::{Delay, Env};
+use worker::Env;
 
 /// The migrations of a scenario, in order.
 pub fn migrations(scenario: &str) -> Vec<Migration<Env>> {
@@ -79,7 +80,7 @@ fn stuck(id: &'static str) -> Migration<Env> {
 fn slow(id: &'static str) -> Migration<Env> {
     Migration::new(id, "Takes a minute and a half", async |kv, _| {
         half(kv).await?;
-        Delay::from(Duration::from_secs(90)).await;
+        SystemClock.sleep(Duration::from_secs(90)).await;
         Ok(())
     })
 }

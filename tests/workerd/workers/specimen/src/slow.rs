@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use futures_util::future::join;
 use kv_migrations::BoxFuture;
+use kv_migrations::clock::{Clock, SystemClock};
 use kv_migrations::kv::{Answer, KvError, Request, Store};
-use worker::Delay;
 
 /// How many operations a Worker can have under way at once.
 const CONNECTIONS: usize = 6;
@@ -34,7 +34,7 @@ impl Store for Slow {
                     request.refused(Some(400), "more operations at once than a Worker has connections")
                 );
             }
-            let (answer, ()) = join(self.store.call(request), Delay::from(self.latency)).await;
+            let (answer, ()) = join(self.store.call(request), SystemClock.sleep(self.latency)).await;
             answer
         })
     }
