@@ -1,4 +1,4 @@
-//! `cargo xtask audit`: what is checked before an issue is resolved, and takes too long for every change.
+//! `cargo xtask audit`: what is checked before a release, and takes too long for every change.
 
 mod dependencies;
 mod public_api;

@@ -6,6 +6,7 @@ use xshell::{Shell, cmd};
 use crate::console::heading;
 use crate::imports;
 use crate::tools::{CLIPPY, CargoTool, RUSTFMT, WASM_TARGET, install_missing};
+use crate::workers::Worker;
 use crate::workspace::Workspace;
 
 /// What is compiled for the machine that it runs on.
@@ -34,7 +35,20 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         "WebAssembly",
         &[&["--workspace", "--target", WASM_TARGET.name], &WORKERS[..], &wasm[..]].concat(),
     )?;
+    check_examples(workspace)?;
     check_documentation(&shell)
+}
+
+/// As their own users would: each is a workspace of its own, with the lints that cargo has on.
+fn check_examples(workspace: &Workspace) -> Result<()> {
+    heading("examples");
+    for example in Worker::examples(workspace)? {
+        let shell = workspace.shell_in(&example.directory)?;
+        cmd!(shell, "cargo fmt --check").quiet().run()?;
+        let platform = WASM_TARGET.name;
+        cmd!(shell, "cargo clippy --quiet --locked --target {platform} -- --deny warnings").quiet().run()?;
+    }
+    Ok(())
 }
 
 /// Checks each package by itself, with each of its features alone, with all and with none. Together, packages would share

@@ -54,11 +54,13 @@ enum Command {
     },
     /// Run every test: of the crates, of their packages, and end to end in workerd
     Test,
+    /// Build the packages as they are published, each by itself, and with them each example outside of this repository
+    Package,
     /// Run migrations in simulated worlds, each drawn from a seed: `--seeds 100000`, or one again with `--seed 42`
     Simulate(simulate::Scope),
     /// Check formatting, imports, lints and documentation of every crate, natively and for WebAssembly
     Lint,
-    /// Check the public API, licenses and dependencies: before an issue is resolved
+    /// Check the public API, licenses and dependencies: before a release
     Audit(audit::Scope),
     /// Measure what mounting the routes adds to a Worker, and fail above the limit
     Size,
@@ -90,6 +92,7 @@ fn run(command: &Command) -> Result<()> {
         Command::Dev { example, port } => dev::run(&workspace, example, *port),
         Command::Build { example, dev } => build(&workspace, example, *dev),
         Command::Test => test::run(&workspace),
+        Command::Package => package::check(&workspace),
         Command::Simulate(scope) => simulate::run(&workspace, scope),
         Command::Lint => lint::run(&workspace),
         Command::Audit(scope) => audit::run(&workspace, scope),

@@ -1,18 +1,20 @@
-//! Whether what is published builds by itself.
+//! Whether what is published builds by itself, and an example that is copied out of this repository.
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use xshell::{Shell, cmd};
 
-use crate::console::heading;
-use crate::tools::WASM_TARGET;
+use crate::console::{heading, progress};
+use crate::tools::{WASM_TARGET, install_missing};
+use crate::workers::Worker;
 use crate::workspace::Workspace;
 
 /// In the order in which they depend on each other.
 const PACKAGES: [&str; 2] = ["kv-migrations", "kv-migrations-routes"];
 
 /// Packs both crates, and checks the second against the first as `cargo package` cannot before the first is published.
+/// Builds each example from the packages, outside of this repository.
 pub(crate) fn check(workspace: &Workspace) -> Result<()> {
     heading("packages");
     let shell = workspace.shell()?;
@@ -26,18 +28,36 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
     let unpacked = directory.join("unpacked");
     shell.remove_path(&unpacked)?;
     shell.create_dir(&unpacked)?;
-    let core = unpack(&shell, &directory, &unpacked, PACKAGES[0])?;
-    let routes = unpack(&shell, &directory, &unpacked, PACKAGES[1])?;
-    let unpublished = format!("patch.crates-io.{}.path='{core}'", PACKAGES[0]);
+    let [core, routes] = PACKAGES.map(|package| unpack(&shell, &directory, &unpacked, package));
+    let (core, routes) = (core?, routes?);
+
+    // What is not in the registry yet.
+    let core_patch = format!("patch.crates-io.{}.path='{core}'", PACKAGES[0]);
+    let routes_patch = format!("patch.crates-io.{}.path='{routes}'", PACKAGES[1]);
     // For the platform, and in the directory, for which the dependencies were compiled before.
-    let platform = WASM_TARGET.name;
+    install_missing(workspace, &WASM_TARGET)?;
+    let platform = ["--target", WASM_TARGET.name];
     cmd!(
         shell,
-        "cargo check --quiet --manifest-path {routes}/Cargo.toml --config {unpublished} --target {platform}"
+        "cargo check --quiet --manifest-path {routes}/Cargo.toml --config {core_patch} {platform...} --target-dir {target}"
     )
-    .args(["--target-dir".as_ref(), target.as_os_str()])
     .quiet()
     .run()?;
+
+    for Worker { name, directory } in Worker::examples(workspace)? {
+        progress(&format!("building a copy of the example {name}"));
+        let copy = shell.create_temp_dir()?;
+        let copy = copy.path();
+        cmd!(shell, "cp -R {directory}/Cargo.toml {directory}/Cargo.lock {directory}/src {copy}")
+            .quiet()
+            .run()?;
+        cmd!(
+            shell,
+            "cargo build --quiet --manifest-path {copy}/Cargo.toml --config {core_patch} --config {routes_patch} {platform...} --target-dir {target}"
+        )
+        .quiet()
+        .run()?;
+    }
     Ok(())
 }
 

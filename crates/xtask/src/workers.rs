@@ -9,8 +9,10 @@ use crate::console::{progress, run_quietly};
 use crate::tools::WorkerToolchain;
 use crate::workspace::Workspace;
 
-/// Where they are, and the file by which one is known.
-const PLACES: [(&str, &str); 2] = [("examples", "wrangler.toml"), ("tests/workerd/workers", "Cargo.toml")];
+/// Each is a workspace of its own.
+const EXAMPLES: &str = "examples";
+/// Members of the workspace of this repository.
+const FOR_TESTS: &str = "tests/workerd/workers";
 
 pub(crate) struct Worker {
     pub(crate) name: String,
@@ -33,12 +35,21 @@ impl Worker {
     }
 
     pub(crate) fn all(workspace: &Workspace) -> Result<Vec<Self>> {
-        let (shell, mut workers) = (workspace.shell()?, Vec::new());
-        for (parent, known_by) in PLACES {
-            for directory in shell.read_dir(parent)? {
-                if let Some(name) = directory.file_name().filter(|_| directory.join(known_by).exists()) {
-                    workers.push(Self { name: name.display().to_string(), directory });
-                }
+        Ok([Self::examples(workspace)?, Self::in_directory(workspace, FOR_TESTS)?]
+            .into_iter()
+            .flatten()
+            .collect())
+    }
+
+    pub(crate) fn examples(workspace: &Workspace) -> Result<Vec<Self>> {
+        Self::in_directory(workspace, EXAMPLES)
+    }
+
+    fn in_directory(workspace: &Workspace, parent: &str) -> Result<Vec<Self>> {
+        let mut workers = Vec::new();
+        for directory in workspace.shell()?.read_dir(parent)? {
+            if let Some(name) = directory.file_name().filter(|_| directory.join("Cargo.toml").exists()) {
+                workers.push(Self { name: name.display().to_string(), directory });
             }
         }
         Ok(workers)
