@@ -229,7 +229,9 @@ test("a panic in the middle of a backfill loses no entry", async (t) => {
   const answers = await client.migrateToEnd({ migrations: `seen-panicking ${entries[280].key}`, budget: "200" });
   assert.deepEqual(answers.map(({ status }) => status), [202, 500]);
 
-  assertAnswer(await client.migrate({ migrations: "seen", "clock-ahead": "2" }));
+  // After one that ended so, a request may do less.
+  const mended = await client.migrateToEnd({ migrations: "seen" }, 4);
+  assert.deepEqual(assertAnswer(mended.at(-1)).ran, ["001_seen"]);
   const times = timesSeen(withoutMarkers(await client.worker.dump()));
   const done = answers[0].json.progress.done;
   assert.deepEqual(times.slice(0, done), Array(done).fill(1), "what was recorded is not repeated");

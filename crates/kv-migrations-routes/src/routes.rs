@@ -142,10 +142,12 @@ struct Settings<C> {
 }
 
 impl<C: 'static> MigrationRoutes<C> {
-    /// Moves the routes below a path, such as `/admin`. The default is the root.
+    /// Moves the routes below a path, such as `/admin`. The default is the root. What a URL has percent-encoded, it may
+    /// have as it is: `/ü` is the same as `/%C3%BC`.
     ///
     /// For mounts that pass on the whole path: a layer, a service in front of a router, a `fetch` handler. Mounts that
-    /// remove their own part of it, as axum's `nest_service` does, need no base path.
+    /// remove their own part of it, as axum's `nest_service` does, need no base path: with one the routes would be below
+    /// both.
     ///
     /// # Example
     /// ```
@@ -246,6 +248,15 @@ impl<C: 'static> MigrationRoutes<C> {
             Some(coordinator) => coordinator.route(path, &self.0.base_path),
             None => Route::parse(path, &self.0.base_path),
         }
+    }
+
+    /// Why no route has this path.
+    pub(crate) fn no_route(&self, path: &str) -> Box<Problem> {
+        let base_path = &self.0.base_path;
+        if Route::parse_coordinated(path, "").is_some() && !base_path.is_empty() {
+            return Problem::outside_base_path(base_path);
+        }
+        Problem::not_found()
     }
 
     /// The answer to a request for a route.

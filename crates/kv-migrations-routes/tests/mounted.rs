@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
 use std::convert::Infallible;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
 use futures::executor::block_on;
@@ -12,7 +13,7 @@ use kv_migrations::Migration;
 use kv_migrations::kv::{MemoryStore, Store};
 use kv_migrations::testing::ManualClock;
 use kv_migrations::testing::{Fault, faulty};
-use kv_migrations_routes::{Body, MigrationRoutes, migration_routes_with_context};
+use kv_migrations_routes::{Body, CoordinatorObject, MigrationRoutes, migration_routes_with_context};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -98,6 +99,42 @@ fn what_is_not_for_the_routes_costs_no_operation_and_passes_through_as_it_came()
     assert_eq!(store.operations(), 0);
     let response = block_on(service.call(request(Method::POST, "/admin/migrate"))).unwrap();
     assert_eq!(response.status(), 200);
+}
+
+#[test]
+fn a_path_that_came_without_the_base_path_says_so() {
+    let mut routes = routes(&MemoryStore::new(), "nested-twice").with_base_path("/admin");
+    // What is left by axum's `nest_service("/admin", …)` of `/admin/migrate`.
+    let response = block_on(routes.call(request(Method::POST, "/migrate"))).unwrap();
+    assert_eq!(response.status(), 404);
+    let detail = content(response)["detail"].to_string();
+    assert!(detail.contains("below `/admin`") && detail.contains("leave `with_base_path` away"), "{detail}");
+
+    let response = block_on(routes.call(request(Method::POST, "/other"))).unwrap();
+    assert_eq!(content(response)["detail"], "No migration route has this path.");
+}
+
+#[test]
+fn a_head_of_an_unknown_path_has_no_body() {
+    let mut routes = routes(&MemoryStore::new(), "head");
+    let response = block_on(routes.call(request(Method::HEAD, "/other"))).unwrap();
+    assert_eq!(response.status(), 404);
+    let body = block_on(response.into_body().collect()).unwrap().to_bytes();
+    assert!(body.is_empty(), "{body:?}");
+}
+
+#[test]
+fn a_base_path_may_have_what_a_url_encodes() {
+    let mut routes = routes(&MemoryStore::new(), "encoded").with_base_path("/ü b");
+    let response = block_on(routes.call(request(Method::GET, "/%C3%BC%20b/migrations/status"))).unwrap();
+    assert_eq!(response.status(), 200);
+}
+
+/// `worker-build --panic-unwind` asks it of the class that `coordinator!` makes.
+#[test]
+fn the_object_may_be_used_after_a_panic() {
+    fn assert_unwind_safe<T: UnwindSafe + RefUnwindSafe>() {}
+    assert_unwind_safe::<CoordinatorObject>();
 }
 
 #[test]

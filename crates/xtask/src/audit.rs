@@ -1,6 +1,7 @@
 //! `cargo xtask audit`: what is checked before a release, and takes too long for every change.
 
 mod dependencies;
+mod panic_unwind;
 mod public_api;
 
 use anyhow::{Result, ensure};
@@ -11,7 +12,11 @@ use crate::workspace::Workspace;
 
 type Check = fn(&Workspace) -> Result<()>;
 
-const CHECKS: [(&str, Check); 2] = [("public API", public_api::check), ("dependencies", dependencies::check)];
+const CHECKS: [(&str, Check); 3] = [
+    ("public API", public_api::check),
+    ("dependencies", dependencies::check),
+    ("panics that unwind", panic_unwind::check),
+];
 
 #[derive(Args)]
 pub(crate) struct Scope {

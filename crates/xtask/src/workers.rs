@@ -23,6 +23,8 @@ pub(crate) struct Worker {
 pub(crate) enum Profile {
     Dev,
     Release,
+    /// As `Dev`, by a nightly toolchain.
+    PanicUnwind,
 }
 
 impl Worker {
@@ -65,16 +67,17 @@ impl Worker {
         progress(&format!("building {} ({})", self.name, profile.duration()));
         let shell = workspace.shell_in(&self.directory)?;
         let worker_build = &toolchain.worker_build;
-        let flag = profile.flag();
-        run_quietly(cmd!(shell, "{worker_build} {flag}").envs(toolchain.worker_build_variables()))
+        let flags = profile.flags();
+        run_quietly(cmd!(shell, "{worker_build} {flags...}").envs(toolchain.worker_build_variables()))
     }
 }
 
 impl Profile {
-    fn flag(self) -> &'static str {
+    fn flags(self) -> &'static [&'static str] {
         match self {
-            Self::Dev => "--dev",
-            Self::Release => "--release",
+            Self::Dev => &["--dev"],
+            Self::Release => &["--release"],
+            Self::PanicUnwind => &["--dev", "--panic-unwind"],
         }
     }
 
@@ -82,6 +85,7 @@ impl Profile {
         match self {
             Self::Dev => "about 2 minutes the first time, then a few seconds",
             Self::Release => "about 3 minutes the first time, then half a minute",
+            Self::PanicUnwind => "about 4 minutes the first time, then a few seconds",
         }
     }
 }

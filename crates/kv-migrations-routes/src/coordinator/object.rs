@@ -1,6 +1,7 @@
 //! The coordinator as a Durable Object: its class, and who may ask it.
 
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,7 +94,7 @@ macro_rules! coordinator {
 
 /// An instance of the object, which [`coordinator!`] wraps in a class.
 #[doc(hidden)]
-pub struct CoordinatorObject(Rc<dyn Instance>);
+pub struct CoordinatorObject(AssertUnwindSafe<Rc<dyn Instance>>);
 
 impl CoordinatorObject {
     /// The object with this state.
@@ -101,12 +102,13 @@ impl CoordinatorObject {
         let storage: Arc<dyn Storage> = Arc::new(ObjectStorage::new(state));
         let coordinator = routes.coordinator(storage.clone()).map(Arc::new);
         let is_itself = routes.is_coordinated_by(&state.id());
-        Self(Rc::new(Service { routes, storage, coordinator, is_itself }))
+        // A build with `panic=unwind` asks it. All that lasts is in the storage, which a panic leaves whole.
+        Self(AssertUnwindSafe(Rc::new(Service { routes, storage, coordinator, is_itself })))
     }
 
     /// Answers the Worker, or any other code that has the object's stub.
     pub fn fetch(&self, request: Request) -> Promise {
-        let instance = self.0.clone();
+        let instance = Rc::clone(&self.0);
         reject_on_panic(
             async move { Ok(web_sys::Response::from(answer(&*instance, &request).await?).into()) },
         )
@@ -114,7 +116,7 @@ impl CoordinatorObject {
 
     /// Continues what has begun.
     pub fn alarm(&self) -> Promise {
-        let instance = self.0.clone();
+        let instance = Rc::clone(&self.0);
         reject_on_panic(async move {
             instance.alarm().await?;
             Ok(JsValue::UNDEFINED)

@@ -6,14 +6,13 @@ use std::future::ready;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use tower_service::Service;
 use worker::send::SendFuture;
 
 use crate::request::head::Head;
 use crate::request::route::Route;
 use crate::response::body::Body;
-use crate::response::problem::Problem;
 use crate::routes::MigrationRoutes;
 
 /// The answer of [`MigrationRoutes`] as a [`Service`]: a future that never fails.
@@ -55,7 +54,13 @@ impl<C: 'static, B> Service<Request<B>> for MigrationRoutes<C> {
     fn call(&mut self, request: Request<B>) -> RoutesFuture {
         match self.route(request.uri().path()) {
             Some(route) => RoutesFuture::new(self, route, Head::from_http(request)),
-            None => RoutesFuture(Box::pin(ready(Problem::not_found().into()))),
+            None => {
+                let mut response = Response::from(self.no_route(request.uri().path()));
+                if request.method() == Method::HEAD {
+                    *response.body_mut() = Body::default();
+                }
+                RoutesFuture(Box::pin(ready(response)))
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The storage of a Durable Object, as a coordinator needs it: rows in its database, and its alarm.
 
-use std::cell::Cell;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use kv_migrations::coordinator::{RowChange, Storage, StorageError};
@@ -26,7 +26,7 @@ pub struct ObjectStorage(SendWrapper<Rows>);
 
 struct Rows {
     storage: DurableStorage,
-    is_table_created: Cell<bool>,
+    is_table_created: AtomicBool,
 }
 
 /// `worker` has no `transactionSync`, and awaits an alarm when it sets one.
@@ -59,7 +59,7 @@ impl ObjectStorage {
     /// The storage of the object with this state.
     pub fn new(state: &State) -> Self {
         let storage = JsValue::from(state.storage().as_raw()).unchecked_into();
-        Self(SendWrapper(Rows { storage, is_table_created: Cell::new(false) }))
+        Self(SendWrapper(Rows { storage, is_table_created: AtomicBool::new(false) }))
     }
 }
 
@@ -110,7 +110,10 @@ impl Rows {
     /// Writes in a transaction, since a failed statement rolls back only itself, and `sql.exec` takes no `BEGIN`. All
     /// writes before the next await reach the disk together.
     fn write(&self, changes: &[RowChange]) -> Result<(), JsValue> {
-        let mut alarm = None;
+        let alarm = changes.iter().rev().find_map(|change| match change {
+            RowChange::Alarm(at) => Some(*at),
+            _ => None,
+        });
         // Creates the table before the transaction, which would roll it back with the rest.
         self.sql()?;
         self.storage.transaction(&mut || {
@@ -118,14 +121,14 @@ impl Rows {
                 match change {
                     RowChange::Put { name, bytes } => self.put(name, bytes)?,
                     RowChange::Delete { name } => self.delete(name, 0)?,
-                    RowChange::Alarm(at) => alarm = Some(at),
+                    RowChange::Alarm(_) => {}
                     // All changes or none.
                     _ => return Err(JsValue::from_str("this storage does not know the change")),
                 }
             }
             // The alarm comes last, so that nothing has to be taken back if it is refused.
             match alarm {
-                Some(Some(at)) => ignore_result(self.storage.set_alarm(milliseconds(*at))?),
+                Some(Some(at)) => ignore_result(self.storage.set_alarm(milliseconds(at))?),
                 Some(None) => ignore_result(self.storage.delete_alarm()?),
                 None => {}
             }
@@ -161,9 +164,9 @@ impl Rows {
     /// Creates the table when it is first needed, so that an object that refuses all callers stores nothing.
     fn sql(&self) -> Result<Sql, JsValue> {
         let sql = self.storage.sql()?;
-        if !self.is_table_created.get() {
+        if !self.is_table_created.load(Ordering::Relaxed) {
             sql.exec(CREATE, &Array::new())?;
-            self.is_table_created.set(true);
+            self.is_table_created.store(true, Ordering::Relaxed);
         }
         Ok(sql)
     }

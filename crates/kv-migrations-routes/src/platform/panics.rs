@@ -3,6 +3,9 @@
 //! A panic ends the WebAssembly instance, and its promises never settle. The runtime waits a quarter of an hour for an
 //! alarm that panicked, and fires no other before.
 
+use std::panic::AssertUnwindSafe;
+use std::sync::OnceLock;
+
 use futures_util::FutureExt;
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
@@ -27,16 +30,18 @@ const UNCAUGHT: &str = "error";
 /// error that is no panic, the work itself continues.
 pub(crate) fn reject_on_panic(work: impl Future<Output = Result<JsValue, JsValue>> + 'static) -> Promise {
     let scope: Scope = global().unchecked_into();
-    let mut reject = None;
+    let reject = OnceLock::new();
     // A function of JavaScript's own: one of WebAssembly's would end with the instance.
-    let panicked = Promise::new(&mut |_, function| reject = Some(function));
+    let panicked = Promise::new(&mut |_, function| _ = reject.set(function));
+    let reject = reject.into_inner();
     if let Some(reject) = &reject {
         scope.add_listener(UNCAUGHT, reject);
     }
-    let done = future_to_promise(work.inspect(move |_| {
+    // What a panic leaves in memory is a waiting caller or a held lock, and both end by their time.
+    let done = future_to_promise(AssertUnwindSafe(work.inspect(move |_| {
         if let Some(reject) = &reject {
             scope.remove_listener(UNCAUGHT, reject);
         }
-    }));
+    })));
     Promise::race(&Array::of2(&done, &panicked))
 }

@@ -1,7 +1,13 @@
 //! The route that a path names. Pure.
 
 use http::Method;
-use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+/// What the path of a URL always has percent-encoded, beside all that is not ASCII. A `%` stays: it begins what is encoded.
+///
+/// Source: <https://url.spec.whatwg.org/#path-percent-encode-set>.
+const NEVER_IN_PATH: &AsciiSet =
+    &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'?').add(b'`').add(b'{').add(b'}');
 
 /// A route of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,10 +110,10 @@ impl Action {
     }
 }
 
-/// A base path as [`Route::parse`] takes it: empty for the root, else `/a/b`.
+/// A base path as [`Route::parse`] takes it, in the form that the path of a request has: empty for the root, else `/a/b`.
 pub(crate) fn base_path(path: &str) -> String {
     let path = path.trim_matches('/');
-    if path.is_empty() { String::new() } else { format!("/{path}") }
+    if path.is_empty() { String::new() } else { format!("/{}", utf8_percent_encode(path, NEVER_IN_PATH)) }
 }
 
 #[cfg(test)]
@@ -192,6 +198,20 @@ mod tests {
         assert_eq!(Route::parse("/migrate", &base), None);
         assert_eq!(Route::parse("/a/bc/migrate", &base), None);
         assert_eq!(base_path("/"), "");
+    }
+
+    #[test]
+    fn a_base_path_is_encoded_as_the_path_of_a_request_is() {
+        for (path, encoded) in [
+            ("/ü", "/%C3%BC"),
+            ("a b", "/a%20b"),
+            ("/%C3%BC/a%20b/", "/%C3%BC/a%20b"),
+            ("/a#b?c", "/a%23b%3Fc"),
+            ("/a-b_c.d~e!$&'()*+,;=:@", "/a-b_c.d~e!$&'()*+,;=:@"),
+        ] {
+            assert_eq!(base_path(path), encoded);
+            assert_eq!(Route::parse(&format!("{encoded}/migrate"), &base_path(path)), Some(Route::Migrate));
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! Source: <https://developers.cloudflare.com/workers/configuration/compatibility-flags/#enable-nodejs-global-timers>.
 
 use std::pin::Pin;
+use std::sync::OnceLock;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -35,9 +36,9 @@ pub(super) struct Timer {
 impl Timer {
     pub(super) fn start(duration: Duration) -> Self {
         let milliseconds = i32::try_from(duration.as_millis()).unwrap_or(MAX_MILLISECONDS);
-        let mut handle = JsValue::UNDEFINED;
-        let fired = Promise::new(&mut |resolve, _| handle = set_timeout(&resolve, milliseconds));
-        Self { handle, fired: fired.into() }
+        let handle = OnceLock::new();
+        let fired = Promise::new(&mut |resolve, _| _ = handle.set(set_timeout(&resolve, milliseconds)));
+        Self { handle: handle.into_inner().unwrap_or_default(), fired: fired.into() }
     }
 }
 

@@ -21,6 +21,15 @@ impl Problem {
         Self::new(&kinds::NOT_FOUND, "No migration route has this path.")
     }
 
+    /// The path would be one of a route if it had the base path before it.
+    pub(crate) fn outside_base_path(base_path: &str) -> Box<Self> {
+        let detail = format!(
+            "The routes are below `{base_path}`, and this path came without it. If the router removed it, as axum's \
+             `nest_service` does, leave `with_base_path` away."
+        );
+        Self::new(&kinds::NOT_FOUND, detail)
+    }
+
     /// None of these secrets has a text, so that nobody has access. `defect` is what is wrong with one that is set.
     pub(crate) fn access_not_configured(
         secrets: &[String],
