@@ -8,6 +8,7 @@ mod dev;
 mod imports;
 mod lint;
 mod package;
+mod paste;
 mod simulate;
 mod size;
 mod test;
@@ -56,6 +57,8 @@ enum Command {
     Test,
     /// Build the packages as they are published, each by itself, and with them each example outside of this repository
     Package,
+    /// Build the Worker that README.md and docs/guide.md make when they are pasted
+    Paste,
     /// Run migrations in simulated worlds, each drawn from a seed: `--seeds 100000`, or one again with `--seed 42`
     Simulate(simulate::Scope),
     /// Check formatting, imports, lints and documentation of every crate, natively and for WebAssembly
@@ -93,6 +96,7 @@ fn run(command: &Command) -> Result<()> {
         Command::Build { example, dev } => build(&workspace, example, *dev),
         Command::Test => test::run(&workspace),
         Command::Package => package::check(&workspace),
+        Command::Paste => paste::build(&workspace, &WorkerToolchain::ensure(&workspace)?),
         Command::Simulate(scope) => simulate::run(&workspace, scope),
         Command::Lint => lint::run(&workspace),
         Command::Audit(scope) => audit::run(&workspace, scope),

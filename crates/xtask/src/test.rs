@@ -6,6 +6,7 @@ use xshell::{Shell, cmd};
 use crate::console::heading;
 use crate::demo::{self, Scope};
 use crate::package;
+use crate::paste;
 use crate::simulate;
 use crate::size;
 use crate::tools::WorkerToolchain;
@@ -47,7 +48,7 @@ fn build_workers(workspace: &Workspace, toolchain: &WorkerToolchain) -> Result<(
     for worker in Worker::all(workspace)? {
         worker.build(workspace, toolchain, Profile::Dev)?;
     }
-    Ok(())
+    paste::build(workspace, toolchain)
 }
 
 fn test_end_to_end(workspace: &Workspace) -> Result<()> {

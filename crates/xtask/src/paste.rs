@@ -1,0 +1,95 @@
+//! The Worker that a reader of README.md and docs/guide.md has after pasting their code, from top to bottom.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use xshell::{Shell, cmd};
+
+use crate::console::progress;
+use crate::tools::{WASM_TARGET, WorkerToolchain};
+use crate::workers::{Profile, Worker};
+use crate::workspace::Workspace;
+
+/// Where it is made, below the checkout: `tests/workerd/pasted.test.mjs` runs it there.
+const DIRECTORY: &str = "target/pasted";
+const LIST: &str = "src/migrations/mod.rs";
+/// The README's handler, and that of the axum template of workers-rs with the ending that the README names.
+const TEMPLATE: [(&str, &str); 3] = [
+    ("Result<impl IntoResponse>", "Result<axum::http::Response<axum::body::Body>>"),
+    (".await?)", ".await?.map(axum::body::Body::new))"),
+    ("IntoResponse, ", ""),
+];
+
+/// Builds the README's Worker. Checks it with the guide's migrations too, and with the handler of the template.
+pub(crate) fn build(workspace: &Workspace, toolchain: &WorkerToolchain) -> Result<()> {
+    let shell = workspace.shell()?;
+    let [readme, guide] = ["README.md", "docs/guide.md"].map(|document| shell.read_file(document));
+    let (readme, guide) = (readme?, guide?);
+    let directory = workspace.root.join(DIRECTORY);
+    shell.remove_path(&directory)?;
+    shell.change_dir(&directory);
+
+    shell.write_file("Cargo.toml", package(workspace, &readme)?)?;
+    // With what is compiled already.
+    shell.copy_file(workspace.root.join("Cargo.lock"), "Cargo.lock")?;
+    shell.write_file(".cargo/config.toml", "build.target-dir = '..'\n")?;
+    paste(&shell, &readme)?;
+    Worker { name: "the Worker of README.md".to_owned(), directory }.build(
+        workspace,
+        toolchain,
+        Profile::Dev,
+    )?;
+
+    progress("checking the migrations of docs/guide.md beside it, and the handler of axum's template");
+    paste(&shell, &guide)?;
+    let mut handler = shell.read_file("src/lib.rs")?;
+    for (own, template) in TEMPLATE {
+        ensure!(handler.contains(own), "the handler in README.md has no `{own}`");
+        handler = handler.replace(own, template);
+    }
+    shell.write_file("src/lib.rs", handler)?;
+    let platform = WASM_TARGET.name;
+    cmd!(shell, "cargo check --quiet --target {platform}").quiet().run()?;
+    Ok(())
+}
+
+/// The package with what the README adds to it, and with the crates of this checkout.
+fn package(workspace: &Workspace, readme: &str) -> Result<String> {
+    let added =
+        blocks(readme).find(|(language, code)| *language == "toml" && code.contains("[dependencies]"));
+    let (_, added) = added.context("README.md has no block of toml with `[dependencies]`")?;
+    let crates = workspace.root.join("crates");
+    Ok(format!(
+        "[package]\nname = \"pasted\"\nedition = \"2024\"\n\n[workspace]\n\n{added}\n[patch.crates-io]\n\
+         kv-migrations = {{ path = '{crates}/kv-migrations' }}\n\
+         kv-migrations-routes = {{ path = '{crates}/kv-migrations-routes' }}\n",
+        crates = crates.display()
+    ))
+}
+
+/// Writes each block that begins with the name of its file, and adds new migrations to the list.
+fn paste(shell: &Shell, document: &str) -> Result<()> {
+    let mut modules = Vec::new();
+    for (_, code) in blocks(document) {
+        let Some(file) = code.lines().next().and_then(|line| line.strip_prefix("// src/")) else { continue };
+        shell.write_file(Path::new("src").join(file), code)?;
+        modules.extend(file.strip_prefix("migrations/").and_then(|name| name.strip_suffix(".rs")));
+    }
+    let mut list = shell.read_file(LIST)?;
+    for module in modules.into_iter().filter(|module| *module != "mod") {
+        if !list.contains(&format!("mod {module};")) {
+            list = list.replacen("\nmod ", &format!("\nmod {module};\nmod "), 1).replacen(
+                ']',
+                &format!(", {module}]"),
+                1,
+            );
+        }
+    }
+    Ok(shell.write_file(LIST, list)?)
+}
+
+/// The fenced blocks of a document: their language and their text.
+fn blocks(document: &str) -> impl Iterator<Item = (&str, &str)> {
+    let fenced = document.split("\n```").skip(1).step_by(2);
+    fenced.filter_map(|block| block.split_once('\n'))
+}
