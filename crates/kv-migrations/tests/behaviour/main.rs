@@ -30,6 +30,7 @@ mod mended;
 mod object;
 mod passed_over;
 mod rekey;
+mod rekey_limits;
 mod rekey_parts;
 mod reports;
 mod reserve;

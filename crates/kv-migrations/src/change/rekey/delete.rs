@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::collision::{Collision, Collisions, MAX_KEPT};
+use super::collision::{Collision, Collisions};
 use super::copy::{CopyPlan, plan};
 use super::relocation::{Missing, Part, Relocation, expires_soon, leave, put};
 use super::state::RekeyState;
@@ -118,8 +118,8 @@ fn record(relocation: &Relocation, job: &mut Job<'_>, looked: Looked, state: &mu
         Looked::Appeared => state.needs_sweep = true,
         Looked::Missing { old, sightings } => {
             state.needs_sweep = true;
-            state.next_suspects.insert(old, sightings);
-            if state.next_suspects.len() > MAX_KEPT {
+            if !state.suspect(old, sightings) {
+                relocation.begin_sweep_again(job.session(), state);
                 return Err(too_many_missing());
             }
         }

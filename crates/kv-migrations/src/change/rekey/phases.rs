@@ -128,7 +128,10 @@ impl Relocation {
                 state.wait_until = Some(self.visible_at(session));
                 state.batch_end = (!is_complete).then(|| state.position.clone());
                 if is_complete && state.copied.is_empty() && !state.needs_sweep {
-                    return Ok(self.after_copying_nothing(state));
+                    let next = self.after_copying_nothing(state);
+                    // What the check had found has its new keys, or is gone.
+                    state.suspects.clear();
+                    return Ok(next);
                 }
                 RekeyPhase::Verify
             }
@@ -152,14 +155,7 @@ impl Relocation {
     }
 
     fn after_sweep(&self, session: &Session<'_>, state: &mut RekeyState) -> Result<RekeyPhase> {
-        let copied_again = std::mem::take(&mut state.copied_again);
-        if !copied_again.is_empty() {
-            let copied = Rc::make_mut(&mut state.copied);
-            for copy in copied_again {
-                copied.insert(copy);
-            }
-        }
-        state.suspects = std::mem::take(&mut state.next_suspects);
+        state.end_sweep();
         if std::mem::take(&mut state.needs_sweep) {
             state.sweeps += 1;
             if state.sweeps > MAX_ROUNDS {

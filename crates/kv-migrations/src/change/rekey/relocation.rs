@@ -90,6 +90,14 @@ impl Relocation {
         }
     }
 
+    /// Begins a sweep that found too much again: the next run looks at all of the batch once more, later than KV's delay.
+    pub(super) fn begin_sweep_again(&self, session: &Session<'_>, state: &mut RekeyState) {
+        state.end_sweep();
+        state.position = state.batch.clone();
+        state.wait_until = Some(self.visible_at(session));
+        state.needs_sweep = false;
+    }
+
     /// When a write that is made now is visible everywhere, in seconds since 1970.
     pub(super) fn visible_at(&self, session: &Session<'_>) -> u64 {
         if self.delay.is_zero() {
@@ -102,14 +110,15 @@ impl Relocation {
 
 /// Leaves the entry at its old key, and remembers why.
 pub(super) fn leave(collision: Collision, state: &mut RekeyState) -> Result {
-    state.left.insert(collision.old, collision.reason);
-    if state.left.len() > MAX_KEPT {
+    if state.left.len() == MAX_KEPT {
         return Err(format!(
-            "more than {MAX_KEPT} entries would stay at their old keys because their new keys are taken, or have nothing: \
-             give them keys of their own, or copy them first"
+            "more than {MAX_KEPT} entries would stay at their old keys because their new keys are taken, or have nothing. \
+             What is moved stays moved. Give the others keys of their own, or copy them first. Then reset the migration, to \
+             start over: POST /migrations/{{id}}/reset"
         )
         .into());
     }
+    state.left.insert(collision.old, collision.reason);
     Ok(())
 }
 

@@ -70,7 +70,8 @@ pub(crate) struct RekeyState {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) left: BTreeMap<String, String>,
     /// The old keys whose new keys seem to be taken, and how often that was seen. It may be the same entry, visible sooner
-    /// under one key than under the other. Where only a part of the move is made: all old keys that are not settled.
+    /// under one key than under the other. Where only a part of the move is made: all old keys that are not settled, with
+    /// zero for those that were only copied again.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) suspects: BTreeMap<String, u32>,
     /// The suspects of this sweep.
@@ -120,6 +121,24 @@ impl RekeyState {
     /// The last key of the batch; `None` if it goes to the end of the prefix.
     pub(super) fn batch_until(&self) -> Option<String> {
         self.batch_end.as_ref().and_then(Position::after).map(str::to_owned)
+    }
+
+    /// Ends a sweep: what it copied counts as copied, and the next sweep has its suspects.
+    pub(super) fn end_sweep(&mut self) {
+        let copied_again = std::mem::take(&mut self.copied_again);
+        if !copied_again.is_empty() {
+            let copied = Rc::make_mut(&mut self.copied);
+            for copy in copied_again {
+                copied.insert(copy);
+            }
+        }
+        self.suspects = std::mem::take(&mut self.next_suspects);
+    }
+
+    /// Adds a suspect of this sweep that was seen so often. False if there are too many.
+    pub(super) fn suspect(&mut self, old: String, times: u32) -> bool {
+        self.next_suspects.insert(old, times);
+        self.next_suspects.values().filter(|times| **times > 0).count() <= MAX_KEPT
     }
 
     pub(super) fn remember_copy(&mut self, copy: CopyRecord) {

@@ -230,8 +230,8 @@ fn record(relocation: &Relocation, job: &mut Job<'_>, swept: Swept, state: &mut 
                 return relocation.leave(Collision::occupied(&old, &new), state);
             }
             state.needs_sweep = true;
-            state.next_suspects.insert(old, times);
-            if state.next_suspects.len() > MAX_KEPT {
+            if !state.suspect(old, times) {
+                relocation.begin_sweep_again(job.session(), state);
                 return Err(format!(
                     "more than {MAX_KEPT} entries have something else at their new keys. Nothing was deleted of which \
                      there is no copy. Migrate again to look at them once more"
