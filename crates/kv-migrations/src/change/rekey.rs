@@ -17,6 +17,7 @@ mod survey;
 mod sweep;
 mod verdict;
 mod verify;
+mod writer;
 
 use std::borrow::Cow;
 use std::fmt;

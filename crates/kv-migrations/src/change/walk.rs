@@ -48,6 +48,8 @@ pub(super) struct Walk<'a, T, W: Future> {
     pace: Pace<'a>,
     position: Position,
     has_moved: bool,
+    /// Whether no more entries are to begin.
+    is_stopped: bool,
     end: WalkEnd,
 }
 
@@ -97,6 +99,7 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
             pace: Pace::new(session),
             position: position.clone(),
             has_moved: false,
+            is_stopped: false,
             end: WalkEnd::Paused,
         }
     }
@@ -105,6 +108,11 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
     pub(super) fn one_at_a_time(mut self) -> Self {
         self.pace.admit_one_at_a_time();
         self
+    }
+
+    /// Begins no more entries. Those that have begun are still returned.
+    pub(super) fn stop(&mut self) {
+        self.is_stopped = true;
     }
 
     /// The next step that is done; `None` at the [end](Self::end). `load` reads what entries need, for at most 100 keys,
@@ -132,7 +140,11 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
                 None => {
                     // What was being read is not done.
                     let is_complete = matches!(self.source, Some(Source::Idle(_))) && self.queue.is_done();
-                    self.end = if is_complete { WalkEnd::Complete } else { WalkEnd::Paused };
+                    self.end = match (is_complete, self.is_stopped) {
+                        (true, _) => WalkEnd::Complete,
+                        (false, true) => WalkEnd::Stopped,
+                        (false, false) => WalkEnd::Paused,
+                    };
                     return Ok(None);
                 }
                 Some(Arrival::Read(read)) => match self.take_read(read) {
@@ -209,7 +221,7 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
     /// Starts as many steps as the budget covers. True if it covers no more.
     fn start_steps(&mut self, now: SystemTime, work: &mut impl FnMut(EntryOperations, Key, T) -> W) -> bool {
         loop {
-            if !self.pace.can_afford_another() {
+            if self.is_stopped || !self.pace.can_afford_another() {
                 return true;
             }
             match self.queue.front() {

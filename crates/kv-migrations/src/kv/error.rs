@@ -115,6 +115,15 @@ impl KvError {
         matches!(self.status(), Some(429 | 500..=599))
     }
 
+    /// Whether a put that failed may have taken effect all the same.
+    pub(crate) fn may_have_written(&self) -> bool {
+        match self.0.kind {
+            KvErrorKind::Refused { status: None, .. } => !matches!(self.key(), "" | "." | ".."),
+            KvErrorKind::Refused { status: Some(status), .. } => !(400..500).contains(&status),
+            _ => false,
+        }
+    }
+
     /// Whether KV failed, or the run was superseded: nothing is known to be wrong with the operation itself. A key, a
     /// value or an option that KV does not take is no outage.
     pub(crate) fn is_outage(&self) -> bool {

@@ -41,6 +41,7 @@ mod run;
 mod service;
 mod shared_keys;
 mod stores;
+mod stray_copies;
 mod test_tools;
 mod typescript_runner;
 mod waiting_values;

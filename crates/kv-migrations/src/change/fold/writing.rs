@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::output::FoldOutput;
 use crate::change::hash::HashKey;
 use crate::error::Result;
-use crate::kv::{KvError, KvErrorKind};
+use crate::kv::KvError;
 
 /// How many written keys a checkpoint remembers.
 const MAX_REMEMBERED: usize = 10_000;
@@ -84,10 +84,7 @@ impl Writing {
         let written = results.iter().take_while(|result| result.is_ok()).count();
         self.done += written;
         for (output, result) in outputs.iter().zip(results) {
-            let is_written = match result {
-                Ok(()) => true,
-                Err(error) => may_be_written(error) && !matches!(output.key.as_str(), "" | "." | ".."),
-            };
+            let is_written = result.as_ref().err().is_none_or(KvError::may_have_written);
             if is_written && self.written.len() + self.stale.len() < MAX_REMEMBERED {
                 self.written.insert(output.key.clone(), output.hash(self.key));
             }
@@ -105,13 +102,5 @@ impl Writing {
     /// Notes that a key holds an earlier output no longer.
     pub(super) fn forget(&mut self, key: &str) {
         self.stale.remove(key);
-    }
-}
-
-/// Whether a put that failed may have taken effect.
-fn may_be_written(error: &KvError) -> bool {
-    match error.kind() {
-        KvErrorKind::Refused { status, .. } => !status.is_some_and(|status| (400..500).contains(&status)),
-        _ => false,
     }
 }

@@ -60,6 +60,11 @@ impl Copies {
         self.made.get(old).map(|made| made.new.as_str())
     }
 
+    /// The last old key.
+    pub(super) fn last(&self) -> Option<&str> {
+        self.made.last_key_value().map(|(old, _)| old.as_str())
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.made.is_empty()
     }

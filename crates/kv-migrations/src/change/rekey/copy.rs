@@ -1,13 +1,12 @@
 //! Writes entries to their new keys.
 
 use super::collision::Collision;
-use super::copies::{CopyRecord, fingerprint};
-use super::relocation::{Part, Relocation, expires_soon, put};
+use super::relocation::{Part, Relocation, expires_soon};
 use super::state::RekeyState;
 use super::survey::{Visit, claim, load_into};
-use super::verify::verify_first_page;
+use super::verify::{verify_copy, verify_first_page};
+use super::writer::CopyWriter;
 use crate::change::Job;
-use crate::change::hash::HashKey;
 use crate::change::values::{LargeValues, Loaded};
 use crate::change::walk::{Loading, Range, Visited, Walk, WalkEnd};
 use crate::error::{BoxError, Result};
@@ -32,7 +31,7 @@ enum Place {
 enum Copied {
     /// It stays, or it is gone.
     Nothing,
-    Copy(CopyRecord),
+    Made,
     /// Something else is at its new key: the sweep looks again.
     Deferred,
     Collides(Collision),
@@ -51,9 +50,9 @@ pub(super) async fn copy(
         }
     }
     let (session, large_values) = (job.session(), LargeValues::new());
-    let (part, hash_key) = (relocation.part, state.key);
+    let (part, writer) = (relocation.part, CopyWriter::new(state.key));
     let work = |operations, key, plan| {
-        follow(session.kv.for_entry(operations), &large_values, part, hash_key, key, plan)
+        follow(session.kv.for_entry(operations), &large_values, part, &writer, key, plan)
     };
     let mut walk = Walk::new(session, Range::all(relocation.mapping.prefix()), &state.position);
     let result = async {
@@ -62,22 +61,22 @@ pub(super) async fn copy(
                 Visited::EndOfPage | Visited::Entry(Copied::Nothing) => {}
                 Visited::Entry(Copied::Deferred) => state.needs_sweep = true,
                 Visited::Entry(Copied::Collides(collision)) => relocation.leave(collision, state)?,
-                Visited::Entry(Copied::Copy(copy)) => {
-                    state.remember_copy(copy);
-                    job.add_done(1);
-                }
+                Visited::Entry(Copied::Made) => job.add_done(1),
             }
             state.position.set(walk.position());
+            state.remember_copies(writer.take_made());
+            if state.is_batch_full(walk.last_begun()) {
+                walk.stop();
+            }
             let left = walk.entries_left();
             walk.during(job.save_if_due(state, left)).await?;
-            if state.copied.is_full() {
-                return Ok(WalkEnd::Stopped);
-            }
         }
         Ok(walk.end())
     }
     .await;
-    walk.finish(job, result).await
+    let end = walk.finish(job, result).await;
+    state.remember_copies(writer.take_made());
+    end
 }
 
 /// Where the entries go, and whether something is there already.
@@ -116,6 +115,7 @@ fn plan_entry(
         return Ok(CopyPlan::Stays);
     }
     let Some(new) = relocation.target(session, key, state)? else { return Ok(CopyPlan::Stays) };
+    verify_copy(&state.copied, &key.name, &new)?;
     Ok(match claim(relocation, &key.name, &new, Visit::Repeated, state)? {
         Some(collision) => CopyPlan::Collides(collision),
         None => CopyPlan::Moves { new, existing: Loaded::Missing },
@@ -126,11 +126,11 @@ async fn follow(
     kv: Kv,
     large_values: &LargeValues,
     part: Part,
-    hash_key: HashKey,
+    writer: &CopyWriter,
     key: Key,
     plan: CopyPlan,
 ) -> Result<Copied> {
-    let copy = |new, place| copy_entry(&kv, hash_key, &key, new, place);
+    let copy = |new, place| copy_entry(&kv, writer, &key, new, place);
     match plan {
         CopyPlan::Stays => Ok(Copied::Nothing),
         CopyPlan::Collides(collision) => Ok(Copied::Collides(collision)),
@@ -146,13 +146,11 @@ async fn follow(
 }
 
 /// Copies an entry. Where something is at the new key, it may be a copy that was made after the last checkpoint.
-async fn copy_entry(kv: &Kv, hash_key: HashKey, key: &Key, new: String, place: Place) -> Result<Copied> {
-    let old = &key.name;
-    let Some(entry) = kv.get(old).await? else { return Ok(Copied::Nothing) };
+async fn copy_entry(kv: &Kv, writer: &CopyWriter, key: &Key, new: String, place: Place) -> Result<Copied> {
+    let Some(entry) = kv.get(&key.name).await? else { return Ok(Copied::Nothing) };
     if place == Place::Occupied && kv.get(&new).await?.is_some_and(|copy| copy != entry) {
         return Ok(Copied::Deferred);
     }
-    let fingerprint = fingerprint(hash_key, old, &entry.value, entry.metadata.as_ref(), key.expiration);
-    put(kv, &new, entry, key.expiration).await?;
-    Ok(Copied::Copy(CopyRecord { old: old.clone(), new, fingerprint }))
+    writer.copy(kv, key, entry, new).await?;
+    Ok(Copied::Made)
 }

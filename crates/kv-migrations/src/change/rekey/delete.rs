@@ -8,10 +8,11 @@ use std::rc::Rc;
 
 use super::collision::{Collision, Collisions};
 use super::copy::{CopyPlan, plan};
-use super::relocation::{Missing, Part, Relocation, expires_soon, leave, put};
+use super::relocation::{Missing, Part, Relocation, expires_soon, leave};
 use super::state::RekeyState;
 use super::survey::{is_missing, too_many_missing};
 use super::verdict::MAX_SIGHTINGS;
+use super::writer::CopyWriter;
 use crate::change::Job;
 use crate::change::values::LargeValues;
 use crate::change::walk::{Range, Visited, Walk, WalkEnd};
@@ -40,6 +41,7 @@ struct Deletion {
     collisions: Collisions,
     /// The old keys that had nothing at their new keys, and how often that was seen.
     missing: Rc<BTreeMap<String, u32>>,
+    writer: CopyWriter,
 }
 
 /// Looks at all entries again.
@@ -50,7 +52,8 @@ pub(super) async fn delete(
 ) -> Result<WalkEnd> {
     let (session, large_values) = (job.session(), LargeValues::new());
     let missing = Rc::new(state.suspects.clone());
-    let deletion = Deletion { part: relocation.part, collisions: relocation.collisions, missing };
+    let writer = CopyWriter::new(state.key);
+    let deletion = Deletion { part: relocation.part, collisions: relocation.collisions, missing, writer };
     let work =
         |operations, key, plan| deletion.look(session.kv.for_entry(operations), &large_values, key, plan);
     let mut walk = Walk::new(session, Range::all(relocation.mapping.prefix()), &state.position);
@@ -60,13 +63,16 @@ pub(super) async fn delete(
                 record(relocation, job, looked, state)?;
             }
             state.position.set(walk.position());
+            state.remember_copies(deletion.writer.take_made());
             let left = walk.entries_left();
             walk.during(job.save_if_due(state, left)).await?;
         }
         Ok(walk.end())
     }
     .await;
-    walk.finish(job, result).await
+    let end = walk.finish(job, result).await;
+    state.remember_copies(deletion.writer.take_made());
+    end
 }
 
 impl Deletion {
@@ -102,7 +108,7 @@ impl Deletion {
                 return Ok(Looked::Left(Collision::missing(old, new)));
             }
             let Some(entry) = kv.get(old).await? else { return Ok(Looked::Nothing) };
-            put(kv, new, entry, key.expiration).await?;
+            self.writer.copy(kv, key, entry, new.to_owned()).await?;
         }
         Ok(Looked::Missing { old: old.clone(), sightings })
     }

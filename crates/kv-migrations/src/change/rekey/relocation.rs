@@ -7,7 +7,7 @@ use super::mapping::{Mapping, Target};
 use super::state::RekeyState;
 use crate::clock::seconds;
 use crate::error::Result;
-use crate::kv::{Entry, Expiration, Key, Kv, KvError, PutOptions, StoreExt};
+use crate::kv::{Key, Kv};
 use crate::session::Session;
 
 /// An entry that expires sooner is not written again: KV takes no expiration within 60 seconds, and the write may take
@@ -125,11 +125,4 @@ pub(super) fn leave(collision: Collision, state: &mut RekeyState) -> Result {
 /// Whether an entry is left to expire.
 pub(super) fn expires_soon(kv: &Kv, key: &Key) -> bool {
     key.expiration.is_some_and(|at| at < kv.now_seconds().saturating_add(MIN_EXPIRATION_SECONDS))
-}
-
-/// Writes an entry to its new key: its value and metadata as they were read together, and the expiration.
-pub(super) async fn put(kv: &Kv, new: &str, entry: Entry, expiration: Option<u64>) -> Result<(), KvError> {
-    let expiration = expiration.map(Expiration::At);
-    let options = PutOptions::new().with_metadata(entry.metadata).with_expiration(expiration);
-    kv.store().put(new, &entry.value, &options).await
 }

@@ -125,14 +125,14 @@ impl RekeyState {
 
     /// Ends a sweep: what it copied counts as copied, and the next sweep has its suspects.
     pub(super) fn end_sweep(&mut self) {
-        let copied_again = std::mem::take(&mut self.copied_again);
-        if !copied_again.is_empty() {
-            let copied = Rc::make_mut(&mut self.copied);
-            for copy in copied_again {
-                copied.insert(copy);
-            }
-        }
+        self.remember_copied_again();
         self.suspects = std::mem::take(&mut self.next_suspects);
+    }
+
+    /// Makes the work of a sweep recognize what earlier requests of it have copied again.
+    pub(super) fn remember_copied_again(&mut self) {
+        let copied_again = std::mem::take(&mut self.copied_again);
+        self.remember_copies(copied_again);
     }
 
     /// Adds a suspect of this sweep that was seen so often. False if there are too many.
@@ -141,7 +141,20 @@ impl RekeyState {
         self.next_suspects.values().filter(|times| **times > 0).count() <= MAX_KEPT
     }
 
-    pub(super) fn remember_copy(&mut self, copy: CopyRecord) {
-        Rc::make_mut(&mut self.copied).insert(copy);
+    /// Remembers copies that the work of this phase does not read.
+    pub(super) fn remember_copies(&mut self, copies: Vec<CopyRecord>) {
+        if copies.is_empty() {
+            return;
+        }
+        let copied = Rc::make_mut(&mut self.copied);
+        for copy in copies {
+            copied.insert(copy);
+        }
+    }
+
+    /// Whether the batch is full, and all that it has copied has begun, up to this entry. After a failure there may be copies
+    /// behind the position.
+    pub(super) fn is_batch_full(&self, begun: Option<&str>) -> bool {
+        self.copied.is_full() && self.copied.last() <= begun.or_else(|| self.position.after())
     }
 }

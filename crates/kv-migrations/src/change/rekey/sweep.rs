@@ -6,10 +6,11 @@ use futures_util::future::try_join;
 
 use super::collision::{Collision, MAX_KEPT};
 use super::copies::{Copies, CopyRecord, fingerprint, without_byte_order_mark};
-use super::relocation::{Part, Relocation, expires_soon, put};
+use super::relocation::{Part, Relocation, expires_soon};
 use super::state::RekeyState;
 use super::verdict::{AtNewKey, Evidence, MAX_SIGHTINGS, Verdict, verdict, verdict_of_copying};
 use super::verify::verify_copy;
+use super::writer::CopyWriter;
 use crate::change::Job;
 use crate::change::hash::HashKey;
 use crate::change::values::{LargeValues, Loaded, load_values};
@@ -34,11 +35,7 @@ enum Swept {
     /// Its copy is proven. Its old key is deleted, if it is to be.
     Proven,
     /// Another sweep has to prove the copy.
-    Unproven {
-        old: String,
-        /// The copy, if it is new.
-        copy: Option<CopyRecord>,
-    },
+    Unproven { old: String },
     /// Something else is at its new key.
     Suspect { old: String, new: String },
 }
@@ -59,9 +56,13 @@ pub(super) async fn sweep(
     state: &mut RekeyState,
 ) -> Result<WalkEnd> {
     let (session, large_values) = (job.session(), LargeValues::new());
+    let writer = CopyWriter::new(state.key);
+    state.remember_copied_again();
     let sweep =
         Sweep { part: relocation.part, key: state.key, copied: state.copied.clone(), sweeps: state.sweeps };
-    let work = |operations, key, pair| sweep.work(session.kv.for_entry(operations), &large_values, key, pair);
+    let work = |operations, key, pair| {
+        sweep.work(session.kv.for_entry(operations), &large_values, &writer, key, pair)
+    };
     let until = state.batch_until();
     let range = Range { prefix: relocation.mapping.prefix(), until: until.as_deref() };
     let mut walk = Walk::new(session, range, &state.position);
@@ -73,13 +74,16 @@ pub(super) async fn sweep(
                 record(relocation, job, swept, state)?;
             }
             state.position.set(walk.position());
+            state.copied_again.extend(writer.take_made());
             let left = walk.entries_left();
             walk.during(job.save_if_due(state, left)).await?;
         }
         Ok(walk.end())
     }
     .await;
-    walk.finish(job, result).await
+    let end = walk.finish(job, result).await;
+    state.copied_again.extend(writer.take_made());
+    end
 }
 
 /// Reads the entries that move, and what is at their new keys.
@@ -122,12 +126,19 @@ fn load<'a>(
 }
 
 impl Sweep {
-    async fn work(&self, kv: Kv, large_values: &LargeValues, key: Key, pair: Option<Pair>) -> Result<Swept> {
+    async fn work(
+        &self,
+        kv: Kv,
+        large_values: &LargeValues,
+        writer: &CopyWriter,
+        key: Key,
+        pair: Option<Pair>,
+    ) -> Result<Swept> {
         let Some(pair) = pair else { return Ok(Swept::Nothing) };
         if pair.is_proven || sabotage::is_on(Defect::DeleteBeforeVerify) {
             return self.conclude(&kv, &key).await;
         }
-        let look_closer = self.look_closer(&kv, &key, pair.new);
+        let look_closer = self.look_closer(&kv, writer, &key, pair.new);
         if pair.is_large { large_values.alone(look_closer).await } else { look_closer.await }
     }
 
@@ -155,24 +166,23 @@ impl Sweep {
     }
 
     /// Reads one entry and its copy exactly, where reading in bulk proved nothing.
-    async fn look_closer(&self, kv: &Kv, key: &Key, new: String) -> Result<Swept> {
+    async fn look_closer(&self, kv: &Kv, writer: &CopyWriter, key: &Key, new: String) -> Result<Swept> {
         let Some(entry) = kv.get(&key.name).await? else { return Ok(Swept::Nothing) };
         let fingerprint = self.fingerprint(key, &entry.value, entry.metadata.as_ref(), key.expiration);
         let is_unchanged = self.copied.contains(&key.name, &new, fingerprint);
         let at_new_key = self.at_new_key(kv, key, &entry, &new).await?;
         let evidence = Evidence { is_unchanged, at_new_key, sweeps: self.sweeps };
         let verdict = if self.part == Part::Copying { verdict_of_copying } else { verdict };
+        let old = key.name.clone();
         match verdict(evidence) {
-            Verdict::Proven => self.conclude(kv, key).await,
-            Verdict::Adopt => Ok(copied(key, new, fingerprint)),
-            Verdict::LookAgain => Ok(Swept::Unproven { old: key.name.clone(), copy: None }),
-            Verdict::Collide => Ok(Swept::Suspect { old: key.name.clone(), new }),
-            Verdict::CopyAgain if expires_soon(kv, key) => Ok(Swept::Nothing),
-            Verdict::CopyAgain => {
-                put(kv, &new, entry, key.expiration).await?;
-                Ok(copied(key, new, fingerprint))
-            }
+            Verdict::Proven => return self.conclude(kv, key).await,
+            Verdict::Collide => return Ok(Swept::Suspect { old, new }),
+            Verdict::CopyAgain if expires_soon(kv, key) => return Ok(Swept::Nothing),
+            Verdict::CopyAgain => writer.copy(kv, key, entry, new).await?,
+            Verdict::Adopt => writer.note(CopyRecord { old: old.clone(), new, fingerprint }),
+            Verdict::LookAgain => {}
         }
+        Ok(Swept::Unproven { old })
     }
 
     async fn at_new_key(&self, kv: &Kv, key: &Key, entry: &Entry, new: &str) -> Result<AtNewKey> {
@@ -205,11 +215,6 @@ impl Sweep {
     }
 }
 
-fn copied(key: &Key, new: String, fingerprint: u64) -> Swept {
-    let old = key.name.clone();
-    Swept::Unproven { old: old.clone(), copy: Some(CopyRecord { old, new, fingerprint }) }
-}
-
 fn record(relocation: &Relocation, job: &mut Job<'_>, swept: Swept, state: &mut RekeyState) -> Result {
     match swept {
         Swept::Nothing => {}
@@ -217,11 +222,10 @@ fn record(relocation: &Relocation, job: &mut Job<'_>, swept: Swept, state: &mut 
             state.moved += 1;
             job.add_done(1);
         }
-        Swept::Unproven { old, copy } => {
+        Swept::Unproven { old } => {
             if relocation.part == Part::Copying && state.next_suspects.len() < MAX_KEPT {
                 state.next_suspects.insert(old, 0);
             }
-            state.copied_again.extend(copy);
             state.needs_sweep = true;
         }
         Swept::Suspect { old, new } => {
