@@ -154,6 +154,34 @@ fn a_fold_that_has_written_ten_thousand_keys_cannot_be_changed_any_more() {
     assert_eq!(with_prefix(&service, "index_"), 12_000);
 }
 
+/// Outputs of which the 9,997th has a key that is too long, and this many follow it.
+fn one_too_long_and(more: usize) -> impl Fn() -> Vec<FoldOutput> + Send + Sync + 'static {
+    move || {
+        let mut outputs: Vec<_> =
+            (0..9_996 + more).map(|n| FoldOutput::new(format!("index_{n:05}"), "one")).collect();
+        outputs.push(FoldOutput::new(format!("index_09995{}", "z".repeat(510)), "one"));
+        outputs
+    }
+}
+
+#[test]
+fn a_fold_that_wrote_the_last_keys_it_remembers_beside_a_failure_leaves_none_behind() {
+    for (more, is_refused) in [(4, false), (5, true)] {
+        let service = Service::holding(&[], 50_000);
+        service.request(&service.runner(writing(one_too_long_and(more)))).unwrap_err();
+        assert_eq!(
+            with_prefix(&service, "index_"),
+            9_996 + more,
+            "what was sent beside the failure is written"
+        );
+
+        let result = service.drive(&service.runner(writing(numbered("by_town_", 3))));
+        assert_eq!(result.is_err(), is_refused, "{more}: {:?}", result.err());
+        let expected = if is_refused { (9_996 + more, 0) } else { (0, 3) };
+        assert_eq!((with_prefix(&service, "index_"), with_prefix(&service, "by_town_")), expected, "{more}");
+    }
+}
+
 /// A re-key of `user_` to keys with this prefix.
 fn rekey_to(prefix: &'static str) -> Vec<Migration> {
     let mapping = move |key: &kv_migrations::kv::Key| {

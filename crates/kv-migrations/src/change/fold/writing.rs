@@ -23,8 +23,11 @@ pub(super) struct Writing {
     digest: Option<u64>,
     /// How many outputs are written, in the order of their keys.
     pub(super) done: usize,
-    /// The keys that are written, with the hash of what was. Fewer than `done` if there are too many to remember.
+    /// The keys that are written, with the hash of what was.
     written: BTreeMap<String, u64>,
+    /// Whether there are more of them than it remembers.
+    #[serde(default)]
+    has_forgotten: bool,
     /// The keys that were written when the outputs were others, with the hashes of what was.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     stale: BTreeMap<String, Vec<u64>>,
@@ -35,7 +38,15 @@ pub(super) struct Writing {
 
 impl Writing {
     pub(super) fn new(key: HashKey) -> Self {
-        Self { key, digest: None, done: 0, written: BTreeMap::new(), stale: BTreeMap::new(), differences: 0 }
+        Self {
+            key,
+            digest: None,
+            done: 0,
+            written: BTreeMap::new(),
+            has_forgotten: false,
+            stale: BTreeMap::new(),
+            differences: 0,
+        }
     }
 
     /// Continues with these outputs, in the order of their keys; from the first one if they are others than before.
@@ -48,8 +59,8 @@ impl Writing {
         if self.digest == Some(digest) {
             return Ok(());
         }
-        let (done, remembered) = (self.done, self.written.len());
-        if remembered < done {
+        if self.has_forgotten {
+            let done = self.done;
             return Err(format!(
                 "`close` returns other outputs than before, when {done} of them were written. A fold writes its outputs again only \
                  while it has written at most {MAX_REMEMBERED} keys, which it remembers. Nothing more was written, and \
@@ -85,8 +96,14 @@ impl Writing {
         self.done += written;
         for (output, result) in outputs.iter().zip(results) {
             let is_written = result.as_ref().err().is_none_or(KvError::may_have_written);
-            if is_written && self.written.len() + self.stale.len() < MAX_REMEMBERED {
+            if !is_written {
+                continue;
+            }
+            let has_room = self.written.len() + self.stale.len() < MAX_REMEMBERED;
+            if has_room || self.written.contains_key(&output.key) {
                 self.written.insert(output.key.clone(), output.hash(self.key));
+            } else {
+                self.has_forgotten = true;
             }
         }
     }
