@@ -16,7 +16,7 @@ use kv_migrations::testing::{MemoryLog, VirtualTime};
 use kv_migrations::{BoxFuture, Error, Fold, FoldOutput, Migration, Rekey, RunReport, Runner};
 
 use crate::service::{marked, marking, start, unmarking};
-use crate::stores::Slow;
+use crate::stores::{ShortPages, Slow};
 
 const LATENCY: Duration = Duration::from_millis(10);
 
@@ -32,6 +32,8 @@ struct World {
     time: VirtualTime,
     store: MemoryStore,
     make: fn() -> Migration,
+    /// The keys on a page of a list.
+    page: u32,
 }
 
 /// A store that answers no more after this many operations.
@@ -55,7 +57,7 @@ impl World {
         for number in 0..users {
             store.insert(&format!("user_{number:05}"), "x");
         }
-        Self { time, store, make }
+        Self { time, store, make, page: 1_000 }
     }
 
     /// A request in an isolate of its own. `None` if the limit ends it.
@@ -65,7 +67,8 @@ impl World {
             Limit::Operations(operations) => (u64::MAX >> 20, operations),
         };
         let left = Arc::new(AtomicU64::new(operations));
-        let slow = Slow { store: self.store.clone(), time: self.time.clone(), latency: LATENCY };
+        let store = ShortPages(self.store.clone(), self.page);
+        let slow = Slow { store, time: self.time.clone(), latency: LATENCY };
         let runner = Runner::new(Ending { store: slow, left: left.clone() }, "sim", vec![(self.make)()])
             .expect("it can be registered")
             .with_clock(Arc::new(self.time.clone()))
@@ -181,6 +184,15 @@ fn a_migration_whose_every_request_is_killed_still_ends() {
                 assert!(requests.is_ok(), "{name} of {users} entries, {limit:?}: {}", requests.unwrap_err());
             }
         }
+    }
+}
+
+#[test]
+fn a_rekey_whose_every_request_is_killed_ends_though_each_is_too_short_to_list_all_keys() {
+    for limit in [Limit::Time(400), Limit::Operations(30)] {
+        let world = World { page: 1, ..World::new(60, rekey) };
+        let requests = world.requests_to_the_end(limit, 600);
+        assert!(requests.is_ok(), "{limit:?}: {}", requests.unwrap_err());
     }
 }
 
