@@ -1,16 +1,19 @@
 //! Moves entries to new keys without losing any.
 //!
-//! Survey, copy, wait, verify, sweep, wait, check: each file of this folder is one of these phases, `phases` drives them,
-//! and `verdict` decides what is deleted. Nothing is deleted before its copy was read back, later than KV's delay, and found to
-//! be the same.
+//! Survey, copy, wait, verify, sweep, wait, check: each phase has a file in this folder, and `phases` drives them. `pass` is
+//! what those share that read entries, and `verdict` decides what is deleted. Nothing is deleted before its copy was read
+//! back, later than KV's delay, and found to be the same.
 
 mod check;
 mod collision;
 mod copies;
 mod copy;
 mod delete;
+mod found;
 mod mapping;
+mod pass;
 mod phases;
+mod plan;
 mod relocation;
 mod state;
 mod survey;

@@ -1,16 +1,15 @@
 //! Looks whether entries were written under old keys in the meantime.
 
-use super::collision::MAX_KEPT;
-use super::copy::{CopyPlan, plan};
+use super::found::Found;
+use super::pass::{Pass, Tools, run};
+use super::plan::Plan;
 use super::relocation::{Relocation, expires_soon};
 use super::state::RekeyState;
-use super::survey::is_missing;
-use super::verify::verify_copy;
 use crate::change::Job;
-use crate::change::values::LargeValues;
-use crate::change::walk::{KeyWalk, Range, Visited, Walk, WalkEnd};
+use crate::change::walk::{KeyWalk, Range, WalkEnd};
 use crate::error::Result;
-use crate::kv::{Key, Kv};
+use crate::future::BoxFuture;
+use crate::kv::Key;
 
 /// Stopped at the first entry that has to be moved.
 pub(super) async fn check(
@@ -34,42 +33,27 @@ pub(super) async fn check(
     Ok(walk.end())
 }
 
+struct Checking<'a>(&'a Relocation);
+
 /// Finds the entries that have nothing at their new keys, where both keys stay.
 pub(super) async fn find_missing(
     relocation: &Relocation,
     job: &mut Job<'_>,
     state: &mut RekeyState,
 ) -> Result<WalkEnd> {
-    let (session, large_values) = (job.session(), LargeValues::new());
-    let work = |operations, key, plan| look(session.kv.for_entry(operations), &large_values, key, plan);
-    let mut walk = Walk::new(session, Range::all(relocation.mapping.prefix()), &state.position);
-    let result = async {
-        while let Some(visited) = walk.next(|keys| plan(relocation, session, keys, state), work).await? {
-            if let Visited::Entry(Some((old, new, is_missing))) = visited {
-                verify_copy(&state.settled, &old, &new)?;
-                if is_missing && state.suspects.len() < MAX_KEPT {
-                    state.suspects.insert(old, 0);
-                }
-                job.add_done(1);
-            }
-            state.position.set(walk.position());
-            let left = walk.entries_left();
-            walk.during(job.save_if_due(state, left)).await?;
-        }
-        Ok(walk.end())
-    }
-    .await;
-    walk.finish(job, result).await
+    run(&Checking(relocation), job, state).await
 }
 
-/// Both keys of an entry that moves, and whether there is nothing at the new one.
-async fn look(
-    kv: Kv,
-    large_values: &LargeValues,
-    key: Key,
-    plan: CopyPlan,
-) -> Result<Option<(String, String, bool)>> {
-    let CopyPlan::Moves { new, existing } = plan else { return Ok(None) };
-    let is_missing = is_missing(&kv, large_values, &new, existing).await? && !expires_soon(&kv, &key);
-    Ok(Some((key.name, new, is_missing)))
+impl Pass for Checking<'_> {
+    fn relocation(&self) -> &Relocation {
+        self.0
+    }
+
+    fn work<'a>(&'a self, tools: Tools<'a>, key: Key, plan: Plan) -> BoxFuture<'a, Result<Found>> {
+        Box::pin(async move {
+            let Plan::Moves { new, existing } = plan else { return Ok(Found::Nothing) };
+            let is_missing = tools.is_missing(&new, existing).await? && !expires_soon(&tools.kv, &key);
+            Ok(if is_missing { Found::Uncopied { old: key.name } } else { Found::Copied })
+        })
+    }
 }

@@ -4,44 +4,24 @@
 //! the survey was the first look.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
 
 use super::collision::{Collision, Collisions};
-use super::copy::{CopyPlan, plan};
-use super::relocation::{Missing, Part, Relocation, expires_soon, leave};
+use super::found::Found;
+use super::pass::{Pass, Tools, run};
+use super::plan::Plan;
+use super::relocation::{Missing, Part, Relocation, expires_soon};
 use super::state::RekeyState;
-use super::survey::{is_missing, too_many_missing};
 use super::verdict::MAX_SIGHTINGS;
-use super::writer::CopyWriter;
 use crate::change::Job;
-use crate::change::values::LargeValues;
-use crate::change::walk::{Range, Visited, Walk, WalkEnd};
+use crate::change::walk::WalkEnd;
 use crate::error::Result;
-use crate::kv::{Key, Kv};
+use crate::future::BoxFuture;
+use crate::kv::Key;
 
-/// What was done with an entry.
-enum Looked {
-    /// It stays, or it is gone.
-    Nothing,
-    Deleted,
-    /// There is something at its new key since the last look.
-    Appeared,
-    /// It has nothing at its new key, or had nothing until it was copied now.
-    Missing {
-        old: String,
-        sightings: u32,
-    },
-    Left(Collision),
-    Collides(Collision),
-}
-
-/// What the work on an entry reads.
-struct Deletion {
-    part: Part,
-    collisions: Collisions,
+struct Deleting<'a> {
+    relocation: &'a Relocation,
     /// The old keys that had nothing at their new keys, and how often that was seen.
-    missing: Rc<BTreeMap<String, u32>>,
-    writer: CopyWriter,
+    missing: BTreeMap<String, u32>,
 }
 
 /// Looks at all entries again.
@@ -50,87 +30,62 @@ pub(super) async fn delete(
     job: &mut Job<'_>,
     state: &mut RekeyState,
 ) -> Result<WalkEnd> {
-    let (session, large_values) = (job.session(), LargeValues::new());
-    let missing = Rc::new(state.suspects.clone());
-    let writer = CopyWriter::new(state.key);
-    let deletion = Deletion { part: relocation.part, collisions: relocation.collisions, missing, writer };
-    let work =
-        |operations, key, plan| deletion.look(session.kv.for_entry(operations), &large_values, key, plan);
-    let mut walk = Walk::new(session, Range::all(relocation.mapping.prefix()), &state.position);
-    let result = async {
-        while let Some(visited) = walk.next(|keys| plan(relocation, session, keys, state), work).await? {
-            if let Visited::Entry(looked) = visited {
-                record(relocation, job, looked, state)?;
-            }
-            state.position.set(walk.position());
-            state.remember_copies(deletion.writer.take_made());
-            let left = walk.entries_left();
-            walk.during(job.save_if_due(state, left)).await?;
-        }
-        Ok(walk.end())
-    }
-    .await;
-    let end = walk.finish(job, result).await;
-    state.remember_copies(deletion.writer.take_made());
-    end
+    state.remember_copied_again();
+    let deleting = Deleting { relocation, missing: state.suspects.clone() };
+    run(&deleting, job, state).await
 }
 
-impl Deletion {
-    async fn look(&self, kv: Kv, large_values: &LargeValues, key: Key, plan: CopyPlan) -> Result<Looked> {
+impl Pass for Deleting<'_> {
+    fn relocation(&self) -> &Relocation {
+        self.relocation
+    }
+
+    fn work<'a>(&'a self, tools: Tools<'a>, key: Key, plan: Plan) -> BoxFuture<'a, Result<Found>> {
+        Box::pin(self.look(tools, key, plan))
+    }
+}
+
+impl Deleting<'_> {
+    async fn look(&self, tools: Tools<'_>, key: Key, plan: Plan) -> Result<Found> {
         let (new, existing) = match plan {
-            CopyPlan::Stays => return Ok(Looked::Nothing),
-            CopyPlan::Collides(collision) => return Ok(Looked::Collides(collision)),
-            CopyPlan::Moves { new, existing } => (new, existing),
+            Plan::Moves { new, existing } => (new, existing),
+            Plan::Collides(collision) => return Ok(Found::Collides(collision)),
+            Plan::Stays | Plan::Compared { .. } => return Ok(Found::Nothing),
         };
         let sightings = self.missing.get(&key.name).copied();
-        if is_missing(&kv, large_values, &new, existing).await? {
-            return self.handle_missing(&kv, &key, &new, sightings.unwrap_or(0) + 1).await;
+        if tools.is_missing(&new, existing).await? {
+            return self.handle_missing(&tools, key, new, sightings.unwrap_or(0) + 1).await;
         }
         if sightings.is_some() {
-            return Ok(Looked::Appeared);
+            // There is something at its new key since the last look.
+            return Ok(Found::Unsettled);
         }
-        let old = &key.name;
+        let (kv, old) = (&tools.kv, &key.name);
         // An entry that could not be copied has another one at its new key.
-        if self.collisions == Collisions::Skip && kv.get(old).await? != kv.get(&new).await? {
-            return Ok(Looked::Left(Collision::different(old, &new)));
+        if self.relocation.collisions == Collisions::Skip && kv.get(old).await? != kv.get(&new).await? {
+            return Ok(Found::Left(Collision::different(old, &new)));
         }
         kv.delete(old).await?;
-        Ok(Looked::Deleted)
+        Ok(Found::Moved)
     }
 
-    async fn handle_missing(&self, kv: &Kv, key: &Key, new: &str, sightings: u32) -> Result<Looked> {
-        let old = &key.name;
-        if expires_soon(kv, key) {
-            return Ok(Looked::Nothing);
+    async fn handle_missing(
+        &self,
+        tools: &Tools<'_>,
+        key: Key,
+        new: String,
+        sightings: u32,
+    ) -> Result<Found> {
+        if expires_soon(&tools.kv, &key) {
+            return Ok(Found::Nothing);
         }
         if sightings > 1 {
-            if self.part == Part::Deleting(Missing::Left) || sightings > MAX_SIGHTINGS {
-                return Ok(Looked::Left(Collision::missing(old, new)));
+            if self.relocation.part == Part::Deleting(Missing::Left) || sightings > MAX_SIGHTINGS {
+                return Ok(Found::Left(Collision::missing(&key.name, &new)));
             }
-            let Some(entry) = kv.get(old).await? else { return Ok(Looked::Nothing) };
-            self.writer.copy(kv, key, entry, new.to_owned()).await?;
+            let Some(entry) = tools.kv.get(&key.name).await? else { return Ok(Found::Nothing) };
+            tools.writer.copy(&tools.kv, &key, entry, new).await?;
         }
-        Ok(Looked::Missing { old: old.clone(), sightings })
+        Ok(Found::Missing { old: key.name, sightings })
     }
-}
-
-fn record(relocation: &Relocation, job: &mut Job<'_>, looked: Looked, state: &mut RekeyState) -> Result {
-    match looked {
-        Looked::Nothing => {}
-        Looked::Deleted => {
-            state.moved += 1;
-            job.add_done(1);
-        }
-        Looked::Appeared => state.needs_sweep = true,
-        Looked::Missing { old, sightings } => {
-            state.needs_sweep = true;
-            if !state.suspect(old, sightings) {
-                relocation.begin_sweep_again(job.session(), state);
-                return Err(too_many_missing());
-            }
-        }
-        Looked::Left(collision) => leave(collision, state)?,
-        Looked::Collides(collision) => relocation.leave(collision, state)?,
-    }
-    Ok(())
 }

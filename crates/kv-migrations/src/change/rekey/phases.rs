@@ -45,9 +45,8 @@ impl<C> Resumable<C> for Relocation {
     async fn advance(&self, job: &mut Job<'_>, _: &C, state: &mut RekeyState) -> Result<Advance> {
         let result = self.run_phases(job, state).await;
         if let Err(error) = &result {
-            let is_written = !matches!(state.phase, RekeyPhase::Survey | RekeyPhase::Confirm);
             // Before anything is written it starts over, perhaps with another mapping.
-            if !is_written && !error.is::<KvError>() {
+            if state.is_surveying() && !error.is::<KvError>() {
                 *state = Resumable::<C>::begin(self, job);
             }
         }
@@ -88,9 +87,9 @@ impl Relocation {
                 job.entries().left += state.left.len() as u64;
                 return Ok(done(state));
             };
+            let is_surveyed = state.is_surveying();
             begin_phase(next, job, state);
             // Before it waits, and before anything is written.
-            let is_surveyed = matches!(phase, RekeyPhase::Survey | RekeyPhase::Confirm);
             if self.time_to_wait(job, state).is_some() {
                 job.save(state).await?;
             } else if is_surveyed {

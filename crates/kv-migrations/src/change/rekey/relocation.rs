@@ -83,11 +83,15 @@ impl Relocation {
 
     /// Leaves the entry at its old key, or fails.
     pub(super) fn leave(&self, collision: Collision, state: &mut RekeyState) -> Result {
-        if self.collisions == Collisions::Fail {
-            Err(collision.into_error())
-        } else {
-            leave(collision, state)
+        if self.collisions == Collisions::Skip {
+            return leave(collision, state);
         }
+        if !state.is_surveying() {
+            return Err(collision.into_error());
+        }
+        // The survey fails only when it has found all of them.
+        state.left.insert(collision.old, collision.reason);
+        Ok(())
     }
 
     /// Begins a sweep that found too much again: the next run looks at all of the batch once more, later than KV's delay.

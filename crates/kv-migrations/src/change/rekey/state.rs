@@ -118,9 +118,16 @@ impl RekeyState {
         looks_at_all || self.suspects.contains_key(old)
     }
 
-    /// The last key of the batch; `None` if it goes to the end of the prefix.
-    pub(super) fn batch_until(&self) -> Option<String> {
-        self.batch_end.as_ref().and_then(Position::after).map(str::to_owned)
+    /// Whether nothing is written yet.
+    pub(super) fn is_surveying(&self) -> bool {
+        matches!(self.phase, RekeyPhase::Survey | RekeyPhase::Confirm)
+    }
+
+    /// The last key that the phase goes to; `None` if it goes to the end of the prefix.
+    pub(super) fn until(&self) -> Option<String> {
+        let is_within_batch = matches!(self.phase, RekeyPhase::Verify | RekeyPhase::Sweep);
+        let end = self.batch_end.as_ref().filter(|_| is_within_batch);
+        end.and_then(Position::after).map(str::to_owned)
     }
 
     /// Ends a sweep: what it copied counts as copied, and the next sweep has its suspects.
@@ -141,8 +148,16 @@ impl RekeyState {
         self.next_suspects.values().filter(|times| **times > 0).count() <= MAX_KEPT
     }
 
-    /// Remembers copies that the work of this phase does not read.
-    pub(super) fn remember_copies(&mut self, copies: Vec<CopyRecord>) {
+    /// Remembers copies that this phase has made. The work of a sweep reads the others meanwhile.
+    pub(super) fn note_copies(&mut self, copies: Vec<CopyRecord>) {
+        if self.phase == RekeyPhase::Sweep {
+            self.copied_again.extend(copies);
+        } else {
+            self.remember_copies(copies);
+        }
+    }
+
+    fn remember_copies(&mut self, copies: Vec<CopyRecord>) {
         if copies.is_empty() {
             return;
         }
@@ -155,6 +170,8 @@ impl RekeyState {
     /// Whether the batch is full, and all that it has copied has begun, up to this entry. After a failure there may be copies
     /// behind the position.
     pub(super) fn is_batch_full(&self, begun: Option<&str>) -> bool {
-        self.copied.is_full() && self.copied.last() <= begun.or_else(|| self.position.after())
+        self.phase == RekeyPhase::Copy
+            && self.copied.is_full()
+            && self.copied.last() <= begun.or_else(|| self.position.after())
     }
 }

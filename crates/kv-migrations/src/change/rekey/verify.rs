@@ -19,7 +19,7 @@ pub(super) async fn verify(
     state: &mut RekeyState,
 ) -> Result<WalkEnd> {
     let session = job.session();
-    let until = state.batch_until();
+    let until = state.until();
     let range = Range { prefix: relocation.mapping.prefix(), until: until.as_deref() };
     let mut walk = KeyWalk::new(session, range, &state.position);
     let mut stray = StrayCopies::default();

@@ -1,0 +1,151 @@
+//! What a pass finds of an entry, or does with it, and what that means for the re-key.
+
+use super::collision::{Collision, MAX_KEPT};
+use super::plan::{Visit, claim};
+use super::relocation::{Part, Relocation, leave};
+use super::state::{RekeyPhase, RekeyState};
+use super::verdict::MAX_SIGHTINGS;
+use crate::change::Job;
+use crate::error::{BoxError, Result};
+
+/// What was found of an entry, or done with it.
+pub(super) enum Found {
+    /// It stays, or it is gone.
+    Nothing,
+    /// It cannot have its new key.
+    Collides(Collision),
+    /// It stays for good.
+    Left(Collision),
+
+    /// Survey: nothing else is at its new key.
+    Free { old: String, new: String },
+    /// Survey: something else is at its new key; perhaps only because one of the two became visible later.
+    Taken { old: String },
+    /// Survey before old keys are deleted: nothing is at its new key.
+    Absent { old: String, new: String },
+
+    /// It was copied, or has a copy.
+    Copied,
+    /// It has no copy.
+    Uncopied { old: String },
+
+    /// Its copy is proven. Its old key is deleted, if it is to be.
+    Moved,
+    /// The next sweep looks at it.
+    Unsettled,
+    /// The next sweep has to prove its copy.
+    Unproven { old: String },
+    /// Something else is at its new key.
+    Suspect { old: String, new: String },
+    /// It has nothing at its new key, or had nothing until it was copied now.
+    Missing { old: String, sightings: u32 },
+}
+
+impl Found {
+    /// Records it. Entries are recorded in the order of their keys.
+    pub(super) fn record(self, relocation: &Relocation, job: &mut Job<'_>, state: &mut RekeyState) -> Result {
+        if state.phase == RekeyPhase::Survey {
+            job.entries().seen += 1;
+            job.entries().left += u64::from(matches!(self, Self::Nothing));
+        }
+        match self {
+            Self::Nothing => {}
+            Self::Collides(collision) => relocation.leave(collision, state)?,
+            Self::Left(collision) => leave(collision, state)?,
+            Self::Free { old, new } => {
+                if let Some(collision) = claim(relocation, &old, &new, Visit::First, state)? {
+                    relocation.leave(collision, state)?;
+                } else {
+                    state.found += 1;
+                    job.add_done(1);
+                }
+            }
+            Self::Taken { old } => drop(state.suspects.insert(old, 1)),
+            Self::Absent { old, new } => {
+                if let Some(collision) = claim(relocation, &old, &new, Visit::First, state)? {
+                    relocation.leave(collision, state)?;
+                } else {
+                    state.suspects.insert(old, 1);
+                }
+            }
+            Self::Copied => job.add_done(1),
+            Self::Uncopied { old } => {
+                if state.suspects.len() < MAX_KEPT {
+                    state.suspects.insert(old, 0);
+                }
+                job.add_done(1);
+            }
+            Self::Moved => {
+                state.moved += 1;
+                job.add_done(1);
+            }
+            Self::Unsettled => state.needs_sweep = true,
+            Self::Unproven { old } => {
+                if relocation.part == Part::Copying && state.next_suspects.len() < MAX_KEPT {
+                    state.next_suspects.insert(old, 0);
+                }
+                state.needs_sweep = true;
+            }
+            Self::Suspect { old, new } => {
+                let times = state.suspects.get(&old).map_or(1, |times| times + 1);
+                if times >= MAX_SIGHTINGS {
+                    return relocation.leave(Collision::occupied(&old, &new), state);
+                }
+                return look_again_later(relocation, job, state, old, times);
+            }
+            Self::Missing { old, sightings } => {
+                return look_again_later(relocation, job, state, old, sightings);
+            }
+        }
+        if state.is_surveying() { check_survey(relocation, state) } else { Ok(()) }
+    }
+}
+
+/// Makes the next sweep look at an entry again that was seen so often.
+fn look_again_later(
+    relocation: &Relocation,
+    job: &Job<'_>,
+    state: &mut RekeyState,
+    old: String,
+    times: u32,
+) -> Result {
+    state.needs_sweep = true;
+    if state.suspect(old, times) {
+        return Ok(());
+    }
+    relocation.begin_sweep_again(job.session(), state);
+    Err(if relocation.part.is_deleting() { too_many_missing() } else { too_many_suspects() })
+}
+
+/// Fails if the survey has found too much to keep.
+fn check_survey(relocation: &Relocation, state: &RekeyState) -> Result {
+    if relocation.part.is_deleting() && state.suspects.len() > MAX_KEPT {
+        return Err(too_many_missing());
+    }
+    if state.left.len() + state.suspects.len() > MAX_KEPT {
+        return Err(format!(
+            "more than {MAX_KEPT} entries cannot have their new keys because something else is there: give them keys of \
+             their own. Nothing was written or deleted"
+        )
+        .into());
+    }
+    Ok(())
+}
+
+fn too_many_suspects() -> BoxError {
+    format!(
+        "more than {MAX_KEPT} entries have something else at their new keys. Nothing was deleted of which there is no copy. \
+         Migrate again to look at them once more"
+    )
+    .into()
+}
+
+/// The error where old keys are to be deleted that were not copied.
+fn too_many_missing() -> BoxError {
+    format!(
+        "more than {MAX_KEPT} entries have nothing at their new keys. None of them was deleted. Copy them first: register the \
+         same re-key with `copying()`, under another id, before this migration. If the service has deleted them under their \
+         new keys, delete their old keys with a backfill"
+    )
+    .into()
+}

@@ -1,0 +1,80 @@
+//! One pass over the entries of a prefix: what the phases of a re-key that read entries share.
+
+use super::found::Found;
+use super::plan::{Plan, load_existing, plan_all};
+use super::relocation::Relocation;
+use super::state::RekeyState;
+use super::writer::CopyWriter;
+use crate::change::Job;
+use crate::change::values::{LargeValues, Loaded};
+use crate::change::walk::{Loading, Range, Visited, Walk, WalkEnd};
+use crate::error::Result;
+use crate::future::BoxFuture;
+use crate::kv::{Key, Kv, KvError};
+use crate::session::Session;
+
+/// What a phase does with entries. A trait object, so that the code of a pass is in the wasm once.
+pub(super) trait Pass {
+    fn relocation(&self) -> &Relocation;
+
+    /// Plans what becomes of the entries of some keys, and begins to read what their plans need.
+    fn load<'a>(
+        &self,
+        session: &'a Session<'a>,
+        keys: Vec<Key>,
+        state: &mut RekeyState,
+    ) -> Loading<'a, Plan> {
+        let mut plan = |key: &Key| Plan::of_entry(self.relocation(), session, key, state);
+        load_existing(session, plan_all(keys, &mut plan))
+    }
+
+    /// Works on an entry, beside others.
+    fn work<'a>(&'a self, tools: Tools<'a>, key: Key, plan: Plan) -> BoxFuture<'a, Result<Found>>;
+}
+
+/// What the work on an entry uses.
+pub(super) struct Tools<'a> {
+    pub(super) kv: Kv,
+    pub(super) large_values: &'a LargeValues,
+    pub(super) writer: &'a CopyWriter,
+}
+
+impl Tools<'_> {
+    /// Whether there is nothing at a new key.
+    pub(super) async fn is_missing(&self, new: &str, existing: Loaded) -> Result<bool> {
+        let is_none = async |value: Option<Vec<u8>>| Ok::<_, KvError>(value.is_none());
+        Ok(self.large_values.with_value(&self.kv, new, existing, is_none).await?)
+    }
+}
+
+/// Goes over all entries of the phase, from its position on. Stopped when the batch is full.
+pub(super) async fn run(pass: &dyn Pass, job: &mut Job<'_>, state: &mut RekeyState) -> Result<WalkEnd> {
+    let (session, relocation, large_values) = (job.session(), pass.relocation(), LargeValues::new());
+    let writer = CopyWriter::new(state.key);
+    let work = |operations, key, plan| {
+        let kv = session.kv.for_entry(operations);
+        pass.work(Tools { kv, large_values: &large_values, writer: &writer }, key, plan)
+    };
+    let until = state.until();
+    let range = Range { prefix: relocation.mapping.prefix(), until: until.as_deref() };
+    let mut walk = Walk::new(session, range, &state.position);
+    let result = async {
+        while let Some(visited) = walk.next(|keys| pass.load(session, keys, state), work).await? {
+            if let Visited::Entry(found) = visited {
+                found.record(relocation, job, state)?;
+            }
+            state.position.set(walk.position());
+            state.note_copies(writer.take_made());
+            if state.is_batch_full(walk.last_begun()) {
+                walk.stop();
+            }
+            let left = walk.entries_left();
+            walk.during(job.save_if_due(state, left)).await?;
+        }
+        Ok(walk.end())
+    }
+    .await;
+    let end = walk.finish(job, result).await;
+    state.note_copies(writer.take_made());
+    end
+}
