@@ -15,8 +15,10 @@ mod queue;
 mod read_ahead;
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::SystemTime;
 
 use futures_util::future::{Either, select};
@@ -61,12 +63,14 @@ enum Source<'a, T> {
     Idle(Pages<'a>),
     /// A read on its way. It holds a connection, so that it has to be polled to its end.
     Reading(BoxFuture<'a, Read<'a, T>>),
+    /// A read that ended while the walk did something else.
+    Done(Read<'a, T>),
 }
 
 /// What was read, and where to read on.
 enum Read<'a, T> {
     Page { pages: Pages<'a>, page: Result<Option<KeyPage>, KvError> },
-    Values { pages: Pages<'a>, entries: Result<Vec<(Key, T)>>, chunk: Chunk },
+    Values { pages: Pages<'a>, entries: Result<Vec<(Key, T)>>, chunk: Chunk, at: SystemTime },
 }
 
 /// What a walk waits for.
@@ -187,17 +191,25 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
         self.queue.entries_left().map(|left| left + self.working_entries())
     }
 
-    /// Waits for something else while the work that has begun goes on. It may need a connection, which only that work gives
-    /// back.
+    /// Waits for something else while the work and the read that have begun go on. It may need a connection, which only
+    /// those give back. And a value is as old as the answer that it came with.
     pub(super) async fn during<O>(&mut self, other: impl Future<Output = O>) -> O {
         let mut other = pin!(other);
-        loop {
-            match select(other.as_mut(), self.working.next()).await {
-                Either::Left((output, _)) => return output,
-                Either::Right((Some(result), _)) => self.results.push_back(result),
-                Either::Right((None, _)) => return other.await,
+        poll_fn(|context| {
+            let output = other.as_mut().poll(context);
+            if output.is_pending() {
+                while let Poll::Ready(Some(result)) = self.working.poll_next_unpin(context) {
+                    self.results.push_back(result);
+                }
+                if let Some(Source::Reading(reading)) = &mut self.source
+                    && let Poll::Ready(read) = reading.as_mut().poll(context)
+                {
+                    self.source = Some(Source::Done(read));
+                }
             }
-        }
+            output
+        })
+        .await
     }
 
     /// The entries that have begun and are not returned.
@@ -231,7 +243,7 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
                     if self.pace.is_stale(loaded.at, now, self.working.len()) =>
                 {
                     // What is on its way belongs behind it, and is waited for.
-                    if !matches!(self.source, Some(Source::Reading(_))) {
+                    if matches!(self.source, Some(Source::Idle(_))) {
                         self.queue.unload();
                     }
                     return false;
@@ -272,6 +284,9 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
         if let Some(result) = self.results.pop_front() {
             return Some(Arrival::Work(result));
         }
+        if let Some(Source::Done(read)) = self.source.take_if(|source| matches!(source, Source::Done(_))) {
+            return Some(Arrival::Read(read));
+        }
         let is_idle = self.working.is_empty();
         let reading = match &mut self.source {
             Some(Source::Reading(reading)) if !(is_spent && is_idle) => Some(reading),
@@ -306,12 +321,13 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
             let mut chunk = self.queue.take(values);
             let keys = std::mem::take(&mut chunk.keys);
             let loading = (!keys.is_empty()).then(|| load(keys));
+            let session = self.session;
             Box::pin(async move {
                 let entries = match loading {
                     Some(loading) => loading.await,
                     None => Ok(Vec::new()),
                 };
-                Read::Values { pages, entries, chunk }
+                Read::Values { pages, entries, chunk, at: session.now() }
             })
         };
         self.source = Some(Source::Reading(reading));
@@ -323,8 +339,8 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
                 self.queue.add_page(page?);
                 pages
             }
-            Read::Values { pages, entries, chunk } => {
-                self.queue.add_loaded(chunk, entries?, self.session.now());
+            Read::Values { pages, entries, chunk, at } => {
+                self.queue.add_loaded(chunk, entries?, at);
                 pages
             }
         };
