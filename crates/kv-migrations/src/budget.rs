@@ -170,6 +170,12 @@ impl Meter {
         limit.saturating_sub(self.operations())
     }
 
+    /// Whether the next request may begin more than this one, although it begins with the same: this one was interrupted,
+    /// or does less after one that was cut off.
+    pub(crate) fn is_held_back(&self) -> bool {
+        self.0.interrupt.is_raised() || self.0.limit.load(Ordering::Relaxed) < self.0.budget.operations
+    }
+
     /// Lets work that has begun use the reserve, or not.
     pub(crate) fn set_reserve(&self, has_reserve: bool) {
         self.0.has_reserve.store(has_reserve, Ordering::Relaxed);
@@ -180,7 +186,8 @@ impl Meter {
         self.cap().saturating_sub(self.operations())
     }
 
-    fn cap(&self) -> u64 {
+    /// All operations that a request may make, up to the last one of work that has begun.
+    pub(crate) fn cap(&self) -> u64 {
         self.0.budget.cap(self.0.has_reserve.load(Ordering::Relaxed))
     }
 

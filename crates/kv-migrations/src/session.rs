@@ -120,8 +120,8 @@ impl<'a> Session<'a> {
         let (operations, seconds) = (budget.operations(), budget.seconds());
         let refused = self.policy.refusals.text();
         format!(
-            "{what} the {operations} KV operations and {seconds} seconds that one request may take: {instead}, or give \
-             the runner a larger budget, if the Worker may make more operations{refused}"
+            "{what} the {operations} KV operations and {seconds} seconds that a request may take, reads of markers \
+             included: {instead}, or set a larger budget, if the Worker may make more{refused}"
         )
     }
 }

@@ -11,6 +11,10 @@ use crate::ledger::Checkpoint;
 use crate::report::{Direction, EntryCounts, Event, Phase, Progress};
 use crate::session::Session;
 
+/// What a single step may need in a request: the checkpoint, two lists where the request before stopped at the end of a page,
+/// reads in bulk, and a few operations of an entry.
+const STEP_OPERATIONS: u64 = 12;
+
 /// One change in one request.
 pub(crate) struct Job<'a> {
     session: &'a Session<'a>,
@@ -96,6 +100,27 @@ impl<'a> Job<'a> {
     /// Whether this request has made a step that the next one need not repeat.
     pub(super) fn has_advanced(&self) -> bool {
         self.progress.has_advanced()
+    }
+
+    /// Whether this request got nowhere with a whole budget. Then the next one would not either.
+    pub(super) fn is_stuck(&self) -> bool {
+        !self.has_advanced() && !self.session.meter.is_held_back()
+    }
+
+    /// The text of an error for a step that does not fit into the budget. `what` is too large; `instead` says what to do.
+    pub(super) fn over_budget(&self, what: &str, instead: &str) -> String {
+        let (meter, before) = (&self.session.meter, self.progress.operations_before());
+        let missing = (before + STEP_OPERATIONS).saturating_sub(meter.cap());
+        if missing == 0 {
+            return self.session.over_budget(what, instead);
+        }
+        let operations = meter.budget().operations();
+        let least = operations + missing;
+        format!(
+            "its budget of {operations} KV operations is too small: reading the markers takes {before} of them, and a single \
+             step up to {STEP_OPERATIONS} more. Set at least {least} with `Budget::with_operations`, if the Worker may make \
+             as many"
+        )
     }
 
     /// How far the change has got by now.

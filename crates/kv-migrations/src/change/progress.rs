@@ -68,6 +68,11 @@ impl ProgressCounter {
         at.clone_into(&mut self.progress.checkpoint_at);
     }
 
+    /// The operations of the session before the change.
+    pub(super) fn operations_before(&self) -> u64 {
+        self.operations_before
+    }
+
     /// When this request began the change.
     pub(super) fn start(&self) -> SystemTime {
         self.start

@@ -42,6 +42,11 @@ pub(crate) enum Advance {
     Stuck { what: &'static str, instead: &'static str },
 }
 
+fn stuck(job: &mut Job<'_>, state: &impl Serialize, what: &str, instead: &str) -> Outcome {
+    job.keep(state);
+    Outcome::OverBudget { reason: job.over_budget(what, instead) }
+}
+
 /// Makes a [`Change`] of a [`Resumable`].
 pub(crate) struct ResumableChange<R>(pub(crate) R);
 
@@ -61,14 +66,14 @@ impl<C, R: Resumable<C>> Change<C> for ResumableChange<R> {
             match self.0.advance(job, context, &mut state).await {
                 Ok(Advance::Done(failed_entries)) => Ok(Outcome::Done(failed_entries)),
                 Ok(Advance::Waiting(retry_after)) => Ok(Outcome::Paused { retry_after }),
+                Ok(Advance::Paused) if job.is_stuck() => {
+                    Ok(stuck(job, &state, "not one step could be made within", "spend less before it"))
+                }
                 Ok(Advance::Paused) => {
                     job.save(&state).await?;
                     Ok(Outcome::Paused { retry_after: NEXT_REQUEST })
                 }
-                Ok(Advance::Stuck { what, instead }) => {
-                    job.keep(&state);
-                    Ok(Outcome::OverBudget { reason: job.session().over_budget(what, instead) })
-                }
+                Ok(Advance::Stuck { what, instead }) => Ok(stuck(job, &state, what, instead)),
                 // The last checkpoint stays.
                 Ok(Advance::Undone(error)) => Err(error),
                 Ok(Advance::Lost(error)) => {

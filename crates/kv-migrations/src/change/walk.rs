@@ -221,7 +221,7 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
     /// ended: an error after the budget was used up is a pause.
     pub(super) async fn finish(mut self, job: &mut Job<'_>, result: Result<WalkEnd>) -> Result<WalkEnd> {
         while self.working.next().await.is_some() {}
-        if self.has_moved {
+        if self.has_moved || matches!(result, Ok(WalkEnd::Complete)) {
             job.note_advance();
         }
         match result {

@@ -53,8 +53,8 @@ fn an_up_larger_than_the_budget_fails_and_suggests_a_backfill() {
     let failure = failure(block_on(runner(&service, 50, vec![writing("001", 60)]).run_pending(&())));
     assert_eq!(
         failure.to_string(),
-        "Migration 001 failed: it needs more than the 50 KV operations and 25 seconds that one request may take: \
-         make it a backfill, or give the runner a larger budget, if the Worker may make more operations"
+        "Migration 001 failed: it needs more than the 50 KV operations and 25 seconds that a request may take, \
+         reads of markers included: make it a backfill, or set a larger budget, if the Worker may make more"
     );
     let status = block_on(service.runner(vec![writing("001", 60)]).status()).unwrap();
     assert_eq!(status[0].state, State::Failed);

@@ -40,6 +40,7 @@ mod rollback;
 mod run;
 mod service;
 mod shared_keys;
+mod small_budgets;
 mod stores;
 mod stray_copies;
 mod test_tools;

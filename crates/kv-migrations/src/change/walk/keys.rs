@@ -40,6 +40,7 @@ impl<'a> KeyWalk<'a> {
                 Ok(Some(page.keys))
             }
             Ok(None) => {
+                job.note_advance();
                 self.end = WalkEnd::Complete;
                 Ok(None)
             }
