@@ -165,7 +165,7 @@ fn a_run_that_resumes_at_the_end_of_a_page_begins_with_one_costly_entry_alone() 
             }
             Ok(record.put("done").await?)
         });
-        let slow = Slow { store: store.clone(), time: time.clone(), latency: Duration::from_millis(10) };
+        let slow = Slow::new(store.clone(), &time, Duration::from_millis(10));
         let runner = Runner::new(slow, "my-service", vec![Migration::backfill("001", "", reading)])
             .unwrap()
             .with_clock(Arc::new(time.clone()))

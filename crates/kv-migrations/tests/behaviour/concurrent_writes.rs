@@ -184,8 +184,7 @@ fn two_rekeys_at_once_keep_writes_to_both_keys() {
             store.insert(&format!("user_{number:02}"), "first");
         }
         let runner = |latency: u64| {
-            let slow =
-                Slow { store: store.clone(), time: time.clone(), latency: Duration::from_millis(latency) };
+            let slow = Slow::new(store.clone(), &time, Duration::from_millis(latency));
             let migration = Migration::rekey("long", "", Rekey::prefix("user_", "user:"));
             Runner::new(slow, "sim", vec![migration])
                 .unwrap()

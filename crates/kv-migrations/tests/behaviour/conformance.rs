@@ -30,7 +30,7 @@ fn a_decorator_without_effect_conforms() {
 fn a_delayed_kv_without_delays_conforms() {
     let time = VirtualTime::starting_at(start());
     let kv = DelayedKv::new(MemoryStore::with_clock(time.clone()), time.clone(), Duration::ZERO);
-    let store = Slow { store: kv.at(2), time: time.clone(), latency: Duration::from_secs(1) };
+    let store = Slow::new(kv.at(2), &time, Duration::from_secs(1));
     time.run(async {
         for case in CASES {
             case.run(&store).await.unwrap();

@@ -68,7 +68,7 @@ impl World {
         };
         let left = Arc::new(AtomicU64::new(operations));
         let store = ShortPages(self.store.clone(), self.page);
-        let slow = Slow { store, time: self.time.clone(), latency: LATENCY };
+        let slow = Slow::new(store, &self.time, LATENCY);
         let runner = Runner::new(Ending { store: slow, left: left.clone() }, "sim", vec![(self.make)()])
             .expect("it can be registered")
             .with_clock(Arc::new(self.time.clone()))
@@ -238,7 +238,7 @@ fn a_rollback_whose_every_request_is_killed_still_ends() {
         let world = World::new(100, backfill);
         world.requests_to_the_end(Limit::Time(60_000), 10).expect("it is applied");
         let rollback = || {
-            let slow = Slow { store: world.store.clone(), time: world.time.clone(), latency: LATENCY };
+            let slow = Slow::new(world.store.clone(), &world.time, LATENCY);
             let runner = Runner::new(slow, "sim", vec![backfill()])
                 .expect("it can be registered")
                 .with_clock(Arc::new(world.time.clone()))

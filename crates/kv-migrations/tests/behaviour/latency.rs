@@ -1,7 +1,6 @@
 //! How fast a backfill is where every operation takes 10 ms, in virtual time: exact, on every machine.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use kv_migrations::clock::Clock;
@@ -11,7 +10,7 @@ use kv_migrations::{Backfill, Budget, Error, Migration, Runner};
 use serde_json::{Map, Value};
 
 use crate::service::start;
-use crate::stores::{SixAtOnce, Slow, Uneven};
+use crate::stores::{SixAtOnce, Slow};
 
 const LATENCY: Duration = Duration::from_millis(10);
 const ENTRIES: u32 = 10_000;
@@ -28,7 +27,7 @@ fn slow_customers(number: u32) -> (VirtualTime, Slow<MemoryStore>) {
     for number in 0..number {
         store.insert(&format!("customer_{number:05}"), format!(r#"{{"number":{number}}}"#));
     }
-    (time.clone(), Slow { store, time, latency: LATENCY })
+    (time.clone(), Slow::new(store, &time, LATENCY))
 }
 
 /// The output of `work`, and how long it takes.
@@ -117,7 +116,7 @@ fn a_backfill_over_many_requests_uses_all_connections() {
 #[test]
 fn a_backfill_and_its_checkpoints_share_the_six_connections_of_a_worker() {
     let (time, Slow { store, .. }) = slow_customers(2_000);
-    let uneven = Uneven { store, time: time.clone(), calls: AtomicU64::default() };
+    let uneven = Slow::new(store, &time, LATENCY).uneven(30);
     let runner = Runner::new(SixAtOnce::new(uneven), "my-service", vec![backfill()])
         .expect("it can be registered")
         .with_clock(Arc::new(time.clone()))
@@ -147,7 +146,7 @@ fn a_checkpoint_and_entries_do_not_wait_for_each_other() {
     for number in 0..2_000 {
         store.insert(&format!("user_{number:05}"), "x");
     }
-    let slow = Slow { store: store.clone(), time: time.clone(), latency: Duration::from_millis(300) };
+    let slow = Slow::new(store.clone(), &time, Duration::from_millis(300));
     let asked = time.clone();
     // As with `fetch`: every third entry is only looked up elsewhere, and not written.
     let backfill = Backfill::new("user_", async move |_, record, ()| {

@@ -191,7 +191,7 @@ fn follow_the_guide(
     kv_delay: Duration,
 ) {
     let service = LiveService::new(at_service, time);
-    let slow = || Slow { store: at_runner.clone(), time: time.clone(), latency: Duration::from_millis(20) };
+    let slow = || Slow::new(at_runner.clone(), time, Duration::from_millis(20));
     let steps = async {
         // 1. The release that writes both keys, and copies.
         service.release.set(Release::Both);

@@ -55,7 +55,7 @@ impl Object {
     }
 
     pub fn instance_on(&self, store: impl Store + 'static, migrations: Vec<Migration>) -> Coordinator {
-        let store = Slow { store, time: self.time.clone(), latency: Duration::from_millis(10) };
+        let store = Slow::new(store, &self.time, Duration::from_millis(10));
         self.instance_of(self.runner_on(store, migrations))
     }
 

@@ -31,7 +31,7 @@ impl World {
 
     fn runner(&self, budget: Budget, backfill: Backfill) -> Runner {
         let latency = Duration::from_millis(10);
-        let slow = Slow { store: self.store.clone(), time: self.time.clone(), latency };
+        let slow = Slow::new(self.store.clone(), &self.time, latency);
         Runner::new(slow, "sim", vec![Migration::backfill("001", "", backfill)])
             .expect("it can be registered")
             .with_clock(Arc::new(self.time.clone()))

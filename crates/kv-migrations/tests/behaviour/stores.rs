@@ -10,34 +10,34 @@ use kv_migrations::clock::Clock;
 use kv_migrations::kv::{Answer, KvError, ListOptions, MemoryStore, Page, Request, Store, StoreExt};
 use kv_migrations::testing::VirtualTime;
 
-/// A store whose every operation takes this long.
+/// A store whose every operation takes a while.
 pub struct Slow<S> {
     pub store: S,
-    pub time: VirtualTime,
-    pub latency: Duration,
+    time: VirtualTime,
+    latency: Duration,
+    /// How many milliseconds longer some operations take.
+    unevenness: u64,
+    calls: AtomicU64,
+}
+
+impl<S> Slow<S> {
+    pub fn new(store: S, time: &VirtualTime, latency: Duration) -> Self {
+        Self { store, time: time.clone(), latency, unevenness: 0, calls: AtomicU64::new(0) }
+    }
+
+    /// Some operations take up to this many milliseconds longer than others, so that they do not end in step with each
+    /// other.
+    pub fn uneven(self, milliseconds: u64) -> Self {
+        Self { unevenness: milliseconds, ..self }
+    }
 }
 
 impl<S: Store> Store for Slow<S> {
     fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
         Box::pin(async move {
-            self.time.sleep(self.latency).await;
-            self.store.call(request).await
-        })
-    }
-}
-
-/// A store whose operations take from 10 to 40 ms, so that they do not end in step with each other.
-pub struct Uneven<S> {
-    pub store: S,
-    pub time: VirtualTime,
-    pub calls: AtomicU64,
-}
-
-impl<S: Store> Store for Uneven<S> {
-    fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
-        Box::pin(async move {
             let call = self.calls.fetch_add(1, Ordering::Relaxed);
-            self.time.sleep(Duration::from_millis(10 + call * 7 % 31)).await;
+            let more = Duration::from_millis(call * 7 % (self.unevenness + 1));
+            self.time.sleep(self.latency + more).await;
             self.store.call(request).await
         })
     }

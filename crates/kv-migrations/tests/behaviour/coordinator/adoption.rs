@@ -105,8 +105,7 @@ fn a_migration_applied_later_without_the_coordinator_does_not_run_again() {
     let object = Object::new();
     let coordinator = object.instance(vec![good("001"), good("002")]);
     migrate(&object, &object.instance(vec![good("001")]));
-    let slow =
-        Slow { store: object.kv.clone(), time: object.time.clone(), latency: Duration::from_millis(10) };
+    let slow = Slow::new(object.kv.clone(), &object.time, Duration::from_millis(10));
     let runner = object.runner_on(slow, vec![good("001"), good("002")]);
     object.time.run(runner.run_pending(&())).expect("it succeeds");
     assert_eq!(migrate(&object, &coordinator), ids(&[]));

@@ -233,8 +233,7 @@ fn a_run_is_continued_wherever_the_storage_fails() {
         let migrations = vec![counting("001", &object.time), marking("002"), counting("003", &object.time)];
         let storage =
             Arc::new(Failing { storage: object.runtime.clone(), left: AtomicI64::new(failing_call) });
-        let store =
-            Slow { store: object.kv.clone(), time: object.time.clone(), latency: Duration::from_millis(10) };
+        let store = Slow::new(object.kv.clone(), &object.time, Duration::from_millis(10));
         let coordinator = Coordinator::new(object.runner_on(store, migrations), storage.clone(), || Ok(()));
         let context = format!("failed at call {failing_call}");
         let caller = Caller::default().queued();
