@@ -1,15 +1,18 @@
 //! A budget that is too small for what a run itself needs: it ends with an error that says what to set, and never goes on
 //! without getting further.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::executor::block_on;
 use kv_migrations::coordinator::RunOutcome;
+use kv_migrations::kv::MemoryStore;
+use kv_migrations::testing::{MemoryLog, VirtualTime};
 use kv_migrations::{Backfill, Budget, Fold, FoldOutput, Migration, Rekey, Runner};
 
 use crate::object::Object;
-use crate::service::{InitialEntry, Service, failure, marking, quiet};
-use crate::stores::ShortPages;
+use crate::service::{InitialEntry, Service, failure, marking, quiet, start, unmarking};
+use crate::stores::{ShortPages, Slow};
 
 /// More than any of these takes that gets further with each request.
 const MAX_REQUESTS: usize = 300;
@@ -132,12 +135,43 @@ fn an_up_for_which_the_markers_leave_no_operation_fails() {
 }
 
 #[test]
+fn a_budget_of_milliseconds_ends_too() {
+    for (name, make) in KINDS {
+        for milliseconds in (0..240).step_by(20) {
+            let time = VirtualTime::starting_at(start());
+            let store = MemoryStore::with_clock(time.clone());
+            service(20, 0)
+                .store
+                .entries()
+                .iter()
+                .for_each(|(key, value)| store.insert(&key.name, value.clone()));
+            let slow = Slow::new(ShortPages(store, 7), &time, Duration::from_millis(10));
+            let runner = Runner::new(slow, "my-service", vec![make()])
+                .expect("it can be registered")
+                .with_clock(Arc::new(time.clone()))
+                .with_log(Arc::new(MemoryLog::default()))
+                .with_budget(Budget::default().with_time(Duration::from_millis(milliseconds)));
+            let is_over = (0..MAX_REQUESTS).any(|_| match time.run(runner.run_pending(&())) {
+                Ok(report) => {
+                    time.advance(report.retry_after.unwrap_or_default());
+                    report.is_finished()
+                }
+                error => {
+                    let error = failure(error).reason;
+                    assert!(error.contains("0 seconds that a request may take"), "{name}: {error}");
+                    true
+                }
+            });
+            assert!(is_over, "{name}, {milliseconds} ms: it neither ends nor fails");
+        }
+    }
+}
+
+#[test]
 fn a_rollback_with_a_budget_of_a_few_operations_ends_too() {
     for operations in 0..40 {
         let service = service(20, 0);
-        let make = || {
-            vec![Migration::backfill("long", "", marking()).with_down_backfill(crate::service::unmarking())]
-        };
+        let make = || vec![Migration::backfill("long", "", marking()).with_down_backfill(unmarking())];
         service.migrate(make());
         let runner = runner(&service, operations, make());
         let is_over = (0..MAX_REQUESTS).any(|_| match block_on(runner.rollback("long", &())) {
