@@ -45,7 +45,7 @@ test("without a secret nobody has access", async (t) => {
   }
 });
 
-test("whoever has the object's stub needs the token too", async (t) => {
+test("a Worker that has the object's stub needs the token too", async (t) => {
   const client = await serveCoordinated(t);
   const named = { object: OBJECT, "kv-migrations-coordinator": "MY%5FSERVICE%5FKV%2Fmy%2Dservice" };
   for (const [method, route] of ROUTES) {

@@ -80,7 +80,7 @@ describe("a backfill", { concurrency: 4 }, () => {
     assert.deepEqual([last.verdict, last.report.skipped], ["finished", ["001_seen"]], "after it");
   });
 
-  test("goes on when whoever asked for it has hung up", async (t) => {
+  test("continues when its caller has hung up", async (t) => {
     const client = await serveCoordinated(t, SEEN, { namespace: ENTRIES });
     const gone = new AbortController();
     const asked = client.send("POST", "/migrate?wait=true", {}, { signal: gone.signal });
@@ -122,13 +122,13 @@ describe("a backfill", { concurrency: 4 }, () => {
     assert.deepEqual(entry.interventions.map(({ action, by }) => [action, by]), [["pause", "me"], ["resume", "me"]]);
   });
 
-  test("is cancelled, and begun anew", async (t) => {
+  test("is cancelled, and started over", async (t) => {
     const client = await serveCoordinated(t, SEEN, { namespace: ENTRIES });
     assertAnswer(await client.run(), 202);
     const waiting = client.run("?wait=true&by=next");
     const cancelled = await client.ask("cancel", "001_seen", "?by=me");
     assert.ok([200, 202].includes(cancelled.status), cancelled.text);
-    assert.deepEqual(assertAnswer(await waiting).ran, ["001_seen"], "whoever waits begins anew");
+    assert.deepEqual(assertAnswer(await waiting).ran, ["001_seen"], "a caller who waits starts a new run");
 
     const [next, first] = await client.history();
     assert.deepEqual([next.by, next.outcome, first.outcome], ["next", "finished", "cancelled"]);

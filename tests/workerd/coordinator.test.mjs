@@ -269,7 +269,7 @@ test("the example takes over the namespace of a TypeScript runner, and not a byt
   assert.deepEqual([report.ran, report.skipped], [[], ["001_add_feature", "002_with_args"]]);
   assert.deepEqual(await client.worker.dump(), namespace);
 
-  const anew = await serve(t, "examples/coordinated", { objects: OBJECTS });
-  assert.deepEqual(assertAnswer(await anew.migrate()).ran, ["001_add_feature", "002_with_args"]);
-  for (const id of ["001_add_feature", "002_with_args"]) assert.ok(await anew.isRunForTypeScript(id), id);
+  const fresh = await serve(t, "examples/coordinated", { objects: OBJECTS });
+  assert.deepEqual(assertAnswer(await fresh.migrate()).ran, ["001_add_feature", "002_with_args"]);
+  for (const id of ["001_add_feature", "002_with_args"]) assert.ok(await fresh.isRunForTypeScript(id), id);
 });

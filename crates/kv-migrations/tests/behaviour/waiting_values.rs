@@ -16,7 +16,7 @@ use crate::service::{marked, marking, start};
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
-/// KV with latencies, which takes one write a second to a key, from whomever.
+/// KV with latencies, which takes one write a second to a key, whether of the backfill or of the service.
 #[derive(Clone)]
 struct BusyKv {
     store: MemoryStore,

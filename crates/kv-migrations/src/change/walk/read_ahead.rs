@@ -23,7 +23,7 @@ pub(super) struct Speed {
 }
 
 impl Speed {
-    /// How long so many entries take.
+    /// How long this many entries take.
     fn time_of(self, entries: usize) -> Duration {
         let entries = u32::try_from(entries).unwrap_or(u32::MAX);
         self.time.saturating_mul(entries) / u32::try_from(self.entries).unwrap_or(u32::MAX).max(1)
