@@ -64,13 +64,19 @@ pub(super) fn next(mut task: Task, event: TaskEvent, now: SystemTime) -> Transit
         TaskEvent::StepBegan => begin_step(&mut task, now),
         TaskEvent::StepEnded(outcome) => end_step(&mut task, outcome, now),
         TaskEvent::Idle => meet_stop_request(&mut task),
-        TaskEvent::Resumed => {
-            (task.stop, task.retries.count) = (None, 0);
-            task.stage = TaskStage::Due { at: milliseconds(now) };
-            RunOutcome::Running
-        }
+        TaskEvent::Resumed => resume(&mut task, now),
     };
     Transition { task, outcome }
+}
+
+/// A pause that was not met yet is withdrawn. It has changed nothing: a step that is cut off again and again ends the run.
+fn resume(task: &mut Task, now: SystemTime) -> RunOutcome {
+    task.stop = None;
+    if task.is_paused() {
+        task.retries.count = 0;
+        task.stage = TaskStage::Due { at: milliseconds(now) };
+    }
+    RunOutcome::Running
 }
 
 fn begin_step(task: &mut Task, now: SystemTime) -> RunOutcome {
@@ -267,8 +273,10 @@ mod tests {
             (PAUSED,             7,  None,                 Idle,          PAUSED,             Paused,     0),
 
             (PAUSED,             7,  None,                 Resumed,       due_in(0),          Running,    0),
-            (stepping(1),        0,  Some(pause("002")),   Resumed,       due_in(0),          Running,    0),
-            (stepping_again(2),  7,  Some(pause("002")),   Resumed,       due_in(0),          Running,    0),
+            (stepping(4),        0,  Some(pause("002")),   Resumed,       stepping(4),        Running,    0),
+            (stepping_again(2),  7,  Some(pause("002")),   Resumed,       stepping_again(2),  Running,    0),
+            (DUE,                7,  Some(pause("002")),   Resumed,       DUE,                Running,    0),
+            (RETRYING,           7,  Some(pause("002")),   Resumed,       RETRYING,           Running,    0),
         ];
         for (stage, steps, stop, event, expected_stage, expected_outcome, failures) in rows {
             let situation = format!("{stage:?} after {steps} steps, {stop:?}: {event:?}");

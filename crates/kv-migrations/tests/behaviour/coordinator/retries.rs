@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use futures::future::pending;
+use futures::future::{join, pending};
 use kv_migrations::clock::Clock;
 use kv_migrations::coordinator::{Caller, Coordinator, CoordinatorError, RunOutcome};
 use kv_migrations::{Backfill, Budget, Error, Migration, Rekey, State};
@@ -128,6 +128,41 @@ fn a_step_that_is_cut_off_five_times_fails_the_run() {
     assert_eq!(history[0].outcome, RunOutcome::Failed);
     assert!(history[0].failures[0].error.contains("was cut off"), "{history:?}");
     assert_eq!(object.state(&next, "001"), State::Failed, "visibly");
+}
+
+/// The pause has not taken effect, so that the steps that were cut off still count.
+#[test]
+fn to_pause_and_resume_during_each_step_does_not_keep_alive_a_run_whose_steps_are_all_cut_off() {
+    let (object, times) = (Object::new().with_users(1), Arc::new(AtomicU32::new(0)));
+    let migrations = || {
+        let (times, time) = (times.clone(), object.time.clone());
+        let stuck = Backfill::new("user_", async move |_, _, (): &()| {
+            times.fetch_add(1, Ordering::Relaxed);
+            time.sleep(Duration::from_hours(1)).await;
+            Ok(())
+        });
+        vec![Migration::backfill("001", "Its first entry never ends", stuck)]
+    };
+    let caller = Caller::default();
+    let first = object.instance(migrations());
+    object.serve_for(Duration::from_secs(1), &first, first.run_pending(&caller));
+    for begun in 1..20 {
+        let next = object.instance(migrations());
+        let meddle = async {
+            while times.load(Ordering::Relaxed) <= begun {
+                object.time.sleep(Duration::from_secs(1)).await;
+            }
+            let resume = async {
+                object.time.sleep(Duration::from_millis(100)).await;
+                next.resume("001", &caller).await.expect("it is about to pause");
+            };
+            join(next.pause("001", &caller), resume).await
+        };
+        object.serve_for(Duration::from_secs(20), &next, meddle);
+    }
+    assert_eq!(times.load(Ordering::Relaxed), 5);
+    let history = object.instance(migrations()).history().expect("it can be read");
+    assert_eq!(history[0].outcome, RunOutcome::Failed, "{history:?}");
 }
 
 /// As if each step ran out of CPU time. Without progress, five of them would fail the run.
