@@ -13,7 +13,7 @@ use super::object::Coordinator;
 use super::report::{Activity, RunOutcome, TaskKind};
 use super::storage::{StorageError, asked, lease};
 use super::task::{Findings, Task, Work};
-use super::waiters::{Listener, Notify, TaskReport};
+use super::waiters::{Notify, TaskReport};
 use crate::change::NEXT_REQUEST;
 use crate::ledger::Marker;
 use crate::report::{Event, Progress, RollbackReport, RunReport, StatusReport};
@@ -66,8 +66,7 @@ impl<C> Coordinator<C> {
         caller: &Caller,
         observer: impl Fn(&Event) + Send + Sync + 'static,
     ) -> Result<RunReport, CoordinatorError> {
-        let listener: Arc<Listener> = Arc::new(observer);
-        self.waiters.listen(&listener);
+        let _listening = self.waiters.listen(Arc::new(observer));
         self.run_pending(caller).await
     }
 

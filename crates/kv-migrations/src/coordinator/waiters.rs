@@ -3,7 +3,8 @@
 mod notify;
 mod sharing;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::caller::Caller;
@@ -21,8 +22,20 @@ const MAX_REPLIES: usize = 16;
 /// The least time between two checks whether the alarm got lost.
 const MIN_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Receives events for as long as the caller holds it.
-pub(super) type Listener = dyn Fn(&Event) + Send + Sync;
+type Listener = dyn Fn(&Event) + Send + Sync;
+
+/// One who is told of events, until it is dropped.
+pub(super) struct Listening<'a> {
+    waiters: &'a Waiters,
+    number: u64,
+}
+
+/// Those who are told of events, by a number of their own.
+#[derive(Default)]
+struct Listeners {
+    listening: BTreeMap<u64, Arc<Listener>>,
+    next: u64,
+}
 
 /// What came of a task, or of its last step.
 pub(super) struct Reply {
@@ -61,7 +74,7 @@ pub(super) struct Waiters {
     unreadable: Mutex<Option<StorageError>>,
     /// When it was last checked whether the alarm got lost.
     checked: Mutex<Option<SystemTime>>,
-    listeners: Mutex<Vec<Weak<Listener>>>,
+    listeners: Mutex<Listeners>,
 }
 
 impl Waiters {
@@ -149,22 +162,53 @@ impl Waiters {
         locked(&self.unreadable).clone().map_or(Ok(()), Err)
     }
 
-    pub(super) fn listen(&self, listener: &Arc<Listener>) {
-        locked(&self.listeners).push(Arc::downgrade(listener));
+    pub(super) fn listen(&self, listener: Arc<Listener>) -> Listening<'_> {
+        let mut listeners = locked(&self.listeners);
+        listeners.next += 1;
+        let number = listeners.next;
+        listeners.listening.insert(number, listener);
+        Listening { waiters: self, number }
     }
 
     pub(super) fn tell(&self, event: &Event) {
-        let listeners = {
-            let mut listeners = locked(&self.listeners);
-            listeners.retain(|listener| listener.strong_count() > 0);
-            listeners.clone()
-        };
-        for listener in listeners.iter().filter_map(Weak::upgrade) {
+        let listening: Vec<Arc<Listener>> = locked(&self.listeners).listening.values().cloned().collect();
+        for listener in listening {
             listener(event);
         }
     }
 }
 
+impl Drop for Listening<'_> {
+    fn drop(&mut self) {
+        // The listener is dropped when the lock is free again: it belongs to the caller.
+        let listener = locked(&self.waiters.listeners).listening.remove(&self.number);
+        drop(listener);
+    }
+}
+
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_hangs_up_or_is_refused_leaves_nothing_behind_even_if_nothing_happens_any_more() {
+        let waiters = Waiters::default();
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let listen = |name: &'static str| {
+            let told = told.clone();
+            waiters.listen(Arc::new(move |_: &Event| locked(&told).push(name)))
+        };
+        let (first, second) = (listen("first"), listen("second"));
+        drop(first);
+        assert_eq!(Arc::strong_count(&told), 2, "the listener of the first is gone");
+        assert_eq!(locked(&waiters.listeners).listening.len(), 1);
+        waiters.tell(&Event::Paused { id: "001".to_owned() });
+        assert_eq!(*locked(&told), ["second"]);
+        drop(second);
+        assert!(locked(&waiters.listeners).listening.is_empty());
+    }
 }
