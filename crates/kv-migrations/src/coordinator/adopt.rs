@@ -40,19 +40,26 @@ pub(super) async fn adopt(
     // KV has nothing new to say of what is applied, so that its markers are not read. A row that cannot be read fails below.
     let may_be_news =
         |key: &str| !journal.marker(key).is_ok_and(|row| row.is_some_and(|row| row.is_applied()));
-    let (mut changes, mut adopted) = (Vec::new(), Vec::new());
+    let mut found = Vec::new();
     for (id, marker) in kv.load_where(registered, &may_be_news).await?.iter() {
         let key = kv.key(id);
-        let entry = match (marker, journal.marker(&key)?) {
-            (Marker::Applied(applied), known) => {
-                let is_news = known.is_none_or(|known| known.is_news(applied.run_at.as_deref()));
-                is_news.then(|| kv.applied_entry(applied))
-            }
-            (_, Some(_)) => None,
+        let (run_at, entry) = match marker {
+            Marker::Applied(applied) => (Some(applied.run_at.clone()), Some(kv.applied_entry(applied))),
+            _ if journal.marker(&key)?.is_some() => continue,
             // It may have been deleted since it was listed.
-            (_, None) => kv.entry(id).await.map_err(Error::Ledger)?,
+            _ => (None, kv.entry(id).await.map_err(Error::Ledger)?),
         };
-        if let Some(entry) = entry {
+        found.extend(entry.map(|entry| (key, run_at, entry)));
+    }
+    // Decided when all is read, since another caller may have written a row in the meantime.
+    let (mut changes, mut adopted) = (Vec::new(), Vec::new());
+    for (key, run_at, entry) in found {
+        let is_news = match (run_at, journal.marker(&key)?) {
+            (_, None) => true,
+            (Some(run_at), Some(known)) => known.is_news(run_at.as_deref()),
+            (None, Some(_)) => false,
+        };
+        if is_news {
             changes.extend(journal.adopt(&key, &entry)?);
             adopted.push((key, entry));
         }

@@ -25,7 +25,7 @@ impl<C> Coordinator<C> {
     }
 
     /// Replaces the row of a migration's marker if it cannot be read: by what KV has, if that says that the migration is
-    /// applied. Otherwise the migration is pending. Returns whether the row was replaced.
+    /// applied. Otherwise the migration is pending. Returns whether the row was replaced, by this caller or by another.
     pub(super) async fn replace_unreadable_marker(&self, id: &str) -> Result<bool, CoordinatorError> {
         let (records, key) = (&self.records, self.records.marker_key(id));
         if records.journal().is_readable(&key)? {
@@ -38,6 +38,10 @@ impl<C> Coordinator<C> {
             Err(error) => return Err(error.into()),
         };
         let entry = entry.filter(|entry| entry.value == APPLIED);
+        // Another caller may have replaced it meanwhile, and a run may have applied the migration since.
+        if records.journal().is_readable(&key)? {
+            return Ok(true);
+        }
         let changes = records.journal().replace(&key, entry.as_ref());
         self.log_removed(&changes);
         records.storage.write(&changes)?;

@@ -16,7 +16,8 @@ impl<C> Coordinator<C> {
     /// A run that is paused at it, or waits to retry it, is cancelled. Returns its status. A migration that is pending
     /// already stays so.
     ///
-    /// The migration need not be registered if its marker names this service. A row of its marker that cannot be read is
+    /// The marker may be one that only KV has, since a run without the coordinator has left it. The migration need not be
+    /// registered if its marker names this service. A row of its marker that cannot be read is
     /// replaced: the migration counts as applied then only if its marker in KV says so.
     ///
     /// # Errors
@@ -36,13 +37,14 @@ impl<C> Coordinator<C> {
         // What is refused ends no run.
         let is_registered = runner.is_registered(id);
         let ledger = records.ledger(records.journal());
-        let has_marker = ledger.can_reset(id, is_registered).await?;
-        if !has_marker && !is_registered && !self.reset_in_kv(id).await? {
+        let is_known = ledger.can_reset(id, is_registered).await?;
+        let is_in_kv = !is_known && self.is_left_in_kv(id, is_registered).await?;
+        if !is_known && !is_in_kv && !is_registered {
             return Err(Error::UnknownMigration { id: id.to_owned() }.into());
         }
         self.end_task_at(id, caller).await?;
-        // The end of a run can have forgotten it.
-        if has_marker && ledger.can_reset(id, is_registered).await? {
+        // Again: the end of a run can have forgotten it, and another run can have applied it meanwhile.
+        if ledger.can_reset(id, is_registered).await? || is_in_kv {
             self.forget(id, caller)?;
         }
         self.status_of(id).await
@@ -65,7 +67,7 @@ impl<C> Coordinator<C> {
         }
     }
 
-    /// Deletes a marker, and notes who asked for it.
+    /// Deletes a marker, in KV too, and notes who asked for it.
     fn forget(&self, id: &str, caller: &Caller) -> Result<(), CoordinatorError> {
         let Self { records, runner, .. } = self;
         let key = records.marker_key(id);
@@ -89,13 +91,17 @@ impl<C> Coordinator<C> {
         self.records.storage.write(&[RowChange::alarm(self.records.now())])
     }
 
-    /// Deletes a marker that only KV has. A run without the coordinator has written it.
-    async fn reset_in_kv(&self, id: &str) -> Result<bool, Error> {
-        let ledger = self.runner.ledger();
-        let exists = ledger.can_reset(id, false).await?;
-        if exists {
-            ledger.delete(id).await.map_err(Error::Ledger)?;
+    /// Whether only KV has a marker to forget, which a run without the coordinator has left. The next step would adopt it.
+    async fn is_left_in_kv(&self, id: &str, is_registered: bool) -> Result<bool, CoordinatorError> {
+        let records = &self.records;
+        match self.runner.ledger().can_reset(id, is_registered).await {
+            // The object has rolled it back, and KV still shows the copy of before.
+            Err(Error::AlreadyApplied { .. })
+                if records.journal().marker(&records.marker_key(id))?.is_some() =>
+            {
+                Ok(false)
+            }
+            result => Ok(result?),
         }
-        Ok(exists)
     }
 }

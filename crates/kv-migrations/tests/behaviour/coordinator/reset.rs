@@ -1,11 +1,17 @@
 //! Resetting a migration that has begun or failed.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use futures::executor::block_on;
+use futures::future::join;
+use kv_migrations::clock::Clock;
 use kv_migrations::coordinator::{
-    Caller, Coordinator, CoordinatorError, InterventionKind, RunOutcome, TaskKind,
+    Caller, Coordinator, CoordinatorError, InterventionKind, RowChange, RunOutcome, Storage, TaskKind,
 };
-use kv_migrations::{Backfill, BoxError, Error, Migration, Rekey, State, Status};
+use kv_migrations::kv::{Answer, Kv, KvError, MemoryStore, PutOptions, Request, Store, StoreExt};
+use kv_migrations::testing::VirtualTime;
+use kv_migrations::{Backfill, BoxError, BoxFuture, Error, Migration, Rekey, State, Status};
 
 use crate::object::{Object, marking};
 use crate::service::{failing, good};
@@ -129,4 +135,130 @@ fn a_run_at_a_migration_that_is_not_registered_can_be_cancelled() {
     assert_eq!(older.history().expect("it can be read")[0].outcome, RunOutcome::Cancelled);
     let unknown = object.serve(&older, older.cancel("002", &Caller::default()));
     assert!(matches!(unknown, Err(CoordinatorError::UnknownMigration { .. })), "{unknown:?}");
+}
+
+/// Its first step was cut off, so that it is retried although it is the first one.
+#[test]
+fn a_reset_that_is_refused_ends_no_run() {
+    let object = Object::new();
+    let down = |fails: bool, time: &VirtualTime| {
+        let time = time.clone();
+        let down = async move |_: &Kv, (): &()| {
+            if fails {
+                return Err(BoxError::from("boom"));
+            }
+            time.sleep(Duration::from_hours(1)).await;
+            Ok(())
+        };
+        vec![Migration::new("001", "", async |_, (): &()| Ok(())).with_down(down)]
+    };
+    let stuck = object.instance(down(false, &object.time));
+    object.migrate(&stuck).expect("nothing fails");
+    object.serve_for(Duration::from_secs(1), &stuck, stuck.rollback("001", &Caller::default()));
+    let failing = object.instance(down(true, &object.time));
+    object.pass(&failing, Duration::from_secs(16));
+    assert!(object.status(&failing, "001").retry_at.is_some(), "{:?}", failing.history());
+
+    let refused = reset(&object, &failing, "001").expect_err("it is applied");
+    assert!(matches!(refused, CoordinatorError::Runner(Error::AlreadyApplied { .. })), "{refused:?}");
+    assert_eq!(failing.history().expect("it can be read")[0].outcome, RunOutcome::Running);
+    assert!(object.status(&failing, "001").retry_at.is_some(), "the rollback is still to be retried");
+}
+
+/// The object has adopted what KV had before. Then a Worker without the coordinator has run once more.
+fn left_in_kv(object: &Object) -> Coordinator {
+    let coordinator = object.instance(vec![marking("001")]);
+    assert_eq!(object.state(&coordinator, "001"), State::Pending);
+    let without = object.runner_on(object.kv.clone(), vec![marking("001")]);
+    assert!(!object.time.run(without.run_pending(&())).expect("nothing fails").is_finished());
+    assert!(object.marker("001").is_some(), "it has left a checkpoint");
+    coordinator
+}
+
+#[test]
+fn a_checkpoint_that_a_run_without_the_coordinator_left_in_kv_is_forgotten() {
+    let object = Object::new().with_users(100);
+    let coordinator = left_in_kv(&object);
+    assert_eq!(reset(&object, &coordinator, "001").expect("it is not applied").state, State::Pending);
+    assert_eq!(coordinator.history().expect("it can be read")[0].action, TaskKind::Reset);
+    object.pass(&coordinator, Duration::from_secs(1));
+    assert_eq!(object.marker("001"), None);
+    let report = object.migrate(&coordinator).expect("nothing fails");
+    assert_eq!(report.progress.map(|progress| progress.requests), Some(1), "it starts over");
+}
+
+/// As KV may show it for a minute.
+#[test]
+fn a_migration_that_was_rolled_back_can_be_reset_while_kv_shows_it_as_applied() {
+    let object = Object::new();
+    let coordinator = object.instance(vec![good("001")]);
+    object.migrate(&coordinator).expect("nothing fails");
+    let applied = object.kv.entries().into_iter().find(|(key, _)| key.name.starts_with("migration_"));
+    let (key, value) = applied.expect("it is marked");
+    object.serve(&coordinator, coordinator.rollback("001", &Caller::default())).expect("it has a way back");
+    let options = PutOptions::new().with_metadata(key.metadata);
+    block_on(object.kv.put(&key.name, &value, &options)).expect("KV takes it");
+    assert_eq!(reset(&object, &coordinator, "001").expect("it is not applied").state, State::Pending);
+}
+
+/// KV, in which the second read of a marker takes ten seconds.
+struct SlowSecond {
+    store: MemoryStore,
+    time: VirtualTime,
+    reads: AtomicU32,
+}
+
+impl Store for SlowSecond {
+    fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
+        let is_marker = matches!(request, Request::Get { key } if key.starts_with("migration_"));
+        Box::pin(async move {
+            let answer = self.store.call(request).await;
+            if is_marker && self.reads.fetch_add(1, Ordering::Relaxed) == 1 {
+                self.time.sleep(Duration::from_secs(10)).await;
+            }
+            answer
+        })
+    }
+}
+
+#[test]
+fn two_resets_of_a_marker_that_cannot_be_read_do_not_undo_what_is_applied_between_them() {
+    let object = Object::new();
+    let first = object.instance(vec![good("001")]);
+    object.status(&first, "001");
+    let name = "marker/migration_my-service_001";
+    object.storage.write(&[RowChange::put(name, "damaged")]).expect("memory does not fail");
+
+    let (store, time) = (object.kv.clone(), object.time.clone());
+    let coordinator =
+        object.instance_on(SlowSecond { store, time, reads: AtomicU32::new(0) }, vec![good("001")]);
+    let caller = Caller::default();
+    let run = async {
+        object.time.sleep(Duration::from_secs(1)).await;
+        coordinator.run_pending(&caller).await
+    };
+    let resets = join(coordinator.reset("001", &caller), coordinator.reset("001", &caller));
+    let ((one, other), report) = object.serve(&coordinator, join(resets, run));
+    assert_eq!(report.expect("the first reset has made it pending").ran, ["001"]);
+    assert_eq!(one.expect("it replaces the row").state, State::Pending);
+    assert_eq!(other.expect("another has replaced the row").state, State::Applied);
+    assert_eq!(object.state(&coordinator, "001"), State::Applied);
+}
+
+/// The step has read the checkpoint in KV, and not written it down.
+#[test]
+fn a_step_that_adopts_markers_does_not_bring_back_what_was_reset_meanwhile() {
+    for milliseconds in 0..60 {
+        let object = Object::new().with_users(100);
+        let coordinator = left_in_kv(&object);
+        let caller = Caller::default();
+        let resetting = async {
+            object.time.sleep(Duration::from_millis(milliseconds)).await;
+            coordinator.reset("001", &caller).await
+        };
+        let (report, status) = object.serve(&coordinator, join(coordinator.run_pending(&caller), resetting));
+        let requests = report.expect("nothing fails").progress.map(|progress| progress.requests);
+        let expected = if status.is_ok() { Some(1) } else { Some(2) };
+        assert_eq!(requests, expected, "after {milliseconds} ms: {status:?}");
+    }
 }
