@@ -48,3 +48,5 @@ pub use report::{
     State, Status, StatusReport,
 };
 pub use runner::Runner;
+#[doc(hidden)]
+pub use text::listed;

@@ -31,6 +31,22 @@ pub(crate) fn shortened(mut text: String) -> String {
     text
 }
 
+/// The first ids of a list, and how many more there are: a service can have thousands, of five hundred bytes each.
+pub fn listed(ids: &[String]) -> String {
+    const MAX_LISTED: usize = 10;
+    const MAX_BYTES: usize = 1_000;
+    let mut text = String::new();
+    for (index, id) in ids.iter().enumerate() {
+        if index == MAX_LISTED || text.len() + id.len() > MAX_BYTES {
+            return format!("{text} and {} more", ids.len() - index);
+        }
+        text.push_str(if index == 0 { "`" } else { ", `" });
+        text.push_str(id);
+        text.push('`');
+    }
+    text
+}
+
 /// Leaves out the stacks of JavaScript errors, which `worker` writes as `JsValue(TypeError: why\nTypeError: why\n    at …)`.
 pub(crate) fn without_stacks(text: String) -> String {
     const FRAME: &str = "    at ";
@@ -114,6 +130,19 @@ mod tests {
         let bounded = bounded(text);
         assert!(bounded.len() <= MAX_ERROR_BYTES, "{}", bounded.len());
         assert!(bounded.starts_with("it failed") && bounded.ends_with(": do this"), "{bounded}");
+    }
+
+    #[test]
+    fn a_list_of_ids_names_the_first_ones_and_counts_the_others() {
+        let ids = |number: usize, bytes: usize| -> Vec<String> {
+            (0..number).map(|index| format!("{index:0bytes$}")).collect()
+        };
+        assert_eq!(listed(&ids(2, 3)), "`000`, `001`");
+        assert_eq!(listed(&ids(10, 1)).matches('`').count(), 20);
+        let many = listed(&ids(3_000, 3));
+        assert!(many.starts_with("`000`, ") && many.ends_with(", `009` and 2990 more"), "{many}");
+        let long = listed(&ids(3_000, 500));
+        assert!(long.len() < 1_100 && long.ends_with(" and 2999 more"), "{long}");
     }
 
     #[test]

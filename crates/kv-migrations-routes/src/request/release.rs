@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use kv_migrations::Migration;
+use kv_migrations::{Migration, listed};
 
 /// The migrations that a Worker or an object registers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,20 +59,6 @@ impl Difference {
             }
         }
         text
-    }
-}
-
-/// The first ids of a list, and how many more there are.
-fn listed(ids: &[String]) -> String {
-    const MAX_LISTED: usize = 10;
-    let mut text = String::new();
-    for (index, id) in ids.iter().take(MAX_LISTED).enumerate() {
-        let separator = if index == 0 { "" } else { ", " };
-        write!(text, "{separator}`{id}`").unwrap_or_default();
-    }
-    match ids.len().saturating_sub(MAX_LISTED) {
-        0 => text,
-        more => format!("{text} and {more} more"),
     }
 }
 

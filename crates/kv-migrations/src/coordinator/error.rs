@@ -6,6 +6,7 @@ use super::report::Activity;
 use super::storage::StorageError;
 use crate::error::Error;
 use crate::report::RunReport;
+use crate::text::listed;
 
 /// Why a coordinator refuses a request, or how a run of it failed. The text says what to do next.
 #[derive(Debug, Clone)]
@@ -91,9 +92,9 @@ impl fmt::Display for CoordinatorError {
             }
             Self::AnotherRelease { ids, .. } => write!(
                 f,
-                "The run is not finished: it was asked for with `{}`, which this release does not register. What it \
+                "The run is not finished: it was asked for with {}, which this release does not register. What it \
                  registers is applied. Deploy a release with all of them, and migrate again",
-                ids.join("`, `")
+                listed(ids)
             ),
             Self::NotRunning { id } => {
                 write!(f, "No run is at migration {id}: there is nothing to pause or cancel")

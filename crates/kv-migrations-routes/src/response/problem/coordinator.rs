@@ -12,6 +12,9 @@ use crate::request::release::Release;
 /// When to ask a coordinator again that is busy or was reset.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
+/// How much of a wrong name is told.
+const MAX_NAME_CHARACTERS: usize = 100;
+
 impl Problem {
     /// The Worker has no Durable Object namespace of this name.
     pub(crate) fn no_coordinator(detail: String) -> Box<Self> {
@@ -28,7 +31,7 @@ impl Problem {
 
     /// The row with the object's name has another one.
     pub(crate) fn wrong_name(name: &str, stored: &[u8]) -> Box<Self> {
-        let stored = String::from_utf8_lossy(stored);
+        let stored: String = String::from_utf8_lossy(stored).chars().take(MAX_NAME_CHARACTERS).collect();
         let detail = format!(
             "The row `name` of the coordinator `{name}` holds the name {stored:?}, so that its alarms do nothing. The \
              row is damaged, or another service has used the object. To keep what the object holds, replace the row: \
@@ -150,5 +153,22 @@ impl From<CoordinatorError> for Box<Problem> {
             CoordinatorError::Storage(error) => error.into(),
             _ => Problem::new(&kinds::OTHER, detail),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_damaged_row_or_a_long_list_of_migrations_holds_makes_no_long_text() {
+        let ids: Vec<String> = (0..3_000).map(|number| format!("{number:0500}")).collect();
+        let release = Release { ids: ids.clone(), digest: String::new() };
+        let problem = Problem::object_of_other_release(&release, Some(vec!["001".to_owned()]));
+        assert!(problem.detail.len() < 2_000, "{}", problem.detail.len());
+        let problem = Problem::object_of_other_release(&release, Some(ids.iter().rev().cloned().collect()));
+        assert_eq!(problem.registered.map(|ids| ids.len()), Some(3_000), "a member lists all");
+        let problem = Problem::wrong_name("KV/my-service", &vec![b'x'; 100_000]);
+        assert!(problem.detail.len() < 2_000, "{}", problem.detail.len());
     }
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 use futures::future::select;
 use kv_migrations::State;
 use kv_migrations::clock::Clock;
-use kv_migrations::coordinator::{Caller, Coordinator, HistoryEntry, RunOutcome};
+use kv_migrations::coordinator::{Caller, Coordinator, CoordinatorError, HistoryEntry, RunOutcome};
 
 use crate::object::{Object, marking};
-use crate::service::good;
+use crate::service::{good, quiet};
 
 fn last_run(coordinator: &Coordinator) -> HistoryEntry {
     coordinator.history().expect("it can be read").remove(0)
@@ -68,6 +68,22 @@ fn a_run_that_an_older_release_begins_is_not_finished_without_the_newer_migratio
     object.pass(&newer, Duration::from_secs(10));
     assert_eq!(last_run(&newer).outcome, RunOutcome::Finished);
     assert_eq!(object.state(&newer, "002"), State::Applied);
+}
+
+#[test]
+fn who_waits_for_a_run_of_thousands_of_migrations_is_told_the_first_ones_that_are_not_registered() {
+    let object = Object::new();
+    let number = 3_000;
+    let newer = object.instance((0..number).map(|number| quiet(format!("{number:0400}"))).collect());
+    let (caller, a_moment) = (Caller::default(), object.time.sleep(Duration::from_millis(20)));
+    object.time.run(select(pin!(newer.run_pending(&caller)), a_moment));
+    let older = object.instance(vec![good("001")]);
+    let waits = Caller::default().queued();
+    let error =
+        object.serve(&older, older.run_pending(&waits)).expect_err("it does not end with this release");
+    assert!(matches!(error, CoordinatorError::AnotherRelease { .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(text.len() < 2_000 && text.contains(" more, which this release does not register"), "{text}");
 }
 
 /// Half of its entries are changed: it must not look as if it were done.
