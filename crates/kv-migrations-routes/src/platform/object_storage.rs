@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use kv_migrations::clock::{Clock, SystemClock};
 use kv_migrations::coordinator::{RowChange, Storage, StorageError};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
@@ -128,7 +129,7 @@ impl Rows {
             }
             // The alarm comes last, so that nothing has to be taken back if it is refused.
             match alarm {
-                Some(Some(at)) => ignore_result(self.storage.set_alarm(milliseconds(at))?),
+                Some(Some(at)) => ignore_result(self.storage.set_alarm(alarm_time(at, SystemClock.now()))?),
                 Some(None) => ignore_result(self.storage.delete_alarm()?),
                 None => {}
             }
@@ -183,6 +184,12 @@ fn ignore_result(promise: Promise) {
     spawn_local(async move { drop(JsFuture::from(promise).await) });
 }
 
+/// When the runtime is to call an alarm: in a millisecond at the earliest. It refuses 1970, and an alarm that an alarm sets
+/// for the same millisecond can get lost (cloudflare/workerd#6866).
+fn alarm_time(at: SystemTime, now: SystemTime) -> f64 {
+    milliseconds(at.max(now + Duration::from_millis(1)))
+}
+
 /// Milliseconds since 1970, as a number of JavaScript.
 #[allow(clippy::cast_precision_loss, reason = "times are far below 2⁵³, up to which it is exact")]
 fn milliseconds(time: SystemTime) -> f64 {
@@ -196,5 +203,21 @@ fn failed(error: &JsValue) -> StorageError {
 impl fmt::Debug for ObjectStorage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ObjectStorage").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alarm_is_never_set_for_the_present_or_the_past() {
+        let now = UNIX_EPOCH + Duration::from_secs(100);
+        let second = Duration::from_secs(1);
+        for (at, expected) in
+            [(UNIX_EPOCH, 100_001.0), (now - second, 100_001.0), (now, 100_001.0), (now + second, 101_000.0)]
+        {
+            assert!((alarm_time(at, now) - expected).abs() < 0.5, "{at:?}");
+        }
     }
 }

@@ -144,12 +144,15 @@ impl Records {
 
     /// When the next alarm is needed: for a task that is due then, or for markers that are still to be copied.
     pub(super) fn alarm_at(&self, due: Option<SystemTime>) -> Result<Option<SystemTime>, StorageError> {
-        if self.journal().unmirrored()?.is_empty() {
-            return Ok(due);
-        }
-        // The runtime takes no alarm at 1970.
-        let retry_at = mirror::due(&*self.storage, self.now())?.max(self.now());
-        Ok(Some(due.map_or(retry_at, |due| due.min(retry_at))))
+        let now = self.now();
+        let copies = if self.journal().unmirrored()?.is_empty() {
+            None
+        } else {
+            Some(mirror::due(&*self.storage, now)?)
+        };
+        let next = due.into_iter().chain(copies).min();
+        // What is overdue is due now: the runtime takes no alarm at 1970.
+        Ok(next.map(|next| next.max(now)))
     }
 
     /// Sets the alarm if something is due: an alarm that got lost is set again by the next request.

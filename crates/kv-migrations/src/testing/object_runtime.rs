@@ -183,7 +183,12 @@ impl Storage for ObjectRuntime {
         self.storage.list(prefix)
     }
 
+    /// Refuses an alarm at 1970, as the runtime does.
     fn write(&self, changes: &[RowChange]) -> Result<(), StorageError> {
+        let is_refused = |change: &RowChange| matches!(change, RowChange::Alarm(Some(at)) if *at <= SystemTime::UNIX_EPOCH);
+        if changes.iter().any(is_refused) {
+            return Err(StorageError::new("setAlarm() cannot be called with an alarm time <= 0"));
+        }
         self.storage.write(changes)?;
         if changes.iter().any(|change| matches!(change, RowChange::Alarm(_))) {
             self.wake();

@@ -46,7 +46,8 @@ pub enum RowChange {
         /// Its name.
         name: String,
     },
-    /// Sets the alarm and replaces the one that is set. `None` deletes it.
+    /// Sets the alarm and replaces the one that is set. `None` deletes it. An alarm for a time that has passed is due at
+    /// once.
     Alarm(Option<SystemTime>),
 }
 

@@ -140,6 +140,13 @@ impl Rows {
         expect("not even what was deleted", storage.get("b")?.is_some())?;
         expect("nor the alarm", alarm().await? == soon_in_milliseconds)?;
 
+        storage.write(&[RowChange::Alarm(Some(UNIX_EPOCH))])?;
+        let overdue = alarm().await?;
+        expect(
+            "what is overdue is due at once",
+            overdue >= now.duration_since(UNIX_EPOCH)?.as_millis().try_into().ok(),
+        )?;
+
         storage.write(&[RowChange::Alarm(None)])?;
         expect("an alarm can be taken off", alarm().await?.is_none())?;
         storage.write(&[])?;
