@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
-use kv_migrations::Result as Guarded;
 use kv_migrations::log::{ConsoleLog, Log};
-use kv_migrations::reason;
+use kv_migrations::{BoxError, Result as Guarded, reason};
 
 use crate::platform::environment::{Environment, NoSecret};
 use crate::request::head::RequestHead;
@@ -97,8 +96,7 @@ impl<F: AsyncFn(RequestHead<'_>) -> Guarded<bool> + Send + Sync> Guard for Guard
                 Ok(false) => Err(Problem::forbidden()),
                 Err(error) => {
                     // For the log alone: the caller may be anyone.
-                    let reason = reason(&*error);
-                    ConsoleLog.error(&format!("[Migration] The guard of the routes failed: {reason}"));
+                    ConsoleLog.error(&guard_failed(&error));
                     Err(Problem::guard_failed())
                 }
             }
@@ -107,7 +105,25 @@ impl<F: AsyncFn(RequestHead<'_>) -> Guarded<bool> + Send + Sync> Guard for Guard
     }
 }
 
+/// The log line about a guard's error, without a stack and of bounded length.
+fn guard_failed(error: &BoxError) -> String {
+    format!("[Migration] The guard of the routes failed: {}", reason(&**error))
+}
+
 /// A browser adds cookies and the like by itself, whichever page sends the request. It adds no bearer token.
 fn check_site(RequestHead { head, .. }: RequestHead<'_>) -> Result<(), Box<Problem>> {
     if is_cross_site(&head.method, &head.headers) { Err(Problem::cross_site_request()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_error_of_a_guard_is_logged_within_bounds_and_without_a_stack() {
+        let long = guard_failed(&"x".repeat(5_000_000).into());
+        assert!(long.len() < 2_100, "{}", long.len());
+        let thrown = "JsValue(Error: no session\nError: no session\n    at get (index.js:12:7))";
+        assert!(guard_failed(&thrown.into()).ends_with("failed: Error: no session"));
+    }
 }
