@@ -6,7 +6,8 @@ import path from "node:path";
 import { test } from "node:test";
 
 import { assertAnswer, assertProblem } from "./harness/client.mjs";
-import { coordinated, serveCoordinated } from "./harness/coordinated.mjs";
+import { coordinated, serveCoordinated, until } from "./harness/coordinated.mjs";
+import { ENTRIES, MARKER, SEEN } from "./harness/several-steps.mjs";
 
 const ROUTES = [
   ["GET", "/migrations/status"],
@@ -209,6 +210,26 @@ test("a class in another Worker with the same secret", async (t) => {
   const client = await serveCoordinated(t, {}, inAnotherWorker({ ...coordinated({}), MIGRATIONS_TOKEN: "dev-token" }));
   assert.deepEqual(assertAnswer(await client.run()).ran, ["001_first"]);
   assertProblem(await client.send("POST", "/migrate", { authorization: "Bearer wrong" }), 401, "unauthorized");
+});
+
+test("an object that an alarm has woken answers, although nothing tells it its name", async (t) => {
+  const persistent = ["objects", "kv"].map((name) => mkdtempSync(path.join(tmpdir(), `${name}-`)));
+  t.after(() => persistent.forEach((directory) => rmSync(directory, { recursive: true })));
+  const [objectsPersist, kvPersist] = persistent;
+  const options = { ...inAnotherWorker({ ...coordinated(SEEN), MIGRATIONS_TOKEN: "dev-token" }), objectsPersist, kvPersist };
+  const before = await serveCoordinated(t, SEEN, { ...options, namespace: ENTRIES });
+  assertAnswer(await before.run(), 202);
+  await before.worker.stop();
+
+  // No request reaches the object before the alarm has taken the last step.
+  const client = await serveCoordinated(t, SEEN, options);
+  await until(() => client.value(MARKER), (value) => value === "true");
+  assert.equal(assertAnswer(await client.status())[0].state, "applied");
+
+  const rightHeader = { "kv-migrations-coordinator": "MY%5FSERVICE%5FKV%2Fmy%2Dservice" };
+  for (const headers of [{ object: "other", ...rightHeader }, { id: "unique", ...rightHeader }]) {
+    assertProblem(await client.send("POST", "/stub/migrate", headers), 500, "wrong-coordinator");
+  }
 });
 
 test("a Worker without KV, whose object has it", async (t) => {

@@ -36,8 +36,8 @@ pub(crate) trait Forward: Send + Sync {
     /// The route that a path below `base_path` names.
     fn route(&self, path: &str, base_path: &str) -> Option<Route>;
 
-    /// Whether requests are forwarded to the object with this id.
-    fn is_at(&self, id: &ObjectId<'_>, environment: &Environment) -> bool;
+    /// Whether requests are forwarded to the object with this id. `None` if nothing tells.
+    fn is_at(&self, id: &ObjectId<'_>, environment: &Environment) -> Option<bool>;
 
     /// The object's answer to a request whose caller has access.
     fn forward<'a>(
@@ -69,14 +69,15 @@ impl Forward for Remote {
         Route::parse_coordinated(path, base_path)
     }
 
-    fn is_at(&self, id: &ObjectId<'_>, environment: &Environment) -> bool {
+    fn is_at(&self, id: &ObjectId<'_>, environment: &Environment) -> Option<bool> {
         if let Some(name) = id.name() {
-            return name == self.object;
+            return Some(name == self.object);
         }
-        // An object that was not asked by its name, and any object of a runtime from before March 2026, does not know
-        // it. Then the binding tells which id the name has, if the object's Worker has it too.
-        let same = |namespace: &ObjectNamespace| Some(namespace.id_from_name(&self.object).ok()? == *id);
-        self.namespace(environment).ok().as_ref().and_then(same).unwrap_or(false)
+        // An object that an alarm has woken (cloudflare/workerd#6850), one that was asked by its id, and any object of a
+        // runtime from before March 2026 does not know its name. Then the binding tells which id the name has, if the
+        // object's Worker has it too.
+        let namespace = self.namespace(environment).ok()?;
+        Some(namespace.id_from_name(&self.object).ok()? == *id)
     }
 
     fn forward<'a>(

@@ -300,9 +300,9 @@ impl<C: 'static> MigrationRoutes<C> {
         self.0.coordinator.is_some()
     }
 
-    /// Whether the object with this id coordinates the service.
-    pub(crate) fn is_coordinated_by(&self, id: &ObjectId<'_>) -> bool {
-        self.0.coordinator.as_ref().is_some_and(|coordinator| coordinator.is_at(id, &self.0.environment))
+    /// Whether the object with this id coordinates the service. `None` if nothing tells.
+    pub(crate) fn is_coordinated_by(&self, id: &ObjectId<'_>) -> Option<bool> {
+        self.0.coordinator.as_ref()?.is_at(id, &self.0.environment)
     }
 
     /// The name of the object that coordinates the service. No binding's name contains a slash.

@@ -155,6 +155,7 @@ class RunningWorker {
   #miniflare;
   #loader;
   #binding;
+  #stopped;
 
   constructor(miniflare, url, binding) {
     this.#miniflare = miniflare;
@@ -197,8 +198,9 @@ class RunningWorker {
     return this.#loader.entries(binding, { asText: true });
   }
 
+  /** Stops it, if it still runs. */
   stop() {
-    return this.#miniflare.dispose();
+    return (this.#stopped ??= this.#miniflare.dispose());
   }
 }
 

@@ -32,7 +32,8 @@ use crate::response::convert::to_worker;
 use crate::response::problem::Problem;
 use crate::routes::MigrationRoutes;
 
-/// The row with the object's name, which an alarm does not get otherwise.
+/// The row with the object's name, which an object that an alarm wakes does not get otherwise. It is written only by an
+/// object that knows that it is its own.
 const NAME: &str = "name";
 /// When to look again whether a deploy has corrected an invalid list of migrations.
 const REGISTRATION_RETRY_AFTER: Duration = Duration::from_mins(10);
@@ -157,8 +158,9 @@ struct Service<C> {
     routes: MigrationRoutes<C>,
     storage: Arc<dyn Storage>,
     coordinator: Result<Arc<Coordinator<C>>, RegistrationError>,
-    /// Whether it is the object that coordinates the service: the class can have others, under other names.
-    is_itself: bool,
+    /// Whether it is the object that coordinates the service: the class can have others, under other names. `None` if its
+    /// id does not tell.
+    is_itself: Option<bool>,
 }
 
 impl<C: 'static> Instance for Service<C> {
@@ -216,7 +218,7 @@ impl<C: 'static> Service<C> {
             let detail = format!("This object coordinates `{name}`, and was asked for another service.");
             return Err(Problem::wrong_coordinator(detail));
         }
-        if !self.is_itself {
+        if !self.is_itself(&name)? {
             let detail =
                 format!("This object is not the one that is named `{name}`: only that one coordinates.");
             return Err(Problem::wrong_coordinator(detail));
@@ -228,6 +230,14 @@ impl<C: 'static> Service<C> {
         self.store_name(&name, &route)?;
         let coordinator = self.coordinator.as_ref().map_err(|error| Error::from(error.clone()))?;
         handler::answer(coordinator, route, &query, head).await
+    }
+
+    /// An object that does not know its name has the row with it only if it was asked by its name before.
+    fn is_itself(&self, name: &str) -> Result<bool, StorageError> {
+        match self.is_itself {
+            Some(is_itself) => Ok(is_itself),
+            None => Ok(self.storage.get(NAME)?.is_some_and(|stored| stored == name.as_bytes())),
+        }
     }
 
     /// Keeps the name for the alarms. A wrong one is replaced when something is cancelled.
