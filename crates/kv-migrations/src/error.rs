@@ -142,53 +142,48 @@ impl Clone for Failure {
 impl Failure {
     /// What was changed, what was not, and what to do next.
     pub fn advice(&self) -> String {
-        let id = &self.id;
         let is_resumed = self.report.progress.is_some();
-        match self.stage {
-            Stage::Up if is_resumed => format!(
-                "`{id}` is not marked as applied, and what it did before it failed stays. The migrations before it are \
-                 applied; those after it were not tried. Fix it, deploy, and migrate again: the next run resumes where it \
-                 failed."
-            ),
-            Stage::Up => format!(
-                "`{id}` is not marked as applied, and what its `up` wrote before it failed stays. The migrations before it \
-                 are applied; those after it were not tried. Fix it, deploy, and migrate again: the next run starts with \
-                 `{id}`."
-            ),
-            Stage::Record => format!(
-                "The `up` of `{id}` succeeded, but it is not known whether it is marked as applied. Migrate again: if it \
-                 is not marked, the next run runs its `up` again."
-            ),
-            Stage::Down if is_resumed => format!(
-                "`{id}` is partly rolled back and counts as not applied. Fix it, deploy, and roll it back again to resume \
-                 where it failed; or migrate to apply it again from the start. Check the status first: if `{id}` still \
-                 counts as applied, nothing was changed."
-            ),
-            Stage::Down => format!(
-                "`{id}` is still marked as applied, and what its `down` changed before it failed stays changed. Fix it, \
-                 deploy, and roll it back again."
-            ),
-            Stage::Unrecord => format!(
-                "The `down` of `{id}` succeeded, but it is not known whether its marker is deleted. Check the status: \
-                 unless `{id}` is pending, roll it back again, which runs its `down` once more."
-            ),
-        }
+        let advice = match self.stage {
+            Stage::Up if is_resumed => {
+                "is not marked as applied, and what it did before it failed stays. The migrations before it are applied; \
+                 those after it were not tried. Fix it, deploy, and migrate again: the next run resumes where it failed."
+            }
+            Stage::Up => {
+                "is not marked as applied, and what its `up` wrote before it failed stays. The migrations before it are \
+                 applied; those after it were not tried. Fix it, deploy, and migrate again: the next run starts with it."
+            }
+            Stage::Record => {
+                "was run by its `up`, but it is not known whether it is marked as applied. Migrate again: if it is not \
+                 marked, the next run runs its `up` again."
+            }
+            Stage::Down if is_resumed => {
+                "is partly rolled back and counts as not applied. Fix it, deploy, and roll it back again to resume where it \
+                 failed; or migrate to apply it again from the start. Check the status first: if it still counts as applied, \
+                 nothing was changed."
+            }
+            Stage::Down => {
+                "is still marked as applied, and what its `down` changed before it failed stays changed. Fix it, deploy, and \
+                 roll it back again."
+            }
+            Stage::Unrecord => {
+                "was undone by its `down`, but it is not known whether its marker is deleted. Check the status: unless it is \
+                 pending, roll it back again, which runs its `down` once more."
+            }
+        };
+        format!("`{}` {advice}", self.id)
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { id, reason, .. } = self;
-        match self.stage {
-            Stage::Up => write!(f, "Migration {id} failed: {reason}"),
-            Stage::Record => {
-                write!(f, "Migration {id} failed: it could not be marked as applied: {reason}")
-            }
-            Stage::Down => write!(f, "Rollback of migration {id} failed: {reason}"),
-            Stage::Unrecord => {
-                write!(f, "Rollback of migration {id} failed: its marker could not be deleted: {reason}")
-            }
-        }
+        let (what, how) = match self.stage {
+            Stage::Up => ("Migration", ""),
+            Stage::Record => ("Migration", "it could not be marked as applied: "),
+            Stage::Down => ("Rollback of migration", ""),
+            Stage::Unrecord => ("Rollback of migration", "its marker could not be deleted: "),
+        };
+        write!(f, "{what} {id} failed: {how}{reason}")
     }
 }
 
@@ -219,17 +214,16 @@ impl fmt::Display for Error {
             Self::Ledger(error) => write!(f, "The ledger could not be read, so nothing was changed: {error}"),
             Self::LedgerTooLarge { prefix } => write!(
                 f,
-                "The ledger has too many keys to be read in one request, so nothing was changed: more than 10,000 begin with \
-                 `{prefix}`, and more than 100 of those that registered migrations have do not say `true`. Delete the keys \
-                 that are no markers, and keep visitors from choosing such keys"
+                "The ledger could not be read, so nothing was changed: more than 10,000 keys begin with `{prefix}`, and more \
+                 than 100 of those that registered migrations have do not say `true`. Delete the keys that are no markers, \
+                 and keep visitors from choosing such keys"
             ),
             Self::ForeignMarker(marker) => marker.fmt(f),
             Self::AnotherPrefix { service, other } => write!(
                 f,
                 "No migration has run under the prefix `{service}`, and all that have run under `{other}` are registered \
-                 here: the prefix seems to have changed, and they would run again. Nothing was changed. If both are the same \
-                 service, set the prefix back to `{other}`. If `{other}` is another service, say so to the runner: \
-                 `.with_other_service({other:?})`"
+                 here, so that they would run again. Nothing was changed. If both are the same service, set the prefix back \
+                 to `{other}`. If not, say so to the runner: `.with_other_service({other:?})`"
             ),
             Self::UnknownMigration { id } => {
                 write!(f, "Migration {id:?} is not registered")

@@ -144,9 +144,9 @@ impl<'a> IdSet<'a> {
         place.is_err()
     }
 
-    /// The ids in the order of their bytes, up to `size` at a time.
-    pub(crate) fn chunks(&self, size: usize) -> impl Iterator<Item = &[&'a str]> {
-        self.0.chunks(size)
+    /// The ids in the order of their bytes.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &'a str> {
+        self.0.iter().copied()
     }
 
     pub(crate) fn contains(&self, id: &str) -> bool {

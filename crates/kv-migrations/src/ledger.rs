@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crate::error::{Error, ForeignMarker};
 use crate::future::BoxFuture;
-use crate::kv::{Entry, Kv, KvError, Metadata, PutOptions, StoreExt};
+use crate::kv::{Entry, Kv, KvError, Metadata, PutOptions, Request, write};
 use crate::report::{Direction, Progress};
 pub(crate) use encode::FailureRecord;
 use encode::{encode_applied, encode_unfinished};
@@ -65,6 +65,27 @@ pub(crate) fn holds_checkpoint(metadata: &Metadata) -> bool {
     MarkerMetadata::parse(Some(metadata)).marker.is_some_and(|marker| marker.progress().is_some())
 }
 
+impl Stored {
+    fn is_applied(&self) -> bool {
+        self.value == APPLIED
+    }
+
+    fn into_state(self) -> MarkerState {
+        if self.is_applied() {
+            return MarkerState::Applied;
+        }
+        let Self { value, marker } = self;
+        let (progress, direction) = (marker.and_then(Marker::into_progress), checkpoint_direction(&value));
+        if progress.is_none() && direction.is_none() {
+            return MarkerState::Nothing;
+        }
+        // The value decides: the metadata may be lost.
+        let mut progress = progress.unwrap_or_default();
+        progress.direction = direction.unwrap_or(progress.direction);
+        MarkerState::Unfinished(Checkpoint { value, progress })
+    }
+}
+
 impl Ledger {
     pub(crate) fn new(kv: Kv, service: &str) -> Self {
         Self { kv, service: service.to_owned(), write_interval: WRITE_INTERVAL }
@@ -97,72 +118,62 @@ impl Ledger {
 
     /// Whether one migration is applied. One operation.
     pub(crate) async fn is_applied(&self, id: &str) -> Result<bool, Error> {
-        Ok(self.read(id, true).await?.is_some_and(|stored| stored.value == APPLIED))
+        Ok(self.read(&self.key(id), Some(id), true).await?.is_some_and(|stored| stored.is_applied()))
     }
 
     /// What the marker of one migration says. One operation.
     pub(crate) async fn state_of(&self, id: &str) -> Result<MarkerState, Error> {
-        let Some(Stored { value, marker }) = self.read(id, true).await? else {
-            return Ok(MarkerState::Nothing);
-        };
-        if value == APPLIED {
-            return Ok(MarkerState::Applied);
-        }
-        let progress = marker.and_then(Marker::into_progress);
-        let direction = checkpoint_direction(&value);
-        if progress.is_none() && direction.is_none() {
-            return Ok(MarkerState::Nothing);
-        }
-        // The value decides: the metadata may be lost.
-        let mut progress = progress.unwrap_or_default();
-        progress.direction = direction.unwrap_or(progress.direction);
-        Ok(MarkerState::Unfinished(Checkpoint { value, progress }))
+        Ok(self.read(&self.key(id), Some(id), true).await?.map_or(MarkerState::Nothing, Stored::into_state))
     }
 
-    /// The marker of one migration, if it does not belong to another service. One operation. Boxed, so that it is compiled
-    /// once for all callers.
-    fn read<'a>(&'a self, id: &'a str, is_registered: bool) -> BoxFuture<'a, Result<Option<Stored>, Error>> {
+    /// The marker with this key, or an error if it belongs to another service than the migration with this id. One
+    /// operation. Boxed, so that it is compiled once for all callers.
+    fn read<'a>(
+        &'a self,
+        key: &'a str,
+        id: Option<&'a str>,
+        is_registered: bool,
+    ) -> BoxFuture<'a, Result<Option<Stored>, Error>> {
         Box::pin(async move {
-            let Some(entry) = self.kv.get(&self.key(id)).await.map_err(Error::Ledger)? else {
+            let Some(entry) = self.kv.get(key).await.map_err(Error::Ledger)? else {
                 return Ok(None);
             };
             let MarkerMetadata { service, marker } = MarkerMetadata::parse(entry.metadata.as_ref());
-            // The key of a migration that is not registered can be another service's: `auth` and `v2_001`, `auth_v2` and
-            // `001`.
-            self.check_owner(id, service.as_deref().or(if is_registered { None } else { Some("") }))?;
-            Ok(Some(Stored { value: entry.value, marker }))
-        })
-    }
-
-    /// Many values, in the order of the keys.
-    fn values(&self, keys: Vec<String>) -> BoxFuture<'_, Result<Vec<Option<Vec<u8>>>, Error>> {
-        Box::pin(async move {
-            let mut names: Vec<&str> = Vec::new();
-            for key in &keys {
-                names.push(key);
+            if let Some(id) = id {
+                // The key of a migration that is not registered can be another service's: `auth` and `v2_001`, `auth_v2`
+                // and `001`.
+                self.check_owner(id, service.as_deref().or(if is_registered { None } else { Some("") }))?;
             }
-            self.kv.get_many(&names).await.map_err(Error::Ledger)
+            Ok(Some(Stored { value: entry.value, marker }))
         })
     }
 
     /// Whether there is something to forget: a checkpoint, a failure, or any other marker that does not say that the
     /// migration is applied. One operation.
     pub(crate) async fn can_reset(&self, id: &str, is_registered: bool) -> Result<bool, Error> {
-        match self.read(id, is_registered).await? {
+        match self.read(&self.key(id), Some(id), is_registered).await? {
             None => Ok(false),
-            Some(stored) if stored.value == APPLIED => Err(Error::AlreadyApplied { id: id.to_owned() }),
+            Some(stored) if stored.is_applied() => Err(Error::AlreadyApplied { id: id.to_owned() }),
             Some(_) => Ok(true),
         }
     }
 
-    pub(crate) async fn record_applied(&self, id: &str, applied: &AppliedRecord) -> Result<(), KvError> {
-        self.write(id, APPLIED, encode_applied(&self.service, applied)).await
+    pub(crate) fn record_applied<'a>(
+        &'a self,
+        id: &str,
+        applied: &AppliedRecord,
+    ) -> BoxFuture<'a, Result<(), KvError>> {
+        self.write(id, Some((APPLIED, encode_applied(&self.service, applied))))
     }
 
     /// Records how far a migration has got, so that another run can resume it.
-    pub(crate) async fn record_running(&self, id: &str, checkpoint: &Checkpoint) -> Result<(), KvError> {
+    pub(crate) fn record_running<'a>(
+        &'a self,
+        id: &str,
+        checkpoint: &'a Checkpoint,
+    ) -> BoxFuture<'a, Result<(), KvError>> {
         let metadata = encode_unfinished(&self.service, Some(&*checkpoint.progress), None);
-        self.write(id, &checkpoint.value, metadata).await
+        self.write(id, Some((&checkpoint.value, metadata)))
     }
 
     /// Records a failure, unless another run elsewhere has applied the migration in the meantime or the marker belongs to
@@ -181,16 +192,29 @@ impl Ledger {
         }
         let metadata = encode_unfinished(&self.service, progress, Some(failure));
         let value = checkpoint.map_or(FAILED, |checkpoint| &checkpoint.value);
-        self.write(id, value, metadata).await.map_err(Error::Ledger)
+        self.write(id, Some((value, metadata))).await.map_err(Error::Ledger)
     }
 
-    async fn write(&self, id: &str, value: &[u8], metadata: Metadata) -> Result<(), KvError> {
-        let options = PutOptions::new().with_metadata(metadata);
-        self.kv.store().put(&self.key(id), value, &options).await
+    pub(crate) fn delete(&self, id: &str) -> BoxFuture<'_, Result<(), KvError>> {
+        self.write(id, None)
     }
 
-    pub(crate) async fn delete(&self, id: &str) -> Result<(), KvError> {
-        self.kv.delete(&self.key(id)).await
+    /// Writes or deletes a marker. Boxed, so that it is compiled once for all callers.
+    fn write<'a>(
+        &'a self,
+        id: &str,
+        marker: Option<(&'a [u8], Metadata)>,
+    ) -> BoxFuture<'a, Result<(), KvError>> {
+        let key = self.key(id);
+        Box::pin(async move {
+            let (value, metadata) = marker.unzip();
+            let options = PutOptions::new().with_metadata(metadata);
+            let request = match value {
+                Some(value) => Request::Put { key: &key, value, options: &options },
+                None => Request::Delete { key: &key },
+            };
+            write(self.kv.store(), request).await
+        })
     }
 
     /// The key of service `a` and id `b_c` is also the key of service `a_b` and id `c`. A marker that names another service

@@ -17,15 +17,17 @@ use std::sync::Arc;
 use crate::budget::{Budget, Interrupt};
 use crate::change::{Job, NEXT_REQUEST};
 use crate::clock::Clock;
-use crate::error::{Error, Failure, reason};
+use crate::error::{Error, Failure, Stage};
 use crate::future::BoxFuture;
 use crate::kv::Store;
 use crate::ledger::{Ledger, Marker, MarkerState, Markers};
 use crate::lock::RunLock;
 use crate::log::EscapedLog;
-use crate::report::{Direction, Event, Observer, RollbackReport, RunReport, Status, StatusReport};
+use crate::report::{
+    AppliedMigration, Direction, Event, Observer, RollbackReport, RunReport, Status, StatusReport,
+};
 use crate::session::{Session, Settings};
-use apply::{Applied, Failed, RolledBack, Share, apply, roll_back};
+use apply::{Advance, Failed, Share, advance};
 use plan::{Decision, Plan};
 pub(crate) use registered::Registered;
 
@@ -84,19 +86,18 @@ impl<C> Runner<C> {
     pub async fn status_report(&self) -> Result<StatusReport, Error> {
         let markers = self.ledger().load(self.registered.ids()).await?;
         let running = self.settings.lock.running(&*self.settings.clock);
-        Ok(self.report_status(&markers, running.as_deref()))
+        Ok(self.report_status(markers, running.as_deref()))
     }
 
     /// What the markers tell. `running` is the migration that runs at this moment.
-    pub(crate) fn report_status(&self, markers: &Markers, running: Option<&str>) -> StatusReport {
-        let status = |migration| status::status(migration, markers, running);
-        let Plan { missing, unfinished, .. } = Plan::new(self.registered.ids(), markers);
-        StatusReport {
-            migrations: self.registered.migrations().iter().map(status).collect(),
-            missing,
-            unfinished,
-            missing_unknown: markers.is_missing_unknown(),
+    pub(crate) fn report_status(&self, mut markers: Markers, running: Option<&str>) -> StatusReport {
+        let Plan { missing, unfinished, .. } = Plan::new(self.registered.ids(), &markers);
+        let mut migrations = Vec::new();
+        for migration in self.registered.migrations() {
+            let id = migration.id();
+            migrations.push(status::status(migration, markers.take(id), running == Some(id)));
         }
+        StatusReport { migrations, missing, unfinished, missing_unknown: markers.is_missing_unknown() }
     }
 
     /// Applies every migration that is not applied, in order, up to the first failure and as far as the [`Budget`] allows.
@@ -127,8 +128,12 @@ impl<C> Runner<C> {
     async fn run(&self, context: &C, observer: &Observer<'_>) -> Result<RunReport, Error> {
         let session = Session::open(&self.settings, observer)?;
         let markers = session.ledger.load(self.registered.ids()).await?;
-        if markers.is_empty() {
-            self.check_prefix(&session).await?;
+        if markers.is_empty() && !self.registered.migrations().is_empty() {
+            let ledger = session.ledger_in_kv(&self.settings);
+            let other = ledger.other_prefix(self.registered.ids(), &self.settings.other_services).await?;
+            if let Some(other) = other {
+                return Err(Error::AnotherPrefix { service: self.service().to_owned(), other });
+            }
         }
         let plan = Plan::new(self.registered.ids(), &markers);
         let mut report = RunReport {
@@ -137,47 +142,71 @@ impl<C> Runner<C> {
             missing_unknown: markers.is_missing_unknown(),
             ..RunReport::default()
         };
-        for (migration, step) in self.registered.migrations().iter().zip(plan.steps) {
-            if step.decision == Decision::Skip {
-                report.skipped.push(step.id);
+        for (migration, decision) in self.registered.migrations().iter().zip(plan.decisions) {
+            let id = migration.id().to_owned();
+            if decision == Decision::Skip {
+                report.skipped.push(id);
                 continue;
             }
             let has_run = !report.ran.is_empty();
             if !report.remaining.is_empty() || has_run && is_half_spent(&session) {
                 report.retry_after.get_or_insert(NEXT_REQUEST);
-                report.remaining.push(step.id);
+                report.remaining.push(id);
                 continue;
             }
-            let marker = markers.get(migration.id()).and_then(Marker::progress);
+            let is_out_of_order = decision == Decision::ApplyOutOfOrder;
+            let marker = markers.get(&id).and_then(Marker::progress);
             let direction = marker.map(|progress| progress.direction);
             let mut job = Job::new(&session, migration.id(), Direction::Up, direction);
             let share = if has_run { Share::Rest } else { Share::Whole };
-            match apply(migration, &mut job, context, share, step.is_out_of_order).await {
-                Ok(Applied::Now(applied)) => {
+            let (up, description) = (migration.up(), migration.description());
+            let begun = begin(&session, &id, &format!("[Migration] Running {id}: {description}"), Stage::Up);
+            let advance = match begun {
+                Ok(()) => {
+                    let description = description.to_owned();
+                    session.notify(&Event::Started { id: id.clone(), description });
+                    advance(up, &mut job, context, share, is_out_of_order).await
+                }
+                Err(failed) => Err(failed),
+            };
+            match advance {
+                Ok(Advance::Wholly { progress, failed_entries }) => {
+                    let applied = AppliedMigration {
+                        id: id.clone(),
+                        duration_ms: progress.duration_ms,
+                        operations: progress.operations,
+                        entries: up.is_resumable().then_some(progress.entries),
+                        failed_entries,
+                        more_failed_entries: 0,
+                    };
                     // Moved, not cloned: a clone costs bytes in every user's wasm.
                     let event = Event::Applied(applied);
                     session.notify(&event);
                     if let Event::Applied(applied) = event {
-                        if let Some(warning) = migration.up().warning(&applied) {
+                        if let Some(warning) = up.warning(&applied) {
                             session.log().info(&format!("[Migration] ! {warning}"));
                             report.warnings.push(warning);
                         }
                         report.details.push(applied);
                     }
-                    if step.is_out_of_order {
-                        report.out_of_order.push(step.id.clone());
+                    if is_out_of_order {
+                        report.out_of_order.push(id.clone());
                     }
-                    report.ran.push(step.id);
+                    report.ran.push(id);
                 }
-                Ok(Applied::ByAnother) => report.skipped.push(step.id),
-                Ok(Applied::Partly { progress, retry_after }) => {
+                Ok(Advance::ByAnother) => report.skipped.push(id),
+                Ok(Advance::Partly { progress, retry_after }) => {
+                    session
+                        .log()
+                        .info(&format!("[Migration] … {id} is not finished: the next run resumes it"));
+                    session.notify(&Event::Paused { id: id.clone() });
                     (report.progress, report.retry_after) = (progress, Some(retry_after));
-                    report.remaining.push(step.id);
+                    report.remaining.push(id);
                 }
                 Err(failed) => {
                     report.operations = session.operations();
-                    report.progress = migration.up().is_resumable().then(|| job.progress());
-                    return Err(failure(&session, migration.id(), failed, report));
+                    report.progress = up.is_resumable().then(|| job.progress());
+                    return Err(failure(&session, id, failed, report));
                 }
             }
         }
@@ -208,43 +237,35 @@ impl<C> Runner<C> {
         };
 
         let mut job = Job::new(&session, id, Direction::Down, marker);
-        let outcome = match roll_back(down, &mut job, context).await {
-            Ok(outcome) => outcome,
+        let advance = match begin(&session, id, &format!("[Migration] Rolling back {id}"), Stage::Down) {
+            Ok(()) => advance(down, &mut job, context, Share::Whole, false).await,
+            Err(failed) => Err(failed),
+        };
+        let mut report = RollbackReport::default();
+        let progress = match advance {
+            Ok(Advance::Partly { retry_after, .. }) => {
+                session.log().info(&format!("[Migration] … {id} is partly rolled back: roll it back again"));
+                report.retry_after = Some(retry_after);
+                report.progress = Some(job.progress());
+                job.progress()
+            }
+            Ok(Advance::Wholly { progress, failed_entries }) => {
+                report.rolled_back = Some(id.to_owned());
+                report.failed_entries = failed_entries;
+                progress
+            }
+            Ok(Advance::ByAnother) => job.progress(),
             Err(failed) => {
                 let is_still_applied = marker.is_none() && !down.is_resumable();
                 let progress = (!is_still_applied).then(|| job.progress());
                 let report = RunReport { progress, ..RunReport::default() };
-                return Err(failure(&session, id, failed, report));
+                return Err(failure(&session, id.to_owned(), failed, report));
             }
         };
-        let progress = job.progress();
-        let mut report = RollbackReport {
-            duration_ms: progress.duration_ms,
-            operations: session.operations(),
-            entries: down.is_resumable().then_some(progress.entries),
-            ..RollbackReport::default()
-        };
-        match outcome {
-            RolledBack::Wholly { failed_entries } => {
-                report.rolled_back = Some(id.to_owned());
-                report.failed_entries = failed_entries;
-            }
-            RolledBack::Partly { retry_after } => {
-                report.progress = Some(progress);
-                report.retry_after = Some(retry_after);
-            }
-        }
+        report.duration_ms = progress.duration_ms;
+        report.operations = session.operations();
+        report.entries = down.is_resumable().then_some(progress.entries);
         Ok(report)
-    }
-
-    /// Fails if this service seems to have run before, under another prefix.
-    async fn check_prefix(&self, session: &Session<'_>) -> Result<(), Error> {
-        if self.registered.migrations().is_empty() {
-            return Ok(());
-        }
-        let ledger = session.ledger_in_kv(&self.settings);
-        let other = ledger.other_prefix(self.registered.ids(), &self.settings.other_services).await?;
-        other.map_or(Ok(()), |other| Err(Error::AnotherPrefix { service: self.service().to_owned(), other }))
     }
 
     /// A ledger for reading: it takes no lease.
@@ -293,11 +314,19 @@ fn is_half_spent(session: &Session<'_>) -> bool {
     session.meter.left() < session.meter.budget().operations() / 2
 }
 
+/// Notes that the migration begins. Fails if another run has the lease.
+fn begin(session: &Session<'_>, id: &str, line: &str, stage: Stage) -> Result<(), Failed> {
+    if session.begin(id, line) {
+        return Ok(());
+    }
+    Err(Failed::new(stage, "another run has replaced it".into()))
+}
+
 /// The error for what failed: a failure, or that another run took over.
-fn failure(session: &Session<'_>, id: &str, failed: Failed, report: RunReport) -> Error {
-    let (id, Failed { stage, error: source }) = (id.to_owned(), failed);
+fn failure(session: &Session<'_>, id: String, failed: Failed, report: RunReport) -> Error {
+    let Failed { stage, reason, error: source } = failed;
     let error = if session.is_current() {
-        Error::Failed(Box::new(Failure { id, stage, reason: reason(&*source), report, source }))
+        Error::Failed(Box::new(Failure { id, stage, reason, report, source }))
     } else {
         Error::Superseded { id }
     };

@@ -34,7 +34,7 @@ pub(crate) struct Settings {
 impl Settings {
     /// A ledger for reading: it takes no lease.
     pub(crate) fn ledger(&self) -> Ledger {
-        self.ledger_with(Policy::new(self.clock.clone()))
+        self.ledger_with(Policy::new(self.clock.clone(), None))
     }
 
     fn ledger_with(&self, policy: Policy) -> Ledger {
@@ -64,7 +64,7 @@ impl<'a> Session<'a> {
     pub(crate) fn open(settings: &'a Settings, observer: &'a Observer<'a>) -> Result<Self, Error> {
         let lease = settings.lock.acquire(&settings.clock);
         let lease = Arc::new(lease.map_err(|retry_after| Error::RunInProgress { retry_after })?);
-        let policy = Policy::new(settings.clock.clone()).with_lease(&lease);
+        let policy = Policy::new(settings.clock.clone(), Some(&lease));
         let (counter, clock) = (policy.counter.clone(), settings.clock.clone());
         let meter = Meter::new(settings.budget, counter, clock, settings.interrupt.clone());
         let kv = Kv::with_policy(settings.store.clone(), policy.clone().with_meter(&meter));

@@ -12,17 +12,14 @@ const TAIL_BYTES: usize = 500;
 const GAP: &str = " … ";
 
 /// Cuts out the middle of a text that is too long.
-pub(crate) fn bounded(text: String) -> String {
-    if text.len() <= MAX_ERROR_BYTES {
-        return text;
+pub(crate) fn bounded(mut text: String) -> String {
+    if text.len() > MAX_ERROR_BYTES {
+        let tail = text.split_off(text.ceil_char_boundary(text.len() - TAIL_BYTES));
+        text.truncate(text.floor_char_boundary(MAX_ERROR_BYTES - TAIL_BYTES - GAP.len()));
+        text.push_str(GAP);
+        text.push_str(&tail);
     }
-    let head = text.floor_char_boundary(MAX_ERROR_BYTES - TAIL_BYTES - GAP.len());
-    let tail = text.ceil_char_boundary(text.len() - TAIL_BYTES);
-    let mut bounded = String::new();
-    for part in [text.get(..head).unwrap_or_default(), GAP, text.get(tail..).unwrap_or_default()] {
-        bounded.push_str(part);
-    }
-    bounded
+    text
 }
 
 /// Cuts the end off a text about one entry that is too long.
@@ -53,34 +50,19 @@ pub(crate) fn without_stacks(text: String) -> String {
     if split_at(&text, FRAME).is_none() {
         return text;
     }
-    let mut kept: Vec<&str> = Vec::new();
-    let mut is_in_stack = false;
-    let mut rest = Some(text.as_str());
+    let (mut kept, mut last, mut rest) = (String::new(), "", Some(text.as_str()));
     while let Some(lines) = rest {
         let line;
         (line, rest) = split_at(lines, "\n").map_or((lines, None), |(line, after)| (line, Some(after)));
-        let is_frame = line.starts_with(FRAME);
-        if is_frame && !is_in_stack {
-            // A stack repeats the message first.
-            let is_repeated = match kept.as_slice() {
-                [.., message, repeated] => message.ends_with(repeated),
-                _ => false,
-            };
-            if is_repeated {
-                kept.pop();
-            }
-        }
-        is_in_stack = is_frame;
-        if !is_frame {
-            kept.push(line);
+        // A stack repeats the message first.
+        let is_repeated = !last.is_empty() && last.ends_with(line);
+        if !is_repeated && !line.starts_with(FRAME) {
+            kept.push_str(if kept.is_empty() { "" } else { "\n" });
+            kept.push_str(line);
+            last = line;
         }
     }
-    let mut joined = String::new();
-    for (index, line) in kept.into_iter().enumerate() {
-        joined.push_str(if index == 0 { "" } else { "\n" });
-        joined.push_str(line);
-    }
-    replaced(&joined, "JsValue(", "")
+    replaced(&kept, "JsValue(", "")
 }
 
 /// The text with `to` in every place of `from`. The standard library's search would add two kilobytes to every user's wasm.
@@ -96,7 +78,7 @@ pub(crate) fn replaced(text: &str, from: &str, to: &str) -> String {
 }
 
 /// What stands before and after the first place of a text that is not empty.
-fn split_at<'a>(text: &'a str, part: &str) -> Option<(&'a str, &'a str)> {
+pub(crate) fn split_at<'a>(text: &'a str, part: &str) -> Option<(&'a str, &'a str)> {
     let place = text.as_bytes().windows(part.len().max(1)).position(|bytes| bytes == part.as_bytes())?;
     Some((text.get(..place)?, text.get(place + part.len()..)?))
 }

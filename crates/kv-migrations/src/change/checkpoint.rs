@@ -1,5 +1,6 @@
 //! Checkpoints: how far a change has got, kept in its marker so that another request can resume it.
 
+use std::future::ready;
 use std::time::SystemTime;
 
 use serde::de::DeserializeOwned;
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::schedule::{Moment, RequestEnd, Work, is_careful, is_due, next_limit};
 use crate::clock::{between, iso8601, parse_iso8601};
 use crate::error::{BoxError, Error, Result};
+use crate::future::BoxFuture;
 use crate::kv::limits::MAX_VALUE_BYTES;
 use crate::ledger::{Checkpoint, MarkerState};
 use crate::report::{Direction, Progress};
@@ -158,15 +160,11 @@ impl<'a> Checkpoints<'a> {
         end: RequestEnd,
     ) -> Result {
         let value = self.encode(state, end)?;
-        self.write(value, progress).await?;
+        self.bytes = value.len();
+        self.last = Some(Checkpoint { value, progress: self.dated(progress) });
+        self.save_last().await?;
         self.saved += 1;
         Ok(())
-    }
-
-    /// Saves a checkpoint without state, so that no run resumes from an older one. The caller has
-    /// [waited](Self::wait_for_marker).
-    pub(super) async fn save_nothing(&mut self, progress: Box<Progress>) -> Result {
-        self.write(nothing(self.direction).to_vec(), progress).await
     }
 
     /// Keeps a checkpoint for the failure that is about to be returned.
@@ -193,21 +191,22 @@ impl<'a> Checkpoints<'a> {
     }
 
     /// Waits until the marker may be written again.
-    pub(super) async fn wait_for_marker(&self) {
-        let Some(written) = self.written else { return };
-        let passed = between(written, self.session.now());
-        let left = self.session.ledger.write_interval().checked_sub(passed);
-        if let Some(left) = left.filter(|left| !left.is_zero()) {
-            self.session.sleep(left).await;
+    pub(super) fn wait_for_marker(&self) -> BoxFuture<'a, ()> {
+        let (session, written) = (self.session, self.written);
+        let left = written
+            .and_then(|written| session.ledger.write_interval().checked_sub(between(written, session.now())));
+        match left {
+            Some(left) if !left.is_zero() => session.sleep(left),
+            _ => Box::pin(ready(())),
         }
     }
 
-    async fn write(&mut self, value: Vec<u8>, progress: Box<Progress>) -> Result {
-        self.bytes = value.len();
-        let checkpoint = Checkpoint { value, progress: self.dated(progress) };
-        self.session.ledger.record_running(self.id, &checkpoint).await?;
-        self.written = Some(self.session.now());
-        self.last = Some(checkpoint);
+    /// Saves the checkpoint that is known last, durably.
+    pub(super) async fn save_last(&mut self) -> Result {
+        if let Some(last) = &self.last {
+            self.session.ledger.record_running(self.id, last).await?;
+            self.written = Some(self.session.now());
+        }
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use super::checkpoint::{Checkpoints, Start};
 use super::progress::ProgressCounter;
 use super::schedule::{self, Left, RequestEnd};
 use crate::error::Result;
+use crate::future::BoxFuture;
 use crate::ledger::Checkpoint;
 use crate::report::{Direction, EntryCounts, Event, Phase, Progress};
 use crate::session::Session;
@@ -39,6 +40,10 @@ impl<'a> Job<'a> {
 
     pub(crate) fn id(&self) -> &'a str {
         self.id
+    }
+
+    pub(crate) fn direction(&self) -> Direction {
+        self.direction
     }
 
     pub(crate) fn session(&self) -> &'a Session<'a> {
@@ -176,16 +181,17 @@ impl<'a> Job<'a> {
         if is_announced { self.save_midway(state).await } else { Ok(()) }
     }
 
-    /// Records a turn to the other direction for a change without checkpoints.
-    pub(super) async fn announce_turn(&mut self) -> Result {
-        if !self.checkpoints.turns_around() {
-            return Ok(());
-        }
-        self.wait_for_marker().await;
-        let progress = self.progress();
-        self.checkpoints.save_nothing(progress).await?;
-        self.note_checkpoint();
-        Ok(())
+    /// Begins a change without checkpoints. Records a turn to the other direction: the first write to the marker. Boxed, so
+    /// that it is compiled once for all closures.
+    pub(super) fn begin_closure(&mut self) -> BoxFuture<'_, Result> {
+        Box::pin(async move {
+            self.session.meter.set_reserve(false);
+            if self.checkpoints.turns_around() {
+                self.keep_nothing();
+                self.checkpoints.save_last().await?;
+            }
+            Ok(())
+        })
     }
 
     /// Keeps a checkpoint for the failure that is about to be returned.
@@ -206,7 +212,7 @@ impl<'a> Job<'a> {
     }
 
     /// Waits until the marker may be written again.
-    pub(crate) async fn wait_for_marker(&self) {
-        self.checkpoints.wait_for_marker().await;
+    pub(crate) fn wait_for_marker(&self) -> BoxFuture<'a, ()> {
+        self.checkpoints.wait_for_marker()
     }
 }

@@ -85,7 +85,7 @@ impl Records {
     }
 
     pub(super) fn ledger(&self, journal: Journal) -> Ledger {
-        let kv = Kv::with_policy(Arc::new(journal), Policy::new(self.clock.clone()));
+        let kv = Kv::with_policy(Arc::new(journal), Policy::new(self.clock.clone(), None));
         Ledger::for_journal(kv, &self.service)
     }
 

@@ -37,7 +37,7 @@ impl<C> Coordinator<C> {
         let registered = self.runner.registered().ids();
         let markers = self.records.load_from(&self.records.journal(), registered).await?;
         self.records.set_lost_alarm()?;
-        Ok(self.report_status(&markers)?)
+        Ok(self.report_status(markers)?)
     }
 
     /// The runs and rollbacks, the newest first: the one in progress, and about a hundred that ended.
@@ -59,7 +59,7 @@ impl<C> Coordinator<C> {
         Ok(status.unwrap_or_else(|| self.runner.pending(id)))
     }
 
-    fn report_status(&self, markers: &Markers) -> Result<StatusReport, StorageError> {
+    fn report_status(&self, markers: Markers) -> Result<StatusReport, StorageError> {
         let Some(task) = self.records.task()? else { return Ok(self.runner.report_status(markers, None)) };
         let current = task.migration();
         let is_running = self.records.is_running(&task)?;

@@ -49,7 +49,7 @@ impl Kv {
     /// Its operations are retried after temporary failures, but belong to no run. In a migration, use
     /// [`with_store`](Self::with_store) for a second namespace.
     pub fn new(store: impl Store + 'static) -> Self {
-        Self::with_policy(Arc::new(store), Policy::new(Arc::new(SystemClock)))
+        Self::with_policy(Arc::new(store), Policy::new(Arc::new(SystemClock), None))
     }
 
     /// A handle on another store that belongs to the same run: its operations count against the run's budget, renew its
@@ -139,7 +139,7 @@ impl Kv {
                 values.push(match bulk.next() {
                     Some(BulkValue::Found(value)) => Some(value),
                     Some(BulkValue::Missing) => None,
-                    Some(BulkValue::Unread) | None => self.bytes(key).await?,
+                    Some(BulkValue::Unread) | None => self.get(key).await?.map(|entry| entry.value),
                 });
             }
         }

@@ -4,6 +4,7 @@ mod connections;
 mod entry;
 mod refusals;
 
+use std::ops::Deref;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -20,12 +21,7 @@ pub(crate) use refusals::Refusals;
 /// The policy of a run, or of operations outside one. Clones share the count, the connections and the budget.
 #[derive(Clone)]
 pub(crate) struct Policy {
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) counter: Counter,
-    pub(crate) refusals: Refusals,
-    connections: Connections,
-    /// The lease without which nothing is sent. `None` outside a run.
-    lease: Option<Weak<LeaseGuard>>,
+    shared: Arc<Shared>,
     /// The budget. `None` for operations that record how far a run got.
     meter: Option<Meter>,
     /// The operations of the entry that they belong to, if they belong to one. A trait object, so that only Workers with
@@ -33,23 +29,37 @@ pub(crate) struct Policy {
     entry: Option<Arc<dyn EntryHooks>>,
 }
 
+/// What all operations of a run share.
+pub(crate) struct Shared {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) counter: Counter,
+    pub(crate) refusals: Refusals,
+    connections: Connections,
+    /// The lease without which nothing is sent. `None` outside a run.
+    lease: Option<Weak<LeaseGuard>>,
+}
+
+/// What the policy shares is used as its own.
+impl Deref for Policy {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
+}
+
 impl Policy {
-    /// The policy of operations that belong to no run.
-    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self {
+    /// The policy of operations that belong to no run; or, with a lease, to the run that has it: they are sent only while
+    /// it does.
+    pub(crate) fn new(clock: Arc<dyn Clock>, lease: Option<&Arc<LeaseGuard>>) -> Self {
+        let shared = Shared {
             clock,
             counter: Counter::default(),
             refusals: Refusals::default(),
             connections: Connections::new(limits::MAX_CONNECTIONS),
-            lease: None,
-            meter: None,
-            entry: None,
-        }
-    }
-
-    /// Sends only while the run has this lease.
-    pub(crate) fn with_lease(self, lease: &Arc<LeaseGuard>) -> Self {
-        Self { lease: Some(Arc::downgrade(lease)), ..self }
+            lease: lease.map(Arc::downgrade),
+        };
+        Self { shared: Arc::new(shared), meter: None, entry: None }
     }
 
     /// Sends only while the budget lasts.
@@ -111,22 +121,23 @@ impl Store for PolicyStore {
         Box::pin(async move {
             let mut pauses = PAUSES.iter();
             loop {
-                match (self.send(request).await, pauses.next()) {
-                    (Err(error), Some(seconds)) if error.is_retryable() => {
-                        self.policy.refusals.add(&error);
-                        let entry = self.policy.entry.as_ref();
-                        if entry.is_some_and(|entry| entry.forbids_retry(request, &error)) {
-                            return Err(error);
-                        }
-                        self.policy.clock.sleep(Duration::from_secs(*seconds)).await;
+                let result = self.send(request).await;
+                let pause = match &result {
+                    Err(error) if error.is_retryable() => pauses.next().zip(Some(error)),
+                    _ => None,
+                };
+                let entry = self.policy.entry.as_ref();
+                let Some((seconds, error)) = pause else {
+                    if let Some(entry) = entry {
+                        entry.note(request, &result);
                     }
-                    (result, _) => {
-                        if let Some(entry) = &self.policy.entry {
-                            entry.note(request, &result);
-                        }
-                        return result;
-                    }
+                    return result;
+                };
+                self.policy.refusals.add(error);
+                if entry.is_some_and(|entry| entry.forbids_retry(request, error)) {
+                    return result;
                 }
+                self.policy.clock.sleep(Duration::from_secs(*seconds)).await;
             }
         })
     }

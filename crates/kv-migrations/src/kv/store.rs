@@ -194,6 +194,14 @@ pub trait StoreExt: Store {
 
 impl<S: Store + ?Sized> StoreExt for S {}
 
+/// A put or a delete.
+pub(crate) fn write<'a>(
+    store: &'a dyn Store,
+    request: Request<'a>,
+) -> impl Future<Output = Result<(), KvError>> + use<'a> {
+    ask(store, request, done)
+}
+
 #[allow(clippy::needless_pass_by_value, reason = "as `Expect` has it")]
 fn done(_: Request<'_>, answer: Answer) -> Option<()> {
     matches!(answer, Answer::Done).then_some(())

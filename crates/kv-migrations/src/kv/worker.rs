@@ -11,6 +11,7 @@ use super::{
 };
 use crate::future::BoxFuture;
 use crate::lock::RunLock;
+use crate::text::split_at;
 
 impl Store for KvStore {
     fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
@@ -103,9 +104,10 @@ impl Request<'_> {
 /// The HTTP status and the rest of a message like `KV PUT failed: 429 Too Many Requests`. The runtime calls a list a GET
 /// too, so that the name of the operation is left out.
 fn parse_message(message: &str) -> (Option<u16>, &str) {
-    const STARTS: [&str; 4] =
-        ["KV GET failed: ", "KV GET_BULK failed: ", "KV PUT failed: ", "KV DELETE failed: "];
-    let message = STARTS.iter().find_map(|start| message.strip_prefix(start)).unwrap_or(message);
+    let message = match split_at(message, " failed: ") {
+        Some((start, rest)) if start.starts_with("KV ") => rest,
+        _ => message,
+    };
     let (word, rest) = message.split_once(' ').unwrap_or((message, ""));
     match word.parse() {
         Ok(status) if (400..=599).contains(&status) => (Some(status), rest),

@@ -5,50 +5,53 @@ use serde::Serialize;
 use super::marker::AppliedRecord;
 use crate::kv::Metadata;
 use crate::kv::limits::MAX_METADATA_BYTES;
-use crate::report::{EntryCounts, FailedEntry, Progress};
+use crate::report::{FailedEntry, Progress};
 
 /// The most keys of skipped entries in a marker, and the most bytes of each.
 pub(super) const MAX_KEYS: usize = 30;
 const MAX_KEY_BYTES: usize = 64;
 
-/// What is written. The TypeScript runner reads only `runAt`.
+/// What is written: how a migration was applied, or how far it has got. The TypeScript runner reads only `runAt`.
 #[derive(Default)]
 struct WrittenMetadata<'a> {
-    run_at: Option<&'a str>,
-    failed_at: Option<&'a str>,
     prefix: Option<&'a str>,
+    applied: Option<&'a AppliedRecord>,
     progress: Option<&'a Progress>,
-    failed: Option<u64>,
-    duration_ms: Option<u64>,
-    operations: Option<u64>,
-    entries: Option<EntryCounts>,
+    failed_at: Option<&'a str>,
     failed_keys: &'a [String],
-    is_out_of_order: bool,
     error: Option<String>,
 }
 
 impl WrittenMetadata<'_> {
     fn to_metadata(&self) -> Metadata {
+        let Self { applied, progress, .. } = *self;
         let mut object = JsonObject::default();
-        object.text("runAt", self.run_at);
+        object.text("runAt", applied.and_then(|applied| applied.run_at.as_deref()));
         object.text("failedAt", self.failed_at);
-        if let Some(progress) = self.progress {
+        if let Some(progress) = progress {
             object.text("startedAt", Some(&progress.started_at));
             object.text("checkpointAt", Some(&progress.checkpoint_at));
         }
         object.text("prefix", self.prefix);
-        if let Some(progress) = self.progress {
+        let (mut failed, mut duration_ms, mut operations, mut entries) = (None, None, None, None);
+        if let Some(progress) = progress {
             object.text("direction", Some(progress.direction.name()));
             object.text("phase", Some(progress.phase.name()));
             object.number("done", Some(progress.done));
             object.number("total", progress.total);
             object.number("entriesPerSecond", Some(progress.entries_per_second));
             object.number("requests", Some(progress.requests));
+            (failed, entries) = (Some(progress.failed), Some(progress.entries));
+            (duration_ms, operations) = (Some(progress.duration_ms), Some(progress.operations));
         }
-        object.number("failed", self.failed);
-        object.number("durationMs", self.duration_ms);
-        object.number("operations", self.operations);
-        if let Some(entries) = self.entries {
+        if let Some(applied) = applied {
+            (failed, entries) = (Some(applied.failed).filter(|failed| *failed > 0), applied.entries);
+            (duration_ms, operations) = (applied.duration_ms, applied.operations);
+        }
+        object.number("failed", failed);
+        object.number("durationMs", duration_ms);
+        object.number("operations", operations);
+        if let Some(entries) = entries {
             object.number("seen", Some(entries.seen));
             object.number("changed", Some(entries.changed));
             object.number("moved", Some(entries.moved));
@@ -57,7 +60,7 @@ impl WrittenMetadata<'_> {
         if !self.failed_keys.is_empty() {
             object.json("failedKeys", &to_json(self.failed_keys));
         }
-        if self.is_out_of_order {
+        if applied.is_some_and(|applied| applied.is_out_of_order) {
             object.json("outOfOrder", "true");
         }
         object.text("error", self.error.as_deref());
@@ -88,14 +91,14 @@ impl JsonObject {
 
     fn number(&mut self, name: &str, value: Option<u64>) {
         if let Some(value) = value {
-            self.json(name, &value.to_string());
+            self.json(name, &to_json(&value));
         }
     }
 }
 
-/// Text always is JSON.
-fn to_json<T: Serialize + ?Sized>(text: &T) -> String {
-    serde_json::to_string(text).unwrap_or_default()
+/// Text and numbers always are JSON.
+fn to_json<T: Serialize + ?Sized>(value: &T) -> String {
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 /// A failure to be recorded.
@@ -107,14 +110,9 @@ pub(crate) struct FailureRecord<'a> {
 
 pub(super) fn encode_applied(service: &str, applied: &AppliedRecord) -> Metadata {
     fitting(WrittenMetadata {
-        run_at: applied.run_at.as_deref(),
         prefix: Some(service),
-        failed: (applied.failed > 0).then_some(applied.failed),
-        duration_ms: applied.duration_ms,
-        operations: applied.operations,
-        entries: applied.entries,
+        applied: Some(applied),
         failed_keys: &applied.failed_keys,
-        is_out_of_order: applied.is_out_of_order,
         ..WrittenMetadata::default()
     })
 }
@@ -126,13 +124,9 @@ pub(super) fn encode_unfinished(
     failed: Option<&FailureRecord<'_>>,
 ) -> Metadata {
     fitting(WrittenMetadata {
-        failed_at: failed.map(|failed| failed.at),
         prefix: Some(service),
         progress,
-        failed: progress.map(|progress| progress.failed),
-        duration_ms: progress.map(|progress| progress.duration_ms),
-        operations: progress.map(|progress| progress.operations),
-        entries: progress.map(|progress| progress.entries),
+        failed_at: failed.map(|failed| failed.at),
         error: failed.map(|failed| failed.reason.to_owned()),
         ..WrittenMetadata::default()
     })

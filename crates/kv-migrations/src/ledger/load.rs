@@ -6,7 +6,7 @@ use super::{APPLIED, Ledger, Marker, Markers, Stored};
 use crate::error::Error;
 use crate::id::IdSet;
 use crate::kv::limits::MAX_BULK_KEYS;
-use crate::kv::{Key, ListOptions, Page, StoreExt};
+use crate::kv::{BulkValue, Key, ListOptions, Page, StoreExt};
 use crate::report::Progress;
 
 /// After this many pages the list is given up: visitors who can create keys that begin like markers make it as long as
@@ -15,19 +15,20 @@ const MAX_PAGES: usize = 10;
 /// How many markers are read singly.
 const MAX_SINGLE_READS: usize = 100;
 
-/// A marker as it was listed. `None` if only its value can tell.
-struct ListedMarker {
-    key: String,
-    /// Whether this runner wrote it, for this service. Only then its metadata is believed.
-    is_own: bool,
-    marker: Option<Marker>,
+/// A marker as it was listed.
+pub(super) struct ListedMarker {
+    pub(super) key: String,
+    /// The prefix of the service that wrote it, if its metadata names one.
+    pub(super) service: Option<String>,
+    /// What its metadata says, and then what its value says, too. `None` if only its value can tell.
+    pub(super) marker: Option<Marker>,
 }
 
 impl ListedMarker {
-    /// A checkpoint is not read: it can be large.
+    /// Whether the metadata is believed: this runner wrote it. A checkpoint is not read, because it can be large.
     fn is_believed(&self) -> bool {
         let is_told = |marker: &Marker| matches!(marker, Marker::Applied(_)) || marker.progress().is_some();
-        self.is_own && self.marker.as_ref().is_some_and(is_told)
+        self.service.is_some() && self.marker.as_ref().is_some_and(is_told)
     }
 }
 
@@ -65,24 +66,29 @@ impl Ledger {
         let registered = IdSet::new(registered);
         let start = self.key("");
         let mut markers = Vec::new();
-        let mut add = |key: Key| {
-            let Some(id) = key.name.strip_prefix(&start) else { return Ok(()) };
-            let MarkerMetadata { service, marker } = MarkerMetadata::parse(key.metadata.as_ref());
-            let is_own = service.as_deref() == Some(&self.service);
+        let listed = self.list(&start).await?;
+        let is_listed = listed.is_some();
+        for listed in listed.unwrap_or_default() {
+            let Some(id) = listed.key.strip_prefix(&start) else { continue };
             if registered.contains(id) {
-                self.check_owner(id, service.as_deref())?;
-            } else if !is_own {
-                return Ok(());
+                self.check_owner(id, listed.service.as_deref())?;
+            } else if listed.service.as_ref() != Some(&self.service) {
+                continue;
             }
-            if is_wanted(&key.name) {
-                markers.push(ListedMarker { key: key.name, is_own, marker });
+            if is_wanted(&listed.key) {
+                markers.push(listed);
             }
-            Ok(())
-        };
-        if !self.list(&start, &mut add).await? {
-            return self.load_by_key(&registered, is_wanted).await;
         }
-        self.confirm_by_value(&mut markers).await?;
+        if !is_listed {
+            // Of the registered ones, only the values tell.
+            for id in registered.iter() {
+                let key = self.key(id);
+                if is_wanted(&key) {
+                    markers.push(ListedMarker { key, service: None, marker: None });
+                }
+            }
+        }
+        self.read_values(&mut markers, is_listed).await?;
         // A list is in the order of the keys, which all begin alike.
         let mut known = Vec::new();
         for ListedMarker { key, marker, .. } in markers {
@@ -90,91 +96,78 @@ impl Ledger {
                 known.push((id.to_owned(), marker));
             }
         }
-        Ok(Markers::in_order(known))
+        Ok(Markers::in_order(known, !is_listed))
     }
 
-    /// Calls `add` for each key that begins with `start`. False if there are too many pages.
-    pub(super) async fn list(
-        &self,
-        start: &str,
-        add: &mut dyn FnMut(Key) -> Result<(), Error>,
-    ) -> Result<bool, Error> {
-        let mut cursor: Option<String> = None;
+    /// The keys that begin with `start`. `None` if there are too many pages.
+    pub(super) async fn list(&self, start: &str) -> Result<Option<Vec<ListedMarker>>, Error> {
+        let (mut markers, mut cursor) = (Vec::new(), None::<String>);
         for _ in 0..MAX_PAGES {
             let options = ListOptions::new(start).with_cursor(cursor.as_deref());
             let Page { keys, cursor: next } = self.kv.store().list(options).await.map_err(Error::Ledger)?;
-            keys.into_iter().try_for_each(&mut *add)?;
+            for Key { name: key, metadata, .. } in keys {
+                let MarkerMetadata { service, marker } = MarkerMetadata::parse(metadata.as_ref());
+                markers.push(ListedMarker { key, service, marker });
+            }
             cursor = next;
             if cursor.is_none() {
-                return Ok(true);
+                return Ok(Some(markers));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
-    /// Loads the markers of the registered migrations by their keys: by value, and those singly whose metadata matters.
-    async fn load_by_key(
+    /// Reads the values of the markers whose metadata is not believed. If they were not listed, also the metadata of those
+    /// whose values are not `true`.
+    pub(super) async fn read_values(
         &self,
-        registered: &IdSet<'_>,
-        is_wanted: &dyn Fn(&str) -> bool,
-    ) -> Result<Markers, Error> {
-        let (mut known, mut single_reads) = (Vec::new(), 0);
-        for ids in registered.chunks(MAX_BULK_KEYS) {
-            let (mut wanted, mut keys) = (Vec::new(), Vec::new());
-            for &id in ids {
-                let key = self.key(id);
-                if is_wanted(&key) {
-                    wanted.push(id);
-                    keys.push(key);
-                }
+        markers: &mut [ListedMarker],
+        is_listed: bool,
+    ) -> Result<(), Error> {
+        let mut unread: Vec<&mut ListedMarker> = Vec::new();
+        for marker in markers {
+            if !marker.is_believed() {
+                unread.push(marker);
             }
-            let mut values = self.values(keys).await?.into_iter();
-            for id in wanted {
-                let Some(value) = values.next().flatten() else { continue };
-                let mut marker = Some(Marker::Applied(Box::default()));
-                if value != APPLIED {
+        }
+        let (start, mut single_reads) = (self.key(""), 0);
+        for some in unread.chunks_mut(MAX_BULK_KEYS) {
+            let mut keys: Vec<&str> = Vec::new();
+            for unread in &*some {
+                keys.push(&unread.key);
+            }
+            let mut values = match self.kv.store().get_bulk(&keys).await {
+                // One by one.
+                Err(error) if error.is_too_large() => Vec::new(),
+                values => values.map_err(Error::Ledger)?,
+            }
+            .into_iter();
+            for unread in some {
+                let (mut value, is_unread) = match values.next() {
+                    Some(BulkValue::Found(value)) => (Some(value), false),
+                    Some(BulkValue::Missing) => (None, false),
+                    Some(BulkValue::Unread) | None => (None, true),
+                };
+                let is_applied = value.as_deref() == Some(APPLIED);
+                let is_doubtful = if is_listed {
+                    // A bulk get loses a byte order mark, so that the value may not be `true` exactly. The runners write
+                    // `true` and `runAt` together.
+                    is_applied && !matches!(unread.marker, Some(Marker::Applied(_)))
+                } else {
+                    value.is_some() && !is_applied
+                };
+                if is_unread || is_doubtful && single_reads < MAX_SINGLE_READS {
                     single_reads += 1;
-                    if single_reads > MAX_SINGLE_READS {
-                        return Err(Error::LedgerTooLarge { prefix: self.key("") });
-                    }
-                    marker = self.marker(id).await?;
+                    let id = unread.key.strip_prefix(&start).filter(|_| !is_listed);
+                    (value, unread.marker) = match self.read(&unread.key, id, true).await? {
+                        Some(Stored { value, marker }) => (Some(value), marker),
+                        None => (None, None),
+                    };
+                } else if is_doubtful && !is_listed {
+                    return Err(Error::LedgerTooLarge { prefix: start });
                 }
-                if let Some(marker) = marker {
-                    known.push((id.to_owned(), marker));
-                }
+                unread.marker = confirmed(unread.marker.take(), value.as_deref().unwrap_or_default());
             }
-        }
-        Ok(Markers::of_registered(known))
-    }
-
-    /// The marker of one migration. One operation.
-    async fn marker(&self, id: &str) -> Result<Option<Marker>, Error> {
-        let Some(Stored { value, marker }) = self.read(id, true).await? else { return Ok(None) };
-        Ok(confirmed(marker, &value))
-    }
-
-    /// Reads the values of the markers whose metadata is not believed.
-    async fn confirm_by_value(&self, markers: &mut [ListedMarker]) -> Result<(), Error> {
-        let mut keys = Vec::new();
-        for listed in &*markers {
-            if !listed.is_believed() {
-                keys.push(listed.key.clone());
-            }
-        }
-        let (mut values, mut single_reads) = (self.values(keys).await?.into_iter(), 0);
-        for listed in markers {
-            if listed.is_believed() {
-                continue;
-            }
-            let mut value = values.next().flatten();
-            // A bulk get loses a byte order mark, so that the value may not be `true` exactly. The runners write `true` and
-            // `runAt` together.
-            let is_by_hand = !matches!(listed.marker, Some(Marker::Applied(_)));
-            if is_by_hand && value.as_deref() == Some(APPLIED) && single_reads < MAX_SINGLE_READS {
-                single_reads += 1;
-                value = self.kv.bytes(&listed.key).await.map_err(Error::Ledger)?;
-            }
-            listed.marker = confirmed(listed.marker.take(), &value.unwrap_or_default());
         }
         Ok(())
     }

@@ -13,13 +13,8 @@ pub(crate) struct Markers {
 
 impl Markers {
     /// Markers that are in the order of the bytes of their ids.
-    pub(super) fn in_order(markers: Vec<(String, Marker)>) -> Self {
-        Self { markers, is_missing_unknown: false }
-    }
-
-    /// Those of registered migrations only, in the order of the bytes of their ids.
-    pub(super) fn of_registered(markers: Vec<(String, Marker)>) -> Self {
-        Self { markers, is_missing_unknown: true }
+    pub(super) fn in_order(markers: Vec<(String, Marker)>, is_missing_unknown: bool) -> Self {
+        Self { markers, is_missing_unknown }
     }
 
     /// Whether there may be markers of this service that belong to no registered migration and were not loaded.
@@ -28,8 +23,17 @@ impl Markers {
     }
 
     pub(crate) fn get(&self, id: &str) -> Option<&Marker> {
-        let index = self.markers.binary_search_by(|(other, _)| other.as_str().cmp(id)).ok()?;
-        self.markers.get(index).map(|(_, marker)| marker)
+        self.markers.get(self.place(id)?).map(|(_, marker)| marker)
+    }
+
+    /// Takes the marker of a migration out.
+    pub(crate) fn take(&mut self, id: &str) -> Option<Marker> {
+        let place = self.place(id)?;
+        Some(self.markers.remove(place).1)
+    }
+
+    fn place(&self, id: &str) -> Option<usize> {
+        self.markers.binary_search_by(|(other, _)| other.as_str().cmp(id)).ok()
     }
 
     /// Whether no migration of this service is known to have begun.
@@ -50,6 +54,6 @@ impl Markers {
 impl FromIterator<(String, Marker)> for Markers {
     fn from_iter<I: IntoIterator<Item = (String, Marker)>>(markers: I) -> Self {
         let markers: std::collections::BTreeMap<_, _> = markers.into_iter().collect();
-        Self::in_order(markers.into_iter().collect())
+        Self::in_order(markers.into_iter().collect(), false)
     }
 }

@@ -3,11 +3,11 @@
 use crate::id::IdSet;
 use crate::ledger::{Marker, Markers};
 
-/// The steps of a run, and its findings. No finding stops a run.
+/// What a run does, and its findings. No finding stops a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {
     /// One for each registered migration, in order.
-    pub(crate) steps: Vec<PlannedMigration>,
+    pub(crate) decisions: Vec<Decision>,
     /// Migrations that are applied but not registered: removed, or of a later release.
     pub(crate) missing: Vec<String>,
     /// Migrations that have begun, and are neither applied nor registered.
@@ -15,21 +15,14 @@ pub(crate) struct Plan {
 }
 
 /// What a run does with one migration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PlannedMigration {
-    pub(crate) id: String,
-    pub(crate) decision: Decision,
-    /// Whether it runs although a later one is applied.
-    pub(crate) is_out_of_order: bool,
-}
-
-/// Whether a migration runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Decision {
-    /// It is pending or failed: its `up` runs.
-    Apply,
     /// It is applied already.
     Skip,
+    /// It is pending or failed: its `up` runs.
+    Apply,
+    /// Its `up` runs although a later one is applied.
+    ApplyOutOfOrder,
 }
 
 impl Plan {
@@ -44,25 +37,19 @@ impl Plan {
             }
         }
 
-        let mut steps = Vec::new();
+        let mut decisions = Vec::new();
         for id in registered {
-            steps.push(PlannedMigration::new(id, markers));
+            decisions.push(if markers.is_applied(id) { Decision::Skip } else { Decision::Apply });
         }
         let mut is_later_applied = false;
-        for step in steps.iter_mut().rev() {
-            match step.decision {
+        for decision in decisions.iter_mut().rev() {
+            match decision {
                 Decision::Skip => is_later_applied = true,
-                Decision::Apply => step.is_out_of_order = is_later_applied,
+                _ if is_later_applied => *decision = Decision::ApplyOutOfOrder,
+                _ => {}
             }
         }
-        Self { steps, missing, unfinished }
-    }
-}
-
-impl PlannedMigration {
-    fn new(id: &str, markers: &Markers) -> Self {
-        let decision = if markers.is_applied(id) { Decision::Skip } else { Decision::Apply };
-        Self { id: id.to_owned(), decision, is_out_of_order: false }
+        Self { decisions, missing, unfinished }
     }
 }
 
@@ -87,12 +74,9 @@ mod tests {
         Plan::new(registered.iter().map(String::as_str), markers)
     }
 
-    fn pending(plan: &Plan) -> Vec<String> {
-        plan.steps
-            .iter()
-            .filter(|step| step.decision == Decision::Apply)
-            .map(|step| step.id.clone())
-            .collect()
+    fn pending(registered: &[String], plan: &Plan) -> Vec<String> {
+        let steps = registered.iter().zip(&plan.decisions);
+        steps.filter(|(_, decision)| **decision != Decision::Skip).map(|(id, _)| id.clone()).collect()
     }
 
     /// Registered ids in an order of their own, and a ledger that knows some of them and some others.
@@ -106,29 +90,21 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_registered_migration_has_one_step_in_its_place(
-            (registered, applied, failed) in situations()
-        ) {
-            let steps = plan(&registered, &markers(&applied, &failed)).steps;
-            let ids: Vec<String> = steps.into_iter().map(|step| step.id).collect();
-            prop_assert_eq!(ids, registered);
-        }
-
-        #[test]
         fn exactly_what_is_not_applied_runs((registered, applied, failed) in situations()) {
             let plan = plan(&registered, &markers(&applied, &failed));
             let expected: Vec<String> =
-                registered.into_iter().filter(|id| !applied.contains(id)).collect();
-            prop_assert_eq!(pending(&plan), expected);
+                registered.iter().filter(|id| !applied.contains(id)).cloned().collect();
+            prop_assert_eq!(plan.decisions.len(), registered.len());
+            prop_assert_eq!(pending(&registered, &plan), expected);
         }
 
         #[test]
         fn out_of_order_is_what_runs_before_something_applied((registered, applied, failed) in situations()) {
             let plan = plan(&registered, &markers(&applied, &failed));
-            for (index, step) in plan.steps.iter().enumerate() {
+            for (index, (id, decision)) in registered.iter().zip(&plan.decisions).enumerate() {
                 let later = registered.iter().skip(index + 1).any(|id| applied.contains(id));
-                let expected = later && !applied.contains(&step.id);
-                prop_assert_eq!(step.is_out_of_order, expected, "{}", step.id);
+                let expected = later && !applied.contains(id);
+                prop_assert_eq!(*decision == Decision::ApplyOutOfOrder, expected, "{}", id);
             }
         }
 
@@ -152,9 +128,9 @@ mod tests {
         #[test]
         fn after_a_run_nothing_is_left_to_do((registered, applied, failed) in situations()) {
             let before = plan(&registered, &markers(&applied, &failed));
-            let ran = pending(&before);
+            let ran = pending(&registered, &before);
             let after = plan(&registered, &markers(applied.iter().chain(&ran), &[]));
-            prop_assert_eq!(pending(&after), Vec::<String>::new());
+            prop_assert_eq!(pending(&registered, &after), Vec::<String>::new());
         }
     }
 }

@@ -18,10 +18,11 @@ impl<C> Runner<C> {
     /// [`Error::Ledger`].
     pub async fn reset(&self, id: &str) -> Result<Status, Error> {
         let session = Session::open(&self.settings, &|_| {})?;
-        if session.ledger.can_reset(id, self.is_registered(id)).await? {
+        let is_registered = self.is_registered(id);
+        if session.ledger.can_reset(id, is_registered).await? {
             session.ledger.delete(id).await.map_err(Error::Ledger)?;
             session.log().info(&format!("[Migration] Reset {id}: the next run starts it over"));
-        } else if !self.is_registered(id) {
+        } else if !is_registered {
             return Err(Error::UnknownMigration { id: id.to_owned() });
         }
         Ok(self.pending(id))

@@ -24,6 +24,6 @@ impl<'a, C> Step<'a, C> {
 
     /// KV, for what the step does beside its migrations.
     pub(crate) fn kv(&self) -> Kv {
-        Kv::with_policy(self.store.clone(), Policy::new(self.coordinator.records.clock.clone()))
+        Kv::with_policy(self.store.clone(), Policy::new(self.coordinator.records.clock.clone(), None))
     }
 }

@@ -1,12 +1,12 @@
 //! The operations that KV refused and that were retried.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::kv::KvError;
 
-/// Counts retried refusals and keeps the last one. Clones share the count.
-#[derive(Clone, Default)]
-pub(crate) struct Refusals(Arc<Mutex<Option<Refused>>>);
+/// Counts retried refusals and keeps the last one.
+#[derive(Default)]
+pub(crate) struct Refusals(Mutex<Option<Refused>>);
 
 /// What was refused so far.
 struct Refused {
