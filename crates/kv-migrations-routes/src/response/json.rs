@@ -1,5 +1,7 @@
 //! JSON and lines of it as answers, which no cache keeps.
 
+mod writer;
+
 use std::time::Duration;
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
@@ -8,6 +10,7 @@ use serde::Serialize;
 
 use super::body::Body;
 use crate::request::head::NDJSON;
+use writer::JsonWriter;
 
 /// An answer with this status and body.
 pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response<Body> {
@@ -34,7 +37,8 @@ pub(crate) fn whole_seconds(duration: Duration) -> u64 {
 
 /// Reports and problems consist of text and numbers, so that writing them as JSON cannot fail.
 pub(crate) fn to_json(body: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(body).unwrap_or_default()
+    let mut writer = JsonWriter::default();
+    body.serialize(&mut writer).map(|()| writer.json).unwrap_or_default()
 }
 
 pub(super) fn respond(status: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
