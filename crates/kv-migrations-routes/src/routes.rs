@@ -261,8 +261,12 @@ impl<C: 'static> MigrationRoutes<C> {
 
     /// The answer to a request for a route.
     pub(crate) async fn respond(&self, route: Route, head: &Head) -> Response<Body> {
-        let mut response = self.answer(route, head).await.unwrap_or_else(Response::from);
-        if head.method == Method::HEAD {
+        let answer = match self.check(&route, head).await {
+            Ok(()) => self.answer(route, head).await,
+            Err(problem) => Err(problem),
+        };
+        let mut response = answer.unwrap_or_else(Response::from);
+        if matches!(head.method, Method::HEAD) {
             *response.body_mut() = Body::default();
         }
         response
@@ -270,15 +274,11 @@ impl<C: 'static> MigrationRoutes<C> {
 
     /// The answer to code of this Worker, which needs no access.
     pub(crate) async fn respond_to_own(&self, route: Route, head: &Head) -> Response<Body> {
-        self.answer_checked(route, head).await.unwrap_or_else(Response::from)
+        self.answer(route, head).await.unwrap_or_else(Response::from)
     }
 
+    /// The answer to a caller who has access.
     async fn answer(&self, route: Route, head: &Head) -> Result<Response<Body>, Box<Problem>> {
-        self.check(&route, head).await?;
-        self.answer_checked(route, head).await
-    }
-
-    async fn answer_checked(&self, route: Route, head: &Head) -> Result<Response<Body>, Box<Problem>> {
         let Settings { environment, context, coordinator, .. } = &*self.0;
         if let Some(coordinator) = coordinator {
             return coordinator.forward(&route, head, environment).await;

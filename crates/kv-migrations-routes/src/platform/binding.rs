@@ -106,7 +106,7 @@ fn read(request: Request<'_>, answer: &JsValue) -> Result<Answer, KvError> {
     Ok(match request {
         Request::Get { .. } => {
             let value = field(answer, "value");
-            let bytes = value.is_truthy().then(|| Uint8Array::new(&value).to_vec());
+            let bytes = (!is_nothing(&value)).then(|| Uint8Array::new(&value).to_vec());
             Answer::Entry(bytes.map(|value| Entry::new(value).with_metadata(metadata(answer))))
         }
         Request::GetBulk { keys } => {
@@ -115,9 +115,13 @@ fn read(request: Request<'_>, answer: &JsValue) -> Result<Answer, KvError> {
         }
         Request::List(_) => {
             let keys: Array = field(answer, "keys").unchecked_into();
-            let keys = keys.iter().map(|listed| key(&listed)).collect();
+            let mut listed = Vec::new();
+            for key in keys.iter() {
+                listed.push(listed_key(&key));
+            }
             let cursor = field(answer, "cursor").as_string();
-            let page = Page::from_result(keys, field(answer, "list_complete").is_truthy(), cursor);
+            let is_complete = field(answer, "list_complete").as_bool() == Some(true);
+            let page = Page::from_result(listed, is_complete, cursor);
             Answer::Page(page.map_err(|message| request.refused(None, message))?)
         }
         _ => Answer::Done,
@@ -163,7 +167,7 @@ fn bulk_value(values: &Map, key: &JsValue) -> BulkValue {
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "seconds since 1970")]
-fn key(listed: &JsValue) -> Key {
+fn listed_key(listed: &JsValue) -> Key {
     Key::new(field(listed, "name").as_string().unwrap_or_default())
         .with_expiration(field(listed, "expiration").as_f64().map(|seconds| seconds as u64))
         .with_metadata(metadata(listed))
@@ -172,10 +176,14 @@ fn key(listed: &JsValue) -> Key {
 /// The metadata in an answer. Where there is none, it is null or undefined.
 fn metadata(answer: &JsValue) -> Option<Metadata> {
     let metadata = field(answer, "metadata");
-    if metadata.is_null() || metadata.is_undefined() {
+    if is_nothing(&metadata) {
         return None;
     }
     JSON::stringify(&metadata).ok().map(|json| Metadata::from_json(String::from(json)))
+}
+
+fn is_nothing(value: &JsValue) -> bool {
+    value.is_null() || value.is_undefined()
 }
 
 /// A field of an object, or undefined.

@@ -53,7 +53,7 @@ impl Head {
 
     /// Whether the caller asks for events, line by line.
     pub(crate) fn accepts_events(&self) -> bool {
-        self.values(&ACCEPT).any(|accept| accept.to_str().is_ok_and(accepts_ndjson))
+        self.values(&ACCEPT).any(|accept| accepts_ndjson(accept.as_bytes()))
     }
 }
 
@@ -110,11 +110,14 @@ pub(crate) fn uri(request: &worker::Request) -> Option<Uri> {
 }
 
 /// Whether an `Accept` header names NDJSON. `*/*`, which `curl` sends, does not.
-fn accepts_ndjson(accept: &str) -> bool {
-    accept.split(',').any(|range| {
-        let mut parts = range.split(';').map(str::trim_ascii);
-        parts.next().is_some_and(|name| name.eq_ignore_ascii_case(NDJSON))
-            && !parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
+fn accepts_ndjson(accept: &[u8]) -> bool {
+    accept.split(|byte| *byte == b',').any(|range| {
+        let mut parts = range.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+        parts.next().is_some_and(|name| name.eq_ignore_ascii_case(NDJSON.as_bytes()))
+            && !parts.any(|part| {
+                part.strip_prefix(b"q=0")
+                    .is_some_and(|rest| rest.iter().all(|byte| matches!(byte, b'.' | b'0')))
+            })
     })
 }
 
@@ -124,10 +127,10 @@ mod tests {
 
     #[test]
     fn only_an_accept_header_that_names_ndjson_asks_for_events() {
-        assert!(accepts_ndjson("application/x-ndjson"));
-        assert!(accepts_ndjson("application/json, Application/X-NDJSON;q=0.5"));
+        assert!(accepts_ndjson(b"application/x-ndjson"));
+        assert!(accepts_ndjson(b"application/json, Application/X-NDJSON;q=0.5"));
         for accept in ["", "*/*", "application/*", "application/json", "application/x-ndjson;q=0"] {
-            assert!(!accepts_ndjson(accept), "{accept}");
+            assert!(!accepts_ndjson(accept.as_bytes()), "{accept}");
         }
     }
 

@@ -80,8 +80,8 @@ impl Route {
 
     pub(crate) fn check_method(&self, method: &Method) -> Result<(), MethodNotAllowed> {
         let (is_allowed, allow) = match self {
-            Self::Status | Self::History => (method == Method::GET || method == Method::HEAD, "GET, HEAD"),
-            Self::Migrate | Self::Migration { .. } => (method == Method::POST, "POST"),
+            Self::Status | Self::History => (matches!(*method, Method::GET | Method::HEAD), "GET, HEAD"),
+            Self::Migrate | Self::Migration { .. } => (matches!(*method, Method::POST), "POST"),
         };
         if is_allowed { Ok(()) } else { Err(MethodNotAllowed { allow }) }
     }

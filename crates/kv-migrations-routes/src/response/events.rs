@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use http::{Response, StatusCode};
+use http::Response;
 use kv_migrations::RunReport;
 use serde::Serialize;
 use worker::send::SendFuture;
@@ -16,11 +16,17 @@ use crate::request::query::Query;
 /// The last line. A stream without it was cut off, and does not say how the run ended. `status` is the one that an
 /// answer without events has.
 #[derive(Serialize)]
-#[serde(tag = "verdict", rename_all = "camelCase", rename_all_fields = "camelCase")]
-enum Verdict {
-    Finished { status: u16, report: RunReport },
-    Unfinished { status: u16, retry_after: u64, report: RunReport },
-    Failed { status: u16, problem: Box<Problem> },
+#[serde(rename_all = "camelCase")]
+struct Verdict {
+    /// `finished`, `unfinished` or `failed`.
+    verdict: &'static str,
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report: Option<RunReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<Box<Problem>>,
 }
 
 /// How a run ended.
@@ -73,15 +79,19 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 fn verdict(outcome: Outcome, requires_up_to_date: bool) -> Vec<u8> {
-    to_json(&match outcome {
-        Ok(report) if report.is_finished() => Verdict::Finished { status: StatusCode::OK.as_u16(), report },
-        Ok(report) => Verdict::Unfinished {
-            status: if requires_up_to_date { 503 } else { 202 },
-            retry_after: whole_seconds(report.retry_after.unwrap_or_default()),
-            report,
-        },
-        Err(problem) => Verdict::Failed { status: problem.status().as_u16(), problem },
-    })
+    let (verdict, status, retry_after) = match &outcome {
+        Ok(report) if report.is_finished() => ("finished", 200, None),
+        Ok(report) => {
+            let status = if requires_up_to_date { 503 } else { 202 };
+            ("unfinished", status, Some(whole_seconds(report.retry_after.unwrap_or_default())))
+        }
+        Err(problem) => ("failed", problem.status().as_u16(), None),
+    };
+    let (report, problem) = match outcome {
+        Ok(report) => (Some(report), None),
+        Err(problem) => (None, Some(problem)),
+    };
+    to_json(&Verdict { verdict, status, retry_after, report, problem })
 }
 
 #[cfg(test)]

@@ -14,14 +14,25 @@ use writer::JsonWriter;
 
 /// An answer with this status and body.
 pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response<Body> {
-    respond(status, "application/json", Body::full(to_json(body)))
+    full(status, "application/json", to_json(body))
 }
 
 /// A 202 with the time after which to ask again.
 pub(crate) fn accepted(body: &impl Serialize, retry_after: Option<Duration>) -> Response<Body> {
-    let mut response = json(StatusCode::ACCEPTED, body);
-    let seconds = whole_seconds(retry_after.unwrap_or_default());
-    response.headers_mut().append(RETRY_AFTER, seconds.into());
+    ended(false, body, retry_after)
+}
+
+/// What something did that may not be finished: a 200, or a 202 with the time after which to ask again.
+pub(crate) fn ended(
+    is_finished: bool,
+    body: &impl Serialize,
+    retry_after: Option<Duration>,
+) -> Response<Body> {
+    let mut response = json(if is_finished { StatusCode::OK } else { StatusCode::ACCEPTED }, body);
+    if !is_finished {
+        let seconds = whole_seconds(retry_after.unwrap_or_default());
+        response.headers_mut().append(RETRY_AFTER, seconds.into());
+    }
     response
 }
 
@@ -41,9 +52,15 @@ pub(crate) fn to_json(body: &impl Serialize) -> Vec<u8> {
     body.serialize(&mut writer).map(|()| writer.json).unwrap_or_default()
 }
 
-pub(super) fn respond(status: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
+/// An answer with all of its body.
+pub(super) fn full(status: StatusCode, content_type: &'static str, content: Vec<u8>) -> Response<Body> {
+    respond(status, content_type, Body::full(content))
+}
+
+fn respond(status: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
+    // Here and elsewhere `append`, which `worker` has compiled already: `insert` would be compiled anew.
     let headers = response.headers_mut();
     headers.append(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.append(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -20,7 +20,7 @@ use kv_migrations::Progress;
 use serde::{Serialize, Serializer};
 
 use super::body::Body;
-use super::json::{respond, to_json, whole_seconds};
+use super::json::{full, to_json, whole_seconds};
 use kinds::Kind;
 
 /// An error as it is answered: the members that RFC 9457 names, and ours.
@@ -103,8 +103,7 @@ impl Problem {
 
 impl From<Box<Problem>> for Response<Body> {
     fn from(problem: Box<Problem>) -> Self {
-        let body = Body::full(to_json(&problem));
-        let mut response = respond(problem.status, "application/problem+json", body);
+        let mut response = full(problem.status, "application/problem+json", to_json(&problem));
         if let Some((name, value)) = problem.header {
             response.headers_mut().append(name, value);
         }

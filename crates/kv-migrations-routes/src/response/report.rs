@@ -5,7 +5,7 @@ use http::{Response, StatusCode};
 use kv_migrations::{RollbackReport, RunReport, State, StatusReport};
 
 use super::body::Body;
-use super::json::{accepted, json};
+use super::json::{ended, json};
 use super::problem::Problem;
 use crate::request::query::Query;
 
@@ -31,16 +31,13 @@ pub(crate) fn status(report: &StatusReport, query: &Query) -> Response<Body> {
 
 /// What a run did: a 202 if it is not finished, or a problem if the caller requires that.
 pub(crate) fn run(report: RunReport, query: &Query) -> Result<Response<Body>, Box<Problem>> {
-    if report.is_finished() {
-        Ok(json(StatusCode::OK, &report))
-    } else if query.requires_up_to_date {
-        Err(Problem::unfinished(report))
-    } else {
-        Ok(accepted(&report, report.retry_after))
+    if query.requires_up_to_date && !report.is_finished() {
+        return Err(Problem::unfinished(report));
     }
+    Ok(ended(report.is_finished(), &report, report.retry_after))
 }
 
 /// What a rollback did: a 202 if it is not finished.
 pub(crate) fn rollback(report: &RollbackReport) -> Response<Body> {
-    if report.is_finished() { json(StatusCode::OK, report) } else { accepted(report, report.retry_after) }
+    ended(report.is_finished(), report, report.retry_after)
 }

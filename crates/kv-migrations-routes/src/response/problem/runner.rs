@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kv_migrations::kv::{KvError, KvErrorKind};
+use kv_migrations::kv::KvErrorKind;
 use kv_migrations::{Error, Failure, RunReport, Stage};
 
 use super::{Problem, kinds};
@@ -30,25 +30,13 @@ impl Problem {
         )
     }
 
-    fn failed(failure: Failure) -> Box<Self> {
-        let is_rollback = matches!(failure.stage, Stage::Down | Stage::Unrecord);
-        let kind = if is_rollback { &kinds::ROLLBACK_FAILED } else { &kinds::MIGRATION_FAILED };
-        let mut problem = Self::new(kind, failure.to_string());
-        problem.help = failure.advice().into();
-        if !is_rollback {
-            problem = problem.with_run(failure.report.ran, failure.report.skipped);
+    /// With what is known of a migration that failed, or a rollback.
+    fn of_failure(mut self: Box<Self>, failure: Failure) -> Box<Self> {
+        self.help = failure.advice().into();
+        if !is_rollback(&failure) {
+            self = self.with_run(failure.report.ran, failure.report.skipped);
         }
-        problem.with_migration(failure.id)
-    }
-
-    fn ledger(error: &KvError, detail: String) -> Box<Self> {
-        match error.kind() {
-            KvErrorKind::Superseded => Self::new(&kinds::RUN_IN_PROGRESS, detail).with_retry_after(LEASE),
-            _ if error.is_retryable() => {
-                Self::new(&kinds::KV_UNAVAILABLE, detail).with_retry_after(KV_RETRY_AFTER)
-            }
-            _ => Self::new(&kinds::KV_FAILED, detail),
-        }
+        self.with_migration(failure.id)
     }
 
     fn with_run(mut self: Box<Self>, ran: Vec<String>, skipped: Vec<String>) -> Box<Self> {
@@ -58,33 +46,40 @@ impl Problem {
     }
 }
 
+fn is_rollback(failure: &Failure) -> bool {
+    matches!(failure.stage, Stage::Down | Stage::Unrecord)
+}
+
 impl From<Error> for Box<Problem> {
     fn from(error: Error) -> Self {
-        let detail = error.to_string();
+        let detail = format!("{error}");
+        let (kind, id, retry_after) = match &error {
+            Error::Failed(failure) if is_rollback(failure) => (&kinds::ROLLBACK_FAILED, None, None),
+            Error::Failed(_) => (&kinds::MIGRATION_FAILED, None, None),
+            Error::UnknownMigration { id, .. } => (&kinds::UNKNOWN_MIGRATION, Some(id), None),
+            Error::NotRun { id, .. } => (&kinds::NOT_RUN, Some(id), None),
+            Error::Irreversible { id, .. } => (&kinds::IRREVERSIBLE, Some(id), None),
+            Error::AlreadyApplied { id, .. } => (&kinds::ALREADY_APPLIED, Some(id), None),
+            Error::ForeignMarker(marker) => (&kinds::FOREIGN_MARKER, Some(&marker.id), None),
+            Error::AnotherPrefix { .. } => (&kinds::ANOTHER_PREFIX, None, None),
+            Error::RunInProgress { retry_after, .. } => (&kinds::RUN_IN_PROGRESS, None, Some(*retry_after)),
+            Error::Superseded { id, .. } => (&kinds::RUN_IN_PROGRESS, Some(id), Some(LEASE)),
+            Error::Ledger(error) => match error.kind() {
+                KvErrorKind::Superseded => (&kinds::RUN_IN_PROGRESS, None, Some(LEASE)),
+                _ if error.is_retryable() => (&kinds::KV_UNAVAILABLE, None, Some(KV_RETRY_AFTER)),
+                _ => (&kinds::KV_FAILED, None, None),
+            },
+            Error::LedgerTooLarge { .. } => (&kinds::LEDGER_TOO_LARGE, None, None),
+            Error::Registration(_) => (&kinds::INVALID_REGISTRATION, None, None),
+            _ => (&kinds::OTHER, None, None),
+        };
+        let mut problem = Problem::new(kind, detail).with_migration(id.cloned());
+        if let Some(after) = retry_after {
+            problem = problem.with_retry_after(after);
+        }
         match error {
-            Error::Failed(failure) => Problem::failed(*failure),
-            Error::UnknownMigration { id, .. } => {
-                Problem::new(&kinds::UNKNOWN_MIGRATION, detail).with_migration(id)
-            }
-            Error::NotRun { id, .. } => Problem::new(&kinds::NOT_RUN, detail).with_migration(id),
-            Error::Irreversible { id, .. } => Problem::new(&kinds::IRREVERSIBLE, detail).with_migration(id),
-            Error::AlreadyApplied { id, .. } => {
-                Problem::new(&kinds::ALREADY_APPLIED, detail).with_migration(id)
-            }
-            Error::ForeignMarker(marker) => {
-                Problem::new(&kinds::FOREIGN_MARKER, detail).with_migration(marker.id)
-            }
-            Error::AnotherPrefix { .. } => Problem::new(&kinds::ANOTHER_PREFIX, detail),
-            Error::RunInProgress { retry_after, .. } => {
-                Problem::new(&kinds::RUN_IN_PROGRESS, detail).with_retry_after(retry_after)
-            }
-            Error::Superseded { id, .. } => {
-                Problem::new(&kinds::RUN_IN_PROGRESS, detail).with_retry_after(LEASE).with_migration(id)
-            }
-            Error::Ledger(error) => Problem::ledger(&error, detail),
-            Error::LedgerTooLarge { .. } => Problem::new(&kinds::LEDGER_TOO_LARGE, detail),
-            Error::Registration(_) => Problem::new(&kinds::INVALID_REGISTRATION, detail),
-            _ => Problem::new(&kinds::OTHER, detail),
+            Error::Failed(failure) => problem.of_failure(*failure),
+            _ => problem,
         }
     }
 }
