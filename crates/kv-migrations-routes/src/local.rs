@@ -6,7 +6,7 @@ use http::{Response, StatusCode};
 use kv_migrations::{BoxError, Runner, reason};
 
 use crate::request::head::Head;
-use crate::request::query::Query;
+use crate::request::query::{InvalidQuery, Query};
 use crate::request::route::{Action, Route};
 use crate::response::body::Body;
 use crate::response::events;
@@ -46,8 +46,11 @@ impl<C: 'static> Local<'_, C> {
             Route::Migration { id, action: Action::Reset } => {
                 Ok(json(StatusCode::OK, &runner.reset(&id).await?))
             }
-            // Without a coordinator no path names one of these.
-            Route::History | Route::Migration { .. } => Err(Problem::not_found()),
+            // Without a coordinator no path names one of these. Not `not_found`: mounted in front of a service, a Worker
+            // would carry its text for this alone.
+            Route::History | Route::Migration { .. } => {
+                Err(InvalidQuery("This route needs a coordinator.".to_owned()).into())
+            }
         }
     }
 }

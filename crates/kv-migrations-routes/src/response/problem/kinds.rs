@@ -92,8 +92,8 @@ pub(super) const NO_KV_BINDING: Kind = Kind {
     name: "no-kv-binding",
     title: "No KV binding",
     status: StatusCode::INTERNAL_SERVER_ERROR,
-    help: "Nothing was read or changed. In wrangler.toml, write the name as `binding` under [[kv_namespaces]], beside the \
-           `id` of the namespace, and give it to no other binding.",
+    help: "Nothing was read or changed. Give the name to a namespace, as its `binding` under [[kv_namespaces]] in \
+           wrangler.toml, and to no other binding.",
 };
 
 pub(super) const CONTEXT_FAILED: Kind = Kind {
@@ -114,7 +114,7 @@ pub(super) const NOT_RUN: Kind = Kind {
     name: "not-run",
     title: "Not run",
     status: StatusCode::CONFLICT,
-    help: "Nothing was changed. If it ran a moment ago elsewhere in the world, KV can take a minute or more to show it.",
+    help: "Nothing was changed. KV can take a minute or more to show what ran elsewhere in the world.",
 };
 
 pub(super) const IRREVERSIBLE: Kind = Kind {
