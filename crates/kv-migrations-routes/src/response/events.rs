@@ -17,7 +17,7 @@ use crate::request::query::Query;
 /// answer without events has.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Verdict {
+struct LastLine {
     /// `finished`, `unfinished` or `failed`.
     verdict: &'static str,
     status: u16,
@@ -91,7 +91,7 @@ fn verdict(outcome: Outcome, requires_up_to_date: bool) -> Vec<u8> {
         Ok(report) => (Some(report), None),
         Err(problem) => (None, Some(problem)),
     };
-    to_json(&Verdict { verdict, status, retry_after, report, problem })
+    to_json(&LastLine { verdict, status, retry_after, report, problem })
 }
 
 #[cfg(test)]

@@ -257,12 +257,12 @@ mod tests {
     use super::*;
 
     /// Reads a report of these fields, and writes it.
-    fn assert_is_written<T: DeserializeOwned + Serialize>(fields: Value) {
+    fn assert_is_written<T: DeserializeOwned + Serialize>(fields: &Value) {
         let report: T = serde_json::from_value(fields.clone()).expect("the fields are those of a report");
         let written = String::from_utf8(to_json(&report)).expect("it is text");
         assert_eq!(written, serde_json::to_string(&report).expect("it can be written"));
         let read: Value = serde_json::from_str(&written).expect("what is written is JSON");
-        assert_eq!(read, fields, "a field is missing");
+        assert_eq!(&read, fields, "a field is missing");
     }
 
     fn progress() -> Value {
@@ -285,16 +285,16 @@ mod tests {
 
     #[test]
     fn a_report_is_written_as_serde_json_writes_it() {
-        assert_is_written::<RunReport>(json!({
+        assert_is_written::<RunReport>(&json!({
             "ran": ["001_a", "002_b"], "skipped": [], "details": [applied(), applied()], "outOfOrder": ["002_b"],
             "missing": ["000"], "unfinished": ["0"], "missingUnknown": true, "warnings": ["w"], "operations": 0,
             "remaining": ["003"], "progress": progress(),
         }));
-        assert_is_written::<RollbackReport>(json!({
+        assert_is_written::<RollbackReport>(&json!({
             "rolledBack": "001_a", "durationMs": 1, "operations": 2, "entries": progress()["entries"],
             "failedEntries": applied()["failedEntries"], "progress": progress(),
         }));
-        assert_is_written::<Vec<HistoryEntry>>(json!([{
+        assert_is_written::<Vec<HistoryEntry>>(&json!([{
             "number": 7, "action": "migrate", "by": "me", "startedAt": "a", "endedAt": "b", "outcome": "cancelled",
             "migration": "001_a", "ran": ["001_a"], "details": [applied()], "outOfOrder": ["001_a"],
             "missing": ["0"], "unfinished": ["1"], "warnings": ["w"], "steps": 4, "durationMs": 1, "operations": 2,
@@ -306,8 +306,8 @@ mod tests {
     #[test]
     fn a_status_is_written_as_serde_json_writes_it() {
         let least = json!({ "id": "2", "run": false, "state": "pending", "reversible": false });
-        assert_is_written::<Vec<Status>>(json!([]));
-        assert_is_written::<Vec<Status>>(json!([
+        assert_is_written::<Vec<Status>>(&json!([]));
+        assert_is_written::<Vec<Status>>(&json!([
             {
                 "id": "001_a", "run": true, "description": "A", "state": "applied", "runAt": "a", "durationMs": 1,
                 "operations": 2, "entries": progress()["entries"], "failed": 3, "failedKeys": ["k", "l"],
@@ -328,7 +328,7 @@ mod tests {
             json!({ "event": "paused", "id": "001_a" }),
             json!({ "event": "failed", "id": "001_a", "error": "e" }),
         ] {
-            assert_is_written::<Event>(event);
+            assert_is_written::<Event>(&event);
         }
     }
 }
