@@ -14,6 +14,16 @@ pub enum Defect {
     NoFencing,
     /// A coordinator believes what KV says of its markers.
     StaleLedger,
+    /// A request of a long migration records its first step only after two seconds.
+    LateCheckpoint,
+    /// A run that was asked for by a newer release ends as finished when an older one has nothing left to do.
+    OlderReleaseFinishes,
+    /// The alarm of a coordinator is called again and again if a row cannot be read.
+    RetryUnreadable,
+    /// A re-key that only copies is applied without a look whether its copies are as new as the entries.
+    UnverifiedCopies,
+    /// When one entry is done, all entries that have begun beside it are taken to be done.
+    PositionAhead,
 }
 
 #[cfg(feature = "sabotage")]

@@ -1,6 +1,7 @@
 //! Many worlds, on several threads.
 
 use std::collections::BTreeMap;
+use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use kv_migrations::sabotage::{self, Defect};
 
-use crate::tally::Figures;
+use crate::tally::{Figures, Tally};
 use crate::trace::Tracing;
 use crate::violation::Violation;
 use crate::world_run::{self, WorldEnd};
@@ -65,12 +66,19 @@ impl CampaignReport {
     }
 }
 
-/// Runs the world of one seed.
+/// Runs the world of one seed. A panic is a violation like any other.
 pub fn replay(seed: u64, defect: Option<Defect>, tracing: Tracing) -> WorldEnd {
-    match defect {
-        Some(defect) => sabotage::with(defect, || world_run::run(seed, tracing)),
-        None => world_run::run(seed, tracing),
-    }
+    let run = || catch_unwind(|| world_run::run(seed, tracing));
+    let end = match defect {
+        Some(defect) => sabotage::with(defect, run),
+        None => run(),
+    };
+    end.unwrap_or_else(|panic| {
+        let message = panic.downcast_ref::<String>().cloned();
+        let message = message.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned()));
+        let violation = Violation { invariant: "nothing_panics", text: message.unwrap_or_default() };
+        WorldEnd { violation: Some(violation), tally: Tally::default(), trace: Vec::new() }
+    })
 }
 
 impl Campaign {

@@ -22,6 +22,17 @@ pub struct Deployment {
     pub is_cut_short: bool,
     /// Whether migrations may be rolled back, if they are in this world.
     pub allows_rollbacks: bool,
+    /// Which keys of an entry the service reads and writes.
+    pub known_keys: KnownKeys,
+}
+
+/// Which keys of an entry a release of the service reads and writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KnownKeys {
+    /// The old one and the new one.
+    Both,
+    /// The new one only.
+    New,
 }
 
 impl Deployment {
@@ -59,6 +70,7 @@ impl Deployment {
                 location,
                 is_cut_short,
                 allows_rollbacks,
+                known_keys: KnownKeys::Both,
             });
         }
         deployments

@@ -12,6 +12,7 @@ use kv_migrations::clock::Clock;
 use kv_migrations::testing::VirtualTime;
 
 use crate::random::Random;
+use crate::situation::RequestLimit;
 
 /// How a request is cut off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +34,8 @@ struct Countdown {
     operations_left: Option<u64>,
     fault: Option<Fault>,
     is_due: bool,
+    /// What cuts off each request anew.
+    limit: Option<RequestLimit>,
 }
 
 impl FaultCountdown {
@@ -54,7 +57,31 @@ impl FaultCountdown {
         // Short runs are cut off as often as long ones.
         let max_operations = random.pick([3, 10, 30, 100]);
         let operations_left = Some(random.between(1..=max_operations));
-        Self(Arc::new(Mutex::new(Countdown { operations_left, fault: Some(fault), is_due: false })))
+        let countdown = Countdown { operations_left, fault: Some(fault), ..Countdown::default() };
+        Self(Arc::new(Mutex::new(countdown)))
+    }
+
+    /// Requests that are cut off by this limit, one after the other.
+    pub fn limited(limit: RequestLimit) -> Self {
+        let countdown = Self(Arc::new(Mutex::new(Countdown { limit: Some(limit), ..Countdown::default() })));
+        countdown.begin_request();
+        countdown
+    }
+
+    /// Counts the operations of the next request, if there is a limit.
+    pub fn begin_request(&self) {
+        let mut countdown = self.locked();
+        if let Some(RequestLimit::Operations(operations)) = countdown.limit {
+            (countdown.operations_left, countdown.fault) = (Some(operations), Some(Fault::Crash));
+        }
+    }
+
+    /// The time after which a request is cut off, if there is one.
+    pub fn time_limit(&self) -> Option<Duration> {
+        match self.locked().limit {
+            Some(RequestLimit::Time(milliseconds)) => Some(Duration::from_millis(milliseconds)),
+            _ => None,
+        }
     }
 
     /// Counts an operation.
@@ -107,6 +134,8 @@ pub struct FaultableTask<T> {
     parked: ParkedTasks,
     time: VirtualTime,
     stall: Option<BoxFuture<'static, ()>>,
+    /// When its time is over.
+    end: Option<BoxFuture<'static, ()>>,
     on_suspension: Box<dyn Fn(Suspension)>,
 }
 
@@ -119,12 +148,14 @@ impl<T: 'static> FaultableTask<T> {
         time: VirtualTime,
         on_suspension: impl Fn(Suspension) + 'static,
     ) -> Self {
+        let end = countdown.time_limit().map(|limit| time.sleep_until(time.now() + limit));
         Self {
             work: Some(work),
             countdown,
             parked,
             time,
             stall: None,
+            end: end.map(|end| Box::pin(end) as BoxFuture<'static, ()>),
             on_suspension: Box::new(on_suspension),
         }
     }
@@ -148,7 +179,9 @@ impl<T: 'static> Future for FaultableTask<T> {
                 this.work = None;
                 return Poll::Ready(TaskEnd::Returned(result));
             }
-            let Some(fault) = this.countdown.take() else { return Poll::Pending };
+            let is_over = this.end.as_mut().is_some_and(|end| end.as_mut().poll(context).is_ready());
+            let fault = if is_over { Some(Fault::Crash) } else { this.countdown.take() };
+            let Some(fault) = fault else { return Poll::Pending };
             match fault {
                 Fault::Crash => this.work = None,
                 Fault::Hang => {

@@ -1,11 +1,15 @@
 //! What must hold in every world: pure checks of what was observed.
 //!
-//! `order` is about runs and migrations, `data` about entries, `history` about what an object says of its runs.
+//! `cut_off` is about worlds whose every request is cut off, `order` about runs and migrations, `data` about entries, `history` about what an object says of its runs,
+//! `releases` about what each of two releases says.
 
+mod cut_off;
 mod data;
 mod history;
 mod order;
+mod releases;
 
+pub use cut_off::{runs_that_fail_say_why, worlds_whose_requests_are_cut_off_end};
 pub use data::{
     all_migrations_are_applied, data_is_as_without_faults, entries_are_found_under_one_of_their_keys,
     marked_migrations_are_done, no_entry_is_lost, only_copied_entries_are_deleted,
@@ -16,3 +20,4 @@ pub use order::{
     migrations_begin_in_order, one_run_at_a_time_in_an_isolate, one_step_at_a_time,
     runs_mark_only_what_they_finished,
 };
+pub use releases::{finished_runs_applied_what_was_asked_for, release_label, what_is_told_is_applied};

@@ -8,7 +8,7 @@
 //! Virtual time, the executor, KV's delays and the runtime of the object are those of `kv_migrations::testing`.
 //!
 //! Imports run one way: campaign → `world_run` → actors → world → network, faultless → migrations → monitor → invariants →
-//! observations, versions → plan → deployment, table → random.
+//! observations, versions → plan → deployment, situation, table → random.
 
 #![deny(missing_docs)]
 #![allow(clippy::indexing_slicing, reason = "like a test, it may panic where it is wrong itself")]
@@ -27,6 +27,7 @@ pub mod network;
 pub mod observations;
 pub mod plan;
 pub mod random;
+pub mod situation;
 pub mod table;
 pub mod tally;
 pub mod time;

@@ -37,6 +37,11 @@ enum Sabotage {
     DeleteBeforeVerify,
     NoFencing,
     StaleLedger,
+    LateCheckpoint,
+    OlderReleaseFinishes,
+    RetryUnreadable,
+    UnverifiedCopies,
+    PositionAhead,
 }
 
 impl From<Sabotage> for Defect {
@@ -46,6 +51,11 @@ impl From<Sabotage> for Defect {
             Sabotage::DeleteBeforeVerify => Self::DeleteBeforeVerify,
             Sabotage::NoFencing => Self::NoFencing,
             Sabotage::StaleLedger => Self::StaleLedger,
+            Sabotage::LateCheckpoint => Self::LateCheckpoint,
+            Sabotage::OlderReleaseFinishes => Self::OlderReleaseFinishes,
+            Sabotage::RetryUnreadable => Self::RetryUnreadable,
+            Sabotage::UnverifiedCopies => Self::UnverifiedCopies,
+            Sabotage::PositionAhead => Self::PositionAhead,
         }
     }
 }

@@ -61,6 +61,14 @@ fn migration(planned: &PlannedMigration) -> Migration<Context> {
         MigrationKind::Rekey { has_inverse: true } => {
             Migration::rekey(id, "Moves all entries", Rekey::prefix(from, planned.to.clone()))
         }
+        MigrationKind::Copying => {
+            let rekey = Rekey::prefix(from, planned.to.clone()).copying();
+            Migration::rekey(id, "All entries are at new keys, too", rekey)
+        }
+        MigrationKind::Deleting => {
+            let rekey = Rekey::prefix(from, planned.to.clone()).deleting();
+            Migration::rekey(id, "No entry is at an old key", rekey)
+        }
         MigrationKind::Rekey { has_inverse: false } => {
             let to = planned.to.clone();
             let rekey = Rekey::new(from.clone(), move |key: &Key| {

@@ -6,6 +6,7 @@ mod markers;
 mod runs;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use kv_migrations::clock::Clock;
 use kv_migrations::coordinator::HistoryEntry;
@@ -17,6 +18,7 @@ use crate::invariants;
 use crate::observations::{MigrationRecord, Observations};
 use crate::plan::Plan;
 use crate::random::Random;
+use crate::situation::Situation;
 use crate::tally::Tally;
 use crate::trace::Trace;
 use crate::versions::Versions;
@@ -39,6 +41,9 @@ impl Monitor {
         let migrations = vec![MigrationRecord::default(); plan.migrations.len()];
         let mut observations = Observations { migrations, ..Observations::default() };
         observations.tally.mode = plan.mode;
+        observations.tally.limit = plan.situation.limit();
+        observations.tally.is_live = plan.situation == Situation::LiveService;
+        observations.tally.two_releases = plan.situation.older_release().is_some();
         Self { trace, plan, versions, time, observations: Arc::new(Mutex::new(observations)) }
     }
 
@@ -75,9 +80,26 @@ impl Monitor {
     /// The object is idle, and this is its history.
     pub fn object_is_idle(&self, history: &[HistoryEntry], truth: &MemoryStore) {
         let mut observations = self.locked();
+        if observations.was_damaged {
+            return;
+        }
         let complete = invariants::the_history_is_complete(&observations, &self.plan, history);
         let same = invariants::kv_has_the_markers_of_the_object(&observations, &self.plan, truth);
         self.report(&mut observations, complete.and(same));
+    }
+
+    /// A run or a status of a release with this many migrations, which began then, says that all is applied.
+    pub fn told_that_all_is_applied(&self, release: usize, began: SystemTime) {
+        let mut observations = self.locked();
+        let check = invariants::what_is_told_is_applied(&observations, &self.plan, release, began);
+        self.report(&mut observations, check);
+    }
+
+    /// Looks at the runs of an object that have finished.
+    pub fn check_finished_runs(&self, history: &[HistoryEntry]) {
+        let mut observations = self.locked();
+        let check = invariants::finished_runs_applied_what_was_asked_for(&observations, &self.plan, history);
+        self.report(&mut observations, check);
     }
 
     /// Whether a re-key may find two different values of an entry, after a crash or beside another run.

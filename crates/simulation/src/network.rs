@@ -5,7 +5,9 @@
 mod binding;
 mod conditions;
 mod namespace;
+mod under_way;
 
 pub use binding::{Binding, CurrentRun};
 pub use conditions::NetworkConditions;
 pub use namespace::Namespace;
+pub use under_way::UnderWay;

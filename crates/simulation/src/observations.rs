@@ -8,6 +8,7 @@ use crate::violation::Violation;
 
 /// What was observed so far.
 #[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is another fact")]
 pub struct Observations {
     /// Every run and rollback, by its number.
     pub runs: Vec<RunRecord>,
@@ -23,6 +24,8 @@ pub struct Observations {
     pub was_out_of_order: bool,
     /// Whether a migration ever began while one before it was rolled back in part: nothing is known of what it finds.
     pub was_half_rolled_back: bool,
+    /// Whether a row of the object's storage was damaged: then the object knows less than it did.
+    pub was_damaged: bool,
     /// What may happen, and did.
     pub tally: Tally,
     /// The first violation of an invariant.

@@ -1,10 +1,13 @@
 //! What a world holds: its entries, its migrations, and who works with them.
 
+mod adapt;
+
 use kv_migrations::testing::LOCATIONS;
 
 use crate::deployment::Deployment;
 use crate::mode::Mode;
 use crate::random::Random;
+use crate::situation::Situation;
 use crate::table::{InitialEntry, Table, name};
 
 /// The name of the service in the markers.
@@ -13,6 +16,8 @@ pub const SERVICE: &str = "sim";
 /// What a world holds.
 #[derive(Debug)]
 pub struct Plan {
+    /// What is special about it.
+    pub situation: Situation,
     /// Who runs the migrations.
     pub mode: Mode,
     /// Whether migrations build on those before them.
@@ -47,6 +52,10 @@ pub enum MigrationKind {
         /// Whether it can be rolled back.
         has_inverse: bool,
     },
+    /// It copies all entries to new keys, and deletes nothing.
+    Copying,
+    /// It deletes the old keys of all entries that have new ones.
+    Deleting,
 }
 
 /// A migration.
@@ -81,8 +90,9 @@ impl Plan {
         self.migrations.iter().position(|planned| planned.id == id)
     }
 
-    /// Draws a plan.
-    pub fn draw(random: &Random) -> Self {
+    /// Draws a plan. What is special about it comes from a stream of its own, so that a world without anything special
+    /// does not depend on that.
+    pub fn draw(random: &Random, special: &Random) -> Self {
         let mode = random.pick([Mode::Pipeline, Mode::ManyCallers, Mode::Coordinator, Mode::Alternating]);
         let has_rollbacks = random.chance(250);
         let run_locations = match mode {
@@ -94,6 +104,7 @@ impl Plan {
         let is_chained = matches!(mode, Mode::Pipeline | Mode::Alternating)
             || mode == Mode::Coordinator && run_locations == 1 && random.chance(700);
         let mut plan = Self {
+            situation: Situation::default(),
             mode,
             is_chained,
             run_locations,
@@ -110,6 +121,7 @@ impl Plan {
         }
         plan.add_entries(random);
         plan.deployments = Deployment::draw_all(random, mode, migrations);
+        plan.adapt(special);
         plan
     }
 
@@ -200,6 +212,8 @@ impl MigrationKind {
             Self::Fold => "fold",
             Self::Rekey { has_inverse: true } => "rekey",
             Self::Rekey { has_inverse: false } => "one_way",
+            Self::Copying => "copying",
+            Self::Deleting => "deleting",
         }
     }
 }

@@ -39,6 +39,11 @@ impl Table {
         Self { letter, moves: 0, is_served: false, entries: Vec::new() }
     }
 
+    /// After how many re-keys it has its first prefix again.
+    pub fn max_prefixes(&self) -> usize {
+        SEPARATORS.len()
+    }
+
     /// The prefix after this many re-keys.
     pub fn prefix(&self, moves: usize) -> String {
         format!("{}{}", self.letter, SEPARATORS[moves % SEPARATORS.len()])

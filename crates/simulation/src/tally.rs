@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::AddAssign;
 
 use crate::mode::Mode;
+use crate::situation::RequestLimit;
 
 /// What happened in one world.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -33,9 +34,33 @@ pub struct Tally {
     pub rolled_back: bool,
     /// How many runs and rollbacks it took.
     pub runs: u64,
+    /// What cut off every request, if something did.
+    pub limit: Option<RequestLimit>,
+    /// All was applied although every request was cut off.
+    pub ended_within: bool,
+    /// The number of requests that this took.
+    pub requests_within: u64,
+    /// Two releases were deployed at once.
+    pub two_releases: bool,
+    /// An object refused a request, as it was of the other release.
+    pub release_refused: bool,
+    /// How often a row of an object's storage was damaged.
+    pub rows_damaged: u64,
+    /// A row or a checkpoint could not be read in the end, and was removed as its error advised.
+    pub advice_followed: bool,
+    /// A service wrote all the time while its entries were re-keyed in two migrations.
+    pub is_live: bool,
+    /// How often a service wrote an entry.
+    pub service_writes: u64,
+    /// Operations of one request were under way at once.
+    pub interleaved_within: bool,
+    /// Operations of two requests, or of a request and a service, were under way at once.
+    pub interleaved_between: bool,
+    /// A run or a status was told that all is applied.
+    pub was_up_to_date: bool,
 }
 
-const FIGURES: usize = 11;
+const FIGURES: usize = 27;
 /// What the figures of a world say, in the order of [`Tally::figures`].
 const LABELS: [&str; FIGURES] = [
     "worlds",
@@ -49,10 +74,28 @@ const LABELS: [&str; FIGURES] = [
     "… a re-key reported a collision",
     "… an older copy won over a newer entry",
     "… a write arrived during a later run",
+    "… every request was cut off, and could get on",
+    "…… and all was applied",
+    "…… after this many requests in all",
+    "… every request was cut off, and could not",
+    "…… and all was applied all the same",
+    "… two releases were deployed at once",
+    "…… an object refused a request of the other",
+    "…… one was told that all is applied",
+    "… rows of the object were damaged",
+    "…… this many rows in all",
+    "…… one was cancelled or reset, as advised",
+    "… a live service was re-keyed in two migrations",
+    "…… it wrote an entry this often in all",
+    "…… a copy collided with what it had written",
+    "… operations of one request interleaved",
+    "… operations of two interleaved",
 ];
 
 impl Tally {
     fn figures(&self) -> [u64; FIGURES] {
+        let is_enough = self.limit.is_some_and(RequestLimit::is_enough);
+        let is_too_little = self.limit.is_some() && !is_enough;
         [
             1,
             self.runs,
@@ -65,6 +108,22 @@ impl Tally {
             self.collision_reported.into(),
             self.stale_copy_won.into(),
             self.write_arrived_late.into(),
+            is_enough.into(),
+            (is_enough && self.ended_within).into(),
+            if is_enough { self.requests_within } else { 0 },
+            is_too_little.into(),
+            (is_too_little && self.ended_within).into(),
+            self.two_releases.into(),
+            self.release_refused.into(),
+            (self.two_releases && self.was_up_to_date).into(),
+            (self.rows_damaged > 0).into(),
+            self.rows_damaged,
+            self.advice_followed.into(),
+            self.is_live.into(),
+            if self.is_live { self.service_writes } else { 0 },
+            (self.is_live && self.collision_reported).into(),
+            self.interleaved_within.into(),
+            self.interleaved_between.into(),
         ]
     }
 }

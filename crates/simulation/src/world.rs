@@ -11,7 +11,7 @@ use crate::deployment::Deployment;
 use crate::fault::{FaultCountdown, ParkedTasks};
 use crate::migrations::{self, Context};
 use crate::monitor::Monitor;
-use crate::network::{Binding, CurrentRun, Namespace};
+use crate::network::{Binding, CurrentRun, Namespace, UnderWay};
 use crate::plan::Plan;
 use crate::random::Random;
 use crate::time::start;
@@ -40,7 +40,7 @@ pub struct World {
     pub storage: MemoryStorage,
     /// The release that is deployed.
     pub deployment: Deployment,
-    /// The migrations of that release.
+    /// The migrations of that release. Of two releases, the older one has the first of them.
     pub migrations: Arc<[Migration<Context>]>,
     /// The version of each entry.
     pub versions: Versions,
@@ -50,7 +50,8 @@ impl World {
     /// The world of a seed, with its first deployment.
     pub fn new(seed: u64, tracing: Tracing) -> Self {
         let (time, random) = (VirtualTime::starting_at(start()), Random::from_seed(seed));
-        let plan = Arc::new(Plan::draw(&random));
+        let special = Random::from_seed(!seed);
+        let plan = Arc::new(Plan::draw(&random, &special));
         let versions = Versions::new(&plan);
         let trace = Trace::new(time.clone(), tracing);
         trace.add(|| format!("{plan:#?}"));
@@ -73,6 +74,14 @@ impl World {
         }
     }
 
+    /// Draws how many migrations the release has that answers next.
+    pub fn draw_release(&self) -> usize {
+        match self.plan.situation.older_release() {
+            Some(older) if self.random.chance(500) => older,
+            _ => self.deployment.migrations,
+        }
+    }
+
     /// The KV binding of a request that meets no fault.
     pub fn binding(&self, location: usize, name: String) -> Binding {
         Binding {
@@ -84,6 +93,7 @@ impl World {
             name,
             run: CurrentRun::default(),
             countdown: FaultCountdown::never(),
+            under_way: UnderWay::default(),
         }
     }
 }

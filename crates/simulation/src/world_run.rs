@@ -6,13 +6,16 @@ use kv_migrations::clock::Clock;
 use kv_migrations::testing::{Executor, LOCATIONS, Stopped};
 
 use crate::actors::{
-    Isolate, Object, RunClient, ask_until_finished, ask_while_faulty, call_alarms, run_until_finished, serve,
+    Isolate, Object, RunClient, ask_until_finished, ask_while_faulty, ask_within, call_alarms, damage_rows,
+    migrate_within, run_until_finished, serve,
 };
+use crate::deployment::KnownKeys;
 use crate::faultless;
 use crate::invariants;
 use crate::migrations;
 use crate::network::NetworkConditions;
 use crate::plan::Plan;
+use crate::situation::Situation;
 use crate::tally::Tally;
 use crate::trace::Tracing;
 use crate::violation::{Violation, violated};
@@ -56,6 +59,11 @@ impl World {
             if self.monitor.has_violation() {
                 return;
             }
+            let is_live = self.plan.situation == Situation::LiveService;
+            if is_live && self.monitor.tally().collision_reported {
+                // Somebody has to compare the two entries before anything else is deployed.
+                break;
+            }
         }
         self.check_end();
     }
@@ -79,7 +87,13 @@ impl World {
         self.namespace.set_conditions(NetworkConditions::faultless());
         self.wait_for_kv(FAULTS_ARE_OVER_AFTER);
         self.monitor.trace.add(|| "there are no more faults".to_owned());
-        self.run_tasks(|executor| executor.spawn(run_until_finished(self.clone())));
+        let is_live = self.plan.situation == Situation::LiveService;
+        self.run_tasks(|executor| {
+            executor.spawn(run_until_finished(self.clone()));
+            if is_live {
+                self.spawn_services(executor);
+            }
+        });
     }
 
     /// Waits until all locations see what was written.
@@ -111,8 +125,12 @@ impl World {
     }
 
     fn spawn_run_clients(&self, executor: &mut Executor<'_>) {
+        if let Some(limit) = self.plan.situation.limit() {
+            return executor.spawn(migrate_within(self.clone(), limit));
+        }
         let locations = (0..self.plan.run_locations).map(|number| self.deployment.location + number);
-        let isolates: Vec<Isolate> = locations.map(|location| Isolate::start(self, location)).collect();
+        let isolates: Vec<Isolate> =
+            locations.map(|location| Isolate::start_of_any_release(self, location)).collect();
         for _ in 0..self.deployment.clients {
             // Some of them always reach the same location.
             let isolates = match self.random.below(isolates.len() + 1) {
@@ -127,7 +145,14 @@ impl World {
         let object = Object::new(self, executor.spawner());
         executor.spawn(call_alarms(object.clone()));
         for _ in 0..self.deployment.clients {
-            executor.spawn(ask_while_faulty(object.clone()));
+            match self.plan.situation.limit() {
+                Some(limit) => executor.spawn(ask_within(object.clone(), limit)),
+                None => executor.spawn(ask_while_faulty(object.clone())),
+            }
+        }
+        if self.plan.situation == Situation::DamagedRows {
+            object.add_client();
+            executor.spawn(damage_rows(object.clone()));
         }
         executor.spawn(ask_until_finished(object));
     }
@@ -168,7 +193,10 @@ impl World {
             return;
         }
         self.monitor.check(entries);
-        self.monitor.check(invariants::all_migrations_are_applied(plan, truth));
+        // The row is damaged, perhaps, that says what is still to be copied to KV.
+        if plan.situation != Situation::DamagedRows {
+            self.monitor.check(invariants::all_migrations_are_applied(plan, truth));
+        }
         if !self.monitor.is_exact() {
             return;
         }
@@ -179,9 +207,10 @@ impl World {
         };
         self.time.advance(faultless::AFTERWARDS);
         let mut found = faultless::data(truth);
-        // The service wrote both keys until the end.
-        let served: Vec<String> =
-            plan.tables.iter().filter(|table| table.is_served).map(|table| table.prefix(0)).collect();
+        // The service wrote both keys until the end, if its last release knows both.
+        let knows_old_keys = self.deployment.known_keys == KnownKeys::Both;
+        let served = plan.tables.iter().filter(|table| table.is_served && knows_old_keys);
+        let served: Vec<String> = served.map(|table| table.prefix(0)).collect();
         found.retain(|(key, _)| !served.iter().any(|prefix| key.name.starts_with(prefix)));
         self.monitor.check(invariants::data_is_as_without_faults(&expected, &found));
     }

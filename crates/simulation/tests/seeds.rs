@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use kv_migrations::sabotage::Defect;
 use simulation::campaign::{Campaign, replay};
+use simulation::tally::Tally;
 use simulation::trace::Tracing;
 
 /// Enough worlds for each defect to show.
@@ -64,4 +65,42 @@ fn an_instance_that_keeps_running_without_the_lease_is_found() {
 fn a_coordinator_that_trusts_the_markers_in_kv_is_found() {
     let violated = violated_by(Defect::StaleLedger);
     assert!(violated.contains("applied_migrations_do_not_run_again"), "{violated:?}");
+}
+
+#[test]
+fn a_request_that_leaves_nothing_for_two_seconds_is_found() {
+    let violated = violated_by(Defect::LateCheckpoint);
+    assert!(violated.contains("worlds_whose_requests_are_cut_off_end"), "{violated:?}");
+}
+
+#[test]
+fn an_older_release_that_finishes_the_run_of_a_newer_one_is_found() {
+    let violated = violated_by(Defect::OlderReleaseFinishes);
+    assert!(violated.contains("finished_runs_applied_what_was_asked_for"), "{violated:?}");
+}
+
+#[test]
+fn an_alarm_that_never_gives_up_on_a_damaged_row_is_found() {
+    let violated = violated_by(Defect::RetryUnreadable);
+    assert!(violated.contains("alarms_end"), "{violated:?}");
+}
+
+#[test]
+fn a_copy_that_is_older_than_what_a_live_service_wrote_is_found() {
+    let violated = violated_by(Defect::UnverifiedCopies);
+    assert!(violated.contains("only_copied_entries_are_deleted"), "{violated:?}");
+}
+
+/// Only where entries are under way while a checkpoint is written, and the request is cut off before they are done.
+#[test]
+fn a_position_that_is_ahead_of_entries_under_way_is_found() {
+    let violated = violated_by(Defect::PositionAhead);
+    assert!(violated.contains("marked_migrations_are_done"), "{violated:?}");
+}
+
+#[test]
+fn operations_of_one_request_and_of_several_interleave() {
+    let tallies: Vec<Tally> = (0..100).map(|seed| replay(seed, None, Tracing::Off).tally).collect();
+    assert!(tallies.iter().filter(|tally| tally.interleaved_within).count() > 50, "of one request");
+    assert!(tallies.iter().filter(|tally| tally.interleaved_between).count() > 25, "of several");
 }

@@ -52,15 +52,13 @@ impl<C: 'static, B> Service<Request<B>> for MigrationRoutes<C> {
     }
 
     fn call(&mut self, request: Request<B>) -> RoutesFuture {
-        match self.route(request.uri().path()) {
-            Some(route) => RoutesFuture::new(self, route, Head::from_http(request)),
-            None => {
-                let mut response = Response::from(self.no_route(request.uri().path()));
-                if request.method() == Method::HEAD {
-                    *response.body_mut() = Body::default();
-                }
-                RoutesFuture(Box::pin(ready(response)))
-            }
+        if let Some(route) = self.route(request.uri().path()) {
+            return RoutesFuture::new(self, route, Head::from_http(request));
         }
+        let mut response = Response::from(self.no_route(request.uri().path()));
+        if request.method() == Method::HEAD {
+            *response.body_mut() = Body::default();
+        }
+        RoutesFuture(Box::pin(ready(response)))
     }
 }

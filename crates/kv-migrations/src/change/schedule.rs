@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use crate::sabotage::{self, Defect};
+
 /// The first step of a request is recorded after this time at the latest. The next checkpoints follow after twice the
 /// time, four times, and so on.
 const FIRST: Duration = Duration::from_millis(300);
@@ -65,6 +67,9 @@ pub(super) fn is_due(moment: &Moment, rest: impl FnOnce() -> Option<Work>) -> bo
     let Moment { elapsed, write_interval, bytes, .. } = *moment;
     let since_write = moment.since_write.unwrap_or(Duration::MAX);
     if since_write < write_interval {
+        return false;
+    }
+    if sabotage::is_on(Defect::LateCheckpoint) && elapsed < MAX_INTERVAL {
         return false;
     }
     let seconds = (bytes / BYTES_PER_SECOND) as u64;

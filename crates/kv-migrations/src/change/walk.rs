@@ -28,6 +28,7 @@ use super::Job;
 use crate::error::Result;
 use crate::future::BoxFuture;
 use crate::kv::{EntryOperations, Key, KvError};
+use crate::sabotage::{self, Defect};
 use crate::session::Session;
 pub(super) use keys::KeyWalk;
 use pace::Pace;
@@ -264,11 +265,13 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
 
     /// Moves the position behind the first step that was started.
     fn move_on(&mut self) {
+        let ahead = sabotage::is_on(Defect::PositionAhead).then(|| self.last_begun().map(str::to_owned));
         let (name, cursor) = match self.started.pop_front() {
             Some(Started::Entry { name, cursor }) => (Some(name), cursor),
             Some(Started::EndOfPage { cursor }) => (None, cursor),
             None => return,
         };
+        let name = ahead.flatten().or(name);
         if self.position.cursor.as_deref() != cursor.as_deref() {
             self.position.cursor = cursor.as_deref().map(str::to_owned);
             self.has_moved = true;

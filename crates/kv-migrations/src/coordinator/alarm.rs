@@ -17,6 +17,7 @@ use super::storage::{Lease, LeaseError, RowChange, StorageError, lease};
 use super::task::Task;
 use super::transition::{self, TaskEvent};
 use crate::clock::milliseconds_between;
+use crate::sabotage::{self, Defect};
 
 /// How often a step renews its lease while it sends nothing.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -43,7 +44,8 @@ impl<C> Coordinator<C> {
         // Another try would change nothing: those who wait are told, and the next request sets the alarm again.
         self.runner.log().error(&format!("[Migration] Nothing is done: {error}"));
         self.waiters.set_unreadable(Some(error));
-        Ok(self.records.storage.write(&[RowChange::alarm(None)])?)
+        let again = sabotage::is_on(Defect::RetryUnreadable).then(|| self.records.now());
+        Ok(self.records.storage.write(&[RowChange::alarm(again)])?)
     }
 
     async fn take_due_step(&self) -> Result<(), StorageError> {

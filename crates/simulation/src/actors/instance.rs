@@ -21,10 +21,12 @@ use crate::world::World;
 /// An instance.
 pub(super) struct Instance {
     pub(super) number: usize,
+    /// How many migrations its release has.
+    pub(super) release: usize,
     pub(super) coordinator: Coordinator<Context>,
     /// The step that it took last.
     pub(super) step: CurrentRun,
-    countdown: FaultCountdown,
+    pub(super) countdown: FaultCountdown,
     state: RefCell<State>,
     /// The tasks that run in it.
     wakers: RefCell<Vec<Waker>>,
@@ -43,6 +45,7 @@ impl Instance {
         world: &World,
         object: usize,
         number: usize,
+        release: usize,
         runtime: &ObjectRuntime,
         countdown: FaultCountdown,
     ) -> Rc<Self> {
@@ -50,7 +53,9 @@ impl Instance {
         let location = world.deployment.location + world.random.below(world.plan.run_locations);
         let clock = SkewedClock::draw(&world.time, &world.random);
         let skew = clock.skew;
-        monitor.trace.add(|| format!("instance {number} at location {location}, {skew} ms off"));
+        monitor.trace.add(|| {
+            format!("instance {number} at location {location}, {skew} ms off, with {release} migrations")
+        });
         let binding = world.binding(location, format!("instance {number}"));
         let binding = Binding { run: step.clone(), countdown: countdown.clone(), ..binding };
         let storage = ObjectStorage {
@@ -60,8 +65,9 @@ impl Instance {
             namespace: world.namespace.clone(),
             step: step.clone(),
         };
-        let (current, context_monitor) = (step.clone(), monitor.clone());
+        let (current, context_monitor, limit) = (step.clone(), monitor.clone(), countdown.clone());
         let context = move || {
+            limit.begin_request();
             let run = context_monitor.run_begins(object);
             context_monitor.trace.add(|| format!("instance {number} takes step {run}"));
             current.set(run);
@@ -70,10 +76,11 @@ impl Instance {
         let (current, namespace) = (step.clone(), world.namespace.clone());
         let observer =
             move |event: &JournalEvent| monitor.journal_event(current.get(), event, namespace.truth());
-        let coordinator = Coordinator::new(runner(world, binding, clock), Arc::new(storage), context)
-            .with_journal_observer(observer);
+        let coordinator =
+            Coordinator::new(runner(world, release, binding, clock), Arc::new(storage), context)
+                .with_journal_observer(observer);
         let (state, wakers) = (RefCell::new(State::Running), RefCell::default());
-        Rc::new(Self { number, coordinator, step, countdown, state, wakers })
+        Rc::new(Self { number, release, coordinator, step, countdown, state, wakers })
     }
 
     /// Runs a task in the instance. Its output is `None` if the instance ends before.

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kv_migrations::BoxFuture;
+use kv_migrations::clock::Clock;
 use kv_migrations::log::Log;
-use kv_migrations::{Budget, Error, RunLock, Runner};
+use kv_migrations::{Budget, Error, RunLock, Runner, State};
 
 use crate::fault::{Fault, FaultCountdown, FaultableTask, TaskEnd};
-use crate::migrations::Context;
+use crate::migrations::{self, Context};
 use crate::network::{Binding, CurrentRun};
 use crate::plan::SERVICE;
 use crate::random::Random;
@@ -19,6 +20,8 @@ use crate::world::World;
 #[derive(Debug, Clone)]
 pub struct Isolate {
     number: usize,
+    /// How many migrations its release has.
+    release: usize,
     /// Its location.
     pub location: usize,
     lock: RunLock,
@@ -68,8 +71,17 @@ type Work = BoxFuture<'static, Result<Option<Duration>, Error>>;
 impl Isolate {
     /// Starts an isolate at a location.
     pub fn start(world: &World, location: usize) -> Self {
+        Self::of_release(world, location, world.deployment.migrations)
+    }
+
+    /// Starts an isolate at a location: of two releases, either.
+    pub fn start_of_any_release(world: &World, location: usize) -> Self {
+        Self::of_release(world, location, world.draw_release())
+    }
+
+    fn of_release(world: &World, location: usize, release: usize) -> Self {
         let clock = SkewedClock::draw(&world.time, &world.random);
-        Self { number: world.monitor.new_isolate(), location, lock: RunLock::new(), clock }
+        Self { number: world.monitor.new_isolate(), release, location, lock: RunLock::new(), clock }
     }
 
     /// `POST /migrate`.
@@ -77,8 +89,12 @@ impl Isolate {
         let (run, runner) = self.runner(world, countdown.clone());
         let monitor = world.monitor.clone();
         let context = Context { run, monitor: Some(monitor.clone()) };
+        let (release, began) = (self.release, world.time.now());
         let work = async move {
             let report = runner.run_pending_observed(&context, &|event| monitor.event(run, event)).await?;
+            if report.is_finished() {
+                monitor.told_that_all_is_applied(release, began);
+            }
             Ok(if report.is_finished() { None } else { Some(report.retry_after.unwrap_or_default()) })
         };
         self.end(world, run, countdown, Box::pin(work)).await
@@ -96,13 +112,28 @@ impl Isolate {
         self.end(world, run, countdown, Box::pin(work)).await
     }
 
+    /// `GET /migrations?require=up-to-date`.
+    pub async fn status(&self, world: &World) {
+        let began = world.time.now();
+        let binding = world.binding(self.location, format!("a status of isolate {}", self.number));
+        let runner = runner(world, self.release, binding, self.clock.clone());
+        if let Ok(status) = runner.status().await
+            && status.iter().all(|status| status.state == State::Applied)
+        {
+            world.monitor.told_that_all_is_applied(self.release, began);
+            world.monitor.count(|tally| tally.was_up_to_date = true);
+        }
+    }
+
     fn runner(&self, world: &World, countdown: FaultCountdown) -> (usize, Runner<Context>) {
         let run = world.monitor.run_begins(self.number);
-        let Self { location, number, .. } = self;
-        world.monitor.trace.add(|| format!("run {run} in isolate {number} at location {location}"));
+        let Self { location, number, release, .. } = self;
+        world.monitor.trace.add(|| {
+            format!("run {run} in isolate {number} at location {location}, with {release} migrations")
+        });
         let binding = world.binding(*location, format!("run {run}"));
         let binding = Binding { run: CurrentRun::new(run), countdown, ..binding };
-        let runner = runner(world, binding, self.clock.clone());
+        let runner = runner(world, self.release, binding, self.clock.clone());
         (run, runner.with_lock(self.lock.clone()))
     }
 
@@ -132,9 +163,14 @@ impl Isolate {
     }
 }
 
-/// The runner of the release that is deployed.
-pub(super) fn runner(world: &World, binding: Binding, clock: SkewedClock) -> Runner<Context> {
-    let runner = Runner::new(binding, SERVICE, world.migrations.clone());
+/// The runner of the release that has this many migrations.
+pub(super) fn runner(world: &World, release: usize, binding: Binding, clock: SkewedClock) -> Runner<Context> {
+    let migrations = if release == world.migrations.len() {
+        world.migrations.clone()
+    } else {
+        migrations::first(&world.plan, release)
+    };
+    let runner = Runner::new(binding, SERVICE, migrations);
     #[allow(clippy::expect_used, reason = "the plan gives each migration its own id")]
     let runner = runner.expect("they can be registered");
     runner

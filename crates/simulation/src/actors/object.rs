@@ -3,12 +3,18 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use futures::future::{Either, select};
 use kv_migrations::clock::Clock;
 use kv_migrations::testing::{ObjectRuntime, Spawner};
 
 use super::instance::Instance;
 use crate::fault::{Fault, FaultCountdown, Suspension};
+use crate::violation::violated;
 use crate::world::World;
+
+/// More calls of its alarm than any deployment needs. Where the clock of an instance is seconds behind, an alarm that it sets
+/// comes at once, again and again for that long.
+const MAX_ALARMS: u32 = 5_000;
 
 /// The object of a world, during one deployment.
 pub struct Object {
@@ -22,6 +28,8 @@ pub struct Object {
     has_faults: Cell<bool>,
     /// How many clients have requests left.
     pub(super) clients: Cell<usize>,
+    /// How often its alarm was called.
+    alarms: Cell<u32>,
 }
 
 impl Object {
@@ -35,6 +43,7 @@ impl Object {
             instances: RefCell::default(),
             has_faults: Cell::new(true),
             clients: Cell::new(world.deployment.clients),
+            alarms: Cell::new(0),
         };
         object.start_instance();
         Rc::new(object)
@@ -42,10 +51,21 @@ impl Object {
 
     fn start_instance(&self) {
         let (world, number) = (&self.world, self.instances.borrow().len());
-        let per_thousand = if self.has_faults.get() { world.plan.faults_per_thousand } else { 0 };
-        let countdown = FaultCountdown::draw(&world.random, per_thousand);
-        let instance = Instance::start(world, self.number, number, &self.runtime, countdown);
+        let countdown = match world.plan.situation.limit() {
+            Some(limit) if self.has_faults.get() => FaultCountdown::limited(limit),
+            _ => {
+                let per_thousand = if self.has_faults.get() { world.plan.faults_per_thousand } else { 0 };
+                FaultCountdown::draw(&world.random, per_thousand)
+            }
+        };
+        let release = if self.has_faults.get() { world.draw_release() } else { world.deployment.migrations };
+        let instance = Instance::start(world, self.number, number, release, &self.runtime, countdown);
         self.instances.borrow_mut().push(instance);
+    }
+
+    /// Waits for one more client before faults end.
+    pub fn add_client(&self) {
+        self.clients.set(self.clients.get() + 1);
     }
 
     /// The instance that requests reach.
@@ -99,12 +119,32 @@ impl Object {
         }
     }
 
+    fn count_alarm(&self) {
+        self.alarms.set(self.alarms.get() + 1);
+        if self.alarms.get() == MAX_ALARMS {
+            let text = format!("the alarm was called {MAX_ALARMS} times");
+            self.world.monitor.check(violated("alarms_end", text));
+        }
+    }
+
     async fn call_alarm(self: Rc<Self>) {
+        self.count_alarm();
         let instance = self.current();
         let before = instance.step.get();
         let (object, faulty, running) = (self.clone(), instance.clone(), instance.clone());
         let work = async move { running.coordinator.alarm().await };
-        let result = instance.run(work, move |fault| object.inject(&faulty, fault)).await;
+        let time_limit = instance.countdown.time_limit();
+        let step = instance.run(work, move |fault| object.inject(&faulty, fault));
+        let result = match time_limit {
+            None => step.await,
+            Some(limit) => match select(step, self.world.time.sleep(limit)).await {
+                Either::Left((result, _)) => result,
+                Either::Right(_) => {
+                    self.inject(&instance, Fault::Crash);
+                    None
+                }
+            },
+        };
         let monitor = &self.world.monitor;
         // Of two calls at once, one finds a step in progress that is not its own.
         if let Some(step) = instance.step.get().filter(|_| result.is_some() && instance.step.get() != before)

@@ -6,30 +6,43 @@ use std::time::Duration;
 use futures::future::{Either, select};
 use kv_migrations::clock::Clock;
 use kv_migrations::coordinator::{Caller, CoordinatorError, RunOutcome};
+use kv_migrations::{Error, State};
 
 use super::instance::Instance;
 use super::limits::{COLLISION, MAX_REQUESTS};
 use super::object::Object;
+use crate::invariants::release_label;
 use crate::network::NetworkConditions;
+use crate::situation::Situation;
 use crate::violation::violated;
 use crate::world::{FAULTS_ARE_OVER_AFTER, World};
 
 /// What a client asks for.
 #[derive(Debug, Clone)]
-enum ObjectRequest {
+pub(super) enum ObjectRequest {
     Migrate { is_queued: bool },
     Rollback(String),
     Status,
     Pause(String),
     Resume(String),
     Cancel(String),
+    Reset(String),
+}
+
+impl ObjectRequest {
+    /// Whether it means something else to another release.
+    fn needs_same_release(&self) -> bool {
+        matches!(self, Self::Migrate { .. } | Self::Rollback(_) | Self::Status)
+    }
 }
 
 /// The answer of the object.
 #[derive(Debug)]
-enum ObjectAnswer {
+pub(super) enum ObjectAnswer {
     Finished,
     Unfinished(Duration),
+    /// The status says that all is applied.
+    UpToDate,
     Status,
 }
 
@@ -40,12 +53,21 @@ pub async fn ask_while_faulty(object: Rc<Object>) {
     for _ in 0..world.deployment.requests {
         let request = draw(&world);
         let instance = object.current();
-        if random.chance(20) {
+        let is_deploying = world.plan.situation.older_release().is_some();
+        if random.chance(if is_deploying { 250 } else { 20 }) {
             // It continues beside the next instance.
             object.replace(&instance);
         }
+        let worker = world.draw_release();
+        if worker != instance.release && request.needs_same_release() {
+            // The object refuses it, and nothing happens.
+            world.monitor.trace.add(|| format!("{request:?} of a Worker with {worker} migrations: refused"));
+            world.monitor.count(|tally| tally.release_refused = true);
+            world.time.sleep(random.milliseconds(1_000..=10_000)).await;
+            continue;
+        }
         let (asked, faulty) = (object.clone(), instance.clone());
-        let answer = instance.run(ask(instance.clone(), request.clone()), move |fault| {
+        let answer = instance.run(ask_of(&world, instance.clone(), request.clone()), move |fault| {
             asked.inject(&faulty, fault);
         });
         let max_patience = random.pick([2_000, 60_000, 600_000]);
@@ -86,8 +108,32 @@ fn draw(world: &World) -> ObjectRequest {
     }
 }
 
+/// The same, and whether what the answer says is true.
+pub(super) fn ask_of(
+    world: &World,
+    instance: Rc<Instance>,
+    request: ObjectRequest,
+) -> impl Future<Output = Result<ObjectAnswer, CoordinatorError>> + use<> {
+    let (world, began) = (world.clone(), world.time.now());
+    async move {
+        let is_run = !matches!(request, ObjectRequest::Rollback(_));
+        let answer = ask(instance.clone(), request).await;
+        if matches!(answer, Ok(ObjectAnswer::Finished | ObjectAnswer::UpToDate)) && is_run {
+            world.monitor.told_that_all_is_applied(instance.release, began);
+            world.monitor.count(|tally| tally.was_up_to_date = true);
+        }
+        if world.plan.situation.older_release().is_some()
+            && let Ok(history) = instance.coordinator.history()
+        {
+            world.monitor.check_finished_runs(&history);
+        }
+        answer
+    }
+}
+
 async fn ask(instance: Rc<Instance>, request: ObjectRequest) -> Result<ObjectAnswer, CoordinatorError> {
-    let (coordinator, caller) = (&instance.coordinator, Caller::default().with_label("a client"));
+    let (coordinator, caller) =
+        (&instance.coordinator, Caller::default().with_label(release_label(instance.release)));
     let unfinished = |after: Option<Duration>| ObjectAnswer::Unfinished(after.unwrap_or_default());
     Ok(match request {
         ObjectRequest::Migrate { is_queued } => {
@@ -99,10 +145,15 @@ async fn ask(instance: Rc<Instance>, request: ObjectRequest) -> Result<ObjectAns
             let report = coordinator.rollback(&id, &caller).await?;
             if report.is_finished() { ObjectAnswer::Finished } else { unfinished(report.retry_after) }
         }
-        ObjectRequest::Status => coordinator.status().await.map(|_| ObjectAnswer::Status)?,
+        ObjectRequest::Status => {
+            let status = coordinator.status().await?;
+            let is_applied = status.iter().all(|status| status.state == State::Applied);
+            if is_applied { ObjectAnswer::UpToDate } else { ObjectAnswer::Status }
+        }
         ObjectRequest::Pause(id) => coordinator.pause(&id, &caller).await.map(|_| ObjectAnswer::Status)?,
         ObjectRequest::Resume(id) => coordinator.resume(&id, &caller).await.map(|_| ObjectAnswer::Status)?,
         ObjectRequest::Cancel(id) => coordinator.cancel(&id, &caller).await.map(|_| ObjectAnswer::Status)?,
+        ObjectRequest::Reset(id) => coordinator.reset(&id, &caller).await.map(|_| ObjectAnswer::Status)?,
     })
 }
 
@@ -129,6 +180,9 @@ pub async fn ask_until_finished(object: Rc<Object>) {
         }
         world.time.sleep(Duration::from_mins(1)).await;
     }
+    if object.runtime.alarm().is_some() {
+        world.monitor.check(violated("alarms_end", "the alarm is still set"));
+    }
     if let Ok(history) = object.current().coordinator.history() {
         world.monitor.trace.add(|| format!("{history:#?}"));
         world.monitor.object_is_idle(&history, world.namespace.truth());
@@ -144,7 +198,8 @@ async fn become_idle(object: &Rc<Object>) {
         match latest.map(|entry| (entry.outcome, entry.migration)) {
             Some((RunOutcome::Running, _)) => world.time.sleep(Duration::from_mins(1)).await,
             Some((RunOutcome::Paused, id)) => {
-                let answer = ask(object.current(), ObjectRequest::Cancel(id.unwrap_or_default())).await;
+                let answer =
+                    ask_of(world, object.current(), ObjectRequest::Cancel(id.unwrap_or_default())).await;
                 world.monitor.trace.add(|| format!("the paused run is cancelled: {answer:?}"));
             }
             _ => return,
@@ -160,7 +215,7 @@ async fn finish(object: &Rc<Object>) {
             Some(number) => ObjectRequest::Rollback(world.plan.migrations[number].id.clone()),
             None => ObjectRequest::Migrate { is_queued: false },
         };
-        let answer = ask(object.current(), request.clone()).await;
+        let answer = ask_of(world, object.current(), request.clone()).await;
         world.monitor.trace.add(|| format!("{request:?}: {answer:?}"));
         if world.monitor.may_report_collision() && reports_collision(object) {
             return world.monitor.count(|tally| tally.collision_reported = true);
@@ -173,13 +228,23 @@ async fn finish(object: &Rc<Object>) {
             Err(CoordinatorError::InProgress(_)) => world.time.sleep(Duration::from_secs(20)).await,
             Err(CoordinatorError::Paused(activity)) => {
                 let request = ObjectRequest::Resume(activity.migration.unwrap_or_default());
-                if let Err(error) = ask(object.current(), request).await {
-                    let text = format!("the paused run cannot be resumed: {error}");
-                    return world.monitor.check(violated("runs_without_faults_succeed", text));
+                match ask_of(world, object.current(), request).await {
+                    Err(error) if world.plan.situation == Situation::DamagedRows => {
+                        follow_advice(object, &error).await;
+                    }
+                    Ok(_) => {}
+                    Err(error) => {
+                        let text = format!("the paused run cannot be resumed: {error}");
+                        return world.monitor.check(violated("runs_without_faults_succeed", text));
+                    }
                 }
             }
             Err(error) if error.to_string().contains(COLLISION) && world.monitor.may_report_collision() => {
                 world.time.sleep(Duration::from_mins(2)).await;
+            }
+            Err(error) if world.plan.situation == Situation::DamagedRows => {
+                follow_advice(object, &error).await;
+                world.time.sleep(Duration::from_secs(20)).await;
             }
             Err(error) => {
                 let text = format!("it ended with {error}");
@@ -189,6 +254,31 @@ async fn finish(object: &Rc<Object>) {
     }
     let text = format!("it is not finished after {MAX_REQUESTS} requests");
     world.monitor.check(violated("runs_without_faults_succeed", text));
+}
+
+/// Does what an error advises against a row or a checkpoint that cannot be read.
+async fn follow_advice(object: &Rc<Object>, error: &CoordinatorError) {
+    let world = &object.world;
+    let first = || world.plan.migrations[0].id.clone();
+    let text = error.to_string();
+    let request = match error {
+        CoordinatorError::Storage(error) if error.unreadable_row().is_some() => {
+            let row = error.unreadable_row().unwrap_or_default();
+            let named = world.plan.migrations.iter().find(|planned| row.ends_with(&planned.marker()));
+            match named.filter(|_| text.contains("/reset")) {
+                Some(planned) => ObjectRequest::Reset(planned.id.clone()),
+                None => ObjectRequest::Cancel(first()),
+            }
+        }
+        CoordinatorError::Runner(Error::Failed(failure)) if text.contains("/reset") => {
+            ObjectRequest::Reset(failure.id.clone())
+        }
+        // The next run succeeds.
+        _ => return,
+    };
+    world.monitor.count(|tally| tally.advice_followed = true);
+    let answer = ask_of(world, object.current(), request.clone()).await;
+    world.monitor.trace.add(|| format!("{request:?}: {answer:?}"));
 }
 
 /// Whether steps failed because of a collision. Alarms take those steps, so that no client gets the error.

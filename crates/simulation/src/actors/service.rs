@@ -5,9 +5,11 @@ use std::time::Duration;
 use kv_migrations::clock::Clock;
 use kv_migrations::kv::{Entry, Metadata, PutOptions, StoreExt};
 
+use crate::deployment::KnownKeys;
 use crate::invariants::entries_are_found_under_one_of_their_keys;
 use crate::network::Binding;
 use crate::plan::Plan;
+use crate::situation::Situation;
 use crate::time::start;
 use crate::world::World;
 
@@ -18,7 +20,9 @@ const DELAY: Duration = Duration::from_mins(1);
 /// location only.
 pub async fn serve(world: World, table: usize, location: usize) {
     let random = &world.random;
-    for _ in 0..random.pick([0, 3, 10, 25]) {
+    let is_live = world.plan.situation == Situation::LiveService;
+    let actions = if is_live { random.pick([10, 25, 60]) } else { random.pick([0, 3, 10, 25]) };
+    for _ in 0..actions {
         let entries = &world.plan.tables[table].entries;
         let index = random.below(entries.len());
         let is_own = Plan::location_of_entry(index) == location;
@@ -47,6 +51,7 @@ async fn write(world: &World, table: usize, index: usize, location: usize) {
         put(world, &binding, &key, &entry.value(version), &options).await;
     }
     world.versions.end(table, index);
+    world.monitor.count(|tally| tally.service_writes += 1);
 }
 
 /// Repeats a put until it succeeds.
@@ -74,8 +79,12 @@ async fn read(world: &World, table: usize, index: usize, location: usize) {
     }
 }
 
-/// The keys of an entry, the newest first.
+/// The keys of an entry that this release knows, the newest first.
 fn keys(world: &World, table: usize, index: usize) -> Vec<String> {
     let table = &world.plan.tables[table];
-    table.prefixes().map(|prefix| format!("{prefix}{}", table.entries[index].name)).collect()
+    let known = match world.deployment.known_keys {
+        KnownKeys::Both => table.moves + 1,
+        KnownKeys::New => 1,
+    };
+    table.prefixes().take(known).map(|prefix| format!("{prefix}{}", table.entries[index].name)).collect()
 }

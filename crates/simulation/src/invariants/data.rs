@@ -5,6 +5,7 @@ use kv_migrations::kv::{Entry, Key, MemoryStore};
 use crate::keys::{index_group, index_prefix, step_key};
 use crate::observations::CompletedWrite;
 use crate::plan::{MigrationKind, Plan, PlannedMigration};
+use crate::situation::Situation;
 use crate::table::{InitialEntry, Table};
 use crate::tally::Tally;
 use crate::value::{marked, version};
@@ -33,6 +34,18 @@ pub fn marked_migrations_are_done(plan: &Plan, planned: &PlannedMigration, truth
                 index.is_some_and(|index| index.contains(&format!("{:?}", entry.name)))
             };
             lasting.find(|entry| !is_indexed(entry)).map(|entry| format!("`{}` is not indexed", entry.name))
+        }
+        MigrationKind::Copying => {
+            let is_copied =
+                |entry: &InitialEntry| truth.value(&format!("{}{}", planned.to, entry.name)).is_some();
+            lasting.find(|entry| !is_copied(entry)).map(|entry| format!("`{}` is not copied", entry.name))
+        }
+        MigrationKind::Deleting => {
+            let is_there =
+                |entry: &InitialEntry| truth.value(&format!("{}{}", planned.from, entry.name)).is_some();
+            lasting
+                .find(|entry| is_there(entry))
+                .map(|entry| format!("`{}` is still at its old key", entry.name))
         }
         MigrationKind::Rekey { .. } => {
             let is_moved = |entry: &InitialEntry| {
@@ -127,7 +140,13 @@ pub fn all_migrations_are_applied(plan: &Plan, truth: &MemoryStore) -> Check {
 pub fn no_entry_is_lost(plan: &Plan, versions: &Versions, truth: &MemoryStore, tally: &mut Tally) -> Check {
     for (number, table) in plan.tables.iter().enumerate() {
         for (index, entry) in table.entries.iter().enumerate().filter(|(_, entry)| entry.ttl.is_none()) {
-            let value = find(table, &entry.name, truth);
+            let newest = format!("{}{}", table.prefix(table.moves), entry.name);
+            let value = if plan.situation == Situation::LiveService {
+                // Nothing reads the old key any more.
+                truth.value(&newest).map(|value| String::from_utf8_lossy(&value).into_owned())
+            } else {
+                find(table, &entry.name, truth)
+            };
             let written = versions.written(number, index);
             if value.as_deref().and_then(version).is_some_and(|version| version >= written) {
                 continue;

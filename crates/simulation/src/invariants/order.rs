@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use kv_migrations::kv::MemoryStore;
 
-use crate::observations::Observations;
+use crate::observations::{Observations, RunRecord};
 use crate::plan::{MigrationKind, Plan, PlannedMigration};
 use crate::violation::{Check, violated};
 
@@ -27,7 +27,11 @@ pub fn one_run_at_a_time_in_an_isolate(observations: &Observations, run: usize, 
 }
 
 /// What a step sends or writes after the next one has begun is refused: at most one instance of a coordinator may run.
+/// Nothing is said of it once a row was damaged, since that can be the lease.
 pub fn one_step_at_a_time(observations: &Observations, step: usize) -> Check {
+    if observations.was_damaged {
+        return Ok(());
+    }
     match observations.isolates[observations.runs[step].isolate].last {
         Some((last, _)) if last > step => {
             let text = format!("step {step} continues, although step {last} has replaced it");
@@ -47,7 +51,7 @@ pub fn applied_migrations_do_not_run_again(
 ) -> Check {
     let (record, began) = (&observations.migrations[number], observations.runs[run].began);
     let is_visible = record.marked_at.is_some_and(|marked_at| marked_at + MINUTE <= began);
-    if !record.is_marked || !observations.is_coordinated && !is_visible {
+    if !record.is_marked || observations.was_damaged || !observations.is_coordinated && !is_visible {
         return Ok(());
     }
     let text = format!("run {run} runs {}, which is applied", plan.migrations[number].id);
@@ -61,7 +65,8 @@ pub fn applied_migrations_have_begun(
     step: Option<usize>,
 ) -> Check {
     let record = step.map(|step| &observations.runs[step]);
-    if record.is_some_and(|step| step.inside == Some(planned.number) || step.storage_failed) {
+    let has_begun = |step: &RunRecord| step.inside == Some(planned.number) || step.storage_failed;
+    if observations.was_damaged || record.is_some_and(has_begun) {
         return Ok(());
     }
     let text = format!("step {step:?} recorded {} as applied, and never as begun", planned.id);
@@ -78,7 +83,7 @@ pub fn migrations_begin_in_order(
 ) -> Check {
     let (began, is_coordinated) = (observations.runs[run].began, observations.is_coordinated);
     for (before, record) in observations.migrations.iter().enumerate().take(number) {
-        if record.is_marked {
+        if record.is_marked || observations.was_damaged {
             continue;
         }
         observations.was_out_of_order = true;
@@ -99,7 +104,8 @@ pub fn runs_mark_only_what_they_finished(
     run: Option<usize>,
 ) -> Check {
     let has_finished = run.is_some_and(|run| observations.runs[run].finished.contains(&planned.number));
-    if has_finished || !matches!(planned.kind, MigrationKind::Steps(_)) {
+    // What the object does not know any more, it takes over from KV.
+    if has_finished || observations.was_damaged || !matches!(planned.kind, MigrationKind::Steps(_)) {
         return Ok(());
     }
     let text = format!("run {run:?} marks {} as applied, whose `up` did not finish in it", planned.id);

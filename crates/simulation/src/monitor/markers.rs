@@ -40,6 +40,20 @@ impl Monitor {
         }
     }
 
+    /// A row of an object's storage is damaged. What cannot be read stays what it was until it is replaced, which the object
+    /// tells. Of a marker that is removed, nobody tells.
+    pub fn row_damaged(&self, name: &str, is_removed: bool) {
+        let mut observations = self.locked();
+        observations.was_damaged = true;
+        observations.tally.rows_damaged += 1;
+        let marked =
+            self.plan.migrations.iter().find(|planned| name == format!("marker/{}", planned.marker()));
+        if let Some(planned) = marked.filter(|_| is_removed) {
+            let record = &mut observations.migrations[planned.number];
+            (record.is_marked, record.unmarked_at) = (false, Some(self.time.now()));
+        }
+    }
+
     fn marker_written(
         &self,
         step: Option<usize>,

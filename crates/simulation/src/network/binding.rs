@@ -9,6 +9,7 @@ use kv_migrations::kv::{Answer, KvError, PutOptions, Request, Store};
 use kv_migrations::testing::VirtualTime;
 
 use super::namespace::{Namespace, Write};
+use super::under_way::UnderWay;
 use crate::fault::FaultCountdown;
 use crate::monitor::Monitor;
 use crate::random::Random;
@@ -32,6 +33,8 @@ pub struct Binding {
     pub run: CurrentRun,
     /// When the request is cut off.
     pub countdown: FaultCountdown,
+    /// Its operations that are under way.
+    pub under_way: UnderWay,
 }
 
 /// The number of the run in progress. Clones share it.
@@ -86,8 +89,9 @@ impl Binding {
     }
 
     fn latency(&self) -> Duration {
-        let is_slow = self.random.chance(self.namespace.conditions().slow);
-        self.random.milliseconds(if is_slow { 1_000..=6_000 } else { 1..=25 })
+        let conditions = self.namespace.conditions();
+        let is_slow = self.random.chance(conditions.slow);
+        self.random.milliseconds(if is_slow { 1_000..=6_000 } else { 1..=conditions.max_latency })
     }
 
     async fn answer(&self, request: Request<'_>) -> Result<Answer, KvError> {
@@ -154,6 +158,13 @@ impl Store for Binding {
             self.monitor.operation(run, request);
         }
         Box::pin(async move {
+            let all = &self.namespace.under_way;
+            let _counted = (self.under_way.count(), all.count());
+            let (own, all) = (self.under_way.number(), all.number());
+            self.monitor.count(|tally| {
+                tally.interleaved_within |= own > 1;
+                tally.interleaved_between |= all > own;
+            });
             let result = self.answer(request).await;
             self.monitor.trace.add(|| format!("{}: {request:?} → {}", self.name, described(&result)));
             result

@@ -15,6 +15,8 @@ pub struct NetworkConditions {
     pub connection_lost: u64,
     /// An operation takes seconds.
     pub slow: u64,
+    /// The longest time, in milliseconds, that any other operation takes to KV, and its answer back.
+    pub max_latency: u64,
     /// A page is shorter than it could be, or empty.
     pub short_pages: u64,
     /// The longest time, in milliseconds, until all locations see a write.
@@ -30,17 +32,22 @@ pub struct NetworkConditions {
 impl NetworkConditions {
     /// No faults; only KV's delay.
     pub fn faultless() -> Self {
-        Self { max_delay: 60_000, ..Self::default() }
+        Self { max_latency: 25, max_delay: 60_000, ..Self::default() }
     }
 
     /// Draws the conditions of a world. A pipeline sees its own writes at once, as KV usually shows them.
     pub fn draw(random: &Random, plan: &Plan) -> Self {
+        if plan.situation.limit().is_some() {
+            // Where operations take longer, requests of a few hundred milliseconds make none that count.
+            return Self { max_latency: 10, ..Self::faultless() };
+        }
         let often = || random.pick([0, 0, 5, 20, 80]);
         Self {
             refused: often(),
             answer_lost: often(),
             connection_lost: random.pick([0, 0, 2, 10]),
             slow: random.pick([0, 5, 30]),
+            max_latency: 25,
             short_pages: random.pick([0, 100, 500]),
             max_delay: random.pick([1_000, 20_000, 60_000, 60_000]),
             late_at_origin: if plan.mode == Mode::ManyCallers { random.pick([0, 0, 50]) } else { 0 },

@@ -9,6 +9,7 @@ use kv_migrations::kv::{Answer, KvError, MemoryStore, PutOptions, Request};
 use kv_migrations::testing::{Delay, DelayedKv, Origin, VirtualTime, Visibility};
 
 use super::NetworkConditions;
+use super::under_way::UnderWay;
 use crate::observations::CompletedWrite;
 use crate::random::Random;
 
@@ -21,6 +22,8 @@ pub struct Namespace {
     kv: DelayedKv,
     in_flight: Arc<Mutex<InFlight>>,
     on_write: Arc<OnWrite>,
+    /// All operations that are under way.
+    pub(super) under_way: UnderWay,
 }
 
 type OnWrite = dyn Fn(&CompletedWrite<'_>, &MemoryStore) + Send + Sync;
@@ -55,7 +58,15 @@ impl Namespace {
         let visibility = DrawnVisibility { random: random.clone(), conditions: conditions.clone() };
         let kv = DelayedKv::new(MemoryStore::with_clock(time.clone()), time.clone(), visibility);
         let time = time.clone();
-        Self { time, random, conditions, kv, in_flight: Arc::default(), on_write: Arc::new(on_write) }
+        Self {
+            time,
+            random,
+            conditions,
+            kv,
+            in_flight: Arc::default(),
+            on_write: Arc::new(on_write),
+            under_way: UnderWay::default(),
+        }
     }
 
     /// What is really there.

@@ -20,6 +20,7 @@ use crate::clock::seconds;
 use crate::error::{BoxError, Result};
 use crate::kv::KvError;
 use crate::report::{FailedEntry, Phase};
+use crate::sabotage::{self, Defect};
 use crate::session::Session;
 
 /// How often what changes in the meantime is moved again before the re-key fails.
@@ -123,6 +124,9 @@ impl Relocation {
                 RekeyPhase::Check
             }
             RekeyPhase::Survey | RekeyPhase::Confirm => RekeyPhase::Copy,
+            RekeyPhase::Copy if self.part == Part::Copying && sabotage::is_on(Defect::UnverifiedCopies) => {
+                return Ok(None);
+            }
             RekeyPhase::Copy => {
                 state.wait_until = Some(self.visible_at(session));
                 state.batch_end = (!is_complete).then(|| state.position.clone());

@@ -45,6 +45,7 @@ async fn try_to_take<C>(step: &Step<'_, C>, task: &Task) -> Result<StepResult, C
             let observer = |event: &Event| observe(step, event);
             let report = runner.run_pending_observed(&context, &observer).await;
             let left = match &report {
+                Ok(_) if sabotage::is_on(Defect::OlderReleaseFinishes) => Vec::new(),
                 Ok(report) if report.is_finished() => left_for_another_release(step, task).await?,
                 _ => Vec::new(),
             };
