@@ -1,7 +1,7 @@
 //! The layers of tower-http around every mount in an axum router. Some layers make answers of their own, for which the
 //! body needs a default; others look into the body.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::convert::Infallible;
 use std::future::pending;
