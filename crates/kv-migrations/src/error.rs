@@ -80,6 +80,8 @@ pub enum Error {
     Superseded {
         /// The migration that the run was at.
         id: String,
+        /// What the migration itself failed with, if anything else than the loss of the lease.
+        reason: Option<String>,
     },
     /// A migration failed. Those after it were not tried.
     Failed(Box<Failure>),
@@ -235,11 +237,16 @@ impl fmt::Display for Error {
             Self::Irreversible { id } => {
                 write!(f, "Migration {id} does not implement down() - cannot rollback")
             }
-            Self::Superseded { id } => write!(
-                f,
-                "This run lost its lease at migration {id}, because it made no KV operation for 60 seconds. Another run \
-                 may be in progress. What this run wrote stays. Check the status when no run is in progress"
-            ),
+            Self::Superseded { id, reason } => {
+                write!(
+                    f,
+                    "This run lost its lease at migration {id}, because it made no KV operation for 60 seconds. Another \
+                     run may be in progress. What this run wrote stays. Check the status when no run is in progress"
+                )?;
+                reason
+                    .as_ref()
+                    .map_or(Ok(()), |reason| write!(f, ". The migration itself had failed: {reason}"))
+            }
             Self::Failed(failure) => failure.fmt(f),
         }
     }

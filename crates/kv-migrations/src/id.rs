@@ -1,9 +1,12 @@
-//! Ids of migrations: which strings are valid, and why a list of migrations is refused. The ids of `migrations!` are
-//! checked while compiling.
+//! Ids of migrations: which strings are valid, and why a list of migrations is refused. `declared` checks the ids of
+//! `migrations!` while compiling.
+
+pub(crate) mod declared;
 
 use std::fmt;
 
 use crate::kv::limits::MAX_KEY_BYTES;
+use crate::log::is_unsafe;
 
 /// The bytes of a marker's key without the service's prefix and the id: `migration_` and `_`.
 pub(crate) const MARKER_KEY_OVERHEAD: usize = "migration__".len();
@@ -21,6 +24,9 @@ pub enum InvalidId {
     TooLong,
     /// It contains a control character, which would break log lines.
     ControlCharacter,
+    /// It has a character that cannot be seen, such as a space without a width, or a space at its start or end. A run refuses
+    /// it unless the migration has begun under this id.
+    Invisible,
     /// It is `.` or `..`, which cannot be a segment of a URL's path, so that it could not be rolled back.
     DotSegment,
 }
@@ -31,6 +37,9 @@ impl InvalidId {
             Self::Empty => "it is empty",
             Self::TooLong => "it is longer than the 500 bytes that the key of its marker leaves for it",
             Self::ControlCharacter => "it holds a control character",
+            Self::Invisible => {
+                "it has a character that cannot be seen, or a space at its start or end: take that out. Nothing was changed"
+            }
             Self::DotSegment => "`.` and `..` cannot be a segment of a URL's path",
         }
     }
@@ -79,6 +88,8 @@ pub enum RegistrationError {
     DuplicateId {
         /// The id.
         id: String,
+        /// The position of the first one in the list, from 1.
+        first: usize,
         /// The position of the second one in the list, from 1.
         position: usize,
     },
@@ -98,10 +109,10 @@ impl fmt::Display for RegistrationError {
                 "the key of the marker of `{id}` would be {bytes} bytes long, and KV takes {MAX_KEY_BYTES}: \
                  shorten the id or the prefix"
             ),
-            Self::DuplicateId { id, position } => write!(
+            Self::DuplicateId { id, first, position } => write!(
                 f,
-                "`{id}` is registered twice, the second time as number {position}: an id is unique and \
-                 permanent"
+                "number {first} and number {position} of the registered migrations have the same id, `{id}`: give the \
+                 later one an id of its own"
             ),
         }
     }
@@ -122,26 +133,60 @@ pub(crate) const fn check(id: &str) -> Result<(), InvalidId> {
     }
 }
 
+/// Whether people see all of an id, or of a prefix.
+pub(crate) fn is_visible(id: &str) -> bool {
+    id.trim() == id && !id.chars().any(is_unsafe)
+}
+
+/// Ids that are new, each with another id that people take for the same: it differs only in letter case, `-`, `_`, `.` and
+/// spaces.
+pub(crate) fn look_alikes<'a>(ids: &[&'a str], new: &'a [String]) -> Vec<(&'a str, &'a str)> {
+    let mut found = Vec::new();
+    if new.is_empty() {
+        return found;
+    }
+    let mut all = Vec::new();
+    for id in ids {
+        all.push(folded(id));
+    }
+    let mut sorted = Vec::new();
+    for id in &all {
+        sorted.push(id.as_str());
+    }
+    sort(&mut sorted);
+    for id in new {
+        let own = folded(id);
+        let place = sorted.partition_point(|other| *other < own.as_str());
+        if sorted.get(place + 1).is_some_and(|next| *next == own) {
+            let other = ids.iter().zip(&all).find(|(other, folded)| ***other != *id && **folded == own);
+            found.extend(other.map(|(other, _)| (id.as_str(), *other)));
+        }
+    }
+    found
+}
+
+fn folded(id: &str) -> String {
+    let mut folded = String::new();
+    for character in id.chars() {
+        if !matches!(character, '-' | '_' | '.' | ' ') {
+            folded.push(character.to_ascii_lowercase());
+        }
+    }
+    folded
+}
+
 /// A sorted list of ids for look-ups. A tree would cost several times as much code in every user's wasm.
-#[derive(Default)]
 pub(crate) struct IdSet<'a>(Vec<&'a str>);
 
 impl<'a> IdSet<'a> {
     pub(crate) fn new(ids: impl Iterator<Item = &'a str>) -> Self {
-        let mut set = Self::default();
-        for id in ids {
-            set.insert(id);
-        }
-        set
+        Self::from_list(ids.collect())
     }
 
-    /// False if the id is in the set already.
-    pub(crate) fn insert(&mut self, id: &'a str) -> bool {
-        let place = self.0.binary_search(&id);
-        if let Err(place) = place {
-            self.0.insert(place, id);
-        }
-        place.is_err()
+    pub(crate) fn from_list(mut ids: Vec<&'a str>) -> Self {
+        sort(&mut ids);
+        ids.dedup();
+        Self(ids)
     }
 
     /// The ids in the order of their bytes.
@@ -150,8 +195,21 @@ impl<'a> IdSet<'a> {
     }
 
     pub(crate) fn contains(&self, id: &str) -> bool {
-        self.0.binary_search(&id).is_ok()
+        self.place(id).is_some()
     }
+
+    /// The place of the id in [`iter`](Self::iter).
+    pub(crate) fn place(&self, id: &str) -> Option<usize> {
+        self.0.binary_search(&id).ok()
+    }
+}
+
+/// An id that occurs twice.
+pub(crate) fn duplicate<'a>(ids: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let mut ids: Vec<_> = ids.collect();
+    sort(&mut ids);
+    let mut last = None;
+    ids.into_iter().find(|id| last.replace(*id) == Some(*id))
 }
 
 const fn has_control_character(mut bytes: &[u8]) -> bool {
@@ -164,69 +222,44 @@ const fn has_control_character(mut bytes: &[u8]) -> bool {
     false
 }
 
-const fn equal(mut left: &[u8], mut right: &[u8]) -> bool {
+/// Sorts ids by their bytes: a heap sort, since it also runs while compiling, and is small in a wasm. Returns how many
+/// comparisons it took.
+#[allow(clippy::indexing_slicing, reason = "`get` would need an answer for what no heap is")]
+const fn sort(ids: &mut [&str]) -> usize {
+    let (mut end, mut root, mut comparisons) = (ids.len(), ids.len() / 2, 0);
+    while end > 1 {
+        if root > 0 {
+            // The heap grows downwards.
+            root -= 1;
+        } else {
+            end -= 1;
+            ids.swap(0, end);
+        }
+        let mut parent = root;
+        while 2 * parent + 1 < end {
+            let mut child = 2 * parent + 1;
+            if child + 1 < end && is_less(ids[child].as_bytes(), ids[child + 1].as_bytes()) {
+                child += 1;
+            }
+            comparisons += 2;
+            if !is_less(ids[parent].as_bytes(), ids[child].as_bytes()) {
+                break;
+            }
+            ids.swap(parent, child);
+            parent = child;
+        }
+    }
+    comparisons
+}
+
+const fn is_less(mut left: &[u8], mut right: &[u8]) -> bool {
     while let ([l, ls @ ..], [r, rs @ ..]) = (left, right) {
         if *l != *r {
-            return false;
+            return *l < *r;
         }
         (left, right) = (ls, rs);
     }
-    left.is_empty() && right.is_empty()
-}
-
-/// Stops the build at an invalid id and at a duplicate. Called by [`migrations!`](crate::migrations!).
-#[doc(hidden)]
-#[allow(clippy::panic, reason = "evaluated while compiling, where a panic is the compiler's error")]
-pub const fn assert_ids(mut ids: &[&str]) {
-    while let [id, rest @ ..] = ids {
-        if let Err(invalid) = check(id) {
-            panic!("{}", invalid.reason());
-        }
-        let mut others = rest;
-        while let [other, more @ ..] = others {
-            assert!(!equal(id.as_bytes(), other.as_bytes()), "two migrations have the same id");
-            others = more;
-        }
-        ids = rest;
-    }
-}
-
-/// The ordered list of migrations from the modules that define them. Their ids are checked while compiling.
-///
-/// Each module has a `pub const ID: &str` and a `pub fn migration()` that returns the
-/// [`Migration`](crate::Migration). A function with arguments gets them as `m002(delay)`. Empty, oversized and duplicate
-/// ids, and ids that cannot be in a URL, are compile errors:
-///
-/// ```compile_fail,E0080
-/// # mod m001_add_feature { pub const ID: &str = "001"; pub fn migration() -> kv_migrations::Migration { kv_migrations::Migration::new(ID, "", async |_, ()| Ok(())) } }
-/// # mod m002_with_args { pub const ID: &str = "001"; pub fn migration() -> kv_migrations::Migration { kv_migrations::Migration::new(ID, "", async |_, ()| Ok(())) } }
-/// kv_migrations::migrations![m001_add_feature, m002_with_args]; // both have the id "001"
-/// ```
-///
-/// # Example
-/// ```
-/// mod m001_add_feature {
-///     use kv_migrations::Migration;
-///
-///     pub const ID: &str = "001_add_feature";
-///
-///     pub fn migration() -> Migration {
-///         Migration::new(ID, "Add new feature to system", async |kv, _| {
-///             kv.put("feature_enabled", "true").await?;
-///             Ok(())
-///         })
-///     }
-/// }
-///
-/// let migrations = kv_migrations::migrations![m001_add_feature];
-/// assert_eq!(migrations[0].id(), "001_add_feature");
-/// ```
-#[macro_export]
-macro_rules! migrations {
-    ($($module:ident $(($($argument:expr),* $(,)?))?),* $(,)?) => {{
-        const _: () = $crate::assert_ids(&[$($module::ID),*]);
-        ::std::vec![$($module::migration($($($argument),*)?)),*]
-    }};
+    left.is_empty() && !right.is_empty()
 }
 
 #[cfg(test)]
@@ -251,11 +284,45 @@ mod tests {
         assert_eq!(check(&"ü".repeat(251)), Err(InvalidId::TooLong), "bytes count, not characters");
     }
 
+    /// A quadratic sort of 100,000 ids takes billions of comparisons.
     #[test]
-    fn equal_compares_whole_strings() {
-        assert!(equal(b"", b""));
-        assert!(equal(b"ab", b"ab"));
-        assert!(!equal(b"ab", b"abc"));
-        assert!(!equal(b"abc", b"ab"));
+    fn a_hundred_thousand_ids_in_any_order_take_few_comparisons_each() {
+        let ascending: Vec<String> = (0..100_000).map(|number| format!("{number:06}")).collect();
+        let ascending: Vec<&str> = ascending.iter().map(String::as_str).collect();
+        let descending: Vec<&str> = ascending.iter().rev().copied().collect();
+        let (evens, odds) = (ascending.iter().step_by(2), ascending.iter().skip(1).step_by(2));
+        let interleaved: Vec<&str> = odds.chain(evens).copied().collect();
+        for mut ids in [ascending.clone(), descending, interleaved] {
+            let comparisons = sort(&mut ids);
+            assert!(comparisons <= 40 * ids.len(), "{comparisons} comparisons");
+            assert!(ids == ascending, "they are sorted");
+        }
+    }
+
+    #[test]
+    fn ids_that_people_take_for_the_same_are_found() {
+        let ids = ["001_add-feature", "002", "001_Add_feature", "0.02", "003", "00.3x"];
+        let new = ["001_add-feature", "0.02", "003"].map(str::to_owned);
+        assert_eq!(look_alikes(&ids, &new), [("001_add-feature", "001_Add_feature"), ("0.02", "002")]);
+        assert_eq!(look_alikes(&ids, &[]), []);
+    }
+
+    #[test]
+    fn an_id_is_visible_if_all_of_it_is() {
+        for id in ["001_add_feature", "a b", "grüße", "名前"] {
+            assert!(is_visible(id), "{id:?}");
+        }
+        for id in ["a\u{200b}", "\u{202e}a", "a\u{85}b", "a ", " a", "a\u{a0}", "a\u{feff}b"] {
+            assert!(!is_visible(id), "{id:?}");
+        }
+    }
+
+    #[test]
+    fn ids_are_sorted_by_their_bytes() {
+        let mut ids = ["b", "", "abc", "ü", "ab", "a", "b", "Z", "00", "0"];
+        let mut expected = ids;
+        expected.sort_unstable();
+        sort(&mut ids);
+        assert_eq!(ids, expected);
     }
 }

@@ -24,7 +24,7 @@ pub use error::{KvError, KvErrorKind, Operation};
 pub(crate) use fields::Fields;
 pub use handle::Kv;
 pub use json::JsonError;
-pub(crate) use json::parse as parse_json;
+pub(crate) use json::{parse as parse_json, without_byte_order_mark};
 pub use listing::Keys;
 pub(crate) use listing::find;
 pub use memory::MemoryStore;

@@ -199,6 +199,20 @@ impl Ledger {
         self.write(id, None)
     }
 
+    /// Records why a rollback failed, if the migration is still applied. A marker that was set by hand stays as it is.
+    pub(crate) async fn record_failed_rollback(&self, id: &str, reason: &str) -> Result<(), Error> {
+        let Some(Stored { value, marker: Some(Marker::Applied(mut applied)) }) =
+            self.read(&self.key(id), Some(id), true).await?
+        else {
+            return Ok(());
+        };
+        if value != APPLIED {
+            return Ok(());
+        }
+        applied.rollback_error = Some(reason.to_owned());
+        self.record_applied(id, &applied).await.map_err(Error::Ledger)
+    }
+
     /// Writes or deletes a marker. Boxed, so that it is compiled once for all callers.
     fn write<'a>(
         &'a self,

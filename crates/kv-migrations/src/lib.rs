@@ -39,7 +39,7 @@ pub use change::{Backfill, Collisions, Fold, FoldOutput, Record, Rekey};
 pub use error::{BoxError, Error, Failure, ForeignMarker, Result, Stage, reason};
 pub use future::BoxFuture;
 #[doc(hidden)]
-pub use id::assert_ids;
+pub use id::declared::assert_ids;
 pub use id::{InvalidId, RegistrationError};
 pub use lock::RunLock;
 pub use migration::Migration;

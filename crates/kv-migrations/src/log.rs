@@ -73,7 +73,7 @@ fn escape(line: &str) -> String {
 }
 
 /// Whether a character ends a line, controls a terminal, or makes text look like other text.
-fn is_unsafe(character: char) -> bool {
+pub(crate) fn is_unsafe(character: char) -> bool {
     // C0, DEL and C1.
     character.is_control()
         || matches!(

@@ -50,8 +50,8 @@ impl<C> Migration<C> {
     /// `Sync`, as routers require.
     ///
     /// Migrations run in the order of their registration, not of their ids; numbers at the start (`001_…`) keep both the
-    /// same. [`Runner::new`](crate::Runner::new) checks the id, and [`migrations!`](crate::migrations!) checks it while
-    /// compiling. An empty description is left out of reports.
+    /// same. [`Runner::new`](crate::Runner::new) checks the id. [`migrations!`](crate::migrations!) takes it from the module's
+    /// `ID` instead, and checks it while compiling. An empty description is left out of reports.
     pub fn new(
         id: impl Into<Cow<'static, str>>,
         description: impl Into<Cow<'static, str>>,
@@ -110,6 +110,14 @@ impl<C> Migration<C> {
     #[must_use]
     pub fn with_down(mut self, down: impl AsyncFn(&Kv, &C) -> Result + Send + Sync + 'static) -> Self {
         self.down = Some(Box::new(down));
+        self
+    }
+
+    /// Sets the id. Called by [`migrations!`](crate::migrations!), so that the `ID` of a module is the only source.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_id(mut self, id: &'static str) -> Self {
+        self.id = Cow::Borrowed(id);
         self
     }
 

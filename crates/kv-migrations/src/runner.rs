@@ -19,7 +19,7 @@ use crate::change::{Job, NEXT_REQUEST};
 use crate::clock::Clock;
 use crate::error::{Error, Failure, Stage};
 use crate::future::BoxFuture;
-use crate::kv::Store;
+use crate::kv::{KvError, KvErrorKind, Store};
 use crate::ledger::{Ledger, Marker, MarkerState, Markers};
 use crate::lock::RunLock;
 use crate::log::EscapedLog;
@@ -27,9 +27,9 @@ use crate::report::{
     AppliedMigration, Direction, Event, Observer, RollbackReport, RunReport, Status, StatusReport,
 };
 use crate::session::{Session, Settings};
-use apply::{Advance, Failed, Share, advance};
+use apply::{Advance, Failed, REPLACED, Share, advance};
 use plan::{Decision, Plan};
-pub(crate) use registered::Registered;
+pub(crate) use registered::{Registered, look_alikes};
 
 /// Runs the migrations of one service.
 ///
@@ -128,6 +128,7 @@ impl<C> Runner<C> {
     async fn run(&self, context: &C, observer: &Observer<'_>) -> Result<RunReport, Error> {
         let session = Session::open(&self.settings, observer)?;
         let markers = session.ledger.load(self.registered.ids()).await?;
+        self.registered.check_visible(self.service(), &markers)?;
         if markers.is_empty() && !self.registered.migrations().is_empty() {
             let ledger = session.ledger_in_kv(&self.settings);
             let other = ledger.other_prefix(self.registered.ids(), &self.settings.other_services).await?;
@@ -204,14 +205,23 @@ impl<C> Runner<C> {
                     report.remaining.push(id);
                 }
                 Err(failed) => {
+                    self.warn_of_look_alikes(&session, &mut report);
                     report.operations = session.operations();
                     report.progress = up.is_resumable().then(|| job.progress());
                     return Err(failure(&session, id, failed, report));
                 }
             }
         }
+        self.warn_of_look_alikes(&session, &mut report);
         report.operations = session.operations();
         Ok(report)
+    }
+
+    fn warn_of_look_alikes(&self, session: &Session<'_>, report: &mut RunReport) {
+        for warning in look_alikes(self.registered.ids(), &report.missing, &report.ran) {
+            session.log().info(&format!("[Migration] ! {warning}"));
+            report.warnings.push(warning);
+        }
     }
 
     /// Runs the `down` of an applied migration and then deletes its marker. A migration that is partly applied or partly
@@ -319,7 +329,7 @@ fn begin(session: &Session<'_>, id: &str, line: &str, stage: Stage) -> Result<()
     if session.begin(id, line) {
         return Ok(());
     }
-    Err(Failed::new(stage, "another run has replaced it".into()))
+    Err(Failed::new(stage, REPLACED.into()))
 }
 
 /// The error for what failed: a failure, or that another run took over.
@@ -328,7 +338,8 @@ fn failure(session: &Session<'_>, id: String, failed: Failed, report: RunReport)
     let error = if session.is_current() {
         Error::Failed(Box::new(Failure { id, stage, reason, report, source }))
     } else {
-        Error::Superseded { id }
+        let is_lease = matches!(source.downcast_ref().map(KvError::kind), Some(KvErrorKind::Superseded));
+        Error::Superseded { id, reason: Some(reason).filter(|own| !is_lease && own != REPLACED) }
     };
     session.log().error(&format!("[Migration] ✗ {error}"));
     error

@@ -1,5 +1,6 @@
 //! What one run or rollback shares: KV, the ledger, the budget, the lease, the log and the observer.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -57,6 +58,9 @@ pub(crate) struct Session<'a> {
     lease: Arc<LeaseGuard>,
     log: &'a EscapedLog,
     observer: &'a Observer<'a>,
+    /// See [`waited_before`](Self::waited_before): of the migration that runs, and of the one before it.
+    waited: Cell<Option<u64>>,
+    waited_before: Cell<Option<u64>>,
 }
 
 impl<'a> Session<'a> {
@@ -70,16 +74,29 @@ impl<'a> Session<'a> {
         let kv = Kv::with_policy(settings.store.clone(), policy.clone().with_meter(&meter));
         let ledger = settings.ledger_with(policy.clone());
         let random = settings.random;
-        Ok(Self { kv, ledger, meter, random, policy, lease, log: &settings.log, observer })
+        let (waited, waited_before) = (Cell::default(), Cell::default());
+        let log = &settings.log;
+        Ok(Self { kv, ledger, meter, random, policy, lease, log, observer, waited, waited_before })
     }
 
     /// Notes in the log and in the lock which migration runs now. False if another run has the lease.
     pub(crate) fn begin(&self, id: &str, line: &str) -> bool {
+        self.waited_before.set(self.waited.take());
         let is_current = self.lease.begin(id);
         if is_current {
             self.log.info(line);
         }
         is_current
+    }
+
+    /// The end of the migration's wait for KV's delay, in seconds since 1970, since whose start it wrote nothing.
+    pub(crate) fn set_waited(&self, until: u64) {
+        self.waited.set(Some(until));
+    }
+
+    /// The same of the migration that ran just before, in this session: what was written before that wait can be seen.
+    pub(crate) fn waited_before(&self) -> Option<u64> {
+        self.waited_before.get()
     }
 
     /// Whether no other run has taken the lease.

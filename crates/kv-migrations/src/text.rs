@@ -5,26 +5,28 @@
 pub(crate) const MAX_ERROR_BYTES: usize = 2_000;
 /// The most bytes of the text about one entry of many.
 pub(crate) const MAX_REASON_BYTES: usize = 200;
-/// How much of the end stays of a text that is too long. The end often says what to do.
-const TAIL_BYTES: usize = 500;
 
 /// What stands for the part that is cut out.
 const GAP: &str = " … ";
 
 /// Cuts out the middle of a text that is too long.
-pub(crate) fn bounded(mut text: String) -> String {
-    if text.len() > MAX_ERROR_BYTES {
-        let tail = text.split_off(text.ceil_char_boundary(text.len() - TAIL_BYTES));
-        text.truncate(text.floor_char_boundary(MAX_ERROR_BYTES - TAIL_BYTES - GAP.len()));
+pub(crate) fn bounded(text: String) -> String {
+    without_middle(text, MAX_ERROR_BYTES)
+}
+
+/// Cuts out the middle of a text about one entry that is too long: a key in it can be.
+pub(crate) fn shortened(text: String) -> String {
+    without_middle(text, MAX_REASON_BYTES)
+}
+
+/// The last quarter of what is allowed stays: the end often says what to do.
+fn without_middle(mut text: String, max: usize) -> String {
+    if text.len() > max {
+        let tail = text.split_off(text.ceil_char_boundary(text.len() - max / 4));
+        text.truncate(text.floor_char_boundary(max - max / 4 - GAP.len()));
         text.push_str(GAP);
         text.push_str(&tail);
     }
-    text
-}
-
-/// Cuts the end off a text about one entry that is too long.
-pub(crate) fn shortened(mut text: String) -> String {
-    text.truncate(text.floor_char_boundary(MAX_REASON_BYTES));
     text
 }
 

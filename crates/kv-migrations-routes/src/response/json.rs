@@ -43,7 +43,7 @@ pub(crate) fn lines(body: Body) -> Response<Body> {
 
 /// A time as `Retry-After` takes it, rounded up: at least one second.
 pub(crate) fn whole_seconds(duration: Duration) -> u64 {
-    (duration.as_secs() + u64::from(duration.subsec_nanos() > 0)).max(1)
+    duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0)).max(1)
 }
 
 /// Reports and problems consist of text and numbers, so that writing them as JSON cannot fail.
@@ -65,4 +65,21 @@ fn respond(status: StatusCode, content_type: &'static str, body: Body) -> Respon
     headers.append(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.append(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_is_in_whole_seconds_and_never_zero() {
+        for (pause, seconds) in [
+            (Duration::ZERO, 1),
+            (Duration::from_millis(1_001), 2),
+            (Duration::from_secs(7), 7),
+            (Duration::MAX, u64::MAX),
+        ] {
+            assert_eq!(whole_seconds(pause), seconds, "{pause:?}");
+        }
+    }
 }

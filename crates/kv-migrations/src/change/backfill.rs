@@ -188,7 +188,7 @@ impl<C> Backfill<C> {
                 }
                 state.position.set(walk.position());
                 state.note_begun(walk.last_begun(), begun.as_deref());
-                job.entries().changed += entries.take_changed();
+                job.add_entries(entries.take_changed());
                 let left = walk.entries_left();
                 walk.during(job.save_if_due(state, left)).await?;
             }
@@ -222,7 +222,7 @@ impl<C> Backfill<C> {
                 return Ok(WalkEnd::Paused);
             }
             let result = entries.find_and_change(&failed.key).await;
-            job.entries().changed += entries.take_changed();
+            job.add_entries(entries.take_changed());
             if session.meter.is_overdrawn() {
                 state.to_retry.push(failed);
                 return Ok(over_budget(job));

@@ -13,11 +13,11 @@ use serde::{Deserialize, Serialize};
 use super::Job;
 use super::count::{Until, count};
 use super::hash::HashKey;
-use super::record::Record;
+use super::record::{AtEntry, Record};
 use super::resumable::{Advance, Resumable};
 use super::values::{LargeValues, Loaded, load_entries};
 use super::walk::{Loading, Position, Range, Visited, Walk, WalkEnd, over_budget};
-use crate::error::{BoxError, Result, reason};
+use crate::error::{BoxError, Result};
 use crate::kv::limits::MAX_CONNECTIONS;
 use crate::kv::{Key, Kv, KvError, StoreExt, parse_json};
 use crate::report::Phase;
@@ -137,12 +137,12 @@ impl<C, S: Serialize + DeserializeOwned> Fold<C, S> {
         let until = state.until.clone();
         let range = Range { prefix: &self.prefix, until: until.as_deref() };
         let mut walk = Walk::new(session, range, &state.position);
-        let mut failed = None;
+        let mut failed: Option<BoxError> = None;
         let result = async {
             while let Some(visited) = walk.next(load, work).await? {
                 if let Visited::Entry(Some(record)) = visited {
                     if let Err(error) = (self.each)(&mut state.folded, &record, context) {
-                        failed = Some(format!("at the entry `{}`: {}", record.name(), reason(&*error)));
+                        failed = Some(AtEntry { name: record.name().to_owned(), source: error }.into());
                         return Ok(WalkEnd::Stopped);
                     }
                     job.add_done(1);
@@ -160,7 +160,7 @@ impl<C, S: Serialize + DeserializeOwned> Fold<C, S> {
         let end = walk.finish(job, result).await?;
         if let Some(error) = failed {
             state.is_half_changed = true;
-            return Err(error.into());
+            return Err(error);
         }
         if end == WalkEnd::Complete {
             state.check()?;

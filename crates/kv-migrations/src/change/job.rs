@@ -78,9 +78,9 @@ impl<'a> Job<'a> {
         self.progress.set_failed(entries);
     }
 
-    /// The counts of entries, for those that the phases do not count by themselves.
-    pub(super) fn entries(&mut self) -> &mut EntryCounts {
-        self.progress.entries()
+    /// Counts entries that the phases do not count by themselves.
+    pub(super) fn add_entries(&mut self, entries: EntryCounts) {
+        self.progress.add_entries(entries);
     }
 
     /// Counts entries that are done, and reports progress from time to time.

@@ -100,26 +100,27 @@ impl ProgressCounter {
     pub(super) fn set_failed(&mut self, entries: usize) {
         let failed = entries as u64;
         if self.progress.phase == Phase::Entries {
-            self.progress.entries.seen += failed.saturating_sub(self.progress.failed);
+            let seen = failed.saturating_sub(self.progress.failed);
+            self.progress.entries.add(EntryCounts { seen, ..EntryCounts::default() });
         }
         (self.progress.failed, self.progress.entries.left) = (failed, failed);
     }
 
-    /// The counts of entries, for those that the phases do not count by themselves.
-    pub(super) fn entries(&mut self) -> &mut EntryCounts {
-        &mut self.progress.entries
+    /// Counts entries that the phases do not count by themselves.
+    pub(super) fn add_entries(&mut self, entries: EntryCounts) {
+        self.progress.entries.add(entries);
     }
 
     pub(super) fn add_done(&mut self, entries: u64) {
-        self.done += entries;
-        self.progress.done += entries;
-        let counts = &mut self.progress.entries;
-        match self.progress.phase {
-            Phase::Entries => counts.seen += entries,
-            Phase::Write => counts.changed += entries,
-            Phase::Sweep => counts.moved += entries,
-            _ => {}
-        }
+        self.done = self.done.saturating_add(entries);
+        self.progress.done = self.progress.done.saturating_add(entries);
+        let none = EntryCounts::default();
+        self.add_entries(match self.progress.phase {
+            Phase::Entries => EntryCounts { seen: entries, ..none },
+            Phase::Write => EntryCounts { changed: entries, ..none },
+            Phase::Sweep => EntryCounts { moved: entries, ..none },
+            _ => none,
+        });
         self.has_advanced |= entries > 0;
     }
 
@@ -140,8 +141,8 @@ impl ProgressCounter {
     /// What this request did in this phase. `operations` are those of the session.
     pub(super) fn done_in_phase_of_request(&self, now: SystemTime, operations: u64) -> Work {
         Work {
-            entries: self.done - self.done_before_phase,
-            operations: operations - self.operations_before_phase,
+            entries: self.done.saturating_sub(self.done_before_phase),
+            operations: operations.saturating_sub(self.operations_before_phase),
             time: between(self.phase_start, now),
         }
     }
@@ -160,13 +161,51 @@ impl ProgressCounter {
     pub(super) fn snapshot(&self, now: SystemTime, operations: u64) -> Box<Progress> {
         let milliseconds = milliseconds_between(self.start, now);
         Box::new(Progress {
-            requests: self.earlier.requests + 1,
-            operations: self.earlier.operations + operations - self.operations_before,
-            duration_ms: self.earlier.duration_ms + milliseconds,
-            entries_per_second: self.done * 1000 / milliseconds.max(1),
+            requests: self.earlier.requests.saturating_add(1),
+            operations: self
+                .earlier
+                .operations
+                .saturating_add(operations.saturating_sub(self.operations_before)),
+            duration_ms: self.earlier.duration_ms.saturating_add(milliseconds),
+            entries_per_second: self.done.saturating_mul(1000) / milliseconds.max(1),
             // The service may have added entries since they were counted.
             total: self.progress.total.map(|total| total.max(self.progress.done)),
             ..self.progress.clone()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    /// The metadata of a marker can hold any number.
+    #[test]
+    fn the_counters_of_a_checkpoint_that_are_the_greatest_numbers_stay_so() {
+        let entries = EntryCounts { seen: u64::MAX, changed: u64::MAX, moved: u64::MAX, left: u64::MAX };
+        let stored = Progress {
+            done: u64::MAX,
+            requests: u64::MAX,
+            operations: u64::MAX,
+            duration_ms: u64::MAX,
+            entries,
+            ..Progress::default()
+        };
+        let mut counter = ProgressCounter::new(Direction::Up, UNIX_EPOCH, 5);
+        counter.resume(&stored);
+        for phase in [Phase::Entries, Phase::Write, Phase::Sweep] {
+            counter.set_phase(phase);
+            counter.add_done(u64::MAX);
+        }
+        counter.add_entries(entries);
+        counter.set_phase(Phase::Entries);
+        counter.set_failed(3);
+        let now = counter.snapshot(UNIX_EPOCH + Duration::from_secs(1), 7);
+        assert_eq!(now.entries, EntryCounts { left: 3, ..entries });
+        let Progress { done, requests, operations, duration_ms, entries_per_second, .. } = *now;
+        assert_eq!([done, requests, operations, duration_ms], [u64::MAX; 4]);
+        assert_eq!(entries_per_second, u64::MAX / 1_000);
     }
 }

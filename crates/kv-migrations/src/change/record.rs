@@ -6,12 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::kv::{Key, Kv, KvError, KvErrorKind, Metadata, Operation, Put, parse_json};
+use crate::error::BoxError;
+use crate::kv::{
+    Key, Kv, KvError, KvErrorKind, Metadata, Operation, Put, parse_json, without_byte_order_mark,
+};
 
 /// One entry: its key, value, metadata and expiration.
 ///
 /// The value was read in bulk where that is exact, so that a byte order mark at its start is lost: see
-/// [`BulkValue`](crate::kv::BulkValue). Metadata and expiration come from a list, which can be a minute older than the
+/// [`BulkValue`](crate::kv::BulkValue). Entries that no bulk get can read, such as the key `42`, keep it in
+/// [`value`](Self::value); [`text`](Self::text) and [`json`](Self::json) leave it out for all. Metadata and expiration come from a list, which can be a minute older than the
 /// value if the entry was written a moment ago.
 ///
 /// # Example
@@ -100,9 +104,10 @@ impl Record {
         &self.value
     }
 
-    /// The value as text; an error if it is not UTF-8.
+    /// The value as text, without a byte order mark; an error if it is not UTF-8.
     pub fn text(&self) -> Result<&str, KvError> {
-        std::str::from_utf8(&self.value).map_err(|_| self.unreadable(KvErrorKind::NotUtf8))
+        std::str::from_utf8(without_byte_order_mark(&self.value))
+            .map_err(|_| self.unreadable(KvErrorKind::NotUtf8))
     }
 
     /// The value, read by [`serde_json`]; an error if it is not JSON of this shape.
@@ -138,5 +143,24 @@ impl Record {
 impl fmt::Debug for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Record").field("key", &self.key.name).finish_non_exhaustive()
+    }
+}
+
+/// The error of a closure, which stays its source.
+#[derive(Debug)]
+pub(super) struct AtEntry {
+    pub(super) name: String,
+    pub(super) source: BoxError,
+}
+
+impl fmt::Display for AtEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at the entry `{}`", self.name)
+    }
+}
+
+impl std::error::Error for AtEntry {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.source)
     }
 }

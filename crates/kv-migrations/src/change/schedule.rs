@@ -86,8 +86,8 @@ pub(super) fn is_due(moment: &Moment, rest: impl FnOnce() -> Option<Work>) -> bo
     is_time
         && rest().is_none_or(|rest| {
             if is_first {
-                let fits =
-                    moment.operations + rest.operations < MIN_OPERATIONS && elapsed + rest.time <= FIRST;
+                let operations = moment.operations.saturating_add(rest.operations);
+                let fits = operations < MIN_OPERATIONS && elapsed.saturating_add(rest.time) <= FIRST;
                 rest.entries > 0 && !fits
             } else {
                 // A checkpoint now would delay the end, which writes the marker too.
@@ -232,6 +232,12 @@ mod tests {
         assert_eq!(again, Some(9));
         assert_eq!(next_limit(again, RequestEnd::InOrder), Some(36));
         assert_eq!(next_limit(None, RequestEnd::InOrder), None);
+    }
+
+    #[test]
+    fn a_rest_of_any_length_has_a_checkpoint_before_it() {
+        let rest = Work { entries: u64::MAX, operations: u64::MAX, time: Duration::MAX };
+        assert!(is_due(&at(300, None, 0), || Some(rest)));
     }
 
     #[test]

@@ -24,7 +24,23 @@ pub(crate) fn at_milliseconds(milliseconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(milliseconds)
 }
 
+/// The time after a duration of any length. One that no clock can show is the last that rows can hold.
+pub(crate) fn later(time: SystemTime, duration: Duration) -> SystemTime {
+    time.checked_add(duration).unwrap_or_else(|| at_milliseconds(u64::MAX))
+}
+
 /// Whole seconds since 1970, as KV has a time.
 pub(crate) fn seconds(time: SystemTime) -> u64 {
     between(UNIX_EPOCH, time).as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_no_clock_can_show_is_the_last_one() {
+        assert_eq!(later(UNIX_EPOCH, Duration::from_millis(5)), at_milliseconds(5));
+        assert_eq!(later(at_milliseconds(5), Duration::MAX), at_milliseconds(u64::MAX));
+    }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use super::error::CoordinatorError;
 use super::report::RunOutcome;
 use super::task::{Retries, StopRequest, Task, TaskStage, Work};
-use crate::clock::milliseconds;
+use crate::clock::{later, milliseconds};
 
 /// The pause before each retry of a step that failed. After the last one, the run has failed.
 const RETRY_PAUSES: [Duration; 4] =
@@ -111,7 +111,7 @@ fn end_step(task: &mut Task, outcome: StepOutcome, now: SystemTime) -> RunOutcom
         }
         StepOutcome::Unfinished { after, migration } => {
             task.move_to(migration);
-            task.stage = TaskStage::Due { at: milliseconds(now + after) };
+            task.stage = TaskStage::Due { at: milliseconds(later(now, after)) };
         }
         // Its caller asked the release before, and cannot be told.
         StepOutcome::Elsewhere { error, migration } => {

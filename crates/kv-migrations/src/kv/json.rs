@@ -18,8 +18,14 @@ pub struct JsonError {
     pub path: String,
 }
 
-/// Parses JSON.
+/// The bytes after a byte order mark: a bulk get loses one, and a single get does not.
+pub(crate) fn without_byte_order_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes)
+}
+
+/// Parses JSON, also behind a byte order mark.
 pub(crate) fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, JsonError> {
+    let json = without_byte_order_mark(json);
     serde_json::from_slice(json).map_err(|error| locate(json, error.line(), error.column()))
 }
 

@@ -113,6 +113,7 @@ pub(super) fn encode_applied(service: &str, applied: &AppliedRecord) -> Metadata
         prefix: Some(service),
         applied: Some(applied),
         failed_keys: &applied.failed_keys,
+        error: applied.rollback_error.clone(),
         ..WrittenMetadata::default()
     })
 }
@@ -140,7 +141,11 @@ fn fitting(mut fields: WrittenMetadata<'_>) -> Metadata {
         let excess = metadata.as_json().len().saturating_sub(MAX_METADATA_BYTES);
         match (&mut fields.error, fields.failed_keys) {
             _ if excess == 0 => return metadata,
-            (Some(reason), _) if !reason.is_empty() => cut(reason, excess),
+            (Some(reason), _) if !reason.is_empty() => {
+                // JSON escapes lengthen it: what is cut off is worth more bytes than it has.
+                let escaped = to_json(reason.as_str()).len();
+                cut(reason, (excess * reason.len()).div_ceil(escaped));
+            }
             (_, [keys @ .., _]) => fields.failed_keys = keys,
             _ if fields.prefix.is_some() => fields.prefix = None,
             _ => return metadata,

@@ -30,6 +30,8 @@ pub(crate) struct AppliedRecord {
     pub(crate) failed_keys: Vec<String>,
     /// Whether it was applied after one that is registered later.
     pub(crate) is_out_of_order: bool,
+    /// Why its last rollback failed, if it is still applied.
+    pub(crate) rollback_error: Option<String>,
 }
 
 /// What the metadata alone says.
@@ -87,6 +89,7 @@ impl MarkerMetadata {
                 failed: count("failed"),
                 failed_keys: fields.texts("failedKeys"),
                 is_out_of_order: fields.flag("outOfOrder"),
+                rollback_error: text("error"),
             }))),
             (None, None, Some(progress)) => Some(Marker::Running(progress)),
             _ => None,
@@ -247,6 +250,27 @@ mod tests {
 
     fn skipped(key: &str) -> FailedEntry {
         FailedEntry::new(key.to_owned(), "boom".to_owned())
+    }
+
+    #[test]
+    fn a_reason_that_json_escapes_is_kept_as_far_as_it_fits() {
+        let cases =
+            ["\"".repeat(950), "\u{1}".repeat(2_000), "a \"quoted\" word ".repeat(90), "ü\n".repeat(700)];
+        for reason in cases {
+            let metadata = failed("my-service", Some(&progress()), &reason);
+            let (length, marker) = (metadata.as_json().len(), MarkerMetadata::parse(Some(&metadata)).marker);
+            assert!((900..=MAX_METADATA_BYTES).contains(&length), "{length} bytes: {metadata:?}");
+            let Some(Marker::Failed { reason: kept, .. }) = marker else { panic!("it failed: {metadata:?}") };
+            assert!(kept.ends_with('…') && reason.starts_with(kept.trim_end_matches('…')), "{kept}");
+        }
+    }
+
+    #[test]
+    fn why_a_rollback_failed_is_read_as_it_was_written() {
+        let (run_at, rollback_error) = (Some(AT.to_owned()), Some("boom".to_owned()));
+        let applied = AppliedRecord { run_at, rollback_error, ..AppliedRecord::default() };
+        let metadata = encode_applied("my-service", &applied);
+        assert_eq!(MarkerMetadata::parse(Some(&metadata)).marker, Some(Marker::Applied(Box::new(applied))));
     }
 
     proptest! {

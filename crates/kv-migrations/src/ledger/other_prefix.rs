@@ -43,14 +43,12 @@ impl Ledger {
 impl Prefixes {
     /// This service's prefix, and those of the markers.
     fn new(markers: &[ListedMarker], registered: &IdSet<'_>, service: &str) -> Self {
-        let mut names = IdSet::default();
-        names.insert(service);
+        let mut names = vec![service];
         for marker in markers {
             let found = || splits(marker).find(|(_, id)| registered.contains(id)).map(|(name, _)| name);
-            if let Some(name) = marker.service.as_deref().or_else(found) {
-                names.insert(name);
-            }
+            names.extend(marker.service.as_deref().or_else(found));
         }
+        let names = IdSet::from_list(names);
         let prefix = |name: &str| Prefix { name: name.to_owned(), has_registered: false, has_other: false };
         Self(names.iter().map(prefix).collect())
     }

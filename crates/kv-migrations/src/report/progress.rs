@@ -113,6 +113,17 @@ pub struct EntryCounts {
     pub left: u64,
 }
 
+impl EntryCounts {
+    /// Adds to these counts. The counts of a checkpoint are whatever stands there, so that no sum may overflow.
+    pub(crate) fn add(&mut self, more: Self) {
+        let Self { seen, changed, moved, left } = more;
+        self.seen = self.seen.saturating_add(seen);
+        self.changed = self.changed.saturating_add(changed);
+        self.moved = self.moved.saturating_add(moved);
+        self.left = self.left.saturating_add(left);
+    }
+}
+
 /// How far a backfill, a fold or a re-key has got.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -140,9 +151,12 @@ pub struct Progress {
     pub operations: u64,
     /// The time so far, in all requests, in milliseconds.
     pub duration_ms: u64,
-    /// When it began: ISO 8601.
+    /// When it began: ISO 8601. Empty, and not part of the JSON, if its metadata was lost.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub started_at: String,
-    /// When its last checkpoint was written: ISO 8601. An interrupted run resumes from there.
+    /// When its last checkpoint was written: ISO 8601. An interrupted run resumes from there. Empty, and not part of the JSON,
+    /// before the first one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub checkpoint_at: String,
 }
 
@@ -160,6 +174,16 @@ mod tests {
             assert_eq!((phase.name(), Phase::from_name(name)), (name, phase));
             assert_eq!(serde_json::to_value(phase).expect("it is text"), name);
         }
+    }
+
+    #[test]
+    fn a_time_that_is_not_known_is_left_out_of_the_json() {
+        let json = serde_json::to_value(Progress::default()).expect("it is JSON");
+        for name in ["startedAt", "checkpointAt"] {
+            assert_eq!(json.get(name), None, "{json}");
+        }
+        let read: Progress = serde_json::from_value(json).expect("a client reads it");
+        assert_eq!(read, Progress::default());
     }
 
     #[test]

@@ -103,13 +103,19 @@ impl AppliedMigration {
 pub struct FailedEntry {
     /// Its key.
     pub key: String,
-    /// Why: at most 200 bytes of the error.
+    /// Why: at most 200 bytes of the error, its start and its end.
     pub reason: String,
 }
 
 impl FailedEntry {
+    /// The reason is not shortened yet.
     pub(crate) fn new(key: String, reason: String) -> Self {
-        Self { key, reason: shortened(reason) }
+        Self { key, reason }
+    }
+
+    /// With a reason of at most 200 bytes, as one of many entries has it.
+    pub(crate) fn shortened(self) -> Self {
+        Self { reason: shortened(self.reason), ..self }
     }
 }
 

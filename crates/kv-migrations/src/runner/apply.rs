@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use crate::change::{Change, Job, NEXT_REQUEST, Outcome};
 use crate::clock::iso8601;
-use crate::error::{BoxError, Stage, reason};
+use crate::error::{BoxError, Error, Stage, reason};
 use crate::ledger::{AppliedRecord, FailureRecord};
 use crate::report::{Direction, EntryCounts, Event, FailedEntry, Progress};
 use crate::sabotage::{self, Defect};
+use crate::session::Session;
 
 /// How far a migration was applied or rolled back.
 pub(super) enum Advance {
@@ -25,6 +26,9 @@ pub(super) enum Share {
     Whole,
     Rest,
 }
+
+/// The error of a run that another one replaced.
+pub(super) const REPLACED: &str = "another run has replaced it";
 
 /// What failed.
 pub(super) struct Failed {
@@ -64,6 +68,8 @@ pub(super) async fn advance<C>(
         Ok(Outcome::OverBudget { .. }) if share == Share::Rest => {
             return Ok(Advance::Partly { progress: None, retry_after: NEXT_REQUEST });
         }
+        // A run that another one replaced has used up its time too.
+        Ok(Outcome::OverBudget { .. }) if !session.is_current() => Err(REPLACED.into()),
         Ok(Outcome::OverBudget { reason }) => Err(reason.into()),
         Err(error) => Err(error),
     };
@@ -80,6 +86,8 @@ pub(super) async fn advance<C>(
             let failed = Failed::new(if is_up { Stage::Up } else { Stage::Down }, error);
             if is_up || is_resumable {
                 record_failure(job, &failed.reason, is_resumable).await;
+            } else {
+                note(session, id, session.ledger.record_failed_rollback(id, &failed.reason).await);
             }
             if is_up {
                 session.notify(&Event::Failed { id: id.to_owned(), error: failed.reason.clone() });
@@ -133,7 +141,12 @@ async fn record_failure(job: &mut Job<'_>, reason: &str, is_resumable: bool) {
         checkpoint.progress.checkpoint_at.clone_from(&at);
     }
     let failure = FailureRecord { at: &at, reason };
-    if let Err(error) = session.ledger.record_failed(id, &failure, checkpoint.as_ref()).await {
+    note(session, id, session.ledger.record_failed(id, &failure, checkpoint.as_ref()).await);
+}
+
+/// Logs that a failure could not be recorded.
+fn note(session: &Session<'_>, id: &str, recorded: Result<(), Error>) {
+    if let Err(error) = recorded {
         session.log().error(&format!("[Migration] The failure of {id} could not be recorded: {error}"));
     }
 }

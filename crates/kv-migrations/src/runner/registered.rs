@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::id::{self, IdSet, MARKER_KEY_OVERHEAD, RegistrationError};
+use crate::id::{self, InvalidId, MARKER_KEY_OVERHEAD, RegistrationError, is_visible};
 use crate::kv::limits::MAX_KEY_BYTES;
+use crate::ledger::Markers;
 use crate::migration::Migration;
 
 /// An ordered list of valid migrations.
@@ -22,7 +23,6 @@ impl<C> Registered<C> {
         if let Err(reason) = id::check(service) {
             return Err(RegistrationError::InvalidService { service: service.to_owned(), reason });
         }
-        let mut ids = IdSet::default();
         for (index, migration) in migrations.iter().enumerate() {
             let (id, position) = (migration.id(), index + 1);
             if let Err(reason) = id::check(id) {
@@ -32,11 +32,28 @@ impl<C> Registered<C> {
             if bytes > MAX_KEY_BYTES {
                 return Err(RegistrationError::KeyTooLong { id: id.to_owned(), bytes });
             }
-            if !ids.insert(id) {
-                return Err(RegistrationError::DuplicateId { id: id.to_owned(), position });
-            }
+        }
+        let ids = || migrations.iter().map(Migration::id);
+        if let Some(id) = id::duplicate(ids()) {
+            let mut places = ids().enumerate().filter(|(_, other)| *other == id).map(|(index, _)| index + 1);
+            let (first, position) = (places.next().unwrap_or(0), places.next().unwrap_or(0));
+            return Err(RegistrationError::DuplicateId { id: id.to_owned(), first, position });
         }
         Ok(Self { migrations })
+    }
+
+    /// Refuses a prefix and ids that people cannot see, unless they are in use.
+    pub(crate) fn check_visible(&self, service: &str, markers: &Markers) -> Result<(), RegistrationError> {
+        let reason = InvalidId::Invisible;
+        if markers.is_empty() && !is_visible(service) {
+            return Err(RegistrationError::InvalidService { service: service.to_owned(), reason });
+        }
+        for (index, id) in self.ids().enumerate() {
+            if !is_visible(id) && markers.get(id).is_none() {
+                return Err(RegistrationError::InvalidId { id: id.to_owned(), position: index + 1, reason });
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn migrations(&self) -> &[Migration<C>] {
@@ -50,6 +67,29 @@ impl<C> Registered<C> {
     pub(crate) fn get(&self, id: &str) -> Option<&Migration<C>> {
         self.migrations.iter().find(|migration| migration.id() == id)
     }
+}
+
+/// Warnings of migrations that ran, and whose ids look like others.
+pub(crate) fn look_alikes<'a>(
+    registered: impl Iterator<Item = &'a str>,
+    missing: &[String],
+    ran: &[String],
+) -> Vec<String> {
+    let mut ids: Vec<&str> = Vec::new();
+    for id in registered {
+        ids.push(id);
+    }
+    for id in missing {
+        ids.push(id);
+    }
+    let mut warnings = Vec::new();
+    for (id, other) in id::look_alikes(&ids, ran) {
+        warnings.push(format!(
+            "Migration {id} is applied, and its id looks like that of {other}. If both are the same change, it has run \
+             twice: keep one of them"
+        ));
+    }
+    warnings
 }
 
 #[cfg(test)]
@@ -78,8 +118,9 @@ mod tests {
             "\"\" (number 2 of the registered migrations) cannot be an id: it is empty"
         );
         assert!(error("p", &["a\nb"]).contains(r#""a\nb""#), "a control character must not reach a log");
-        assert!(
-            error("p", &["a", "b", "a"]).contains("`a` is registered twice, the second time as number 3")
+        assert_eq!(
+            error("p", &["b", "a", "c", "a"]),
+            "number 2 and number 4 of the registered migrations have the same id, `a`: give the later one an id of its own"
         );
         assert_eq!(error("", &["a"]), "\"\" cannot be the prefix of a service: it is empty");
     }

@@ -9,7 +9,7 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use crate::clock::{Clock, at_milliseconds, between, milliseconds};
+use crate::clock::{Clock, at_milliseconds, between, later, milliseconds};
 use crate::future::BoxFuture;
 use crate::kv::limits::MAX_PAGE_KEYS;
 use crate::kv::{
@@ -233,7 +233,7 @@ impl View<'_> {
         let mut keys: Vec<Key> = histories
             .take_while(|(name, _)| name.starts_with(options.prefix))
             .filter_map(|(name, history)| history.listed(name, self.location, self.now))
-            .take(limit + 1)
+            .take(limit.saturating_add(1))
             .collect();
         let is_last = keys.len() <= limit;
         keys.truncate(limit);
@@ -259,7 +259,7 @@ impl View<'_> {
         let seen = std::array::from_fn(|location| {
             let origin = if location == here { Origin::Here } else { Origin::Elsewhere };
             let delay = namespace.visibility.delay(key, origin);
-            Seen { read: time + delay.read, listed: time + delay.list }
+            Seen { read: later(time, delay.read), listed: later(time, delay.list) }
         });
         history.add(here, Version { stored, seen }, time);
         Ok(answer)

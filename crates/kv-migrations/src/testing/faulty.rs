@@ -70,7 +70,7 @@ impl<S: Store> Store for Faulty<S> {
                     self.store.call(request).await?;
                     refused("injected: answer lost")
                 }
-                Fault::Temporary { status, from, count } if (from..from + count).contains(&now) => {
+                Fault::Temporary { status, from, count } if now >= from && now - from < count => {
                     Err(request.refused(Some(status), "injected"))
                 }
                 _ => self.store.call(request).await,

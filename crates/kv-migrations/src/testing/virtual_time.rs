@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, later};
 use crate::future::BoxFuture;
 
 /// A clock in virtual time: it stands still while a task can run, and jumps to the next wake-up once all tasks wait.
@@ -46,7 +46,8 @@ impl VirtualTime {
 
     /// Moves the time forward without running anything. What slept until then wakes when the executor runs next.
     pub fn advance(&self, duration: Duration) {
-        self.timers().now += duration;
+        let mut timers = self.timers();
+        timers.now = later(timers.now, duration);
     }
 
     /// Waits until `time`; not at all if that has passed.
@@ -79,7 +80,7 @@ impl Clock for VirtualTime {
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'_, ()> {
-        Box::pin(self.sleep_until(self.now() + duration))
+        Box::pin(self.sleep_until(later(self.now(), duration)))
     }
 }
 

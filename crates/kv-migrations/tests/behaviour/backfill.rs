@@ -397,3 +397,52 @@ fn a_marker_from_a_clock_ahead_does_not_prevent_checkpoints() {
     block_on(killed.run_pending(&())).unwrap_err();
     assert_ne!(service.text("migration_my-service_001").unwrap(), before, "nothing was kept of 20 seconds");
 }
+
+/// A bulk get cannot read the key `42` exactly. It is read singly, and a single get keeps a byte order mark.
+#[test]
+fn json_behind_a_byte_order_mark_is_read_whatever_the_key() {
+    let service = Service::new();
+    for key in ["x42", "42"] {
+        service.store.insert(key, "\u{feff}{\"a\":1}");
+    }
+    let read = Arc::<Mutex<Vec<String>>>::default();
+    let shared = read.clone();
+    let reading = Backfill::new("", async move |kv, record, ()| {
+        let value: serde_json::Value = record.json()?;
+        let again: Option<serde_json::Value> = kv.json(record.name()).await?;
+        assert_eq!(again.as_ref(), Some(&value));
+        shared.lock().unwrap().push(record.text()?.to_owned());
+        Ok(())
+    });
+    service.migrate(vec![Migration::backfill("001", "", reading)]);
+    assert_eq!(*read.lock().unwrap(), [r#"{"a":1}"#; 2]);
+}
+
+#[test]
+fn a_marker_with_the_greatest_numbers_is_resumed() {
+    let service = filled(2_000);
+    let runner = service.runner(vec![Migration::backfill("001", "", touching())]);
+    service.request(&runner).expect("it succeeds");
+    let (marker, value) =
+        service.store.entries().into_iter().find(|(key, _)| key.name.ends_with("_001")).unwrap();
+    let mut fields: serde_json::Value = marker.metadata.unwrap().parse().unwrap();
+    for number in fields.as_object_mut().unwrap().values_mut().filter(|field| field.is_number()) {
+        *number = u64::MAX.into();
+    }
+    let options = PutOptions::new().with_metadata(Some(Metadata::from_json(fields.to_string())));
+    block_on(service.store.put(&marker.name, &value, &options)).unwrap();
+    let reports = service.drive(&runner).expect("only what is told of its progress is wrong");
+    let entries = reports.last().unwrap().details[0].entries.expect("it is a backfill");
+    assert_eq!(entries.seen, u64::MAX);
+}
+
+#[test]
+fn before_its_first_checkpoint_a_backfill_has_no_time_of_one() {
+    let service = filled(3);
+    let failing = Backfill::new("user_", async |_, _, ()| Err("boom".into()));
+    let failure =
+        failure(block_on(service.runner(vec![Migration::backfill("001", "", failing)]).run_pending(&())));
+    let json = serde_json::to_value(&failure.report).unwrap();
+    assert!(json["progress"]["startedAt"].is_string(), "{json}");
+    assert_eq!(json["progress"].get("checkpointAt"), None, "{json}");
+}

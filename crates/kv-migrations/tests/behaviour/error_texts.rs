@@ -190,3 +190,52 @@ fn a_metadata_error_can_be_passed_on_and_read() {
     let error = key.metadata.unwrap().parse::<Customer>().unwrap_err();
     assert_eq!((error.json_error().line, error.json_error().path.as_str()), (1, "contact.number"));
 }
+
+/// An error with a cause, as services define them.
+#[derive(Debug)]
+struct Outer(std::io::Error);
+
+impl std::fmt::Display for Outer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("no customer")
+    }
+}
+
+impl std::error::Error for Outer {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+#[test]
+fn the_error_of_a_fold_keeps_its_causes() {
+    let each = |(): &mut (), _: &kv_migrations::Record, (): &()| {
+        Err(Outer(std::io::Error::other("no connection")).into())
+    };
+    let fold = Fold::new("customer_", || (), each, |(), ()| Ok(Vec::new()));
+    let failed = failure(block_on(service().runner(vec![Migration::fold("001", "", fold)]).run_pending(&())));
+    assert_eq!(failed.reason, "at the entry `customer_1`: no customer: no connection");
+    let own = failed.source.source().expect("its source is the closure's error");
+    assert!(own.is::<Outer>() && own.source().is_some(), "{own:?}");
+}
+
+#[test]
+fn the_error_of_an_entry_is_told_whole_where_it_fails_the_migration() {
+    let service = Service::new();
+    let key = format!("customer_{}", "k".repeat(293));
+    service.put(&key, "{}", None);
+    let long = format!("the start, {}, the end", "x".repeat(400));
+    let text = long.clone();
+    let each = move || {
+        let text = text.clone();
+        Backfill::new("customer_", async move |_, _, ()| Err(BoxError::from(text.clone())))
+    };
+    let run = |backfill| {
+        let migration = Migration::backfill("001", "", backfill);
+        failure(block_on(service.runner(vec![migration]).run_pending(&()))).reason
+    };
+    assert_eq!(run(each()), format!("at the entry `{key}`: {long}"));
+    let skipped = run(each().skip_failures(1));
+    assert!(skipped.contains("the start") && skipped.contains("the end"), "both ends are told: {skipped}");
+    assert!(!skipped.contains(&long), "one of many is shortened: {skipped}");
+}

@@ -21,6 +21,7 @@ mod entry_counts;
 mod error_texts;
 mod faults;
 mod fold;
+mod ids;
 mod kv;
 mod latency;
 mod ledger;

@@ -8,7 +8,7 @@ use kv_migrations::clock::Clock;
 use kv_migrations::testing::{Delay, DelayedKv, ManualClock, Origin, Visibility};
 use kv_migrations::{Error, Migration, Rekey};
 
-use crate::service::{InitialEntry, Service};
+use crate::service::{InitialEntry, Service, good};
 
 pub fn migration(rekey: Rekey) -> Migration {
     Migration::rekey("long", "", rekey)
@@ -179,4 +179,44 @@ fn a_rekey_between_overlapping_prefixes_can_be_rolled_back() {
     assert_eq!(keys(&service), ["user_1"]);
     service.roll_back(&runner).unwrap();
     assert_eq!(keys(&service), ["user_v2_1"]);
+}
+
+/// How many seconds these migrations take on an empty namespace.
+fn seconds_on_nothing(service: &Service, migrations: Vec<Migration>) -> u64 {
+    let start = service.clock.now();
+    service.migrate(migrations);
+    service.clock.now().duration_since(start).expect("time goes on").as_secs()
+}
+
+fn empty(id: &'static str, from: &'static str, to: &'static str) -> Migration {
+    Migration::rekey(id, "", Rekey::prefix(from, to))
+}
+
+#[test]
+fn rekeys_one_after_the_other_that_find_nothing_share_one_wait() {
+    let rekeys = vec![empty("1", "a_", "a:"), empty("2", "b_", "b:"), empty("3", "c_", "c:")];
+    let seconds = seconds_on_nothing(&Service::new(), rekeys);
+    assert!((91..100).contains(&seconds), "{seconds} seconds");
+}
+
+#[test]
+fn a_rekey_waits_for_what_the_migration_before_it_may_have_written() {
+    let rekeys = vec![empty("1", "a_", "a:"), good("2"), empty("3", "c_", "c:")];
+    let seconds = seconds_on_nothing(&Service::new(), rekeys);
+    assert!((182..200).contains(&seconds), "{seconds} seconds");
+    let first_alone = Service::new();
+    assert!(seconds_on_nothing(&first_alone, vec![empty("1", "a_", "a:")]) >= 91);
+    let later = vec![empty("1", "a_", "a:"), empty("2", "b_", "b:")];
+    assert!(
+        seconds_on_nothing(&first_alone, later) >= 91,
+        "in a later run nobody knows what was written between"
+    );
+}
+
+#[test]
+fn a_rekey_that_finds_entries_verifies_them_after_a_wait_of_its_own() {
+    let service = Service::holding(&[InitialEntry::new("b_1", "x")], 900);
+    let seconds = seconds_on_nothing(&service, vec![empty("1", "a_", "a:"), empty("2", "b_", "b:")]);
+    assert!(seconds >= 3 * 91, "{seconds} seconds: to look, to verify, and to end");
+    assert_eq!(keys(&service), ["b:1"]);
 }

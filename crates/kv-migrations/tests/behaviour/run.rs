@@ -242,6 +242,16 @@ fn runners_on_the_kv_of_a_worker_exclude_each_other_without_being_given_a_lock()
 
 #[test]
 fn a_run_that_resumes_after_another_replaced_it_is_stopped() {
+    assert_eq!(resumed_after_another(false), None);
+}
+
+#[test]
+fn a_run_that_resumes_after_another_replaced_it_tells_what_it_failed_with() {
+    assert_eq!(resumed_after_another(true).as_deref(), Some("boom"));
+}
+
+/// The reason of a run that is given up while it waits, is replaced by another, and then writes, or fails by itself.
+fn resumed_after_another(fails: bool) -> Option<String> {
     let service = Service::new();
     let lock = RunLock::new();
     let (wake, woken) = futures::channel::oneshot::channel::<()>();
@@ -249,13 +259,16 @@ fn a_run_that_resumes_after_another_replaced_it_is_stopped() {
     let silent = Migration::new("001", "", async move |kv, ()| {
         let woken = woken.lock().expect("no test panics while it holds it").take();
         woken.expect("it runs once").await?;
+        if fails {
+            return Err("boom".into());
+        }
         kv.put("late", "write").await?;
         Ok(())
     });
     let first = service.runner(vec![silent]).with_lock(lock.clone());
     let second = service.runner(vec![good("001")]).with_lock(lock);
 
-    block_on(async {
+    let reason = block_on(async {
         let mut hung = Box::pin(first.run_pending(&()));
         for _ in 0..9 {
             assert!(poll_immediate(&mut hung).await.is_none(), "it waits to be woken");
@@ -267,11 +280,13 @@ fn a_run_that_resumes_after_another_replaced_it_is_stopped() {
         let third = second.run_pending(&());
         wake.send(()).expect("the first run waits for it");
         let (hung, third) = join(hung, third).await;
-        assert!(matches!(hung, Err(Error::Superseded { .. })), "{hung:?}");
         third.expect("the one that comes back holds no lock");
+        let Err(Error::Superseded { reason, .. }) = hung else { panic!("it was replaced: {hung:?}") };
+        reason
     });
     assert_eq!(service.text("late"), None, "it must not write beside the next run");
     assert_eq!(service.text("migration_my-service_001").as_deref(), Some("true"), "nor undo its marker");
+    reason
 }
 
 #[test]

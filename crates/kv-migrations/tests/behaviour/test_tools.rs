@@ -3,9 +3,11 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
+use futures::executor::block_on;
 use kv_migrations::clock::Clock;
 use kv_migrations::coordinator::{CoordinatorError, RowChange, Storage, StorageError};
-use kv_migrations::testing::{Executor, ObjectRuntime, Stopped, VirtualTime};
+use kv_migrations::kv::{MemoryStore, StoreExt};
+use kv_migrations::testing::{Executor, Fault, ManualClock, ObjectRuntime, Stopped, VirtualTime, faulty};
 
 #[test]
 fn sleeping_takes_exactly_as_long_as_asked_for() {
@@ -53,4 +55,23 @@ fn a_failed_alarm_is_called_again_six_times_with_growing_pauses() {
     }));
     assert_eq!(calls.into_inner(), [0, 2, 6, 14, 30, 62, 126]);
     assert_eq!(runtime.alarm(), None, "the sixth retry was the last");
+}
+
+#[test]
+fn a_fault_without_an_end_begins_where_it_says() {
+    let store = faulty(MemoryStore::new(), Fault::temporary(503, 2, u64::MAX));
+    let fails: Vec<bool> = (0..4).map(|_| block_on(store.get("key")).is_err()).collect();
+    assert_eq!(fails, [false, false, true, true]);
+}
+
+#[test]
+fn a_clock_that_is_moved_by_any_time_does_not_go_back() {
+    let (manual, time) = (ManualClock::default(), VirtualTime::default());
+    for _ in 0..2 {
+        let before = (manual.now(), time.now());
+        manual.advance(Duration::MAX);
+        time.advance(Duration::MAX);
+        assert!(manual.now() >= before.0 && time.now() >= before.1);
+    }
+    time.run(time.sleep(Duration::MAX));
 }

@@ -13,7 +13,7 @@ use crate::change::values::{LargeValues, Loaded};
 use crate::error::{BoxError, Result, reason};
 use crate::future::BoxFuture;
 use crate::kv::{EntryOperations, Key, Kv, KvError, PAUSES};
-use crate::report::FailedEntry;
+use crate::report::{EntryCounts, FailedEntry};
 use crate::session::Session;
 
 /// What is done to an entry: an async closure behind a trait object.
@@ -49,9 +49,9 @@ impl<'a, C> EntryWork<'a, C> {
         Self { each, session, context, guarded, large_values: LargeValues::new(), changed: Cell::new(0) }
     }
 
-    /// How many entries were written or deleted since this was asked.
-    pub(super) fn take_changed(&self) -> u64 {
-        self.changed.take()
+    /// The count of entries that were written or deleted since this was asked.
+    pub(super) fn take_changed(&self) -> EntryCounts {
+        EntryCounts { changed: self.changed.take(), ..EntryCounts::default() }
     }
 
     /// Changes an entry. Returns the failure that the entry itself caused; a failure of KV is an error.

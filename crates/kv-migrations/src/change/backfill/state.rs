@@ -50,7 +50,7 @@ impl BackfillState {
     /// Notes an entry that failed.
     pub(super) fn skip(&mut self, failed: FailedEntry) {
         let failures = if self.is_visited { &mut self.confirmed } else { &mut self.failures };
-        failures.push(failed);
+        failures.push(failed.shortened());
     }
 
     /// Makes the first failures, this many, be tried again.

@@ -76,7 +76,7 @@ impl Writing {
         if self.stale.is_empty() {
             return Ok(());
         }
-        self.differences += 1;
+        self.differences = self.differences.saturating_add(1);
         if self.differences > MAX_DIFFERENCES {
             let keys = self.stale.len();
             return Err(format!(
@@ -93,7 +93,7 @@ impl Writing {
     /// Notes which of the next outputs are written. What failed may be written all the same, unless KV refused it.
     pub(super) fn note(&mut self, outputs: &[FoldOutput], results: &[Result<(), KvError>]) {
         let written = results.iter().take_while(|result| result.is_ok()).count();
-        self.done += written;
+        self.done = self.done.saturating_add(written);
         for (output, result) in outputs.iter().zip(results) {
             let is_written = result.as_ref().err().is_none_or(KvError::may_have_written);
             if !is_written {

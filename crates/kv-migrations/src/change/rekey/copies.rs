@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::change::hash::HashKey;
-use crate::kv::Metadata;
+use crate::kv::{Metadata, without_byte_order_mark};
 
 /// How many copies are remembered, and how many bytes of keys: a checkpoint holds them.
 const MAX_COPIES: usize = 50_000;
@@ -88,11 +88,6 @@ pub(super) fn fingerprint(
         .with(metadata.map_or("", Metadata::as_json).as_bytes())
         .with(&expiration.unwrap_or(0).to_le_bytes())
         .finish()
-}
-
-/// The value without a byte order mark at its start, which only a single get reads.
-pub(super) fn without_byte_order_mark(value: &[u8]) -> &[u8] {
-    value.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(value)
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ impl Deleting<'_> {
         };
         let sightings = self.missing.get(&key.name).copied();
         if tools.is_missing(&new, existing).await? {
-            return self.handle_missing(&tools, key, new, sightings.unwrap_or(0) + 1).await;
+            return self.handle_missing(&tools, key, new, sightings.unwrap_or(0).saturating_add(1)).await;
         }
         if sightings.is_some() {
             // There is something at its new key since the last look.

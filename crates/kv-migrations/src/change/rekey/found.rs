@@ -7,6 +7,7 @@ use super::state::{RekeyPhase, RekeyState};
 use super::verdict::MAX_SIGHTINGS;
 use crate::change::Job;
 use crate::error::{BoxError, Result};
+use crate::report::EntryCounts;
 
 /// What was found of an entry, or done with it.
 pub(super) enum Found {
@@ -45,8 +46,8 @@ impl Found {
     /// Records it. Entries are recorded in the order of their keys.
     pub(super) fn record(self, relocation: &Relocation, job: &mut Job<'_>, state: &mut RekeyState) -> Result {
         if state.phase == RekeyPhase::Survey {
-            job.entries().seen += 1;
-            job.entries().left += u64::from(matches!(self, Self::Nothing));
+            let left = u64::from(matches!(self, Self::Nothing));
+            job.add_entries(EntryCounts { seen: 1, left, ..EntryCounts::default() });
         }
         match self {
             Self::Nothing => {}
@@ -56,7 +57,7 @@ impl Found {
                 if let Some(collision) = claim(relocation, &old, &new, Visit::First, state)? {
                     relocation.leave(collision, state)?;
                 } else {
-                    state.found += 1;
+                    state.found = state.found.saturating_add(1);
                     job.add_done(1);
                 }
             }
@@ -76,7 +77,7 @@ impl Found {
                 job.add_done(1);
             }
             Self::Moved => {
-                state.moved += 1;
+                state.moved = state.moved.saturating_add(1);
                 job.add_done(1);
             }
             Self::Unsettled => state.needs_sweep = true,
@@ -87,7 +88,7 @@ impl Found {
                 state.needs_sweep = true;
             }
             Self::Suspect { old, new } => {
-                let times = state.suspects.get(&old).map_or(1, |times| times + 1);
+                let times = state.suspects.get(&old).map_or(1, |times| times.saturating_add(1));
                 if times >= MAX_SIGHTINGS {
                     return relocation.leave(Collision::occupied(&old, &new), state);
                 }

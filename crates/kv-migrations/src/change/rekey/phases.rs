@@ -19,7 +19,7 @@ use crate::change::walk::{Position, WalkEnd};
 use crate::clock::seconds;
 use crate::error::{BoxError, Result};
 use crate::kv::KvError;
-use crate::report::{FailedEntry, Phase};
+use crate::report::{EntryCounts, FailedEntry, Phase};
 use crate::sabotage::{self, Defect};
 use crate::session::Session;
 
@@ -84,8 +84,14 @@ impl Relocation {
                     return Ok(Advance::Stuck { what, instead: "spend less before it" });
                 }
             }
+            if phase != RekeyPhase::Check {
+                state.waited = None;
+            }
             let Some(next) = self.next_phase(job.session(), state, end)? else {
-                job.entries().left += state.left.len() as u64;
+                if let Some(until) = state.waited {
+                    job.session().set_waited(until);
+                }
+                job.add_entries(EntryCounts { left: state.left.len() as u64, ..EntryCounts::default() });
                 return Ok(done(state));
             };
             let is_surveyed = state.is_surveying();
@@ -109,7 +115,7 @@ impl Relocation {
         let is_complete = end == WalkEnd::Complete;
         Ok(Some(match state.phase {
             RekeyPhase::Survey
-                if self.part.is_deleting() && state.found + state.suspects.len() as u64 > 0 =>
+                if self.part.is_deleting() && (state.found > 0 || !state.suspects.is_empty()) =>
             {
                 state.wait_until = Some(self.visible_at(session));
                 RekeyPhase::Sweep
@@ -119,8 +125,9 @@ impl Relocation {
                 RekeyPhase::Confirm
             }
             RekeyPhase::Survey | RekeyPhase::Confirm if state.found == 0 => {
-                // What the migration before this one wrote may not be listed yet.
-                state.wait_until = Some(self.visible_at(session));
+                // What the migration before this one wrote may not be listed yet. If that has waited itself, and written
+                // nothing since, the look after that is enough.
+                state.wait_until = Some(session.waited_before().unwrap_or_else(|| self.visible_at(session)));
                 RekeyPhase::Check
             }
             RekeyPhase::Survey | RekeyPhase::Confirm => RekeyPhase::Copy,
@@ -142,7 +149,7 @@ impl Relocation {
             RekeyPhase::Sweep => self.after_sweep(session, state)?,
             RekeyPhase::Check if is_complete && state.suspects.is_empty() => return Ok(None),
             RekeyPhase::Check => {
-                state.rounds += 1;
+                state.rounds = state.rounds.saturating_add(1);
                 if state.rounds > MAX_ROUNDS {
                     state.rounds = 0;
                     return Err(self.too_many_rounds());
@@ -160,7 +167,7 @@ impl Relocation {
     fn after_sweep(&self, session: &Session<'_>, state: &mut RekeyState) -> Result<RekeyPhase> {
         state.end_sweep();
         if std::mem::take(&mut state.needs_sweep) {
-            state.sweeps += 1;
+            state.sweeps = state.sweeps.saturating_add(1);
             if state.sweeps > MAX_ROUNDS {
                 (state.sweeps, state.needs_sweep) = (0, true);
                 // The next run comes here again, and then looks at the same ones.
@@ -241,6 +248,7 @@ impl Relocation {
         let left = until.saturating_sub(seconds(session.now()));
         state.wait_until = (left > 0).then_some(until);
         if left == 0 {
+            state.waited = Some(until);
             job.set_phase(state.phase.reported());
             return None;
         }

@@ -46,6 +46,9 @@ pub(crate) struct RekeyState {
     /// When the phase may begin, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) wait_until: Option<u64>,
+    /// The end of the last wait, if nothing was written since it began.
+    #[serde(skip)]
+    pub(super) waited: Option<u64>,
     /// How far the phase has got.
     pub(super) position: Position,
     /// Where the batch begins, and where it ends. Without an end it goes to the end of the prefix.
@@ -93,6 +96,7 @@ impl RekeyState {
             key,
             phase: RekeyPhase::default(),
             wait_until: None,
+            waited: None,
             position: Position::default(),
             batch: Position::default(),
             batch_end: None,

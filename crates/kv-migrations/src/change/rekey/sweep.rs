@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use futures_util::future::try_join;
 
-use super::copies::{Copies, CopyRecord, fingerprint, without_byte_order_mark};
+use super::copies::{Copies, CopyRecord, fingerprint};
 use super::found::Found;
 use super::pass::{Pass, Tools, run};
 use super::plan::{Plan, plan_all};
@@ -18,7 +18,7 @@ use crate::change::values::{Loaded, load_values};
 use crate::change::walk::{Loading, WalkEnd};
 use crate::error::{BoxError, Result};
 use crate::future::BoxFuture;
-use crate::kv::{Entry, Key, Kv, Metadata};
+use crate::kv::{Entry, Key, Kv, Metadata, without_byte_order_mark};
 use crate::sabotage::{self, Defect};
 use crate::session::Session;
 

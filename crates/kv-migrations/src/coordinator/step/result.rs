@@ -85,6 +85,7 @@ impl StepResult {
                 | Error::NotRun { .. }
                 | Error::Irreversible { .. }
                 | Error::AnotherPrefix { .. }
+                | Error::Registration(_)
         );
         let outcome = if is_refused {
             StepOutcome::Refused { error: text }

@@ -8,11 +8,12 @@ use crate::coordinator::waiters::TaskReport;
 use crate::error::Error;
 use crate::id::IdSet;
 use crate::report::{AppliedMigration, RollbackReport, RunReport};
+use crate::runner::look_alikes;
 
 /// The result of the last step, with what the steps before did.
 pub(crate) fn total<'a>(
     storage: &dyn Storage,
-    registered: impl Iterator<Item = &'a str>,
+    registered: impl Iterator<Item = &'a str> + Clone,
     last: Result<TaskReport, CoordinatorError>,
     task: &Task,
 ) -> Result<Result<TaskReport, CoordinatorError>, StorageError> {
@@ -37,7 +38,7 @@ pub(crate) fn total<'a>(
 
 fn run<'a>(
     storage: &dyn Storage,
-    registered: impl Iterator<Item = &'a str>,
+    registered: impl Iterator<Item = &'a str> + Clone,
     last: RunReport,
     task: &Task,
 ) -> Result<RunReport, StorageError> {
@@ -46,9 +47,10 @@ fn run<'a>(
     let is_ran = IdSet::new(ran.iter().map(String::as_str));
     let skipped: Vec<String> = last.skipped.into_iter().filter(|id| !is_ran.contains(id)).collect();
     let last_skipped = skipped.last().map(String::as_str);
+    let mut warnings: Vec<String> = details.iter().filter_map(AppliedMigration::warning).collect();
+    warnings.extend(look_alikes(registered.clone(), &last.missing, &ran));
     let before = registered.take_while(|id| last_skipped.is_some_and(|last| last != *id));
     let out_of_order = before.filter(|id| is_ran.contains(id)).map(str::to_owned).collect();
-    let warnings = details.iter().filter_map(AppliedMigration::warning).collect();
     let operations = task.totals.operations;
     Ok(RunReport { ran, skipped, details, out_of_order, warnings, operations, ..last })
 }

@@ -37,7 +37,7 @@ fn limit_failed_entries(entry: &mut HistoryEntry, left: &mut usize) -> bool {
     for applied in &mut entry.details {
         let excess = applied.failed_entries.len().saturating_sub(*left);
         applied.failed_entries.truncate(*left);
-        applied.more_failed_entries += excess as u64;
+        applied.more_failed_entries = applied.more_failed_entries.saturating_add(excess as u64);
         *left -= applied.failed_entries.len();
         is_cut |= excess > 0;
     }

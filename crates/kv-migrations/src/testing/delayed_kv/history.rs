@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::clock::{between, seconds};
+use crate::clock::{between, later, seconds};
 use crate::kv::{Entry, Expiration, Key, PutOptions};
 
 /// How many locations a [`DelayedKv`](super::DelayedKv) has.
@@ -75,7 +75,7 @@ impl History {
         let version = self.versions.iter().rev().find(|version| version.seen[location].read <= now);
         let found = version.and_then(|version| version.stored.as_ref()).filter(|stored| stored.is_live(now));
         if found.is_none() && !is_there {
-            self.missing_until[location] = Some(now + remembered);
+            self.missing_until[location] = Some(later(now, remembered));
         }
         found
     }
@@ -95,7 +95,7 @@ impl Stored {
         let entry = Entry::new(value).with_metadata(options.metadata.clone());
         let expiration = options.expiration.map(|expiration| match expiration {
             Expiration::At(at) => at,
-            Expiration::After(after) => seconds(time) + after,
+            Expiration::After(after) => seconds(time).saturating_add(after),
         });
         Self { entry, expiration }
     }
