@@ -84,10 +84,10 @@ impl Clock for VirtualTime {
     }
 }
 
-/// Shows the start of 1970.
+/// Shows one second of 1970: an object refuses an alarm at the time zero.
 impl Default for VirtualTime {
     fn default() -> Self {
-        Self::starting_at(UNIX_EPOCH)
+        Self::starting_at(UNIX_EPOCH + Duration::from_secs(1))
     }
 }
 
