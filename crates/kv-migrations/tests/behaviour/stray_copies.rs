@@ -99,6 +99,27 @@ fn copies_that_are_made_again_while_an_operation_fails_are_no_collisions() {
 }
 
 #[test]
+fn a_copy_that_a_sweep_has_made_again_proves_nothing_before_the_next_sweep() {
+    let mut failed = 0;
+    for fault in faults(0..100) {
+        let service = users_with("first");
+        service.request(&service.runner(vec![migration(users())])).unwrap();
+        (10..28).for_each(|n| service.store.insert(&format!("user_{n}"), "second"));
+        let runner = service.runner_on(faulty(service.store.clone(), fault), vec![migration(users())]);
+        if service.request(&runner).is_ok() {
+            continue;
+        }
+        failed += 1;
+        // At once, when KV may still show what was there before.
+        drop(block_on(service.runner(vec![migration(users())]).run_pending(&())));
+        assert_eq!(with_prefix(&service, "user_").len(), 18, "{fault:?}: an old key is deleted");
+        service.drive(&service.runner(vec![migration(users())])).unwrap();
+        assert_eq!(with_prefix(&service, "user_").len(), 0, "{fault:?}");
+    }
+    assert!(failed > 20, "the faults have to meet the sweep: {failed}");
+}
+
+#[test]
 fn a_missing_copy_that_was_made_before_old_keys_are_deleted_is_named_once_the_mapping_changes() {
     let entries = ["user:1", "user_1", "user_2"].map(|key| InitialEntry::new(key, "x"));
     let service = Service::holding(&entries, 900);

@@ -66,7 +66,9 @@ impl Monitor {
         self.trace.add(|| format!("    object: {id} is {not}applied"));
         let mut observations = self.locked();
         observations.migrations[planned.number].has_begun = true;
-        if let (true, Some(run)) = (is_applied, task) {
+        // A rollback that failed writes its error into a marker that stays applied.
+        let is_new = is_applied && !observations.migrations[planned.number].is_marked;
+        if let (true, Some(run)) = (is_new, task) {
             let begun = invariants::applied_migrations_have_begun(&observations, planned, step);
             self.report(&mut observations, begun);
             let (migration, at) = (planned.number, self.time.now());

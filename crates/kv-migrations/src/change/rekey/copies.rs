@@ -49,6 +49,20 @@ impl Copies {
         self.made.insert(old, Destination { new, fingerprints: vec![fingerprint] });
     }
 
+    /// Adds all of other copies.
+    pub(super) fn append(&mut self, other: Self) {
+        for (old, Destination { new, fingerprints }) in other.made {
+            for fingerprint in fingerprints {
+                self.insert(CopyRecord { old: old.clone(), new: new.clone(), fingerprint });
+            }
+        }
+    }
+
+    /// The old keys, in their order.
+    pub(super) fn old_keys(&self) -> impl Iterator<Item = &str> {
+        self.made.keys().map(String::as_str)
+    }
+
     /// Whether the entry with this fingerprint was copied from `old` to `new`.
     pub(super) fn contains(&self, old: &str, new: &str, fingerprint: u64) -> bool {
         let destination = self.made.get(old).filter(|made| made.new == new);

@@ -30,7 +30,6 @@ pub(super) async fn delete(
     job: &mut Job<'_>,
     state: &mut RekeyState,
 ) -> Result<WalkEnd> {
-    state.remember_copied_again();
     let deleting = Deleting { relocation, missing: state.suspects.clone() };
     run(&deleting, job, state).await
 }

@@ -60,8 +60,9 @@ impl Plan {
             return Ok(Self::Stays);
         }
         let Some(new) = relocation.target(session, key, state)? else { return Ok(Self::Stays) };
-        verify_copy(&state.copied, old, &new)?;
-        verify_copy(&state.settled, old, &new)?;
+        for copies in [&*state.copied, &state.copied_again, &state.settled] {
+            verify_copy(copies, old, &new)?;
+        }
         Ok(match claim(relocation, old, &new, Visit::Repeated, state)? {
             Some(collision) => Self::Collides(collision),
             None => Self::moves(new),

@@ -63,9 +63,9 @@ pub(crate) struct RekeyState {
     /// The copies of the last batch, once they are verified, where both keys stay.
     #[serde(default, skip_serializing_if = "Copies::is_empty")]
     pub(super) settled: Copies,
-    /// The copies that the sweep made.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) copied_again: Vec<CopyRecord>,
+    /// The copies that this sweep has made. They prove nothing before the next one, which is later than KV's delay.
+    #[serde(default, skip_serializing_if = "Copies::is_empty")]
+    pub(super) copied_again: Copies,
     /// For each new key its old key, both as hashes. Used where no inverse proves that there is only one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) owners: BTreeMap<u64, u64>,
@@ -104,7 +104,7 @@ impl RekeyState {
             moved: 0,
             copied: Rc::default(),
             settled: Copies::default(),
-            copied_again: Vec::new(),
+            copied_again: Copies::default(),
             owners: BTreeMap::new(),
             left: BTreeMap::new(),
             suspects: BTreeMap::new(),
@@ -134,16 +134,18 @@ impl RekeyState {
         end.and_then(Position::after).map(str::to_owned)
     }
 
-    /// Ends a sweep: what it copied counts as copied, and the next sweep has its suspects.
+    /// Ends a sweep: what it copied counts as copied, and the next sweep looks at that and at its suspects.
     pub(super) fn end_sweep(&mut self) {
-        self.remember_copied_again();
         self.suspects = std::mem::take(&mut self.next_suspects);
-    }
-
-    /// Makes the work of a sweep recognize what earlier requests of it have copied again.
-    pub(super) fn remember_copied_again(&mut self) {
         let copied_again = std::mem::take(&mut self.copied_again);
-        self.remember_copies(copied_again);
+        if copied_again.is_empty() {
+            return;
+        }
+        self.needs_sweep = true;
+        for old in copied_again.old_keys().take(MAX_KEPT.saturating_sub(self.suspects.len())) {
+            self.suspects.entry(old.to_owned()).or_insert(0);
+        }
+        Rc::make_mut(&mut self.copied).append(copied_again);
     }
 
     /// Adds a suspect of this sweep that was seen so often. False if there are too many.
@@ -154,20 +156,13 @@ impl RekeyState {
 
     /// Remembers copies that this phase has made. The work of a sweep reads the others meanwhile.
     pub(super) fn note_copies(&mut self, copies: Vec<CopyRecord>) {
-        if self.phase == RekeyPhase::Sweep {
-            self.copied_again.extend(copies);
-        } else {
-            self.remember_copies(copies);
-        }
-    }
-
-    fn remember_copies(&mut self, copies: Vec<CopyRecord>) {
         if copies.is_empty() {
             return;
         }
-        let copied = Rc::make_mut(&mut self.copied);
+        let is_sweep = self.phase == RekeyPhase::Sweep;
+        let noted = if is_sweep { &mut self.copied_again } else { Rc::make_mut(&mut self.copied) };
         for copy in copies {
-            copied.insert(copy);
+            noted.insert(copy);
         }
     }
 

@@ -42,7 +42,6 @@ pub(super) async fn sweep(
     job: &mut Job<'_>,
     state: &mut RekeyState,
 ) -> Result<WalkEnd> {
-    state.remember_copied_again();
     let sweep =
         Sweep { part: relocation.part, key: state.key, copied: state.copied.clone(), sweeps: state.sweeps };
     run(&Sweeping { relocation, sweep }, job, state).await
@@ -99,6 +98,11 @@ impl Sweeping<'_> {
         }
         let Some(new) = self.relocation.target(session, key, state)? else { return Ok(Plan::Stays) };
         verify_copy(&state.copied, &key.name, &new)?;
+        verify_copy(&state.copied_again, &key.name, &new)?;
+        if state.copied_again.new_key(&key.name).is_some() {
+            // An earlier request of this sweep has copied it: what KV shows so soon proves nothing.
+            return Ok(Plan::Stays);
+        }
         Ok(Plan::moves(new))
     }
 }
