@@ -21,11 +21,14 @@ test("only the right token gets in", async (t) => {
     "the right one and more": "Bearer correct-horses",
     "another case": "Bearer Correct-Horse",
     "two tokens": "Bearer wrong, Bearer correct-horse",
+    "two headers": ["Bearer correct-horse", "Bearer correct-horse"],
   };
+  const noToken = ["no header", "an empty header", "another scheme", "the token alone"];
   for (const [name, authorization] of Object.entries(wrong)) {
     const answer = await client.status({ authorization });
     assertProblem(answer, 401, "unauthorized");
-    assert.match(answer.headers.get("www-authenticate"), /^Bearer realm="migrations"/, name);
+    const challenge = `Bearer realm="migrations"${noToken.includes(name) ? "" : ', error="invalid_token"'}`;
+    assert.equal(answer.headers.get("www-authenticate"), challenge, name);
     assert.ok(!answer.text.includes("correct-horse"), "the secret is in no answer");
   }
 });
