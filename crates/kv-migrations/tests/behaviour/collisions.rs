@@ -32,7 +32,8 @@ fn two_entries_with_the_same_new_key_fail_before_anything_is_written() {
         error(&service, lower_case()),
         "Migration long failed: 1 of the entries cannot have their new keys: `user_aDA` would get the key `user_ada`, which \
          another entry gets as well. Nothing was written or deleted. Give them keys of their own, or let them stay \
-         with `Collisions::Skip`"
+         with `Collisions::Skip`. If the re-key was cancelled or reset before, what is at a new key may be its older copy: \
+         compare both, and delete the wrong one"
     );
     assert_eq!(keys(&service), ["user_Ada", "user_aDA", "user_x"]);
 
@@ -55,6 +56,10 @@ fn a_new_key_that_is_taken_fails_before_anything_is_written() {
     assert!(
         error.contains("`user_1` would get the key `user:1`, at which there is something else"),
         "{error}"
+    );
+    assert!(
+        error.contains("cancelled or reset before, what is at a new key may be its older copy"),
+        "nothing else explains it to whoever reset a re-key that had copied: {error}"
     );
     assert_eq!(keys(&service), ["user:1", "user_1", "user_2"]);
 }

@@ -75,7 +75,8 @@ pub(super) fn refuse(collisions: &BTreeMap<String, String>) -> Result {
         if number > MAX_LISTED { format!("; and {} more", number - MAX_LISTED) } else { String::new() };
     Err(format!(
         "{number} of the entries cannot have their new keys: {}{more}. Nothing was written or deleted. Give them keys of \
-         their own, or let them stay with `Collisions::Skip`",
+         their own, or let them stay with `Collisions::Skip`. If the re-key was cancelled or reset before, what is at a new \
+         key may be its older copy: compare both, and delete the wrong one",
         listed.join("; ")
     )
     .into())
