@@ -115,8 +115,8 @@ impl PolicyStore {
 impl Store for PolicyStore {
     /// Retries up to four times over 15 seconds after a temporary failure: a second write to a key within a second (429),
     /// an error of the store (5xx). A write that took effect although it failed is thereby repeated, over what others may
-    /// have written in the meantime; any write in KV can do that. The first write to an entry of a backfill is not repeated
-    /// after a 429: the entry is worked on again with its new value.
+    /// have written in the meantime; any write in KV can do that. The first write to an entry of a backfill or a re-key
+    /// is not repeated after a 429: the entry is looked at again, and worked on with its new value.
     fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
         Box::pin(async move {
             let mut pauses = PAUSES.iter();

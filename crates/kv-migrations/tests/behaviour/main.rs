@@ -30,6 +30,7 @@ mod logs;
 mod mended;
 mod object;
 mod passed_over;
+mod refused_copies;
 mod rekey;
 mod rekey_limits;
 mod rekey_parts;

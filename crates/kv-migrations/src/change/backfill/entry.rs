@@ -69,7 +69,7 @@ impl<'a, C> EntryWork<'a, C> {
         let mut pauses = PAUSES.iter();
         loop {
             let pause = pauses.next();
-            let attempt = operations.begin_attempt(pause.map(|_| &*name));
+            let attempt = operations.begin_attempt(pause.map(|_| &*name).as_slice());
             let result = self.attempt(&attempt, key, loaded, is_repeated).await;
             if operations.is_cut_off() {
                 // An operation was refused, whatever the closure made of that: the entry is not done.

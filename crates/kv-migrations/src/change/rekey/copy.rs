@@ -54,7 +54,7 @@ impl Copying<'_> {
             Plan::Collides(collision) => return Ok(Found::Collides(collision)),
             Plan::Stays | Plan::Compared { .. } => return Ok(Found::Nothing),
         };
-        let copy = |place| copy_entry(&tools, &key, new, place);
+        let copy = |place| self.copy_entry(&tools, &key, new, place);
         match existing {
             // The service writes both keys: what is at the new one is its own. The sweep compares them.
             Loaded::Value(_) if self.0.part == Part::Copying => Ok(Found::Nothing),
@@ -64,15 +64,22 @@ impl Copying<'_> {
             Loaded::Value(_) | Loaded::Unread => copy(Place::Occupied).await,
         }
     }
-}
 
-/// Copies an entry. Where something is at the new key, it may be a copy that was made after the last checkpoint.
-async fn copy_entry(tools: &Tools<'_>, key: &Key, new: String, place: Place) -> Result<Found> {
-    let kv = &tools.kv;
-    let Some(entry) = kv.get(&key.name).await? else { return Ok(Found::Nothing) };
-    if place == Place::Occupied && kv.get(&new).await?.is_some_and(|copy| copy != entry) {
-        return Ok(Found::Unsettled);
+    /// Copies an entry. Where something is at the new key, it may be a copy that was made after the last checkpoint.
+    async fn copy_entry(&self, tools: &Tools<'_>, key: &Key, new: String, place: Place) -> Result<Found> {
+        let kv = &tools.kv;
+        let Some(entry) = kv.get(&key.name).await? else { return Ok(Found::Nothing) };
+        if place == Place::Occupied
+            && let Some(copy) = kv.get(&new).await?
+        {
+            if self.0.part == Part::Copying {
+                return Ok(Found::Nothing);
+            }
+            if copy != entry {
+                return Ok(Found::Unsettled);
+            }
+        }
+        tools.writer.copy(kv, key, entry, new).await?;
+        Ok(Found::Copied)
     }
-    tools.writer.copy(kv, key, entry, new).await?;
-    Ok(Found::Copied)
 }

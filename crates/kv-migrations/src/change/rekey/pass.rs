@@ -1,5 +1,7 @@
 //! One pass over the entries of a prefix: what the phases of a re-key that read entries share.
 
+use std::time::Duration;
+
 use super::found::Found;
 use super::plan::{Plan, load_existing, plan_all};
 use super::relocation::Relocation;
@@ -10,7 +12,7 @@ use crate::change::values::{LargeValues, Loaded};
 use crate::change::walk::{Loading, Range, Visited, Walk, WalkEnd};
 use crate::error::Result;
 use crate::future::BoxFuture;
-use crate::kv::{Key, Kv, KvError};
+use crate::kv::{EntryOperations, Key, Kv, KvError, PAUSES};
 use crate::session::Session;
 
 /// What a phase does with entries. A trait object, so that the code of a pass is in the wasm once.
@@ -26,6 +28,11 @@ pub(super) trait Pass {
     ) -> Loading<'a, Plan> {
         let mut plan = |key: &Key| Plan::of_entry(self.relocation(), session, key, state);
         load_existing(session, plan_all(keys, &mut plan))
+    }
+
+    /// The plan of an entry that moves to this key and may have changed since it was read.
+    fn plan_again(&self, new: String) -> Plan {
+        Plan::Moves { new, existing: Loaded::Unread }
     }
 
     /// Works on an entry, beside others.
@@ -51,10 +58,8 @@ impl Tools<'_> {
 pub(super) async fn run(pass: &dyn Pass, job: &mut Job<'_>, state: &mut RekeyState) -> Result<WalkEnd> {
     let (session, relocation, large_values) = (job.session(), pass.relocation(), LargeValues::new());
     let writer = CopyWriter::new(state.key);
-    let work = |operations, key, plan| {
-        let kv = session.kv.for_entry(operations);
-        pass.work(Tools { kv, large_values: &large_values, writer: &writer }, key, plan)
-    };
+    let tools = Tools { kv: session.kv.clone(), large_values: &large_values, writer: &writer };
+    let work = |operations, key, plan| work_on(pass, session, &tools, operations, key, plan);
     let until = state.until();
     let range = Range { prefix: relocation.mapping.prefix(), until: until.as_deref() };
     let mut walk = Walk::new(session, range, &state.position);
@@ -77,4 +82,33 @@ pub(super) async fn run(pass: &dyn Pass, job: &mut Job<'_>, state: &mut RekeySta
     let end = walk.finish(job, result).await;
     state.note_copies(writer.take_made());
     end
+}
+
+/// Works on an entry. If KV refuses a write with 429, somebody else wrote that key a moment ago, perhaps after it was read:
+/// then both keys are looked at again, instead of written over.
+async fn work_on(
+    pass: &dyn Pass,
+    session: &Session<'_>,
+    tools: &Tools<'_>,
+    operations: EntryOperations,
+    mut key: Key,
+    mut plan: Plan,
+) -> Result<Found> {
+    let name = key.name.clone();
+    let new = plan.new_key().map(str::to_owned);
+    let own_keys = new.as_ref().map(|new| [name.as_str(), new]);
+    let mut pauses = PAUSES.iter();
+    loop {
+        let pause = pauses.next().zip(own_keys.as_ref());
+        let attempt = operations.begin_attempt(pause.map_or(&[], |(_, own_keys)| own_keys));
+        let kv = session.kv.for_entry(attempt);
+        let result = pass.work(Tools { kv: kv.clone(), ..*tools }, key, plan).await;
+        let Some((seconds, [_, new])) = pause.filter(|_| operations.has_conflict()) else { return result };
+        session.sleep(Duration::from_secs(*seconds)).await;
+        key = match kv.find(&name).await? {
+            None => return Ok(Found::Nothing),
+            Some(found) => found,
+        };
+        plan = pass.plan_again((*new).to_owned());
+    }
 }

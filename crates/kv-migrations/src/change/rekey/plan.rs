@@ -37,6 +37,14 @@ impl Plan {
         Self::Moves { new, existing: Loaded::Missing }
     }
 
+    /// The key that the entry gets, if it moves.
+    pub(super) fn new_key(&self) -> Option<&str> {
+        match self {
+            Self::Moves { new, .. } | Self::Compared { new, .. } => Some(new),
+            Self::Stays | Self::Collides(_) => None,
+        }
+    }
+
     /// As the mapping says, for a survey.
     pub(super) fn of_target(old: &str, target: Target) -> Self {
         match target {

@@ -86,6 +86,10 @@ impl Pass for Sweeping<'_> {
         })
     }
 
+    fn plan_again(&self, new: String) -> Plan {
+        Plan::Compared { new, is_proven: false, is_large: true }
+    }
+
     fn work<'a>(&'a self, tools: Tools<'a>, key: Key, plan: Plan) -> BoxFuture<'a, Result<Found>> {
         Box::pin(self.sweep.work(tools, key, plan))
     }

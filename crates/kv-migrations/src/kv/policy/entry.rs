@@ -29,8 +29,8 @@ pub(super) trait EntryHooks: Send + Sync {
 pub(crate) struct EntryOperations {
     state: Arc<Mutex<State>>,
     highest: HighestCost,
-    /// The key of the entry, if it must not be overwritten unseen.
-    own_key: Option<Arc<str>>,
+    /// The keys of the entry that must not be overwritten unseen.
+    own_keys: Arc<[String]>,
 }
 
 #[derive(Default)]
@@ -61,13 +61,13 @@ impl HighestCost {
 
 impl EntryOperations {
     pub(crate) fn new(highest: &HighestCost) -> Self {
-        Self { state: Arc::default(), highest: highest.clone(), own_key: None }
+        Self { state: Arc::default(), highest: highest.clone(), own_keys: Arc::default() }
     }
 
-    /// Begins an attempt to do the work. The first write of the attempt to `own_key` is not repeated after a 429.
-    pub(crate) fn begin_attempt(&self, own_key: Option<&str>) -> Self {
+    /// Begins an attempt to do the work. The first write of the attempt to one of `own_keys` is not repeated after a 429.
+    pub(crate) fn begin_attempt(&self, own_keys: &[&str]) -> Self {
         self.state().attempt = Attempt::default();
-        Self { own_key: own_key.map(Arc::from), ..self.clone() }
+        Self { own_keys: own_keys.iter().map(|&key| key.to_owned()).collect(), ..self.clone() }
     }
 
     /// Whether an operation was refused because the budget was used up.
@@ -88,7 +88,7 @@ impl EntryOperations {
 
     fn is_own_write(&self, request: Request<'_>) -> bool {
         matches!(request, Request::Put { .. } | Request::Delete { .. })
-            && self.own_key.as_deref() == Some(request.key())
+            && self.own_keys.iter().any(|key| key == request.key())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -124,6 +124,6 @@ impl EntryHooks for EntryOperations {
     }
 
     fn in_other_namespace(&self) -> Arc<dyn EntryHooks> {
-        Arc::new(Self { own_key: None, ..self.clone() })
+        Arc::new(Self { own_keys: Arc::default(), ..self.clone() })
     }
 }
