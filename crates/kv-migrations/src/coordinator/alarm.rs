@@ -1,7 +1,7 @@
 //! What an alarm does: one step of the task in progress, and the copies of the markers that it changed.
 
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::{Either, select};
@@ -24,8 +24,10 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 /// How long a step may take, whatever its budget. Cloudflare ends an alarm after 15 minutes, and the instance with it
 /// (<https://developers.cloudflare.com/durable-objects/platform/limits/>).
 const MAX_STEP_TIME: Duration = Duration::from_mins(14);
-/// The least time to an alarm that is set again because it came too early.
+/// The least time to an alarm that is set again because it came too early, and the time between two alarms that both come too
+/// early.
 const MIN_SLEEP: Duration = Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_secs(1);
 
 impl<C> Coordinator<C> {
     /// Takes the next step of what was asked for, if it is due. The object's alarm calls it. An extra call does no
@@ -52,13 +54,13 @@ impl<C> Coordinator<C> {
         let Self { records, waiters, .. } = self;
         let now = records.now();
         if let Some(until) = lease::held_until(&*records.storage, now)? {
-            return sleep_until(records, Some(until));
+            return self.sleep.until(records, Some(until));
         }
         let mut task = records.task()?;
         let due = task.as_ref().and_then(Task::due);
         let is_due = due.is_some_and(|due| due <= now);
         if !is_due && records.journal().unmirrored()?.is_empty() {
-            return sleep_until(records, due);
+            return self.sleep.until(records, due);
         }
         let lease = Arc::new(records.take_lease()?);
         if let Some(stopping) = task.take_if(|task| task.stop.is_some()) {
@@ -186,9 +188,27 @@ impl<C> Coordinator<C> {
     }
 }
 
-/// Sets an alarm again that came too early. If the runtime's clock is ahead, it would otherwise come at once, again and
-/// again.
-fn sleep_until(records: &Records, time: Option<SystemTime>) -> Result<(), StorageError> {
-    let earliest = records.now() + MIN_SLEEP;
-    records.storage.write(&[RowChange::alarm(time.map(|time| time.max(earliest)))])
+/// Sets alarms again that came too early.
+#[derive(Default)]
+pub(super) struct Sleep(Mutex<Option<SetAgain>>);
+
+/// An alarm that was set again.
+struct SetAgain {
+    due: SystemTime,
+    alarm: SystemTime,
+}
+
+impl Sleep {
+    /// Sets the alarm for this time, or removes it. If the runtime's clock is ahead of this one, the alarm comes too early
+    /// again, perhaps at once, because its time is over: each time it is set to a later time than before.
+    fn until(&self, records: &Records, due: Option<SystemTime>) -> Result<(), StorageError> {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = records.now();
+        let again = last.take().filter(|last| Some(last.due) == due);
+        *last = due.map(|due| {
+            let earliest = again.map_or(now + MIN_SLEEP, |last| last.alarm.max(now) + PAUSE);
+            SetAgain { due, alarm: due.max(earliest) }
+        });
+        records.storage.write(&[RowChange::alarm(last.as_ref().map(|last| last.alarm))])
+    }
 }

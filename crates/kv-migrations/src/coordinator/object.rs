@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
+use super::alarm::Sleep;
 use super::observer::JournalObserver;
 use super::records::Records;
 use super::storage::Storage;
@@ -19,6 +20,7 @@ pub struct Coordinator<C = ()> {
     pub(super) waiters: Waiters,
     /// Ends the step that is under way in good order.
     pub(super) interrupt: Mutex<Interrupt>,
+    pub(super) sleep: Sleep,
 }
 
 impl<C> Coordinator<C> {
@@ -36,6 +38,7 @@ impl<C> Coordinator<C> {
             records: Records { storage, clock, service, observer: JournalObserver::default() },
             waiters: Waiters::default(),
             interrupt: Mutex::default(),
+            sleep: Sleep::default(),
         }
     }
 

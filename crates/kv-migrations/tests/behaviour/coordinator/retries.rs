@@ -1,13 +1,15 @@
 //! Steps that fail.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use futures::future::{join, pending};
+use futures::future::{join, pending, select};
 use kv_migrations::clock::Clock;
 use kv_migrations::coordinator::{Caller, Coordinator, CoordinatorError, RunOutcome};
-use kv_migrations::{Backfill, Budget, Error, Migration, Rekey, State};
+use kv_migrations::testing::VirtualTime;
+use kv_migrations::{Backfill, BoxFuture, Budget, Error, Migration, Rekey, State};
 
 use crate::object::Object;
 use crate::service::{failing, good, ids};
@@ -258,4 +260,42 @@ fn a_rekey_that_keeps_failing_at_an_entry_fails_the_run() {
     let status = object.status(&coordinator, "001");
     assert_eq!((status.state, status.retry_at), (State::Failed, None));
     assert_eq!(object.storage.alarm(), None);
+}
+
+/// A clock that is behind the runtime's.
+struct Behind(VirtualTime);
+
+const BEHIND: Duration = Duration::from_secs(20);
+
+impl Clock for Behind {
+    fn now(&self) -> SystemTime {
+        self.0.now() - BEHIND
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'_, ()> {
+        self.0.sleep(duration)
+    }
+}
+
+#[test]
+fn an_alarm_that_comes_twenty_seconds_early_by_the_clock_of_the_object_does_not_come_again_and_again() {
+    let object = Object::new();
+    let moving = Migration::rekey("001", "", Rekey::prefix("user_", "user:"));
+    let runner = object.runner_on(object.kv.clone(), vec![moving]);
+    let coordinator = object.instance_of(runner.with_clock(Arc::new(Behind(object.time.clone()))));
+    let alarms = AtomicU32::new(0);
+    let calls = object.runtime.call_alarms(async || {
+        let number = alarms.fetch_add(1, Ordering::Relaxed);
+        assert!(number < 100, "the alarm comes again and again");
+        coordinator.alarm().await
+    });
+    // It finds nothing, and waits until KV would show what was written elsewhere.
+    let work = async {
+        coordinator.run_pending(&Caller::default()).await.expect("it waits");
+        object.time.sleep(Duration::from_secs(113)).await;
+    };
+    object.time.run(select(pin!(work), pin!(calls)));
+    assert_eq!(object.state(&coordinator, "001"), State::Applied, "it is a second late at most");
+    let alarms = alarms.into_inner();
+    assert!(alarms <= 2 + 22, "a step, one alarm a second for twenty seconds, and another step: {alarms}");
 }
