@@ -143,3 +143,24 @@ fn a_coordinator_refuses_it_too_and_does_not_retry() {
     let report = object.serve(&coordinator, coordinator.run_pending(&Caller::default()));
     assert_eq!(report.expect("it is allowed").ran, ids(&["001_init", "002_users"]));
 }
+
+#[test]
+fn a_mistyped_prefix_is_found_behind_hundreds_of_others_that_anybody_made() {
+    let service = Service::new();
+    service.neighbour("my-service").migrate(list());
+    // A visitor who can choose keys of data has put them before it, in the order of keys.
+    for number in 0..200 {
+        service.put(&format!("migration_a{number:03}_001_init"), "visited", TYPESCRIPT);
+        service.put(&format!("migration_b{number:03}_002_users"), "false", None);
+        service.put(&format!("migration_c{number:03}_001_init_else"), "true", TYPESCRIPT);
+    }
+    let mistyped = service.neighbour("my-servcie");
+    let before = service.store.operations();
+    assert_refused(&mistyped, list(), "my-service");
+    let operations = service.store.operations() - before;
+    assert_eq!(
+        operations,
+        2 + 4,
+        "two lists, and four hundred values that are no certain markers, read in bulk"
+    );
+}
