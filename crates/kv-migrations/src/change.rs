@@ -13,6 +13,7 @@ mod count;
 mod fold;
 mod hash;
 mod job;
+mod left_out;
 mod progress;
 mod record;
 mod rekey;

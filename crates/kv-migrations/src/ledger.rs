@@ -65,6 +65,12 @@ pub(crate) fn holds_checkpoint(metadata: &Metadata) -> bool {
     MarkerMetadata::parse(Some(metadata)).marker.is_some_and(|marker| marker.progress().is_some())
 }
 
+/// Whether only a marker has such metadata.
+pub(crate) fn is_marker_metadata(metadata: Option<&Metadata>) -> bool {
+    let MarkerMetadata { service, marker } = MarkerMetadata::parse(metadata);
+    service.is_some() || marker.is_some()
+}
+
 impl Stored {
     fn is_applied(&self) -> bool {
         self.value == APPLIED

@@ -179,6 +179,7 @@ impl<C> Runner<C> {
                         entries: up.is_resumable().then_some(progress.entries),
                         failed_entries,
                         more_failed_entries: 0,
+                        left_out: job.left_out(),
                     };
                     // Moved, not cloned: a clone costs bytes in every user's wasm.
                     let event = Event::Applied(applied);

@@ -293,6 +293,10 @@ impl<C> Resumable<C> for Backfill<C> {
         format!("backfill {}", self.prefix)
     }
 
+    fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     fn begin(&self, job: &mut Job<'_>) -> BackfillState {
         job.begin_phase(Phase::Count, None);
         BackfillState::default()

@@ -296,6 +296,10 @@ impl<C, S: Serialize + DeserializeOwned> Resumable<C> for Fold<C, S> {
         format!("fold {}", self.prefix)
     }
 
+    fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     fn begin(&self, job: &mut Job<'_>) -> FoldState<S> {
         job.begin_phase(Phase::Count, None);
         FoldState {

@@ -23,6 +23,8 @@ pub(crate) struct Job<'a> {
     direction: Direction,
     progress: ProgressCounter,
     checkpoints: Checkpoints<'a>,
+    /// How many keys it left out because they begin like markers.
+    left_out: u64,
 }
 
 impl<'a> Job<'a> {
@@ -35,7 +37,7 @@ impl<'a> Job<'a> {
     ) -> Self {
         let progress = ProgressCounter::new(direction, session.now(), session.operations());
         let checkpoints = Checkpoints::new(session, id, direction, marker);
-        Self { session, id, direction, progress, checkpoints }
+        Self { session, id, direction, progress, checkpoints, left_out: 0 }
     }
 
     pub(crate) fn id(&self) -> &'a str {
@@ -95,6 +97,14 @@ impl<'a> Job<'a> {
     /// The entries that are done in this phase.
     pub(super) fn done_in_phase(&self) -> u64 {
         self.progress.done_in_phase()
+    }
+
+    pub(super) fn set_left_out(&mut self, keys: u64) {
+        self.left_out = keys;
+    }
+
+    pub(crate) fn left_out(&self) -> u64 {
+        self.left_out
     }
 
     /// Notes a step that the next request need not repeat.

@@ -6,10 +6,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::checkpoint::Start;
+use super::left_out::count_left_out;
 use super::{Change, Job, NEXT_REQUEST, Outcome};
 use crate::error::{BoxError, Result};
 use crate::future::BoxFuture;
-use crate::report::{AppliedMigration, FailedEntry};
+use crate::report::{AppliedMigration, Direction, FailedEntry};
 
 /// What differs between such changes.
 pub(crate) trait Resumable<C>: Send + Sync {
@@ -18,6 +19,9 @@ pub(crate) trait Resumable<C>: Send + Sync {
 
     /// The kind of the change and the prefix that it walks over. A checkpoint of another change is not read.
     fn name(&self) -> String;
+
+    /// The prefix of the entries that it works on.
+    fn prefix(&self) -> &str;
 
     /// The state at the beginning. Begins the first phase.
     fn begin(&self, job: &mut Job<'_>) -> Self::State;
@@ -64,7 +68,12 @@ impl<C, R: Resumable<C>> Change<C> for ResumableChange<R> {
                 }
             };
             match self.0.advance(job, context, &mut state).await {
-                Ok(Advance::Done(failed_entries)) => Ok(Outcome::Done(failed_entries)),
+                Ok(Advance::Done(failed_entries)) => {
+                    if job.direction() == Direction::Up {
+                        job.set_left_out(count_left_out(job.session(), self.0.prefix()).await);
+                    }
+                    Ok(Outcome::Done(failed_entries))
+                }
                 Ok(Advance::Waiting(retry_after)) => Ok(Outcome::Paused { retry_after }),
                 Ok(Advance::Paused) if job.is_stuck() => {
                     Ok(stuck(job, &state, "not one step could be made within", "spend less before it"))

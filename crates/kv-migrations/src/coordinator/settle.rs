@@ -79,6 +79,7 @@ fn findings(task: &Task, result: &Result<TaskReport, CoordinatorError>) -> Findi
                 entries: report.entries,
                 failed_entries: report.failed_entries.clone(),
                 more_failed_entries: 0,
+                left_out: 0,
             });
             return Findings { rolled_back, ..Findings::default() };
         }

@@ -77,11 +77,31 @@ pub struct AppliedMigration {
     /// How many more there were than `failed_entries` has: only in the history of a coordinator.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub more_failed_entries: u64,
+    /// How many keys it left out because they begin like markers, or [`UNKNOWN`](Self::UNKNOWN). Only a warning tells it.
+    #[serde(skip)]
+    pub(crate) left_out: u64,
 }
 
 impl AppliedMigration {
+    /// KV did not tell what was left out.
+    pub(crate) const UNKNOWN: u64 = u64::MAX;
+
     /// What looks like a mistake. The migration is applied all the same: there may be nothing to do.
     pub(crate) fn warning(&self) -> Option<String> {
+        let Self { id, left_out, .. } = self;
+        let number = match *left_out {
+            0 => return self.warning_of_counts(),
+            Self::UNKNOWN => "all".to_owned(),
+            number => number.to_string(),
+        };
+        let counts = self.warning_of_counts().map(|warning| format!("{warning}. ")).unwrap_or_default();
+        Some(format!(
+            "{counts}Migration {id} left out {number} keys that begin with `migration_` and may be markers of other services. If \
+             some are data, change them by a migration over their own prefix, such as `migration_notes_`"
+        ))
+    }
+
+    fn warning_of_counts(&self) -> Option<String> {
         let Self { id, entries, .. } = self;
         match (*entries)? {
             EntryCounts { seen: 0, .. } => Some(format!(

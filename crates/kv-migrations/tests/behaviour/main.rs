@@ -25,6 +25,7 @@ mod ids;
 mod kv;
 mod latency;
 mod ledger;
+mod left_out;
 mod live_service;
 mod logs;
 mod mended;

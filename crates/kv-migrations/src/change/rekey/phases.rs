@@ -38,6 +38,10 @@ impl<C> Resumable<C> for Relocation {
         format!("{part} {}", self.mapping.prefix())
     }
 
+    fn prefix(&self) -> &str {
+        self.mapping.prefix()
+    }
+
     fn begin(&self, job: &mut Job<'_>) -> RekeyState {
         job.begin_phase(Phase::Survey, None);
         RekeyState::new(HashKey::new(job.session().random))
