@@ -147,29 +147,27 @@ impl Failure {
         let is_resumed = self.report.progress.is_some();
         let advice = match self.stage {
             Stage::Up if is_resumed => {
-                "is not marked as applied, and what it did before it failed stays. The migrations before it are applied; \
-                 those after it were not tried. Fix it, deploy, and migrate again: the next run resumes where it failed."
+                "is not marked as applied, and what it did before it failed stays. Those before it are applied; those after \
+                 it were not tried. Fix it, deploy, and migrate again: the next run resumes it."
             }
             Stage::Up => {
-                "is not marked as applied, and what its `up` wrote before it failed stays. The migrations before it are \
-                 applied; those after it were not tried. Fix it, deploy, and migrate again: the next run starts with it."
+                "is not marked as applied, and what its `up` wrote before it failed stays. Those before it are applied; those \
+                 after it were not tried. Fix it, deploy, and migrate again: the next run starts with it."
             }
             Stage::Record => {
-                "was run by its `up`, but it is not known whether it is marked as applied. Migrate again: if it is not \
-                 marked, the next run runs its `up` again."
+                "has run its `up`, but may not be marked as applied. Migrate again: if it is not marked, its `up` runs again."
             }
             Stage::Down if is_resumed => {
-                "is partly rolled back and counts as not applied. Fix it, deploy, and roll it back again to resume where it \
-                 failed; or migrate to apply it again from the start. Check the status first: if it still counts as applied, \
-                 nothing was changed."
+                "is partly rolled back and counts as not applied. Fix it, deploy, and roll it back again to resume it; or \
+                 migrate to apply it from the start. If the status still says applied, nothing was changed."
             }
             Stage::Down => {
-                "is still marked as applied, and what its `down` changed before it failed stays changed. Fix it, deploy, and \
-                 roll it back again."
+                "is still marked as applied, and what its `down` changed before it failed stays. Fix it, deploy, and roll it \
+                 back again."
             }
             Stage::Unrecord => {
-                "was undone by its `down`, but it is not known whether its marker is deleted. Check the status: unless it is \
-                 pending, roll it back again, which runs its `down` once more."
+                "has run its `down`, but its marker may not be deleted. Unless the status says pending, roll it back again: \
+                 its `down` runs again."
             }
         };
         format!("`{}` {advice}", self.id)
@@ -196,14 +194,13 @@ impl fmt::Display for ForeignMarker {
             return write!(
                 f,
                 "The marker `{key}` names no service, and `{service}` does not register migration {id}: it may be \
-                 another service's. Nothing was changed. Register the migration to reset it."
+                 another's. Nothing was changed. Register the migration to reset it."
             );
         }
         write!(
             f,
-            "The marker `{key}` of migration {id} of `{service}` belongs to the service `{owner}`: both migrations have \
-             the same key. Nothing was changed. Give the migration that is not deployed yet another id, or its service \
-             another prefix."
+            "The marker `{key}` of migration {id} of `{service}` belongs to the service `{owner}`: both have the same key. \
+             Nothing was changed. Give the newer migration another id, or its service another prefix."
         )
     }
 }
@@ -217,15 +214,15 @@ impl fmt::Display for Error {
             Self::LedgerTooLarge { prefix } => write!(
                 f,
                 "The ledger could not be read, so nothing was changed: more than 10,000 keys begin with `{prefix}`, and more \
-                 than 100 of those that registered migrations have do not say `true`. Delete the keys that are no markers, \
-                 and keep visitors from choosing such keys"
+                 than 100 registered migrations have keys that do not say `true`. Delete the keys that are no markers, and \
+                 keep visitors from choosing such keys"
             ),
             Self::ForeignMarker(marker) => marker.fmt(f),
             Self::AnotherPrefix { service, other } => write!(
                 f,
-                "No migration has run under the prefix `{service}`, and all that have run under `{other}` are registered \
-                 here, so that they would run again. Nothing was changed. If both are the same service, set the prefix back \
-                 to `{other}`. If not, say so to the runner: `.with_other_service({other:?})`"
+                "No migration has run under the prefix `{service}`, and all that ran under `{other}` are registered here, and \
+                 would run again. Nothing was changed. If both are the same service, set the prefix back to `{other}`. If \
+                 not, tell the runner: `.with_other_service({other:?})`"
             ),
             Self::UnknownMigration { id } => {
                 write!(f, "Migration {id:?} is not registered")
@@ -240,8 +237,8 @@ impl fmt::Display for Error {
             Self::Superseded { id, reason } => {
                 write!(
                     f,
-                    "This run lost its lease at migration {id}, because it made no KV operation for 60 seconds. Another \
-                     run may be in progress. What this run wrote stays. Check the status when no run is in progress"
+                    "This run lost its lease at migration {id}: it made no KV operation for 60 seconds. Another run may be in \
+                     progress. What this run wrote stays. Check the status when no run is in progress"
                 )?;
                 reason
                     .as_ref()

@@ -35,7 +35,7 @@ impl InvalidId {
     const fn reason(self) -> &'static str {
         match self {
             Self::Empty => "it is empty",
-            Self::TooLong => "it is longer than the 500 bytes that the key of its marker leaves for it",
+            Self::TooLong => "it is longer than 500 bytes",
             Self::ControlCharacter => "it holds a control character",
             Self::Invisible => {
                 "it has a character that cannot be seen, or a space at its start or end: take that out. Nothing was changed"
@@ -135,44 +135,31 @@ pub(crate) const fn check(id: &str) -> Result<(), InvalidId> {
 
 /// Whether people see all of an id, or of a prefix.
 pub(crate) fn is_visible(id: &str) -> bool {
-    id.trim() == id && !id.chars().any(is_unsafe)
-}
-
-/// Ids that are new, each with another id that people take for the same: it differs only in letter case, `-`, `_`, `.` and
-/// spaces.
-pub(crate) fn look_alikes<'a>(ids: &[&'a str], new: &'a [String]) -> Vec<(&'a str, &'a str)> {
-    let mut found = Vec::new();
-    if new.is_empty() {
-        return found;
-    }
-    let mut all = Vec::new();
-    for id in ids {
-        all.push(folded(id));
-    }
-    let mut sorted = Vec::new();
-    for id in &all {
-        sorted.push(id.as_str());
-    }
-    sort(&mut sorted);
-    for id in new {
-        let own = folded(id);
-        let place = sorted.partition_point(|other| *other < own.as_str());
-        if sorted.get(place + 1).is_some_and(|next| *next == own) {
-            let other = ids.iter().zip(&all).find(|(other, folded)| ***other != *id && **folded == own);
-            found.extend(other.map(|(other, _)| (id.as_str(), *other)));
+    let mut is_last_space = false;
+    for (place, character) in id.char_indices() {
+        is_last_space = is_space(character);
+        if is_unsafe(character) || is_last_space && place == 0 {
+            return false;
         }
     }
-    found
+    !is_last_space
 }
 
-fn folded(id: &str) -> String {
-    let mut folded = String::new();
-    for character in id.chars() {
-        if !matches!(character, '-' | '_' | '.' | ' ') {
-            folded.push(character.to_ascii_lowercase());
-        }
-    }
-    folded
+/// Unicode's white space that is no control character.
+fn is_space(character: char) -> bool {
+    matches!(
+        character,
+        ' ' | '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}'
+    )
+}
+
+/// Whether people take two ids for the same: they differ only in letter case, `-`, `_`, `.` and spaces.
+pub(crate) fn look_alike(id: &str, other: &str) -> bool {
+    id != other && folded(id).eq(folded(other))
+}
+
+fn folded(id: &str) -> impl Iterator<Item = u8> {
+    id.bytes().filter(|byte| !matches!(byte, b'-' | b'_' | b'.' | b' ')).map(|byte| byte.to_ascii_lowercase())
 }
 
 /// A sorted list of ids for look-ups. A tree would cost several times as much code in every user's wasm.
@@ -185,7 +172,6 @@ impl<'a> IdSet<'a> {
 
     pub(crate) fn from_list(mut ids: Vec<&'a str>) -> Self {
         sort(&mut ids);
-        ids.dedup();
         Self(ids)
     }
 
@@ -204,12 +190,12 @@ impl<'a> IdSet<'a> {
     }
 }
 
-/// An id that occurs twice.
-pub(crate) fn duplicate<'a>(ids: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let mut ids: Vec<_> = ids.collect();
-    sort(&mut ids);
-    let mut last = None;
-    ids.into_iter().find(|id| last.replace(*id) == Some(*id))
+/// The places, from 1, of an id that occurs twice.
+pub(crate) fn duplicate<'a>(ids: impl Iterator<Item = &'a str> + Clone) -> Option<(usize, usize)> {
+    let IdSet(sorted) = IdSet::new(ids.clone());
+    let id = sorted.iter().zip(sorted.iter().skip(1)).find(|(id, next)| id == next)?.0;
+    let mut places = (1..).zip(ids).filter(|(_, other)| other == id).map(|(place, _)| place);
+    places.next().zip(places.next())
 }
 
 const fn has_control_character(mut bytes: &[u8]) -> bool {
@@ -301,10 +287,12 @@ mod tests {
 
     #[test]
     fn ids_that_people_take_for_the_same_are_found() {
-        let ids = ["001_add-feature", "002", "001_Add_feature", "0.02", "003", "00.3x"];
-        let new = ["001_add-feature", "0.02", "003"].map(str::to_owned);
-        assert_eq!(look_alikes(&ids, &new), [("001_add-feature", "001_Add_feature"), ("0.02", "002")]);
-        assert_eq!(look_alikes(&ids, &[]), []);
+        for other in ["001_Add_feature", "001addfeature", "001 add.feature-"] {
+            assert!(look_alike("001_add-feature", other), "{other}");
+        }
+        for other in ["001_add-feature", "001_add-features", "01_add-feature", ""] {
+            assert!(!look_alike("001_add-feature", other), "{other}");
+        }
     }
 
     #[test]

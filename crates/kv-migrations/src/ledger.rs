@@ -182,41 +182,45 @@ impl Ledger {
         self.write(id, Some((&checkpoint.value, metadata)))
     }
 
-    /// Records a failure, unless another run elsewhere has applied the migration in the meantime or the marker belongs to
-    /// another service. With a checkpoint, the next run resumes from it.
-    pub(crate) async fn record_failed(
-        &self,
-        id: &str,
-        failure: &FailureRecord<'_>,
-        checkpoint: Option<&Checkpoint>,
-    ) -> Result<(), Error> {
-        let progress = checkpoint.map(|checkpoint| &*checkpoint.progress);
-        // A migration that is being rolled back may still be marked as applied.
-        let is_rollback = progress.is_some_and(|progress| progress.direction == Direction::Down);
-        if !is_rollback && self.is_applied(id).await? {
-            return Ok(());
-        }
-        let metadata = encode_unfinished(&self.service, progress, Some(failure));
-        let value = checkpoint.map_or(FAILED, |checkpoint| &checkpoint.value);
-        self.write(id, Some((value, metadata))).await.map_err(Error::Ledger)
+    /// Records a failure in this direction. With a checkpoint, the next run resumes from it. Without, a migration that is
+    /// applied stays so: a run elsewhere has applied it in the meantime, or its rollback failed, which its marker then says
+    /// if a runner wrote it. A marker that belongs to another service is an error.
+    pub(crate) fn record_failed<'a>(
+        &'a self,
+        id: &'a str,
+        direction: Direction,
+        failure: FailureRecord<'a>,
+        checkpoint: Option<Checkpoint>,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let is_rollback = direction == Direction::Down;
+            let progress = checkpoint.as_ref().map(|checkpoint| &*checkpoint.progress);
+            let mut written = None;
+            // While it is rolled back step by step, it may still be marked as applied.
+            if progress.is_none() || !is_rollback {
+                let stored = self.read(&self.key(id), Some(id), true).await?;
+                match stored {
+                    Some(Stored { value, marker }) if value == APPLIED => {
+                        let Some(Marker::Applied(mut applied)) = marker.filter(|_| is_rollback) else {
+                            return Ok(());
+                        };
+                        applied.rollback_error = Some(failure.reason.to_owned());
+                        written = Some((APPLIED, encode_applied(&self.service, &applied)));
+                    }
+                    _ if is_rollback => return Ok(()),
+                    _ => {}
+                }
+            }
+            let written = written.unwrap_or_else(|| {
+                let value = checkpoint.as_ref().map_or(FAILED, |checkpoint| &checkpoint.value);
+                (value, encode_unfinished(&self.service, progress, Some(&failure)))
+            });
+            self.write(id, Some(written)).await.map_err(Error::Ledger)
+        })
     }
 
     pub(crate) fn delete(&self, id: &str) -> BoxFuture<'_, Result<(), KvError>> {
         self.write(id, None)
-    }
-
-    /// Records why a rollback failed, if the migration is still applied. A marker that was set by hand stays as it is.
-    pub(crate) async fn record_failed_rollback(&self, id: &str, reason: &str) -> Result<(), Error> {
-        let Some(Stored { value, marker: Some(Marker::Applied(mut applied)) }) =
-            self.read(&self.key(id), Some(id), true).await?
-        else {
-            return Ok(());
-        };
-        if value != APPLIED {
-            return Ok(());
-        }
-        applied.rollback_error = Some(reason.to_owned());
-        self.record_applied(id, &applied).await.map_err(Error::Ledger)
     }
 
     /// Writes or deletes a marker. Boxed, so that it is compiled once for all callers.

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use crate::budget::{Budget, Interrupt};
 use crate::change::{Job, NEXT_REQUEST};
 use crate::clock::Clock;
-use crate::error::{Error, Failure, Stage};
+use crate::error::{Error, Failure};
 use crate::future::BoxFuture;
 use crate::kv::{KvError, KvErrorKind, Store};
 use crate::ledger::{Ledger, Marker, MarkerState, Markers};
@@ -29,7 +29,7 @@ use crate::report::{
 use crate::session::{Session, Settings};
 use apply::{Advance, Failed, REPLACED, Share, advance};
 use plan::{Decision, Plan};
-pub(crate) use registered::{Registered, look_alikes};
+pub(crate) use registered::{Registered, look_alike_warning};
 
 /// Runs the migrations of one service.
 ///
@@ -161,15 +161,7 @@ impl<C> Runner<C> {
             let mut job = Job::new(&session, migration.id(), Direction::Up, direction);
             let share = if has_run { Share::Rest } else { Share::Whole };
             let (up, description) = (migration.up(), migration.description());
-            let begun = begin(&session, &id, &format!("[Migration] Running {id}: {description}"), Stage::Up);
-            let advance = match begun {
-                Ok(()) => {
-                    let description = description.to_owned();
-                    session.notify(&Event::Started { id: id.clone(), description });
-                    advance(up, &mut job, context, share, is_out_of_order).await
-                }
-                Err(failed) => Err(failed),
-            };
+            let advance = advance(up, description, &mut job, context, share, is_out_of_order).await;
             match advance {
                 Ok(Advance::Wholly { progress, failed_entries }) => {
                     let applied = AppliedMigration {
@@ -185,10 +177,9 @@ impl<C> Runner<C> {
                     let event = Event::Applied(applied);
                     session.notify(&event);
                     if let Event::Applied(applied) = event {
-                        if let Some(warning) = up.warning(&applied) {
-                            session.log().info(&format!("[Migration] ! {warning}"));
-                            report.warnings.push(warning);
-                        }
+                        warn(&session, &mut report, up.warning(&applied));
+                        let look_alike = look_alike_warning(&id, self.registered.ids(), &report.missing);
+                        warn(&session, &mut report, look_alike);
                         report.details.push(applied);
                     }
                     if is_out_of_order {
@@ -206,23 +197,14 @@ impl<C> Runner<C> {
                     report.remaining.push(id);
                 }
                 Err(failed) => {
-                    self.warn_of_look_alikes(&session, &mut report);
                     report.operations = session.operations();
                     report.progress = up.is_resumable().then(|| job.progress());
                     return Err(failure(&session, id, failed, report));
                 }
             }
         }
-        self.warn_of_look_alikes(&session, &mut report);
         report.operations = session.operations();
         Ok(report)
-    }
-
-    fn warn_of_look_alikes(&self, session: &Session<'_>, report: &mut RunReport) {
-        for warning in look_alikes(self.registered.ids(), &report.missing, &report.ran) {
-            session.log().info(&format!("[Migration] ! {warning}"));
-            report.warnings.push(warning);
-        }
     }
 
     /// Runs the `down` of an applied migration and then deletes its marker. A migration that is partly applied or partly
@@ -248,10 +230,7 @@ impl<C> Runner<C> {
         };
 
         let mut job = Job::new(&session, id, Direction::Down, marker);
-        let advance = match begin(&session, id, &format!("[Migration] Rolling back {id}"), Stage::Down) {
-            Ok(()) => advance(down, &mut job, context, Share::Whole, false).await,
-            Err(failed) => Err(failed),
-        };
+        let advance = advance(down, "", &mut job, context, Share::Whole, false).await;
         let mut report = RollbackReport::default();
         let progress = match advance {
             Ok(Advance::Partly { retry_after, .. }) => {
@@ -325,12 +304,11 @@ fn is_half_spent(session: &Session<'_>) -> bool {
     session.meter.left() < session.meter.budget().operations() / 2
 }
 
-/// Notes that the migration begins. Fails if another run has the lease.
-fn begin(session: &Session<'_>, id: &str, line: &str, stage: Stage) -> Result<(), Failed> {
-    if session.begin(id, line) {
-        return Ok(());
+fn warn(session: &Session<'_>, report: &mut RunReport, warning: Option<String>) {
+    if let Some(warning) = warning {
+        session.log().info(&format!("[Migration] ! {warning}"));
+        report.warnings.push(warning);
     }
-    Err(Failed::new(stage, REPLACED.into()))
 }
 
 /// The error for what failed: a failure, or that another run took over.

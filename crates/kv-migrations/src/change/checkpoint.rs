@@ -10,6 +10,7 @@ use super::schedule::{Moment, RequestEnd, Work, is_careful, is_due, next_limit};
 use crate::clock::{between, iso8601, parse_iso8601};
 use crate::error::{BoxError, Error, Result};
 use crate::future::BoxFuture;
+use crate::kv::KvError;
 use crate::kv::limits::MAX_VALUE_BYTES;
 use crate::ledger::{Checkpoint, MarkerState};
 use crate::report::{Direction, Progress};
@@ -162,7 +163,10 @@ impl<'a> Checkpoints<'a> {
         let value = self.encode(state, end)?;
         self.bytes = value.len();
         self.last = Some(Checkpoint { value, progress: self.dated(progress) });
-        self.save_last().await?;
+        if let Some(recorded) = self.record_last() {
+            recorded.await?;
+        }
+        self.note_written();
         self.saved += 1;
         Ok(())
     }
@@ -201,13 +205,14 @@ impl<'a> Checkpoints<'a> {
         }
     }
 
-    /// Saves the checkpoint that is known last, durably.
-    pub(super) async fn save_last(&mut self) -> Result {
-        if let Some(last) = &self.last {
-            self.session.ledger.record_running(self.id, last).await?;
-            self.written = Some(self.session.now());
-        }
-        Ok(())
+    /// The write of the checkpoint that is known last.
+    pub(super) fn record_last(&self) -> Option<BoxFuture<'_, Result<(), KvError>>> {
+        self.last.as_ref().map(|last| self.session.ledger.record_running(self.id, last))
+    }
+
+    /// Notes that the marker was written just now.
+    pub(super) fn note_written(&mut self) {
+        self.written = Some(self.session.now());
     }
 
     #[allow(clippy::unnecessary_box_returns, reason = "the caller's box is returned")]

@@ -5,16 +5,11 @@ use super::job::Job;
 use crate::error::Result;
 use crate::future::BoxFuture;
 use crate::kv::Kv;
-use crate::session::Session;
 
 impl<C, F: AsyncFn(&Kv, &C) -> Result + Send + Sync> Change<C> for F {
     fn run<'a>(&'a self, job: &'a mut Job<'_>, context: &'a C) -> BoxFuture<'a, Result<Outcome>> {
         // Every closure has this code of its own.
-        Box::pin(async move {
-            job.begin_closure().await?;
-            let result = self(&job.session().kv, context).await;
-            outcome(job.session(), result)
-        })
+        Box::pin(async move { self(&job.session().kv, context).await.map(|()| Outcome::Done(Vec::new())) })
     }
 
     fn is_resumable(&self) -> bool {
@@ -22,12 +17,21 @@ impl<C, F: AsyncFn(&Kv, &C) -> Result + Send + Sync> Change<C> for F {
     }
 }
 
-/// What a closure came to that returned this.
-fn outcome(session: &Session<'_>, result: Result) -> Result<Outcome> {
+/// Runs a change, resumable or not. Compiled once, unlike what every closure has of its own.
+pub(crate) async fn run<C>(change: &dyn Change<C>, job: &mut Job<'_>, context: &C) -> Result<Outcome> {
+    let is_closure = !change.is_resumable();
+    if is_closure && job.begin_closure() {
+        if let Some(recorded) = job.record_last() {
+            recorded.await?;
+        }
+        job.note_written();
+    }
+    let result = change.run(job, context).await;
     // Whatever the closure made of it, an operation was refused.
-    if session.meter.is_overdrawn() {
+    let session = job.session();
+    if is_closure && session.meter.is_overdrawn() {
         let reason = session.over_budget("it needs more than", "make it a backfill");
         return Ok(Outcome::OverBudget { reason });
     }
-    result.map(|()| Outcome::Done(Vec::new()))
+    result
 }

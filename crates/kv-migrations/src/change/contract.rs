@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::job::Job;
 use crate::error::Result;
 use crate::future::BoxFuture;
+use crate::ledger::AppliedRecord;
 use crate::report::{AppliedMigration, FailedEntry};
 
 /// A change to the data of a service.
@@ -14,6 +15,9 @@ pub(crate) trait Change<C>: Send + Sync {
 
     /// Whether another request can resume it.
     fn is_resumable(&self) -> bool;
+
+    /// Adds the entries that it skipped to the record that it is applied.
+    fn add_skipped(&self, _applied: &mut AppliedRecord, _failed: &[FailedEntry]) {}
 
     /// What looks like a mistake in what it did.
     fn warning(&self, _applied: &AppliedMigration) -> Option<String> {

@@ -8,6 +8,7 @@ use super::progress::ProgressCounter;
 use super::schedule::{self, Left, RequestEnd};
 use crate::error::Result;
 use crate::future::BoxFuture;
+use crate::kv::KvError;
 use crate::ledger::Checkpoint;
 use crate::report::{Direction, EntryCounts, Event, Phase, Progress};
 use crate::session::Session;
@@ -191,17 +192,24 @@ impl<'a> Job<'a> {
         if is_announced { self.save_midway(state).await } else { Ok(()) }
     }
 
-    /// Begins a change without checkpoints. Records a turn to the other direction: the first write to the marker. Boxed, so
-    /// that it is compiled once for all closures.
-    pub(super) fn begin_closure(&mut self) -> BoxFuture<'_, Result> {
-        Box::pin(async move {
-            self.session.meter.set_reserve(false);
-            if self.checkpoints.turns_around() {
-                self.keep_nothing();
-                self.checkpoints.save_last().await?;
-            }
-            Ok(())
-        })
+    /// Begins a change without checkpoints. True if it turns to the other direction, which is to be recorded first.
+    pub(super) fn begin_closure(&mut self) -> bool {
+        self.session.meter.set_reserve(false);
+        let turns_around = self.checkpoints.turns_around();
+        if turns_around {
+            self.keep_nothing();
+        }
+        turns_around
+    }
+
+    /// The write of the checkpoint that is known last.
+    pub(super) fn record_last(&self) -> Option<BoxFuture<'_, Result<(), KvError>>> {
+        self.checkpoints.record_last()
+    }
+
+    /// Notes that the marker was written just now.
+    pub(super) fn note_written(&mut self) {
+        self.checkpoints.note_written();
     }
 
     /// Keeps a checkpoint for the failure that is about to be returned.

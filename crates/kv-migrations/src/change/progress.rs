@@ -167,7 +167,7 @@ impl ProgressCounter {
                 .operations
                 .saturating_add(operations.saturating_sub(self.operations_before)),
             duration_ms: self.earlier.duration_ms.saturating_add(milliseconds),
-            entries_per_second: self.done.saturating_mul(1000) / milliseconds.max(1),
+            entries_per_second: self.done.min(u64::MAX / 1000) * 1000 / milliseconds.max(1),
             // The service may have added entries since they were counted.
             total: self.progress.total.map(|total| total.max(self.progress.done)),
             ..self.progress.clone()

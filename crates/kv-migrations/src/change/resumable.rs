@@ -10,6 +10,7 @@ use super::left_out::count_left_out;
 use super::{Change, Job, NEXT_REQUEST, Outcome};
 use crate::error::{BoxError, Result};
 use crate::future::BoxFuture;
+use crate::ledger::AppliedRecord;
 use crate::report::{AppliedMigration, Direction, FailedEntry};
 
 /// What differs between such changes.
@@ -99,6 +100,10 @@ impl<C, R: Resumable<C>> Change<C> for ResumableChange<R> {
 
     fn is_resumable(&self) -> bool {
         true
+    }
+
+    fn add_skipped(&self, applied: &mut AppliedRecord, failed: &[FailedEntry]) {
+        applied.add_skipped(failed);
     }
 
     fn warning(&self, applied: &AppliedMigration) -> Option<String> {

@@ -156,13 +156,11 @@ impl fmt::Display for KvError {
             ),
             KvErrorKind::OverBudget => write!(
                 f,
-                "the {operation} of `{key}` was not sent: its run has used up the KV operations or the time of one \
-                 request"
+                "the {operation} of `{key}` was not sent: its run has used up the KV operations or the time of a request"
             ),
             KvErrorKind::Superseded => write!(
                 f,
-                "the {operation} of `{key}` was not sent: its run has ended, or was inactive for so long that another \
-                 run has replaced it"
+                "the {operation} of `{key}` was not sent: its run has ended, or another one has replaced it"
             ),
         }
     }

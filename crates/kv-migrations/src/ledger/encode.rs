@@ -1,7 +1,5 @@
 //! The metadata of a marker as it is written, within KV's limit.
 
-use serde::Serialize;
-
 use super::marker::AppliedRecord;
 use crate::kv::Metadata;
 use crate::kv::limits::MAX_METADATA_BYTES;
@@ -58,7 +56,12 @@ impl WrittenMetadata<'_> {
             object.number("left", Some(entries.left));
         }
         if !self.failed_keys.is_empty() {
-            object.json("failedKeys", &to_json(self.failed_keys));
+            let mut keys = String::new();
+            for key in self.failed_keys {
+                keys.push(if keys.is_empty() { '[' } else { ',' });
+                keys.push_str(&to_json(key));
+            }
+            object.json("failedKeys", &(keys + "]"));
         }
         if applied.is_some_and(|applied| applied.is_out_of_order) {
             object.json("outOfOrder", "true");
@@ -91,20 +94,20 @@ impl JsonObject {
 
     fn number(&mut self, name: &str, value: Option<u64>) {
         if let Some(value) = value {
-            self.json(name, &to_json(&value));
+            self.json(name, &value.to_string());
         }
     }
 }
 
-/// Text and numbers always are JSON.
-fn to_json<T: Serialize + ?Sized>(value: &T) -> String {
+/// Text always is JSON.
+fn to_json(value: &str) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
 /// A failure to be recorded.
 pub(crate) struct FailureRecord<'a> {
     /// ISO 8601.
-    pub(crate) at: &'a str,
+    pub(crate) at: String,
     pub(crate) reason: &'a str,
 }
 
@@ -127,7 +130,7 @@ pub(super) fn encode_unfinished(
     fitting(WrittenMetadata {
         prefix: Some(service),
         progress,
-        failed_at: failed.map(|failed| failed.at),
+        failed_at: failed.map(|failed| failed.at.as_str()),
         error: failed.map(|failed| failed.reason.to_owned()),
         ..WrittenMetadata::default()
     })
@@ -144,7 +147,7 @@ fn fitting(mut fields: WrittenMetadata<'_>) -> Metadata {
             (Some(reason), _) if !reason.is_empty() => {
                 // JSON escapes lengthen it: what is cut off is worth more bytes than it has.
                 let escaped = to_json(reason.as_str()).len();
-                cut(reason, (excess * reason.len()).div_ceil(escaped));
+                cut(reason, (excess * reason.len()).div_ceil(escaped.max(1)));
             }
             (_, [keys @ .., _]) => fields.failed_keys = keys,
             _ if fields.prefix.is_some() => fields.prefix = None,
@@ -154,8 +157,8 @@ fn fitting(mut fields: WrittenMetadata<'_>) -> Metadata {
 }
 
 impl AppliedRecord {
-    /// With the entries that were skipped: their number, and as many keys as may fit.
-    pub(crate) fn with_failed_entries(self, entries: &[FailedEntry]) -> Self {
+    /// Adds the entries that were skipped: their number, and as many keys as may fit.
+    pub(crate) fn add_skipped(&mut self, entries: &[FailedEntry]) {
         let key = |entry: &FailedEntry| {
             let mut key = entry.key.clone();
             let excess = key.len().saturating_sub(MAX_KEY_BYTES);
@@ -164,8 +167,8 @@ impl AppliedRecord {
             }
             key
         };
-        let failed_keys = entries.iter().take(MAX_KEYS).map(key).collect();
-        Self { failed: entries.len() as u64, failed_keys, ..self }
+        self.failed_keys = entries.iter().take(MAX_KEYS).map(key).collect();
+        self.failed = entries.len() as u64;
     }
 }
 

@@ -147,7 +147,7 @@ mod tests {
     }
 
     fn failed(service: &str, progress: Option<&Progress>, reason: &str) -> Metadata {
-        encode_unfinished(service, progress, Some(&FailureRecord { at: AT, reason }))
+        encode_unfinished(service, progress, Some(&FailureRecord { at: AT.to_owned(), reason }))
     }
 
     fn progress() -> Progress {
@@ -230,9 +230,9 @@ mod tests {
 
     #[test]
     fn what_was_skipped_is_read_as_it_was_written() {
-        let applied =
-            AppliedRecord { run_at: Some(AT.to_owned()), is_out_of_order: true, ..AppliedRecord::default() }
-                .with_failed_entries(&[skipped("user_1"), skipped("user_\"2\"")]);
+        let mut applied =
+            AppliedRecord { run_at: Some(AT.to_owned()), is_out_of_order: true, ..AppliedRecord::default() };
+        applied.add_skipped(&[skipped("user_1"), skipped("user_\"2\"")]);
         let metadata = encode_applied("my-service", &applied);
         let marker = MarkerMetadata::parse(Some(&metadata)).marker;
         let Some(Marker::Applied(read)) = marker else { panic!("it is applied: {metadata:?}") };
@@ -280,8 +280,9 @@ mod tests {
             keys in proptest::collection::vec("\\PC{1,100}", 0..40),
         ) {
             let entries: Vec<FailedEntry> = keys.iter().map(|key| skipped(key)).collect();
-            let applied = AppliedRecord { run_at: Some(AT.to_owned()), ..AppliedRecord::default() };
-            let metadata = encode_applied(&service, &applied.with_failed_entries(&entries));
+            let mut applied = AppliedRecord { run_at: Some(AT.to_owned()), ..AppliedRecord::default() };
+            applied.add_skipped(&entries);
+            let metadata = encode_applied(&service, &applied);
             prop_assert!(metadata.as_json().len() <= MAX_METADATA_BYTES);
             let MarkerMetadata { service: owner, marker } = MarkerMetadata::parse(Some(&metadata));
             prop_assert_eq!(owner, Some(service), "keys give way to the prefix");

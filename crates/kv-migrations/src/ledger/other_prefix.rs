@@ -48,9 +48,13 @@ impl Prefixes {
             let found = || splits(marker).find(|(_, id)| registered.contains(id)).map(|(name, _)| name);
             names.extend(marker.service.as_deref().or_else(found));
         }
-        let names = IdSet::from_list(names);
-        let prefix = |name: &str| Prefix { name: name.to_owned(), has_registered: false, has_other: false };
-        Self(names.iter().map(prefix).collect())
+        let mut prefixes: Vec<Prefix> = Vec::new();
+        for name in IdSet::from_list(names).iter() {
+            if prefixes.last().is_none_or(|last| last.name != name) {
+                prefixes.push(Prefix { name: name.to_owned(), has_registered: false, has_other: false });
+            }
+        }
+        Self(prefixes)
     }
 
     /// The place of the prefix to which a marker belongs, and the id of its migration.

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use crate::change::{Change, Job, NEXT_REQUEST, Outcome};
+use crate::change::{Change, Job, NEXT_REQUEST, Outcome, run};
 use crate::clock::iso8601;
 use crate::error::{BoxError, Error, Stage, reason};
+use crate::future::BoxFuture;
+use crate::kv::KvError;
 use crate::ledger::{AppliedRecord, FailureRecord};
-use crate::report::{Direction, EntryCounts, Event, FailedEntry, Progress};
+use crate::report::{Direction, Event, FailedEntry, Progress};
 use crate::sabotage::{self, Defect};
 use crate::session::Session;
 
@@ -47,6 +49,7 @@ impl Failed {
 /// budget, the next run tries with a whole one; if it cannot advance within a whole one, it fails.
 pub(super) async fn advance<C>(
     change: &dyn Change<C>,
+    description: &str,
     job: &mut Job<'_>,
     context: &C,
     share: Share,
@@ -54,10 +57,12 @@ pub(super) async fn advance<C>(
 ) -> Result<Advance, Failed> {
     let (session, id) = (job.session(), job.id());
     let is_up = job.direction() == Direction::Up;
+    let stage = if is_up { Stage::Up } else { Stage::Down };
+    begin(session, id, is_up.then_some(description), stage)?;
     if is_up && sabotage::is_on(Defect::MarkBeforeFinish) {
-        record(job, None, &[], is_out_of_order).await?;
+        recording(job, &job.progress(), AppliedRecord::default()).await.ok();
     }
-    let result = match change.run(job, context).await {
+    let result = match run(change, job, context).await {
         Ok(Outcome::Done(failed_entries)) => Ok(failed_entries),
         Ok(Outcome::AlreadyApplied) if is_up => return Ok(Advance::ByAnother),
         // A `down` never is; and nothing would be left to do.
@@ -74,20 +79,28 @@ pub(super) async fn advance<C>(
         Err(error) => Err(error),
     };
     let is_resumable = change.is_resumable();
+    let progress = job.progress();
+    job.wait_for_marker().await;
     match result {
         Ok(failed_entries) => {
-            let entries = is_resumable.then(|| job.progress().entries);
-            let progress = record(job, entries, &failed_entries, is_out_of_order).await?;
+            let entries = is_resumable.then_some(progress.entries);
+            let mut applied = AppliedRecord { entries, is_out_of_order, ..AppliedRecord::default() };
+            change.add_skipped(&mut applied, &failed_entries);
+            let recorded = recording(job, &progress, applied).await;
+            let stage = if is_up { Stage::Record } else { Stage::Unrecord };
+            recorded.map_err(|error| Failed::new(stage, error.into()))?;
             let done = if is_up { "Completed" } else { "Rolled back" };
             session.log().info(&format!("[Migration] ✓ {done} {id}"));
             Ok(Advance::Wholly { progress, failed_entries })
         }
         Err(error) => {
-            let failed = Failed::new(if is_up { Stage::Up } else { Stage::Down }, error);
-            if is_up || is_resumable {
-                record_failure(job, &failed.reason, is_resumable).await;
-            } else {
-                note(session, id, session.ledger.record_failed_rollback(id, &failed.reason).await);
+            let failed = Failed::new(stage, error);
+            if let Some(recording) = failure_recording(job, &failed.reason, is_resumable)
+                && let Err(error) = recording.await
+            {
+                session
+                    .log()
+                    .error(&format!("[Migration] The failure of {id} could not be recorded: {error}"));
             }
             if is_up {
                 session.notify(&Event::Failed { id: id.to_owned(), error: failed.reason.clone() });
@@ -97,56 +110,53 @@ pub(super) async fn advance<C>(
     }
 }
 
-/// Marks the migration as applied, or deletes its marker. Returns its progress until then.
-async fn record(
-    job: &Job<'_>,
-    entries: Option<EntryCounts>,
-    failed_entries: &[FailedEntry],
-    is_out_of_order: bool,
-) -> Result<Box<Progress>, Failed> {
-    let (ledger, id) = (&job.session().ledger, job.id());
-    let progress = job.progress();
-    let run_at = iso8601(job.session().now());
-    job.wait_for_marker().await;
-    let (recorded, stage) = if job.direction() == Direction::Down {
-        (ledger.delete(id), Stage::Unrecord)
-    } else {
-        let applied = AppliedRecord {
-            run_at: Some(run_at),
-            duration_ms: Some(progress.duration_ms),
-            operations: Some(progress.operations),
-            entries,
-            is_out_of_order,
-            ..AppliedRecord::default()
-        };
-        (ledger.record_applied(id, &applied.with_failed_entries(failed_entries)), Stage::Record)
+/// Notes that the migration begins: an `up` with a description, or a `down`. Fails if another run has the lease.
+fn begin(session: &Session<'_>, id: &str, description: Option<&str>, stage: Stage) -> Result<(), Failed> {
+    let line = match description {
+        Some(description) => format!("[Migration] Running {id}: {description}"),
+        None => format!("[Migration] Rolling back {id}"),
     };
-    recorded.await.map_err(|error| Failed::new(stage, error.into()))?;
-    Ok(progress)
+    if !session.begin(id, &line) {
+        return Err(Failed::new(stage, REPLACED.into()));
+    }
+    if let Some(description) = description {
+        session.notify(&Event::Started { id: id.to_owned(), description: description.to_owned() });
+    }
+    Ok(())
 }
 
-/// Records the failure for a later status, and the checkpoint for a later run. If that fails too, only the log says so: the
-/// first failure is what matters.
-async fn record_failure(job: &mut Job<'_>, reason: &str, is_resumable: bool) {
+/// The write that marks the migration as applied, or deletes its marker.
+fn recording<'a>(
+    job: &Job<'a>,
+    progress: &Progress,
+    mut applied: AppliedRecord,
+) -> BoxFuture<'a, Result<(), KvError>> {
+    let (ledger, id) = (&job.session().ledger, job.id());
+    if job.direction() == Direction::Down {
+        return ledger.delete(id);
+    }
+    applied.run_at = Some(iso8601(job.session().now()));
+    applied.duration_ms = Some(progress.duration_ms);
+    applied.operations = Some(progress.operations);
+    ledger.record_applied(id, &applied)
+}
+
+/// What records the failure for a later status, and the checkpoint for a later run. If that fails too, only the log says
+/// so: the first failure is what matters. `None` if there may be a checkpoint that could not be read.
+fn failure_recording<'b, 'a: 'b>(
+    job: &mut Job<'a>,
+    reason: &'b str,
+    is_resumable: bool,
+) -> Option<BoxFuture<'b, Result<(), Error>>> {
     let mut checkpoint = job.take_checkpoint();
     if is_resumable && checkpoint.is_none() {
-        // There may be a checkpoint that could not be read.
-        return;
+        return None;
     }
-    let (session, id) = (job.session(), job.id());
-    job.wait_for_marker().await;
-    let at = iso8601(session.now());
+    let at = iso8601(job.session().now());
     if let Some(checkpoint) = &mut checkpoint {
         // The next run writes the marker a second later at the earliest.
         checkpoint.progress.checkpoint_at.clone_from(&at);
     }
-    let failure = FailureRecord { at: &at, reason };
-    note(session, id, session.ledger.record_failed(id, &failure, checkpoint.as_ref()).await);
-}
-
-/// Logs that a failure could not be recorded.
-fn note(session: &Session<'_>, id: &str, recorded: Result<(), Error>) {
-    if let Err(error) = recorded {
-        session.log().error(&format!("[Migration] The failure of {id} could not be recorded: {error}"));
-    }
+    let failure = FailureRecord { at, reason };
+    Some(job.session().ledger.record_failed(job.id(), job.direction(), failure, checkpoint))
 }

@@ -33,11 +33,10 @@ impl<C> Registered<C> {
                 return Err(RegistrationError::KeyTooLong { id: id.to_owned(), bytes });
             }
         }
-        let ids = || migrations.iter().map(Migration::id);
-        if let Some(id) = id::duplicate(ids()) {
-            let mut places = ids().enumerate().filter(|(_, other)| *other == id).map(|(index, _)| index + 1);
-            let (first, position) = (places.next().unwrap_or(0), places.next().unwrap_or(0));
-            return Err(RegistrationError::DuplicateId { id: id.to_owned(), first, position });
+        let ids = migrations.iter().map(Migration::id);
+        if let Some((first, position)) = id::duplicate(ids.clone()) {
+            let id = ids.skip(first - 1).take(1).collect();
+            return Err(RegistrationError::DuplicateId { id, first, position });
         }
         Ok(Self { migrations })
     }
@@ -69,27 +68,18 @@ impl<C> Registered<C> {
     }
 }
 
-/// Warnings of migrations that ran, and whose ids look like others.
-pub(crate) fn look_alikes<'a>(
-    registered: impl Iterator<Item = &'a str>,
-    missing: &[String],
-    ran: &[String],
-) -> Vec<String> {
-    let mut ids: Vec<&str> = Vec::new();
-    for id in registered {
-        ids.push(id);
-    }
-    for id in missing {
-        ids.push(id);
-    }
-    let mut warnings = Vec::new();
-    for (id, other) in id::look_alikes(&ids, ran) {
-        warnings.push(format!(
-            "Migration {id} is applied, and its id looks like that of {other}. If both are the same change, it has run \
-             twice: keep one of them"
-        ));
-    }
-    warnings
+/// A warning of a migration that ran, if another id looks like its own.
+pub(crate) fn look_alike_warning<'a, 'b: 'a>(
+    id: &str,
+    registered: impl Iterator<Item = &'b str>,
+    missing: &'a [String],
+) -> Option<String> {
+    let mut others = registered.map(|id| -> &'a str { id }).chain(missing.iter().map(String::as_str));
+    let other = others.find(|other| id::look_alike(id, other))?;
+    Some(format!(
+        "Migration {id} is applied, and its id looks like {other}. If both are the same change, it has run twice: keep one \
+         of them"
+    ))
 }
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ fn a_coordinator_refuses_an_id_with_what_nobody_sees_and_does_not_retry() {
     assert_eq!(object.storage.alarm(), None, "nothing is left to do");
 }
 
-const WARNING: &str = "Migration 001_Add_feature is applied, and its id looks like that of 001_add-feature. If both are the \
+const WARNING: &str = "Migration 001_Add_feature is applied, and its id looks like 001_add-feature. If both are the \
                        same change, it has run twice: keep one of them";
 
 #[test]

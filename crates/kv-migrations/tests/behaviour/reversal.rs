@@ -21,6 +21,8 @@ fn a_backfill_after_a_failed_plain_down_covers_every_entry() {
     assert!(!block_on(runner.run_pending(&())).unwrap().is_finished());
     let error = block_on(runner.rollback("001", &())).unwrap_err();
     assert!(failure(Err::<(), _>(error)).advice().contains("counts as not applied"));
+    let status = block_on(runner.status()).unwrap().remove(0);
+    assert_eq!((status.state, status.error.as_deref()), (State::Failed, Some("boom")));
     service.migrate(make());
     assert_eq!(marked(&service.store), 1_200);
 }

@@ -17,7 +17,7 @@ use crate::error::reason;
 use crate::id::IdSet;
 use crate::kv::Store;
 use crate::ledger::{FailureRecord, Ledger, MarkerState};
-use crate::report::Event;
+use crate::report::{Direction, Event};
 use crate::sabotage::{self, Defect};
 
 /// Takes the next step of a task.
@@ -90,14 +90,13 @@ pub(crate) async fn mark_failed<C>(step: &Step<'_, C>, task: &Task, error: &Coor
     let records = &step.coordinator.records;
     let ledger = records.ledger(step.journal.clone());
     let (at, reason) = (iso8601(records.now()), error.to_string());
-    let failed = FailureRecord { at: &at, reason: &reason };
-    let found = ledger.state_of(id).await;
-    let checkpoint = match &found {
+    let failed = FailureRecord { at, reason: &reason };
+    let checkpoint = match ledger.state_of(id).await {
         Ok(MarkerState::Unfinished(checkpoint)) => Some(checkpoint),
         _ => None,
     };
-    // The history says it in any case.
-    ledger.record_failed(id, &failed, checkpoint).await.ok();
+    let direction = checkpoint.as_ref().map_or(Direction::Up, |checkpoint| checkpoint.progress.direction);
+    ledger.record_failed(id, direction, failed, checkpoint).await.ok();
 }
 
 /// Notes that there is something to roll back. If the step is cut off when that is done, the next step finds nothing,

@@ -8,7 +8,7 @@ use crate::coordinator::waiters::TaskReport;
 use crate::error::Error;
 use crate::id::IdSet;
 use crate::report::{AppliedMigration, RollbackReport, RunReport};
-use crate::runner::look_alikes;
+use crate::runner::look_alike_warning;
 
 /// The result of the last step, with what the steps before did.
 pub(crate) fn total<'a>(
@@ -48,7 +48,7 @@ fn run<'a>(
     let skipped: Vec<String> = last.skipped.into_iter().filter(|id| !is_ran.contains(id)).collect();
     let last_skipped = skipped.last().map(String::as_str);
     let mut warnings: Vec<String> = details.iter().filter_map(AppliedMigration::warning).collect();
-    warnings.extend(look_alikes(registered.clone(), &last.missing, &ran));
+    warnings.extend(ran.iter().filter_map(|id| look_alike_warning(id, registered.clone(), &last.missing)));
     let before = registered.take_while(|id| last_skipped.is_some_and(|last| last != *id));
     let out_of_order = before.filter(|id| is_ran.contains(id)).map(str::to_owned).collect();
     let operations = task.totals.operations;
