@@ -67,27 +67,54 @@ const STORED = { MIGRATIONS_TOKEN: { store_id: "store", secret_name: "token" } }
 test("a token in the Secrets Store", async (t) => {
   const options = { bindings: { MIGRATIONS_TOKEN: undefined }, secretsStoreSecrets: STORED };
   const client = await serveSpecimen(t, options);
-  const problem = assertProblem(await client.migrate(), 403, "access-not-configured");
+  const access = "stored MIGRATIONS_TOKEN";
+  const problem = assertProblem(await client.migrate({ access }), 403, "access-not-configured");
   assert.match(problem.detail, /`MIGRATIONS_TOKEN` cannot be read/, "there is no such secret yet");
   assert.match(problem.detail, /\[\[secrets_store_secrets\]\]/);
   await client.worker.store("MIGRATIONS_TOKEN", "stored");
-  assertAnswer(await client.migrate(bearer("stored")));
-  assertProblem(await client.migrate(bearer("wrong")), 401, "unauthorized");
-  assertProblem(await client.migrate({ authorization: null }), 401, "unauthorized");
+  assertAnswer(await client.migrate({ access, ...bearer("stored") }));
+  assertProblem(await client.migrate({ access, ...bearer("wrong") }), 401, "unauthorized");
+  assertProblem(await client.migrate({ access, authorization: null }), 401, "unauthorized");
 });
 
-for (const [name, secret, kind] of [
-  ["a number", 12345, "a number or a boolean"],
-  ["a boolean", true, "a number or a boolean"],
-  ["an object", { token: "dev-token" }, "an object"],
-  ["a list", ["dev-token"], "an object"],
-]) {
+test("a token in the Secrets Store, beside one in the environment", async (t) => {
+  const options = { bindings: { MIGRATIONS_TOKEN: undefined, OLD: "old" }, secretsStoreSecrets: STORED };
+  const client = await serveSpecimen(t, options);
+  const access = "stored OLD MIGRATIONS_TOKEN UNSET";
+  assertAnswer(await client.migrate({ access, ...bearer("old") }));
+  await client.worker.store("MIGRATIONS_TOKEN", "stored");
+  for (const token of ["old", "stored"]) assertAnswer(await client.status({ access, ...bearer(token) }));
+  assertProblem(await client.status({ access, ...bearer("wrong") }), 401, "unauthorized");
+});
+
+test("a token in the Secrets Store lets nobody in unless it is named as such", async (t) => {
+  const options = { bindings: { MIGRATIONS_TOKEN: undefined }, secretsStoreSecrets: STORED };
+  const client = await serveSpecimen(t, options);
+  await client.worker.store("MIGRATIONS_TOKEN", "stored");
+  for (const token of ["stored", "", "[object Object]"]) {
+    const problem = assertProblem(await client.migrate(bearer(token)), 403, "access-not-configured");
+    assert.match(problem.detail, /`MIGRATIONS_TOKEN` is not text.*Secrets Store.*`with_stored_secrets`/);
+  }
+  const problem = assertProblem(await client.migrate({ access: "stored UNSET" }), 403, "access-not-configured");
+  assert.match(problem.detail, /`UNSET` is not set/);
+  assert.deepEqual(await client.worker.dump(), []);
+});
+
+for (const [name, secret] of Object.entries({
+  "a number": 12345,
+  "a boolean": true,
+  "an object": { token: "dev-token" },
+  "a list": ["dev-token"],
+})) {
   test(`a token that is ${name} lets nobody in, and says what to write`, async (t) => {
     const client = await serveSpecimen(t, { bindings: { MIGRATIONS_TOKEN: secret } });
     for (const token of ["dev-token", "12345", "true", "[object Object]"]) {
-      const problem = assertProblem(await client.migrate(bearer(token)), 403, "access-not-configured");
-      assert.ok(problem.detail.includes(`\`MIGRATIONS_TOKEN\` is ${kind}, not text`), problem.detail);
-      assert.match(problem.help, /wrangler secret put/);
+      for (const access of ["MIGRATIONS_TOKEN", "stored MIGRATIONS_TOKEN"]) {
+        const answer = await client.migrate({ access, ...bearer(token) });
+        const problem = assertProblem(answer, 403, "access-not-configured");
+        assert.match(problem.detail, /`MIGRATIONS_TOKEN` is not text: set it as a secret/);
+        assert.match(problem.help, /wrangler secret put/);
+      }
     }
     assert.deepEqual(await client.worker.dump(), []);
   });
@@ -96,7 +123,9 @@ for (const [name, secret, kind] of [
 test("a token that is another binding lets nobody in", async (t) => {
   const kvNamespaces = ["MY_SERVICE_KV", "MIGRATIONS_TOKEN"];
   const client = await serveSpecimen(t, { bindings: { MIGRATIONS_TOKEN: undefined }, kvNamespaces });
-  assertProblem(await client.migrate(bearer("")), 403, "access-not-configured");
+  for (const access of ["MIGRATIONS_TOKEN", "stored MIGRATIONS_TOKEN"]) {
+    assertProblem(await client.migrate({ access, ...bearer("") }), 403, "access-not-configured");
+  }
 });
 
 test("with `disallow_importable_env` the environment is handed over", async (t) => {

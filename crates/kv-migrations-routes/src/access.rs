@@ -1,5 +1,7 @@
 //! Who has access to the routes: those with a token, those whom a guard of the service lets in, or everyone.
 
+use std::future::ready;
+use std::slice;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
@@ -7,7 +9,7 @@ use futures_util::future::LocalBoxFuture;
 use kv_migrations::log::{ConsoleLog, Log};
 use kv_migrations::{BoxError, Result as Guarded, reason};
 
-use crate::platform::environment::{Environment, NoSecret};
+use crate::platform::environment::Environment;
 use crate::request::head::RequestHead;
 use crate::request::site::is_cross_site;
 use crate::request::token;
@@ -21,15 +23,27 @@ const DEFAULT_SECRET: &str = "MIGRATIONS_TOKEN";
 pub(crate) enum Access {
     /// Callers whose bearer token equals one of these secrets.
     Secrets(Arc<[String]>),
-    /// Those whom it lets in. A trait object, so that a Worker whose callers have tokens carries no code of guards.
+    /// Those whom it lets in. A trait object, so that a Worker carries the code of those guards alone that it names.
     Guard(Arc<dyn Guard>),
 }
 
-/// Decides who has access by something other than a token.
+/// Decides who has access by something other than a token in the environment.
 pub(crate) trait Guard: Send + Sync {
     /// The error is the answer to a caller who has no access.
-    fn check<'a>(&'a self, head: RequestHead<'a>) -> LocalBoxFuture<'a, Result<(), Box<Problem>>>;
+    fn check<'a>(
+        &'a self,
+        environment: &'a Environment,
+        head: RequestHead<'a>,
+    ) -> LocalBoxFuture<'a, Result<(), Box<Problem>>>;
+
+    /// A token that has access, if one has.
+    fn token<'a>(&'a self, _: &'a Environment) -> LocalBoxFuture<'a, Option<String>> {
+        ready(None).boxed_local()
+    }
 }
+
+/// Lets callers in whose bearer token equals one of these secrets, of the environment or of the Secrets Store.
+pub(crate) struct StoredSecrets(pub(crate) Vec<String>);
 
 /// Lets everyone in, but no page of another site that makes a visitor's browser send a request.
 pub(crate) struct Anyone;
@@ -51,44 +65,104 @@ impl Access {
         head: RequestHead<'_>,
     ) -> Result<(), Box<Problem>> {
         match self {
-            Self::Secrets(names) => {
-                let tokens = tokens(names, environment).await?;
-                Ok(token::check(&tokens, head.head.authorization())?)
-            }
-            Self::Guard(guard) => guard.check(head).await,
+            Self::Secrets(names) => check_token(&tokens(names, environment), names, environment, head),
+            Self::Guard(guard) => guard.check(environment, head).await,
         }
     }
 
     /// A token that has access. None if a guard decides, or if no secret is set.
     pub(crate) async fn token(&self, environment: &Environment) -> Option<String> {
         match self {
-            Self::Secrets(names) => tokens(names, environment).await.ok()?.into_iter().next(),
-            Self::Guard(_) => None,
+            Self::Secrets(names) => tokens(names, environment).into_iter().next(),
+            Self::Guard(guard) => guard.token(environment).await,
         }
     }
 }
 
-/// The tokens that have access: at least one.
-async fn tokens(names: &[String], environment: &Environment) -> Result<Vec<String>, Box<Problem>> {
-    let (mut tokens, mut defect) = (Vec::new(), None);
-    for name in names {
-        match environment.secret(name).await {
-            Ok(token) => tokens.push(token),
-            Err(NoSecret::Missing) => {}
-            Err(reason) => defect = Some((name, reason)),
+/// The tokens that have access: secrets that are not set do not count.
+fn tokens(names: &[String], environment: &Environment) -> Vec<String> {
+    names.iter().filter_map(|name| environment.secret(name)).collect()
+}
+
+/// Without a token nobody has access: the answer says why there is none.
+fn check_token(
+    tokens: &[String],
+    names: &[String],
+    environment: &Environment,
+    RequestHead { head, .. }: RequestHead<'_>,
+) -> Result<(), Box<Problem>> {
+    if !tokens.is_empty() {
+        return Ok(token::check(tokens, head.authorization())?);
+    }
+    if environment.is_empty() {
+        return Err(Problem::no_environment_for_access());
+    }
+    Err(match names.iter().find(|name| environment.has_no_text(name)) {
+        Some(name) => Problem::access_not_configured(
+            slice::from_ref(name),
+            "is not text: set it as a secret. One of the Secrets Store is read only by `with_stored_secrets`.",
+        ),
+        None => Problem::access_not_configured(names, "is not set, or is empty."),
+    })
+}
+
+impl StoredSecrets {
+    /// Secrets that are not set do not count, unless none is left.
+    async fn tokens(&self, environment: &Environment) -> Result<Vec<String>, Box<Problem>> {
+        let (mut tokens, mut unreadable) = (Vec::new(), None);
+        for name in &self.0 {
+            match environment.secret(name) {
+                Some(token) => tokens.push(token),
+                None => match environment.stored_secret(name).await {
+                    Ok(token) => tokens.extend(token),
+                    Err(error) => {
+                        ConsoleLog.error(&format!("[Migration] The secret `{name}` cannot be read: {error}"));
+                        unreadable = Some(name);
+                    }
+                },
+            }
+        }
+        match unreadable {
+            Some(name) if tokens.is_empty() => Err(Problem::access_not_configured(
+                slice::from_ref(name),
+                "cannot be read: the log says why. Check `store_id` and `secret_name` under \
+                 [[secrets_store_secrets]] in wrangler.toml.",
+            )),
+            _ => Ok(tokens),
         }
     }
-    if tokens.is_empty() { Err(Problem::access_not_configured(names, defect)) } else { Ok(tokens) }
+}
+
+impl Guard for StoredSecrets {
+    fn check<'a>(
+        &'a self,
+        environment: &'a Environment,
+        head: RequestHead<'a>,
+    ) -> LocalBoxFuture<'a, Result<(), Box<Problem>>> {
+        async move { check_token(&self.tokens(environment).await?, &self.0, environment, head) }.boxed_local()
+    }
+
+    fn token<'a>(&'a self, environment: &'a Environment) -> LocalBoxFuture<'a, Option<String>> {
+        async move { self.tokens(environment).await.ok()?.into_iter().next() }.boxed_local()
+    }
 }
 
 impl Guard for Anyone {
-    fn check<'a>(&'a self, head: RequestHead<'a>) -> LocalBoxFuture<'a, Result<(), Box<Problem>>> {
+    fn check<'a>(
+        &'a self,
+        _: &'a Environment,
+        head: RequestHead<'a>,
+    ) -> LocalBoxFuture<'a, Result<(), Box<Problem>>> {
         async move { check_site(head) }.boxed_local()
     }
 }
 
 impl<F: AsyncFn(RequestHead<'_>) -> Guarded<bool> + Send + Sync> Guard for GuardedBy<F> {
-    fn check<'a>(&'a self, head: RequestHead<'a>) -> LocalBoxFuture<'a, Result<(), Box<Problem>>> {
+    fn check<'a>(
+        &'a self,
+        _: &'a Environment,
+        head: RequestHead<'a>,
+    ) -> LocalBoxFuture<'a, Result<(), Box<Problem>>> {
         async move {
             check_site(head)?;
             match (self.0)(head).await {

@@ -1,6 +1,5 @@
 //! The environment of the Worker: its bindings and secrets by name.
 
-use kv_migrations::log::{ConsoleLog, Log};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 use worker::Env;
@@ -13,19 +12,6 @@ use super::js_error::message;
 /// in.
 #[derive(Clone, Default)]
 pub(crate) struct Environment(Option<Env>);
-
-/// Why a secret has no text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NoSecret {
-    /// There is no such binding, or an empty one.
-    Missing,
-    /// The whole environment is empty: `disallow_importable_env` hides it.
-    NoEnvironment,
-    /// The binding is of another type, as JavaScript calls it.
-    NotText(&'static str),
-    /// The Secrets Store does not give it. The log says why.
-    Unreadable,
-}
 
 #[wasm_bindgen]
 extern "C" {
@@ -83,41 +69,33 @@ impl Environment {
         (!binding.is_undefined()).then_some(binding)
     }
 
-    /// The secret or variable of this name. Space around it is removed, since a header cannot carry it.
-    pub(crate) async fn secret(&self, name: &str) -> Result<String, NoSecret> {
-        let Some(binding) = self.binding(name) else {
-            return Err(if self.is_empty() { NoSecret::NoEnvironment } else { NoSecret::Missing });
+    /// The secret or variable of this name, if it is text and not empty. Space around it is removed, since a header cannot
+    /// carry it.
+    pub(crate) fn secret(&self, name: &str) -> Option<String> {
+        secret(&self.binding(name)?)
+    }
+
+    /// Whether the binding of this name is something other than text.
+    pub(crate) fn has_no_text(&self, name: &str) -> bool {
+        self.binding(name).is_some_and(|binding| !binding.is_string())
+    }
+
+    /// The secret of the Secrets Store behind the binding of this name. None if the binding is of another kind. The error
+    /// says why the Secrets Store does not give it.
+    pub(crate) async fn stored_secret(&self, name: &str) -> Result<Option<String>, String> {
+        let binding = self.binding(name).filter(|binding| has_method(binding, "get"));
+        let Some(binding) = binding else { return Ok(None) };
+        // Other bindings have a `get` too: called with nothing, they fail, or give something other than text.
+        let text = match binding.unchecked_ref::<StoredSecret>().get() {
+            Ok(promise) => JsFuture::from(promise).await,
+            Err(error) => Err(error),
         };
-        let text = match binding.as_string() {
-            Some(text) => text,
-            None => stored(&binding, name).await?,
-        };
-        Some(text.trim_ascii().to_owned()).filter(|secret| !secret.is_empty()).ok_or(NoSecret::Missing)
+        text.map(|text| secret(&text)).map_err(|error| message(&error))
     }
 }
 
-/// The text of a secret in the Secrets Store. Other bindings have a `get` too: called with nothing, they fail.
-async fn stored(binding: &JsValue, name: &str) -> Result<String, NoSecret> {
-    if !has_method(binding, "get") {
-        return Err(NoSecret::NotText(if binding.is_object() {
-            "an object"
-        } else {
-            "a number or a boolean"
-        }));
-    }
-    let text = match binding.unchecked_ref::<StoredSecret>().get() {
-        Ok(promise) => JsFuture::from(promise).await,
-        Err(error) => Err(error),
-    };
-    match text.map(|text| text.as_string()) {
-        Ok(Some(text)) => Ok(text),
-        Ok(None) => Err(NoSecret::NotText("a binding of another kind")),
-        Err(error) => {
-            let reason = message(&error);
-            ConsoleLog.error(&format!("[Migration] The secret `{name}` cannot be read: {reason}"));
-            Err(NoSecret::Unreadable)
-        }
-    }
+fn secret(text: &JsValue) -> Option<String> {
+    Some(text.as_string()?.trim_ascii().to_owned()).filter(|secret| !secret.is_empty())
 }
 
 /// Whether a binding has a method of this name.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kv_migrations::BoxError;
 
 use super::MigrationRoutes;
-use crate::access::{Access, Anyone, GuardedBy};
+use crate::access::{Access, Anyone, GuardedBy, StoredSecrets};
 use crate::request::head::{Head, RequestHead};
 use crate::request::route::Route;
 use crate::response::problem::Problem;
@@ -27,6 +27,26 @@ impl<C: 'static> MigrationRoutes<C> {
         self
     }
 
+    /// As [`with_secrets`](Self::with_secrets), but a secret can also be one of the Secrets Store.
+    ///
+    /// A name is that of its `binding` under `[[secrets_store_secrets]]` in `wrangler.toml`. A method of its own, since
+    /// most Workers need not carry the code that reads such a secret.
+    ///
+    /// # Example
+    /// ```
+    /// # use kv_migrations_routes::migration_routes_with_context;
+    /// # use kv_migrations::kv::MemoryStore;
+    /// # let routes = migration_routes_with_context(MemoryStore::new(), "my-service", vec![], || Ok(()));
+    /// let routes = routes.with_stored_secrets(["MIGRATIONS_TOKEN"]);
+    /// # let _ = routes;
+    /// ```
+    #[must_use]
+    pub fn with_stored_secrets<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        let names = names.into_iter().map(Into::into).collect();
+        self.settings_mut().access = Access::Guard(Arc::new(StoredSecrets(names)));
+        self
+    }
+
     /// Gives access to those whom a guard lets in, in place of a token: Cloudflare Access, or a session of your own.
     ///
     /// `guard` is asked before anything else, for every route. `Ok(false)` is answered with 403, an error with 500 and a
@@ -36,8 +56,8 @@ impl<C: 'static> MigrationRoutes<C> {
     /// A request that changes something is refused with 403 if a page of another site may have made a browser send it:
     /// if its `Sec-Fetch-Site` is neither `same-origin` nor `none`, or if it has an `Origin` and no `Sec-Fetch-Site`.
     ///
-    /// The last call of [`with_secrets`](Self::with_secrets), `guarded_by` and [`without_auth`](Self::without_auth)
-    /// counts.
+    /// The last call of [`with_secrets`](Self::with_secrets), [`with_stored_secrets`](Self::with_stored_secrets),
+    /// `guarded_by` and [`without_auth`](Self::without_auth) counts.
     ///
     /// # Example
     /// ```

@@ -7,7 +7,6 @@ use http::header::{ALLOW, HeaderValue, WWW_AUTHENTICATE};
 use super::Problem;
 use super::kinds::{self, Kind};
 use crate::platform::binding::NoNamespace;
-use crate::platform::environment::NoSecret;
 use crate::request::query::{InvalidQuery, NotExpected};
 use crate::request::route::MethodNotAllowed;
 use crate::request::token::Denied;
@@ -30,31 +29,21 @@ impl Problem {
         Self::new(&kinds::NOT_FOUND, detail)
     }
 
-    /// None of these secrets has a text, so that nobody has access. `defect` is what is wrong with one that is set.
-    pub(crate) fn access_not_configured(
-        secrets: &[String],
-        defect: Option<(&String, NoSecret)>,
-    ) -> Box<Self> {
-        let reason = match defect {
-            None | Some((_, NoSecret::Missing)) => {
-                let mut reason = "the secret `".to_owned();
-                // `join` would add some hundred bytes of WebAssembly.
-                for (index, secret) in secrets.iter().enumerate() {
-                    reason.push_str(if index == 0 { "" } else { "` or `" });
-                    reason.push_str(secret);
-                }
-                reason + "` is not set, or is empty."
-            }
-            Some((_, NoSecret::NoEnvironment)) => return Self::no_environment(&kinds::ACCESS_NOT_CONFIGURED),
-            Some((name, NoSecret::NotText(kind))) => {
-                format!("`{name}` is {kind}, not text. Delete it from wrangler.toml, and set it as a secret.")
-            }
-            Some((name, NoSecret::Unreadable)) => format!(
-                "`{name}` cannot be read: the log says why. Check `store_id` and `secret_name` under \
-                 [[secrets_store_secrets]] in wrangler.toml."
-            ),
-        };
-        Self::new(&kinds::ACCESS_NOT_CONFIGURED, format!("Nobody has access yet: {reason}"))
+    /// Nobody has access, since `defect` is wrong with these secrets.
+    pub(crate) fn access_not_configured(secrets: &[String], defect: &str) -> Box<Self> {
+        let mut detail = "Nobody has access yet: the secret `".to_owned();
+        // `join` would add some hundred bytes of WebAssembly.
+        for (index, secret) in secrets.iter().enumerate() {
+            detail.push_str(if index == 0 { "" } else { "` or `" });
+            detail.push_str(secret);
+        }
+        detail.push_str("` ");
+        Self::new(&kinds::ACCESS_NOT_CONFIGURED, detail + defect)
+    }
+
+    /// Nobody has access, since the Worker sees no secret at all.
+    pub(crate) fn no_environment_for_access() -> Box<Self> {
+        Self::no_environment(&kinds::ACCESS_NOT_CONFIGURED)
     }
 
     /// The name of the binding is not that of a KV namespace.

@@ -7,7 +7,7 @@
 //! | `Migrations` | the name of a scenario | `good` |
 //! | `Prefix` | the service's prefix | `my-service` |
 //! | `Other-Service` | the prefix of another service, which may have the same migrations | none |
-//! | `Access` | `open`, `guard` (see [`guard`]), or the names of secrets | `MIGRATIONS_TOKEN` |
+//! | `Access` | `open`, `guard` (see [`guard`]), or the names of secrets, after `stored` if the Secrets Store can have them | `MIGRATIONS_TOKEN` |
 //! | `Env` | `handed-over`: the routes get this Worker's environment | they import it |
 //! | `Store` | `handed-over`: a `KvStore`, in place of the binding's name | by name |
 //! | `Clock-Ahead` | by how many seconds the clock of the run is ahead | 0 |
@@ -99,7 +99,10 @@ fn routes(settings: &dyn Settings, env: &Env) -> MigrationRoutes {
         "" => routes,
         "open" => routes.without_auth(),
         "guard" => routes.guarded_by(guard),
-        secrets => routes.with_secrets(secrets.split_whitespace()),
+        secrets => match secrets.strip_prefix("stored ") {
+            Some(stored) => routes.with_stored_secrets(stored.split_whitespace()),
+            None => routes.with_secrets(secrets.split_whitespace()),
+        },
     }
 }
 
