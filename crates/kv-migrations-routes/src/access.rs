@@ -100,7 +100,7 @@ fn check_token(
     Err(match names.iter().find(|name| environment.has_no_text(name)) {
         Some(name) => Problem::access_not_configured(
             slice::from_ref(name),
-            "is not text: set it as a secret. One of the Secrets Store is read only by `with_stored_secrets`.",
+            "is not text. Of the Secrets Store: name it by `with_stored_secrets`.",
         ),
         None => Problem::access_not_configured(names, "is not set, or is empty."),
     })

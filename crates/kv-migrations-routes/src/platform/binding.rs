@@ -10,9 +10,8 @@ use kv_migrations::kv::{
     Store,
 };
 use kv_migrations::{BoxFuture, RunLock};
-use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
-use worker::js_sys::{Array, JSON, Map, Object, Promise, Reflect, Uint8Array};
+use worker::js_sys::{Array, Function, JSON, Map, Object, Promise, Reflect, Uint8Array};
 use worker::wasm_bindgen_futures::JsFuture;
 
 use super::environment::{Environment, has_method};
@@ -45,26 +44,6 @@ pub(crate) fn check(name: &str, environment: &Environment) -> Result<(), NoNames
     }
 }
 
-#[wasm_bindgen]
-extern "C" {
-    type Namespace;
-
-    #[wasm_bindgen(method, catch, js_name = getWithMetadata)]
-    fn get(this: &Namespace, key: &str, kind: &str) -> Result<Promise, JsValue>;
-
-    #[wasm_bindgen(method, catch, js_name = get)]
-    fn get_bulk(this: &Namespace, keys: &Array, kind: &str) -> Result<Promise, JsValue>;
-
-    #[wasm_bindgen(method, catch)]
-    fn put(this: &Namespace, key: &str, value: Uint8Array, options: &Object) -> Result<Promise, JsValue>;
-
-    #[wasm_bindgen(method, catch)]
-    fn delete(this: &Namespace, key: &str) -> Result<Promise, JsValue>;
-
-    #[wasm_bindgen(method, catch)]
-    fn list(this: &Namespace, options: &Object) -> Result<Promise, JsValue>;
-}
-
 impl Store for Binding {
     fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
         Box::pin(async move {
@@ -76,7 +55,7 @@ impl Store for Binding {
                 return Err(request.refused(None, message));
             };
             // The call throws, or its promise is rejected.
-            let answer = match send(namespace.unchecked_ref(), request) {
+            let answer = match send(&namespace, request) {
                 Ok(promise) => JsFuture::from(promise).await,
                 Err(error) => Err(error),
             };
@@ -89,24 +68,46 @@ impl Store for Binding {
     }
 }
 
-fn send(namespace: &Namespace, request: Request<'_>) -> Result<Promise, JsValue> {
-    match request {
-        Request::Get { key } => namespace.get(key, "arrayBuffer"),
-        Request::GetBulk { keys } => namespace.get_bulk(&names(keys), "text"),
-        Request::Put { key, value, options } => {
-            namespace.put(key, Uint8Array::from(value), &put_options(options)?)
+/// One call for all operations: each function that is imported, and each branch that calls one, would add its own code.
+fn send(namespace: &JsValue, request: Request<'_>) -> Result<Promise, JsValue> {
+    let arguments = Array::new();
+    let add = |argument: JsValue| _ = arguments.push(&argument);
+    let method = match request {
+        Request::Get { key } => {
+            add(key.into());
+            add("arrayBuffer".into());
+            "getWithMetadata"
         }
-        Request::Delete { key } => namespace.delete(key),
-        Request::List(options) => namespace.list(&list_options(options)?),
-        _ => Err(JsValue::from_str("unknown operation")),
-    }
+        Request::GetBulk { keys } => {
+            add(names(keys).into());
+            add("text".into());
+            "get"
+        }
+        Request::Put { key, value, options } => {
+            add(key.into());
+            add(Uint8Array::from(value).into());
+            add(put_options(options)?.into());
+            "put"
+        }
+        Request::Delete { key } => {
+            add(key.into());
+            "delete"
+        }
+        Request::List(options) => {
+            add(list_options(options)?.into());
+            "list"
+        }
+        _ => return Err(JsValue::from_str("unknown operation")),
+    };
+    let method = field(namespace, method);
+    method.unchecked_ref::<Function>().apply(namespace, &arguments).map(JsCast::unchecked_into)
 }
 
 fn read(request: Request<'_>, answer: &JsValue) -> Result<Answer, KvError> {
     Ok(match request {
         Request::Get { .. } => {
             let value = field(answer, "value");
-            let bytes = (!is_nothing(&value)).then(|| Uint8Array::new(&value).to_vec());
+            let bytes = (!value.is_null()).then(|| Uint8Array::new(&value).to_vec());
             Answer::Entry(bytes.map(|value| Entry::new(value).with_metadata(metadata(answer))))
         }
         Request::GetBulk { keys } => {
@@ -175,15 +176,8 @@ fn listed_key(listed: &JsValue) -> Key {
 
 /// The metadata in an answer. Where there is none, it is null or undefined.
 fn metadata(answer: &JsValue) -> Option<Metadata> {
-    let metadata = field(answer, "metadata");
-    if is_nothing(&metadata) {
-        return None;
-    }
-    JSON::stringify(&metadata).ok().map(|json| Metadata::from_json(String::from(json)))
-}
-
-fn is_nothing(value: &JsValue) -> bool {
-    value.is_null() || value.is_undefined()
+    let json = JSON::stringify(&field(answer, "metadata")).ok()?.as_string()?;
+    (json != "null").then(|| Metadata::from_json(json))
 }
 
 /// A field of an object, or undefined.

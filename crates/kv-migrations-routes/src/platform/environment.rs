@@ -53,8 +53,7 @@ impl Environment {
     /// The environment, as the context of migrations.
     pub(crate) fn env(&self) -> Result<Env, &'static str> {
         self.object().map(JsCast::unchecked_into).ok_or(
-            "this is not a Worker, so it has no environment: set the context with `migration_routes_with_context`, and \
-             pass the store itself",
+            "this is not a Worker: use `migration_routes_with_context`, and a store in place of a binding",
         )
     }
 

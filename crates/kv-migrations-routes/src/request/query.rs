@@ -45,12 +45,10 @@ impl Query {
             return Ok(parsed);
         }
         let detail = match route {
-            Route::Status => {
-                "This route takes `require=up-to-date` and `expect=ID`, each once, and nothing else."
-            }
+            Route::Status => "This route takes only `require=up-to-date` and `expect=ID`, each once.",
             Route::Migrate => {
-                "This route takes `require=up-to-date` and `expect=ID`, each once, and nothing else: `by` and `wait` \
-                 need a coordinator."
+                "This route takes only `require=up-to-date` and `expect=ID`, each once: `by` and `wait` need a \
+                 coordinator."
             }
             _ => "This route takes no query: `by` and `wait` need a coordinator.",
         };

@@ -41,22 +41,21 @@ pub(super) const RELEASE_MISMATCH: Kind = Kind {
     name: "release-mismatch",
     title: "Another release",
     status: StatusCode::SERVICE_UNAVAILABLE,
-    help: "Nothing was done. Ask again: during a deploy, the release before can answer for a while.",
+    help: "Nothing was done. Ask again: during a deploy, the old release still answers for a while.",
 };
 
 pub(super) const ACCESS_NOT_CONFIGURED: Kind = Kind {
     name: "access-not-configured",
     title: "Access not configured",
     status: StatusCode::FORBIDDEN,
-    help: "Set it with `npx wrangler secret put NAME` (or, for `wrangler dev`, in .dev.vars), and send it as \
-           `Authorization: Bearer …`.",
+    help: "Set it by `npx wrangler secret put NAME`, or in .dev.vars for `wrangler dev`.",
 };
 
 pub(super) const UNAUTHORIZED: Kind = Kind {
     name: "unauthorized",
     title: "Unauthorized",
     status: StatusCode::UNAUTHORIZED,
-    help: "Send the token of the service as `Authorization: Bearer …`.",
+    help: "Send it as `Authorization: Bearer …`.",
 };
 
 // Without a token: guards, and open access.
@@ -92,15 +91,14 @@ pub(super) const NO_KV_BINDING: Kind = Kind {
     name: "no-kv-binding",
     title: "No KV binding",
     status: StatusCode::INTERNAL_SERVER_ERROR,
-    help: "Nothing was read or changed. Give the name to a namespace, as its `binding` under [[kv_namespaces]] in \
-           wrangler.toml, and to no other binding.",
+    help: "Nothing was read or changed. Give the name to a KV namespace alone, as `binding` under [[kv_namespaces]] in wrangler.toml.",
 };
 
 pub(super) const CONTEXT_FAILED: Kind = Kind {
     name: "context-failed",
     title: "No context",
     status: StatusCode::INTERNAL_SERVER_ERROR,
-    help: "Nothing was read or changed. Check the context that the service gives to the routes.",
+    help: "Nothing was read or changed.",
 };
 
 pub(super) const UNKNOWN_MIGRATION: Kind = Kind {
@@ -114,14 +112,14 @@ pub(super) const NOT_RUN: Kind = Kind {
     name: "not-run",
     title: "Not run",
     status: StatusCode::CONFLICT,
-    help: "Nothing was changed. KV can take a minute or more to show what ran elsewhere in the world.",
+    help: "Nothing was changed. KV can show a minute late what ran elsewhere.",
 };
 
 pub(super) const IRREVERSIBLE: Kind = Kind {
     name: "irreversible",
     title: "Irreversible",
     status: StatusCode::CONFLICT,
-    help: "Nothing was changed. Write a new migration that undoes what this one did.",
+    help: "Nothing was changed. Write a migration that undoes it.",
 };
 
 pub(super) const ALREADY_APPLIED: Kind = Kind {
@@ -142,7 +140,7 @@ pub(super) const ANOTHER_PREFIX: Kind = Kind {
     name: "another-prefix",
     title: "Another prefix",
     status: StatusCode::CONFLICT,
-    help: "The routes set up their runner with `with_runner(|runner| runner.with_other_service(…))`.",
+    help: "The routes set up their runner by `with_runner`.",
 };
 
 /// Without a coordinator.
@@ -157,7 +155,7 @@ pub(super) const UNFINISHED: Kind = Kind {
     name: "unfinished",
     title: "Unfinished",
     status: StatusCode::SERVICE_UNAVAILABLE,
-    help: "Nothing is wrong. Wait as long as `Retry-After` says, and migrate again: the next run continues.",
+    help: "Nothing is wrong. Migrate again after `Retry-After`: the next run continues.",
 };
 
 pub(super) const MIGRATION_FAILED: Kind = Kind {

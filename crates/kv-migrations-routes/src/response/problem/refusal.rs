@@ -57,9 +57,9 @@ impl Problem {
     }
 
     fn no_environment(kind: &Kind) -> Box<Self> {
-        let mut problem = Self::new(kind, "The environment that the Worker can import has nothing in it.");
+        let mut problem = Self::new(kind, "The Worker can import no environment.");
         problem.help =
-            "In wrangler.toml, delete `disallow_importable_env` from `compatibility_flags`; or hand the \
+            "Delete `disallow_importable_env` from `compatibility_flags` in wrangler.toml, or hand the \
                         environment over: `routes.with_env(env)`."
                 .into();
         problem
@@ -100,8 +100,7 @@ impl From<NotExpected> for Box<Problem> {
             Some(id) => format!("its last migration is `{id}`"),
             None => "it registers none".to_owned(),
         };
-        let detail =
-            format!("The release that answers does not register `{expected}`, which is expected: {last}.");
+        let detail = format!("The release that answers does not register the expected `{expected}`: {last}.");
         Problem::new(&kinds::RELEASE_MISMATCH, detail).with_retry_after(RELEASE_RETRY_AFTER)
     }
 }
