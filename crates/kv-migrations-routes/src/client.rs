@@ -134,7 +134,7 @@ impl<C: 'static> Client<C> {
             headers.insert(AUTHORIZATION, token);
         }
         let query = (method == Method::POST && self.routes.is_coordinated()).then(|| self.query());
-        self.routes.respond_to_own(route, &Head { method, query, headers }).await
+        self.routes.respond_to_own(&route, &Head { method, query, headers }).await
     }
 
     fn query(&self) -> String {

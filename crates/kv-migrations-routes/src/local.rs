@@ -24,7 +24,7 @@ pub(crate) struct Local<'a, C> {
 impl<C: 'static> Local<'_, C> {
     pub(crate) async fn answer(
         self,
-        route: Route,
+        route: &Route,
         query: &Query,
         head: &Head,
     ) -> Result<Response<Body>, Box<Problem>> {
@@ -41,10 +41,10 @@ impl<C: 'static> Local<'_, C> {
             }
             Route::Migrate => report::run(runner.run_pending(&context()?).await?, query),
             Route::Migration { id, action: Action::Rollback } => {
-                Ok(report::rollback(&runner.rollback(&id, &context()?).await?))
+                Ok(report::rollback(&runner.rollback(id, &context()?).await?))
             }
             Route::Migration { id, action: Action::Reset } => {
-                Ok(json(StatusCode::OK, &runner.reset(&id).await?))
+                Ok(json(StatusCode::OK, &runner.reset(id).await?))
             }
             // Without a coordinator no path names one of these. Not `not_found`: mounted in front of a service, a Worker
             // would carry its text for this alone.

@@ -260,8 +260,8 @@ impl<C: 'static> MigrationRoutes<C> {
     }
 
     /// The answer to a request for a route.
-    pub(crate) async fn respond(&self, route: Route, head: &Head) -> Response<Body> {
-        let answer = match self.check(&route, head).await {
+    pub(crate) async fn respond(&self, route: &Route, head: &Head) -> Response<Body> {
+        let answer = match self.check(route, head).await {
             Ok(()) => self.answer(route, head).await,
             Err(problem) => Err(problem),
         };
@@ -273,17 +273,17 @@ impl<C: 'static> MigrationRoutes<C> {
     }
 
     /// The answer to code of this Worker, which needs no access.
-    pub(crate) async fn respond_to_own(&self, route: Route, head: &Head) -> Response<Body> {
+    pub(crate) async fn respond_to_own(&self, route: &Route, head: &Head) -> Response<Body> {
         self.answer(route, head).await.unwrap_or_else(Response::from)
     }
 
     /// The answer to a caller who has access.
-    async fn answer(&self, route: Route, head: &Head) -> Result<Response<Body>, Box<Problem>> {
+    async fn answer(&self, route: &Route, head: &Head) -> Result<Response<Body>, Box<Problem>> {
         let Settings { environment, context, coordinator, .. } = &*self.0;
         if let Some(coordinator) = coordinator {
-            return coordinator.forward(&route, head, environment).await;
+            return coordinator.forward(route, head, environment).await;
         }
-        let query = Query::parse(&route, head.query.as_deref())?;
+        let query = Query::parse(route, head.query.as_deref())?;
         query.check_expected(self.0.migrations.iter().map(Migration::id))?;
         self.check_namespace()?;
         let runner = self.runner().map_err(Error::from)?;

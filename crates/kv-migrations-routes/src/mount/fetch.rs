@@ -32,6 +32,6 @@ impl<C: 'static> MigrationRoutes<C> {
     pub async fn fetch(&self, request: &Request) -> Result<Option<Response>> {
         let Some(uri) = uri(request) else { return Ok(None) };
         let Some(route) = self.route(uri.path()) else { return Ok(None) };
-        to_worker(self.respond(route, &Head::from_worker(request, &uri)?).await).await.map(Some)
+        to_worker(self.respond(&route, &Head::from_worker(request, &uri)?).await).await.map(Some)
     }
 }

@@ -24,7 +24,7 @@ pub struct RoutesFuture(Pin<Box<dyn Future<Output = Response<Body>> + Send>>);
 impl RoutesFuture {
     pub(super) fn new<C: 'static>(routes: &MigrationRoutes<C>, route: Route, head: Head) -> Self {
         let routes = routes.clone();
-        Self(Box::pin(SendFuture::new(async move { routes.respond(route, &head).await })))
+        Self(Box::pin(SendFuture::new(async move { routes.respond(&route, &head).await })))
     }
 }
 

@@ -18,10 +18,10 @@ pub(crate) struct InvalidQuery(pub(crate) String);
 
 /// The release that answers does not register the migration that the request expects.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct NotExpected {
-    pub(crate) expected: String,
+pub(crate) struct NotExpected<'a> {
+    pub(crate) expected: &'a str,
     /// The last migration that it registers.
-    pub(crate) last: Option<String>,
+    pub(crate) last: Option<&'a str>,
 }
 
 /// What a query asks for.
@@ -74,15 +74,15 @@ impl Query {
 
     /// Whether the release with these migrations is one that the request expects.
     pub(crate) fn check_expected<'a>(
-        &self,
+        &'a self,
         mut ids: impl DoubleEndedIterator<Item = &'a str>,
-    ) -> Result<(), NotExpected> {
+    ) -> Result<(), NotExpected<'a>> {
         let Some(expected) = &self.expected else { return Ok(()) };
         let last = ids.next_back();
         if last == Some(expected) || ids.any(|id| id == expected) {
             return Ok(());
         }
-        Err(NotExpected { expected: expected.clone(), last: last.map(str::to_owned) })
+        Err(NotExpected { expected, last })
     }
 
     /// Takes a parameter that needs no coordinator. False if the route does not take it, or has it already.

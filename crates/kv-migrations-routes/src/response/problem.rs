@@ -102,9 +102,9 @@ impl Problem {
 }
 
 impl From<Box<Problem>> for Response<Body> {
-    fn from(problem: Box<Problem>) -> Self {
+    fn from(mut problem: Box<Problem>) -> Self {
         let mut response = full(problem.status, "application/problem+json", to_json(&problem));
-        if let Some((name, value)) = problem.header {
+        if let Some((name, value)) = problem.header.take() {
             response.headers_mut().append(name, value);
         }
         response

@@ -58,7 +58,7 @@ impl<'a> Serializer for &'a mut JsonWriter {
     }
 
     fn serialize_u64(self, value: u64) -> Result<(), Unsupported> {
-        self.raw(&value.to_string());
+        self.raw(&format!("{value}"));
         Ok(())
     }
 

@@ -94,9 +94,9 @@ impl From<InvalidQuery> for Box<Problem> {
     }
 }
 
-impl From<NotExpected> for Box<Problem> {
-    fn from(NotExpected { expected, last }: NotExpected) -> Self {
-        let last = match &last {
+impl From<NotExpected<'_>> for Box<Problem> {
+    fn from(NotExpected { expected, last }: NotExpected<'_>) -> Self {
+        let last = match last {
             Some(id) => format!("its last migration is `{id}`"),
             None => "it registers none".to_owned(),
         };

@@ -1,5 +1,6 @@
 //! The errors of a run, a rollback or a status, with or without a coordinator.
 
+use std::mem::take;
 use std::time::Duration;
 
 use kv_migrations::kv::KvErrorKind;
@@ -13,13 +14,14 @@ const KV_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 impl Problem {
     /// A run that is not finished, for a caller who requires that.
-    pub(crate) fn unfinished(report: RunReport) -> Box<Self> {
+    pub(crate) fn unfinished(mut report: RunReport) -> Box<Self> {
         let number = report.remaining.len();
         let detail = format!("Migrations that are still to be applied: {number}.");
-        Self::new(&kinds::UNFINISHED, detail)
+        let mut problem = Self::new(&kinds::UNFINISHED, detail)
             .with_retry_after(report.retry_after.unwrap_or_default())
-            .with_migration(report.remaining.into_iter().next())
-            .with_run(report.ran, report.skipped)
+            .with_migration(report.remaining.first().cloned());
+        problem.take_run(&mut report);
+        problem
     }
 
     /// The context of the migrations, which only the service can make, failed.
@@ -30,19 +32,10 @@ impl Problem {
         )
     }
 
-    /// With what is known of a migration that failed, or a rollback.
-    fn of_failure(mut self: Box<Self>, failure: Failure) -> Box<Self> {
-        self.help = failure.advice().into();
-        if !is_rollback(&failure) {
-            self = self.with_run(failure.report.ran, failure.report.skipped);
-        }
-        self.with_migration(failure.id)
-    }
-
-    fn with_run(mut self: Box<Self>, ran: Vec<String>, skipped: Vec<String>) -> Box<Self> {
-        self.ran = Some(ran);
-        self.skipped = Some(skipped);
-        self
+    /// Takes what the run did, and leaves the rest: to drop a report in parts would add more code.
+    fn take_run(&mut self, report: &mut RunReport) {
+        self.ran = Some(take(&mut report.ran));
+        self.skipped = Some(take(&mut report.skipped));
     }
 }
 
@@ -51,11 +44,13 @@ fn is_rollback(failure: &Failure) -> bool {
 }
 
 impl From<Error> for Box<Problem> {
-    fn from(error: Error) -> Self {
+    fn from(mut error: Error) -> Self {
         let detail = format!("{error}");
         let (kind, id, retry_after) = match &error {
-            Error::Failed(failure) if is_rollback(failure) => (&kinds::ROLLBACK_FAILED, None, None),
-            Error::Failed(_) => (&kinds::MIGRATION_FAILED, None, None),
+            Error::Failed(failure) if is_rollback(failure) => {
+                (&kinds::ROLLBACK_FAILED, Some(&failure.id), None)
+            }
+            Error::Failed(failure) => (&kinds::MIGRATION_FAILED, Some(&failure.id), None),
             Error::UnknownMigration { id, .. } => (&kinds::UNKNOWN_MIGRATION, Some(id), None),
             Error::NotRun { id, .. } => (&kinds::NOT_RUN, Some(id), None),
             Error::Irreversible { id, .. } => (&kinds::IRREVERSIBLE, Some(id), None),
@@ -77,9 +72,12 @@ impl From<Error> for Box<Problem> {
         if let Some(after) = retry_after {
             problem = problem.with_retry_after(after);
         }
-        match error {
-            Error::Failed(failure) => problem.of_failure(*failure),
-            _ => problem,
+        if let Error::Failed(failure) = &mut error {
+            problem.help = failure.advice().into();
+            if !is_rollback(failure) {
+                problem.take_run(&mut failure.report);
+            }
         }
+        problem
     }
 }
