@@ -17,16 +17,16 @@ use crate::request::query::Query;
 /// answer without events has.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct LastLine {
+struct LastLine<'a> {
     /// `finished`, `unfinished` or `failed`.
     verdict: &'static str,
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    report: Option<RunReport>,
+    report: Option<&'a RunReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    problem: Option<Box<Problem>>,
+    problem: Option<&'a Problem>,
 }
 
 /// How a run ended.
@@ -42,7 +42,7 @@ where
     let run = run(queue.clone());
     let writer = {
         let queue = queue.clone();
-        async move { queue.push(verdict(run.await, requires_up_to_date)) }
+        async move { queue.push(verdict(&run.await, requires_up_to_date)) }
     };
     lines(Body::lines(queue, SendFuture::new(writer)))
 }
@@ -64,7 +64,7 @@ where
         async move {
             match run.await {
                 Err(problem) if !queue.has_begun() => *locked(&refusal) = Some(problem),
-                outcome => queue.push(verdict(outcome, requires_up_to_date)),
+                outcome => queue.push(verdict(&outcome, requires_up_to_date)),
             }
         }
     };
@@ -78,8 +78,8 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn verdict(outcome: Outcome, requires_up_to_date: bool) -> Vec<u8> {
-    let (verdict, status, retry_after) = match &outcome {
+fn verdict(outcome: &Outcome, requires_up_to_date: bool) -> Vec<u8> {
+    let (verdict, status, retry_after) = match outcome {
         Ok(report) if report.is_finished() => ("finished", 200, None),
         Ok(report) => {
             let status = if requires_up_to_date { 503 } else { 202 };
@@ -87,10 +87,7 @@ fn verdict(outcome: Outcome, requires_up_to_date: bool) -> Vec<u8> {
         }
         Err(problem) => ("failed", problem.status().as_u16(), None),
     };
-    let (report, problem) = match outcome {
-        Ok(report) => (Some(report), None),
-        Err(problem) => (None, Some(problem)),
-    };
+    let (report, problem) = (outcome.as_ref().ok(), outcome.as_ref().err().map(|problem| &**problem));
     to_json(&LastLine { verdict, status, retry_after, report, problem })
 }
 
@@ -102,7 +99,7 @@ mod tests {
 
     use super::*;
 
-    fn line(outcome: Outcome, requires_up_to_date: bool) -> Value {
+    fn line(outcome: &Outcome, requires_up_to_date: bool) -> Value {
         serde_json::from_slice(&verdict(outcome, requires_up_to_date)).expect("it is JSON")
     }
 
@@ -115,12 +112,12 @@ mod tests {
 
     #[test]
     fn the_last_line_has_the_verdict_and_what_a_plain_answer_has() {
-        let finished = line(Ok(RunReport::default()), true);
+        let finished = line(&Ok(RunReport::default()), true);
         assert_eq!(finished["verdict"], "finished");
         assert_eq!(finished["status"], 200);
         assert_eq!(finished["report"]["ran"], json!([]));
 
-        let problem = line(Err(Problem::context("no URL")), false);
+        let problem = line(&Err(Problem::context("no URL")), false);
         assert_eq!(problem["verdict"], "failed");
         assert_eq!(problem["status"], 500);
         assert_eq!(problem["problem"]["type"], "urn:kv-migrations:problem:context-failed");
@@ -129,7 +126,7 @@ mod tests {
     #[test]
     fn an_unfinished_run_fails_only_if_it_is_required_to_finish() {
         for (requires_up_to_date, status) in [(false, 202), (true, 503)] {
-            let unfinished = line(Ok(unfinished()), requires_up_to_date);
+            let unfinished = line(&Ok(unfinished()), requires_up_to_date);
             assert_eq!(unfinished["verdict"], "unfinished");
             assert_eq!(unfinished["status"], status);
             assert_eq!(unfinished["retryAfter"], 2, "rounded up");

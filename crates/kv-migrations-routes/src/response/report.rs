@@ -30,9 +30,9 @@ pub(crate) fn status(report: &StatusReport, query: &Query) -> Response<Body> {
 }
 
 /// What a run did: a 202 if it is not finished, or a problem if the caller requires that.
-pub(crate) fn run(report: RunReport, query: &Query) -> Result<Response<Body>, Box<Problem>> {
+pub(crate) fn run(mut report: RunReport, query: &Query) -> Result<Response<Body>, Box<Problem>> {
     if query.requires_up_to_date && !report.is_finished() {
-        return Err(Problem::unfinished(report));
+        return Err(Problem::unfinished(&mut report));
     }
     Ok(ended(report.is_finished(), &report, report.retry_after))
 }

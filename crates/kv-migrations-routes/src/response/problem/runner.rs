@@ -14,13 +14,13 @@ const KV_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 impl Problem {
     /// A run that is not finished, for a caller who requires that.
-    pub(crate) fn unfinished(mut report: RunReport) -> Box<Self> {
+    pub(crate) fn unfinished(report: &mut RunReport) -> Box<Self> {
         let number = report.remaining.len();
         let detail = format!("Migrations that are still to be applied: {number}.");
         let mut problem = Self::new(&kinds::UNFINISHED, detail)
             .with_retry_after(report.retry_after.unwrap_or_default())
             .with_migration(report.remaining.first().cloned());
-        problem.take_run(&mut report);
+        problem.take_run(report);
         problem
     }
 
