@@ -100,7 +100,8 @@ impl From<NotExpected<'_>> for Box<Problem> {
             Some(id) => format!("its last migration is `{id}`"),
             None => "it registers none".to_owned(),
         };
-        let detail = format!("The release that answers does not register the expected `{expected}`: {last}.");
+        let detail =
+            format!("The release that answers does not register `{expected}`, which is expected: {last}.");
         Problem::new(&kinds::RELEASE_MISMATCH, detail).with_retry_after(RELEASE_RETRY_AFTER)
     }
 }
