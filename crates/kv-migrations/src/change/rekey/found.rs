@@ -83,7 +83,9 @@ impl Found {
             Self::Unsettled => state.needs_sweep = true,
             Self::Unproven { old } => {
                 if relocation.part == Part::Copying && state.next_suspects.len() < MAX_KEPT {
-                    state.next_suspects.insert(old, 0);
+                    // A sweep that writes comes right after one that counted how often something else was seen.
+                    let counted = state.suspects.get(&old).filter(|_| state.is_writing);
+                    state.next_suspects.insert(old, counted.copied().unwrap_or(0));
                 }
                 state.needs_sweep = true;
             }

@@ -170,7 +170,12 @@ impl Relocation {
 
     fn after_sweep(&self, session: &Session<'_>, state: &mut RekeyState) -> Result<RekeyPhase> {
         state.end_sweep();
-        if std::mem::take(&mut state.needs_sweep) {
+        let needs_sweep = std::mem::take(&mut state.needs_sweep);
+        state.is_writing = needs_sweep && self.part == Part::Copying && !state.is_writing;
+        if state.is_writing {
+            return Ok(RekeyPhase::Sweep);
+        }
+        if needs_sweep {
             state.sweeps = state.sweeps.saturating_add(1);
             if state.sweeps > MAX_ROUNDS {
                 (state.sweeps, state.needs_sweep) = (0, true);

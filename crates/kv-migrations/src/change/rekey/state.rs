@@ -83,6 +83,10 @@ pub(crate) struct RekeyState {
     /// Whether another sweep is needed to prove something.
     #[serde(default)]
     pub(super) needs_sweep: bool,
+    /// Whether the sweep of a copying writes. One that does proves nothing, and one that proves writes nothing: a request that
+    /// was cut off may have copied what the next one would take for the service's.
+    #[serde(default)]
+    pub(super) is_writing: bool,
     /// How many sweeps of this batch, and how many rounds over all, left something to do.
     #[serde(default)]
     pub(super) sweeps: u32,
@@ -110,6 +114,7 @@ impl RekeyState {
             suspects: BTreeMap::new(),
             next_suspects: BTreeMap::new(),
             needs_sweep: false,
+            is_writing: false,
             sweeps: 0,
             rounds: 0,
         }
@@ -117,7 +122,7 @@ impl RekeyState {
 
     /// Whether the copying looks at this entry: at all at first, then at those that are not settled.
     pub(super) fn is_of_interest(&self, old: &str) -> bool {
-        let is_first = self.rounds == 0 && self.sweeps == 0;
+        let is_first = self.rounds == 0 && self.sweeps == 0 && !self.is_writing;
         let looks_at_all = is_first || self.phase == RekeyPhase::Check || self.suspects.len() >= MAX_KEPT;
         looks_at_all || self.suspects.contains_key(old)
     }

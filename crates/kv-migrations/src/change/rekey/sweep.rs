@@ -29,6 +29,9 @@ struct Sweep {
     key: HashKey,
     copied: Rc<Copies>,
     sweeps: u32,
+    /// See [`RekeyState::is_writing`]. A whole re-key knows its copies by their fingerprints, and does both at once.
+    may_prove: bool,
+    may_write: bool,
 }
 
 struct Sweeping<'a> {
@@ -42,8 +45,15 @@ pub(super) async fn sweep(
     job: &mut Job<'_>,
     state: &mut RekeyState,
 ) -> Result<WalkEnd> {
-    let sweep =
-        Sweep { part: relocation.part, key: state.key, copied: state.copied.clone(), sweeps: state.sweeps };
+    let is_whole = relocation.part == Part::Whole;
+    let sweep = Sweep {
+        part: relocation.part,
+        key: state.key,
+        copied: state.copied.clone(),
+        sweeps: state.sweeps,
+        may_prove: is_whole || !state.is_writing,
+        may_write: is_whole || state.is_writing,
+    };
     run(&Sweeping { relocation, sweep }, job, state).await
 }
 
@@ -115,14 +125,17 @@ impl Sweep {
     async fn work(&self, tools: Tools<'_>, key: Key, plan: Plan) -> Result<Found> {
         let Plan::Compared { new, is_proven, is_large } = plan else { return Ok(Found::Nothing) };
         if is_proven || sabotage::is_on(Defect::DeleteBeforeVerify) {
-            return self.conclude(&tools.kv, &key).await;
+            return self.conclude(&tools.kv, key).await;
         }
-        let look_closer = self.look_closer(&tools, &key, new);
+        let look_closer = self.look_closer(&tools, key, new);
         if is_large { tools.large_values.alone(look_closer).await } else { look_closer.await }
     }
 
     /// The copy is proven.
-    async fn conclude(&self, kv: &Kv, key: &Key) -> Result<Found> {
+    async fn conclude(&self, kv: &Kv, key: Key) -> Result<Found> {
+        if !self.may_prove {
+            return Ok(Found::Unproven { old: key.name });
+        }
         if self.part == Part::Whole {
             kv.delete(&key.name).await?;
         }
@@ -145,22 +158,22 @@ impl Sweep {
     }
 
     /// Reads one entry and its copy exactly, where reading in bulk proved nothing.
-    async fn look_closer(&self, tools: &Tools<'_>, key: &Key, new: String) -> Result<Found> {
+    async fn look_closer(&self, tools: &Tools<'_>, key: Key, new: String) -> Result<Found> {
         let (kv, writer) = (&tools.kv, tools.writer);
         let Some(entry) = kv.get(&key.name).await? else { return Ok(Found::Nothing) };
-        let fingerprint = self.fingerprint(key, &entry.value, entry.metadata.as_ref(), key.expiration);
+        let fingerprint = self.fingerprint(&key, &entry.value, entry.metadata.as_ref(), key.expiration);
         let is_unchanged = self.copied.contains(&key.name, &new, fingerprint);
-        let at_new_key = self.at_new_key(kv, key, &entry, &new).await?;
+        let at_new_key = self.at_new_key(kv, &key, &entry, &new).await?;
         let evidence = Evidence { is_unchanged, at_new_key, sweeps: self.sweeps };
         let verdict = if self.part == Part::Copying { verdict_of_copying } else { verdict };
         let old = key.name.clone();
         match verdict(evidence) {
             Verdict::Proven => return self.conclude(kv, key).await,
-            Verdict::Collide => return Ok(Found::Suspect { old, new }),
-            Verdict::CopyAgain if expires_soon(kv, key) => return Ok(Found::Nothing),
-            Verdict::CopyAgain => writer.copy(kv, key, entry, new).await?,
+            Verdict::Collide if self.may_prove => return Ok(Found::Suspect { old, new }),
+            Verdict::CopyAgain if expires_soon(kv, &key) => return Ok(Found::Nothing),
+            Verdict::CopyAgain if self.may_write => writer.copy(kv, &key, entry, new).await?,
             Verdict::Adopt => writer.note(CopyRecord { old: old.clone(), new, fingerprint }),
-            Verdict::LookAgain => {}
+            Verdict::Collide | Verdict::CopyAgain | Verdict::LookAgain => {}
         }
         Ok(Found::Unproven { old })
     }
