@@ -143,8 +143,11 @@ impl Records {
     }
 
     /// When the next alarm is needed: for a task that is due then, or for markers that are still to be copied.
-    pub(super) fn alarm_at(&self, due: Option<SystemTime>) -> Result<Option<SystemTime>, StorageError> {
-        let now = self.now();
+    pub(super) fn alarm_at(
+        &self,
+        due: Option<SystemTime>,
+        now: SystemTime,
+    ) -> Result<Option<SystemTime>, StorageError> {
         let copies = if self.journal().unmirrored()?.is_empty() {
             None
         } else {
@@ -158,7 +161,7 @@ impl Records {
     /// Sets the alarm if something is due: an alarm that got lost is set again by the next request.
     pub(super) fn set_lost_alarm(&self) -> Result<(), StorageError> {
         let now = self.now();
-        let due = self.alarm_at(self.task()?.and_then(|task| task.due()))?;
+        let due = self.alarm_at(self.task()?.and_then(|task| task.due()), now)?;
         if due.is_some_and(|due| due <= now) && !self.is_stepping()? {
             self.storage.write(&[RowChange::alarm(now)])?;
         }

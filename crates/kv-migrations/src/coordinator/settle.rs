@@ -40,7 +40,7 @@ pub(super) fn settle(
         RunOutcome::Running | RunOutcome::Paused => (vec![put_task(task)], task.due()),
         _ => (records.end(task, *outcome, findings(task, &result))?, None),
     };
-    let mut alarm = records.alarm_at(due)?;
+    let mut alarm = records.alarm_at(due, records.now())?;
     let mut forgotten = None;
     if *outcome == RunOutcome::Cancelled {
         forgotten = forget_checkpoint(records, task, &mut changes)?;
@@ -110,5 +110,5 @@ fn forget_checkpoint(
 /// Gives the lease back when there is nothing to write down.
 pub(super) fn release(records: &Records, lease: &Lease) -> Result<(), StorageError> {
     let due = records.task()?.and_then(|task| task.due());
-    is_written(lease.release(vec![RowChange::alarm(records.alarm_at(due)?)])).map(drop)
+    is_written(lease.release(vec![RowChange::alarm(records.alarm_at(due, records.now())?)])).map(drop)
 }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use kv_migrations::clock::Clock;
 use kv_migrations::coordinator::{Caller, CoordinatorError, RunOutcome};
-use kv_migrations::{Error, State};
+use kv_migrations::testing::VirtualTime;
+use kv_migrations::{BoxFuture, Error, State};
 
 use crate::object::{Object, marking};
 use crate::service::{failing, good, ids};
@@ -99,6 +100,34 @@ fn a_lost_alarm_is_set_again_by_the_next_request() {
     assert!(object.marked() < 100, "nobody asked");
 
     assert_eq!(object.state(&coordinator, "001"), State::Running);
+    object.pass(&coordinator, Duration::from_mins(1));
+    assert_eq!(object.marked(), 100);
+}
+
+/// A clock that goes on between any two looks at it, as a real one does.
+struct Ticking(VirtualTime);
+
+impl Clock for Ticking {
+    fn now(&self) -> SystemTime {
+        self.0.advance(Duration::from_millis(1));
+        self.0.now()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'_, ()> {
+        self.0.sleep(duration)
+    }
+}
+
+#[test]
+fn a_lost_alarm_is_set_again_though_time_passes_between_two_looks_at_the_clock() {
+    let object = Object::new().with_users(100);
+    let runner = object.runner_on(object.kv.clone(), vec![marking("001")]);
+    let coordinator = object.instance_of(runner.with_clock(Arc::new(Ticking(object.time.clone()))));
+    object.migrate(&coordinator).expect("nothing fails");
+    object.storage.take_alarm();
+    object.pass(&coordinator, Duration::from_mins(1));
+    assert_eq!(object.state(&coordinator, "001"), State::Running);
+    assert!(object.storage.alarm().is_some(), "the step is overdue");
     object.pass(&coordinator, Duration::from_mins(1));
     assert_eq!(object.marked(), 100);
 }
