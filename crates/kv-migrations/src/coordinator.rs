@@ -53,6 +53,7 @@
 // step/                      one step by the runner, and what came of it
 // adopt                      takes markers over from KV
 // object                     the struct `Coordinator`
+// sleep                      alarms that came too early
 // records, waiters/          what an object has written down, and who waits for it in this instance
 // task, transition           what an object is asked to do (data), and how that goes on (pure)
 // storage/                   rows: lease, journal and mirror of the markers, what is applied, history
@@ -71,6 +72,7 @@ mod report;
 mod request;
 mod reset;
 mod settle;
+mod sleep;
 mod status;
 mod step;
 mod storage;

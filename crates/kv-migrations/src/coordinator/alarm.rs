@@ -1,14 +1,14 @@
 //! What an alarm does: one step of the task in progress, and the copies of the markers that it changed.
 
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::{Either, select};
 
 use super::error::CoordinatorError;
 use super::object::Coordinator;
-use super::records::{Records, put_task};
+use super::records::put_task;
 use super::report::{RunOutcome, TaskKind};
 use super::settle::{release, settle, settle_stop};
 use super::step::{self, Step, StepResult};
@@ -24,10 +24,6 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 /// How long a step may take, whatever its budget. Cloudflare ends an alarm after 15 minutes, and the instance with it
 /// (<https://developers.cloudflare.com/durable-objects/platform/limits/>).
 const MAX_STEP_TIME: Duration = Duration::from_mins(14);
-/// The least time to an alarm that is set again because it came too early, and the time between two alarms that both come too
-/// early.
-const MIN_SLEEP: Duration = Duration::from_millis(100);
-const PAUSE: Duration = Duration::from_secs(1);
 
 impl<C> Coordinator<C> {
     /// Takes the next step of what was asked for, if it is due. The object's alarm calls it. An extra call does no
@@ -185,30 +181,5 @@ impl<C> Coordinator<C> {
         let operations = self.runner.budget().operations();
         let left = operations.saturating_sub(result.map_or(0, |result| result.operations));
         usize::try_from(left.max(operations / 10).max(1)).unwrap_or(usize::MAX)
-    }
-}
-
-/// Sets alarms again that came too early.
-#[derive(Default)]
-pub(super) struct Sleep(Mutex<Option<SetAgain>>);
-
-/// An alarm that was set again.
-struct SetAgain {
-    due: SystemTime,
-    alarm: SystemTime,
-}
-
-impl Sleep {
-    /// Sets the alarm for this time, or removes it. If the runtime's clock is ahead of this one, the alarm comes too early
-    /// again, perhaps at once, because its time is over: each time it is set to a later time than before.
-    fn until(&self, records: &Records, due: Option<SystemTime>) -> Result<(), StorageError> {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = records.now();
-        let again = last.take().filter(|last| Some(last.due) == due);
-        *last = due.map(|due| {
-            let earliest = again.map_or(now + MIN_SLEEP, |last| last.alarm.max(now) + PAUSE);
-            SetAgain { due, alarm: due.max(earliest) }
-        });
-        records.storage.write(&[RowChange::alarm(last.as_ref().map(|last| last.alarm))])
     }
 }

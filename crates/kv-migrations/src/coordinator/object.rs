@@ -3,9 +3,9 @@
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use super::alarm::Sleep;
 use super::observer::JournalObserver;
 use super::records::Records;
+use super::sleep::Sleep;
 use super::storage::Storage;
 use super::waiters::Waiters;
 use crate::budget::Interrupt;
