@@ -81,7 +81,11 @@ impl Access {
 
 /// The tokens that have access: secrets that are not set do not count.
 fn tokens(names: &[String], environment: &Environment) -> Vec<String> {
-    names.iter().filter_map(|name| environment.secret(name)).collect()
+    let mut tokens = Vec::new();
+    for name in names {
+        tokens.extend(environment.secret(name));
+    }
+    tokens
 }
 
 /// Without a token nobody has access: the answer says why there is none.

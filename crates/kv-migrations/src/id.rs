@@ -190,12 +190,31 @@ impl<'a> IdSet<'a> {
     }
 }
 
-/// The places, from 1, of an id that occurs twice.
-pub(crate) fn duplicate<'a>(ids: impl Iterator<Item = &'a str> + Clone) -> Option<(usize, usize)> {
+/// An id that occurs twice, and its places, from 1. Written as loops, which are smaller in a wasm than chains of iterators.
+pub(crate) fn duplicate<'a>(ids: impl Iterator<Item = &'a str> + Clone) -> Option<(&'a str, usize, usize)> {
     let IdSet(sorted) = IdSet::new(ids.clone());
-    let id = sorted.iter().zip(sorted.iter().skip(1)).find(|(id, next)| id == next)?.0;
-    let mut places = (1..).zip(ids).filter(|(_, other)| other == id).map(|(place, _)| place);
-    places.next().zip(places.next())
+    let mut last = None;
+    for id in sorted {
+        if last == Some(id) {
+            return places(id, ids);
+        }
+        last = Some(id);
+    }
+    None
+}
+
+/// An id and the first two of its places.
+fn places<'a>(id: &'a str, ids: impl Iterator<Item = &'a str>) -> Option<(&'a str, usize, usize)> {
+    let mut first = None;
+    for (place, other) in (1..).zip(ids) {
+        if other == id {
+            match first {
+                None => first = Some(place),
+                Some(first) => return Some((id, first, place)),
+            }
+        }
+    }
+    None
 }
 
 const fn has_control_character(mut bytes: &[u8]) -> bool {

@@ -28,7 +28,7 @@ use crate::report::{
 };
 use crate::session::{Session, Settings};
 use apply::{Advance, Failed, REPLACED, Share, advance};
-use plan::{Decision, Plan};
+use plan::Plan;
 pub(crate) use registered::{Registered, look_alike_warning};
 
 /// Runs the migrations of one service.
@@ -143,9 +143,9 @@ impl<C> Runner<C> {
             missing_unknown: markers.is_missing_unknown(),
             ..RunReport::default()
         };
-        for (migration, decision) in self.registered.migrations().iter().zip(plan.decisions) {
+        for (place, migration) in self.registered.migrations().iter().enumerate() {
             let id = migration.id().to_owned();
-            if decision == Decision::Skip {
+            if markers.is_applied(&id) {
                 report.skipped.push(id);
                 continue;
             }
@@ -155,7 +155,7 @@ impl<C> Runner<C> {
                 report.remaining.push(id);
                 continue;
             }
-            let is_out_of_order = decision == Decision::ApplyOutOfOrder;
+            let is_out_of_order = place < plan.up_to_last_applied;
             let marker = markers.get(&id).and_then(Marker::progress);
             let direction = marker.map(|progress| progress.direction);
             let mut job = Job::new(&session, migration.id(), Direction::Up, direction);

@@ -94,7 +94,7 @@ fn send(namespace: &JsValue, request: Request<'_>) -> Result<Promise, JsValue> {
             "delete"
         }
         Request::List(options) => {
-            add(list_options(options)?.into());
+            add(list_options(options).into());
             "list"
         }
         _ => return Err(JsValue::from_str("unknown operation")),
@@ -136,26 +136,26 @@ fn names(keys: &[&str]) -> Array {
 fn put_options(options: &PutOptions) -> Result<Object, JsValue> {
     let object = Object::new();
     if let Some(metadata) = &options.metadata {
-        set(&object, "metadata", &JSON::parse(metadata.as_json())?)?;
+        set(&object, "metadata", &JSON::parse(metadata.as_json())?);
     }
     match options.expiration {
         None => {}
-        Some(Expiration::At(at)) => set(&object, "expiration", &number(at))?,
-        Some(Expiration::After(seconds)) => set(&object, "expirationTtl", &number(seconds))?,
+        Some(Expiration::At(at)) => set(&object, "expiration", &number(at)),
+        Some(Expiration::After(seconds)) => set(&object, "expirationTtl", &number(seconds)),
     }
     Ok(object)
 }
 
-fn list_options(options: ListOptions<'_>) -> Result<Object, JsValue> {
+fn list_options(options: ListOptions<'_>) -> Object {
     let object = Object::new();
-    set(&object, "prefix", &options.prefix.into())?;
+    set(&object, "prefix", &options.prefix.into());
     if let Some(cursor) = options.cursor {
-        set(&object, "cursor", &cursor.into())?;
+        set(&object, "cursor", &cursor.into());
     }
     if let Some(limit) = options.limit {
-        set(&object, "limit", &limit.into())?;
+        set(&object, "limit", &limit.into());
     }
-    Ok(object)
+    object
 }
 
 fn bulk_value(values: &Map, key: &JsValue) -> BulkValue {
@@ -185,8 +185,9 @@ fn field(object: &JsValue, name: &str) -> JsValue {
     Reflect::get(object, &name.into()).unwrap_or_default()
 }
 
-fn set(object: &Object, name: &str, value: &JsValue) -> Result<(), JsValue> {
-    Reflect::set(object, &name.into(), value).map(drop)
+/// Sets a field of an object of ours, which cannot fail.
+fn set(object: &Object, name: &str, value: &JsValue) {
+    _ = Reflect::set(object, &name.into(), value);
 }
 
 #[allow(clippy::cast_precision_loss, reason = "times are far below 2⁵³, up to which it is exact")]

@@ -15,13 +15,18 @@ mod parsed {
             Self(JSON::parse(json).unwrap_or_default())
         }
 
+        /// Undefined if there is no such field.
+        fn field(&self, name: &str) -> JsValue {
+            Reflect::get(&self.0, &name.into()).unwrap_or_default()
+        }
+
         pub(crate) fn text(&self, name: &str) -> Option<String> {
-            Reflect::get(&self.0, &name.into()).ok()?.as_string()
+            self.field(name).as_string()
         }
 
         pub(crate) fn texts(&self, name: &str) -> Vec<String> {
             let mut texts = Vec::new();
-            if let Ok(Ok(list)) = Reflect::get(&self.0, &name.into()).map(JsCast::dyn_into::<Array>) {
+            if let Ok(list) = self.field(name).dyn_into::<Array>() {
                 for text in list.iter() {
                     texts.extend(text.as_string());
                 }
@@ -30,13 +35,13 @@ mod parsed {
         }
 
         pub(crate) fn flag(&self, name: &str) -> bool {
-            Reflect::get(&self.0, &name.into()).is_ok_and(|flag| flag.as_bool() == Some(true))
+            self.field(name).as_bool() == Some(true)
         }
 
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked")]
         pub(crate) fn number(&self, name: &str) -> Option<u64> {
             const EXACT: f64 = 9_007_199_254_740_991.0;
-            let number = Reflect::get(&self.0, &name.into()).ok()?.as_f64()?;
+            let number = self.field(name).as_f64()?;
             ((0.0..=EXACT).contains(&number) && number.fract() == 0.0).then_some(number as u64)
         }
     }

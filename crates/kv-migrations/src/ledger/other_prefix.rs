@@ -1,9 +1,12 @@
 //! Whether another prefix of the namespace has the markers of this service: its own may be mistyped, or changed.
 
+use std::iter::from_fn;
+
 use super::load::ListedMarker;
 use super::{Ledger, MARKER_PREFIX, Marker};
 use crate::error::Error;
 use crate::id::IdSet;
+use crate::text::split_at;
 
 /// The prefixes of the namespace, in the order of their bytes.
 struct Prefixes(Vec<Prefix>);
@@ -97,9 +100,17 @@ impl Prefixes {
 /// Every way to read `migration_{prefix}_{id}`, the shortest prefix first.
 fn splits(marker: &ListedMarker) -> impl Iterator<Item = (&str, &str)> {
     let rest = marker.key.strip_prefix(MARKER_PREFIX).unwrap_or_default();
-    let split = |at| Some((rest.get(..at)?, rest.get(at + 1..)?));
-    let places = rest.bytes().enumerate().filter(|(_, byte)| *byte == b'_');
-    places.filter_map(move |(at, _)| split(at).filter(|(prefix, id)| !prefix.is_empty() && !id.is_empty()))
+    let mut from = 0;
+    from_fn(move || {
+        loop {
+            let end = from + split_at(rest.get(from..)?, "_")?.0.len();
+            from = end + 1;
+            // Neither the prefix nor the id is empty.
+            if end > 0 && from < rest.len() {
+                return Some((rest.get(..end)?, rest.get(from..)?));
+            }
+        }
+    })
 }
 
 #[cfg(test)]

@@ -33,10 +33,8 @@ impl<C> Registered<C> {
                 return Err(RegistrationError::KeyTooLong { id: id.to_owned(), bytes });
             }
         }
-        let ids = migrations.iter().map(Migration::id);
-        if let Some((first, position)) = id::duplicate(ids.clone()) {
-            let id = ids.skip(first - 1).take(1).collect();
-            return Err(RegistrationError::DuplicateId { id, first, position });
+        if let Some((id, first, position)) = id::duplicate(migrations.iter().map(Migration::id)) {
+            return Err(RegistrationError::DuplicateId { id: id.to_owned(), first, position });
         }
         Ok(Self { migrations })
     }
