@@ -94,7 +94,8 @@ impl JsonObject {
 
     fn number(&mut self, name: &str, value: Option<u64>) {
         if let Some(value) = value {
-            self.json(name, &value.to_string());
+            // `to_string` would be compiled apart from all other formatting.
+            self.json(name, &format!("{value}"));
         }
     }
 }

@@ -31,7 +31,7 @@ impl Refusals {
     pub(super) fn add(&self, error: &KvError) {
         let mut refused = self.refused();
         let count = refused.as_ref().map_or(0, |refused| refused.count) + 1;
-        *refused = Some(Refused { count, last: error.to_string() });
+        *refused = Some(Refused { count, last: format!("{error}") });
     }
 
     fn refused(&self) -> MutexGuard<'_, Option<Refused>> {
