@@ -152,7 +152,7 @@ impl Failure {
             }
             Stage::Up => {
                 "is not marked as applied, and what its `up` wrote before it failed stays. Those before it are applied; those \
-                 after it were not tried. Fix it, deploy, and migrate again: the next run starts with it."
+                 after it were not tried. Fix it, deploy, and migrate again."
             }
             Stage::Record => {
                 "has run its `up`, but may not be marked as applied. Migrate again: if it is not marked, its `up` runs again."

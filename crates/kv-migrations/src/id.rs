@@ -167,7 +167,11 @@ pub(crate) struct IdSet<'a>(Vec<&'a str>);
 
 impl<'a> IdSet<'a> {
     pub(crate) fn new(ids: impl Iterator<Item = &'a str>) -> Self {
-        Self::from_list(ids.collect())
+        let mut list = Vec::new();
+        for id in ids {
+            list.push(id);
+        }
+        Self::from_list(list)
     }
 
     pub(crate) fn from_list(mut ids: Vec<&'a str>) -> Self {

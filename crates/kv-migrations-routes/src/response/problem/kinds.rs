@@ -48,7 +48,7 @@ pub(super) const ACCESS_NOT_CONFIGURED: Kind = Kind {
     name: "access-not-configured",
     title: "Access not configured",
     status: StatusCode::FORBIDDEN,
-    help: "Set it by `npx wrangler secret put NAME`, or in .dev.vars for `wrangler dev`.",
+    help: "Set it by `npx wrangler secret put` and its name, or in .dev.vars for `wrangler dev`.",
 };
 
 pub(super) const UNAUTHORIZED: Kind = Kind {
@@ -91,7 +91,7 @@ pub(super) const NO_KV_BINDING: Kind = Kind {
     name: "no-kv-binding",
     title: "No KV binding",
     status: StatusCode::INTERNAL_SERVER_ERROR,
-    help: "Nothing was read or changed. Give the name to a KV namespace alone, as `binding` under [[kv_namespaces]] in wrangler.toml.",
+    help: "Nothing was read or changed. Give a KV namespace this `binding` under [[kv_namespaces]] in wrangler.toml.",
 };
 
 pub(super) const CONTEXT_FAILED: Kind = Kind {

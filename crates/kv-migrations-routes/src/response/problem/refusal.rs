@@ -59,8 +59,7 @@ impl Problem {
     fn no_environment(kind: &Kind) -> Box<Self> {
         let mut problem = Self::new(kind, "The Worker can import no environment.");
         problem.help =
-            "Delete `disallow_importable_env` from `compatibility_flags` in wrangler.toml, or hand the \
-                        environment over: `routes.with_env(env)`."
+            "Delete the flag `disallow_importable_env`, or hand the environment over: `routes.with_env(env)`."
                 .into();
         problem
     }
