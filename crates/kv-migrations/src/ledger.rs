@@ -201,7 +201,9 @@ impl Ledger {
                 let stored = self.read(&self.key(id), Some(id), true).await?;
                 match stored {
                     Some(Stored { value, marker }) if value == APPLIED => {
-                        let Some(Marker::Applied(mut applied)) = marker.filter(|_| is_rollback) else {
+                        // Only rows are never stale: KV may show a marker that another rollback has deleted.
+                        let may_write = is_rollback && self.write_interval.is_zero();
+                        let Some(Marker::Applied(mut applied)) = marker.filter(|_| may_write) else {
                             return Ok(());
                         };
                         applied.rollback_error = Some(failure.reason.to_owned());

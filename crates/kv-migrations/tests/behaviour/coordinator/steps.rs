@@ -104,6 +104,19 @@ fn a_lost_alarm_is_set_again_by_the_next_request() {
     assert_eq!(object.marked(), 100);
 }
 
+#[test]
+fn a_down_that_fails_is_in_the_status_until_the_migration_is_rolled_back() {
+    let object = Object::new();
+    let broken = object.instance(vec![good("001").with_down(async |_, ()| Err("boom".into()))]);
+    object.migrate(&broken).expect("it succeeds");
+    object.serve(&broken, broken.rollback("001", &Caller::default())).expect_err("it fails");
+    let status = object.status(&broken, "001");
+    assert_eq!((status.state, status.error.as_deref()), (State::Applied, Some("boom")));
+    let mended = object.instance(vec![good("001").with_down(async |_, ()| Ok(()))]);
+    object.serve(&mended, mended.rollback("001", &Caller::default())).expect("it is mended");
+    assert_eq!(object.status(&mended, "001").error, None);
+}
+
 /// A clock that goes on between any two looks at it, as a real one does.
 struct Ticking(VirtualTime);
 
