@@ -48,7 +48,7 @@ pub(super) const ACCESS_NOT_CONFIGURED: Kind = Kind {
     name: "access-not-configured",
     title: "Access not configured",
     status: StatusCode::FORBIDDEN,
-    help: "Set it by `npx wrangler secret put` and its name, or in .dev.vars for `wrangler dev`.",
+    help: "Set it by `npx wrangler secret put`, or in .dev.vars for `wrangler dev`.",
 };
 
 pub(super) const UNAUTHORIZED: Kind = Kind {
