@@ -34,7 +34,7 @@ struct Countdown {
     operations_left: Option<u64>,
     fault: Option<Fault>,
     is_due: bool,
-    /// What cuts off each request anew.
+    /// What cuts off each request: the countdown begins again with every one.
     limit: Option<RequestLimit>,
 }
 

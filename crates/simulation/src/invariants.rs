@@ -1,7 +1,8 @@
 //! What must hold in every world: pure checks of what was observed.
 //!
-//! `cut_off` is about worlds whose every request is cut off, `order` about runs and migrations, `data` about entries, `history` about what an object says of its runs,
-//! `releases` about what each of two releases says.
+//! - `cut_off` is about worlds whose every request is cut off.
+//! - `order` is about runs and migrations, `data` about entries.
+//! - `history` is about what an object says of its runs, `releases` about what each of two releases says.
 
 mod cut_off;
 mod data;

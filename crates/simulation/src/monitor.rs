@@ -91,6 +91,7 @@ impl Monitor {
     /// A run or a status of a release with this many migrations, which began then, says that all is applied.
     pub fn told_that_all_is_applied(&self, release: usize, began: SystemTime) {
         let mut observations = self.locked();
+        observations.tally.was_up_to_date = true;
         let check = invariants::what_is_told_is_applied(&observations, &self.plan, release, began);
         self.report(&mut observations, check);
     }

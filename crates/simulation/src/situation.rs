@@ -1,4 +1,4 @@
-//! What is special about a world. Half of all worlds have nothing special.
+//! What is special about a world. Six of ten worlds, or a few more, have nothing special.
 //!
 //! It is drawn from a stream of its own, after the plan: a world without anything special is what it was before there were
 //! others.

@@ -33,7 +33,7 @@ pub async fn damage_rows(object: Rc<Object>) {
             world.monitor.row_damaged(name, is_removed);
         }
     }
-    object.clients.set(object.clients.get() - 1);
+    object.remove_client();
 }
 
 /// What a row holds in place of these bytes; `None` if it is removed.

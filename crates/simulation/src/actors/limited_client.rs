@@ -66,7 +66,7 @@ pub async fn ask_within(object: Rc<Object>, limit: RequestLimit) {
     if let Ok(history) = object.current().coordinator.history() {
         world.monitor.check(runs_that_fail_say_why(&history));
     }
-    object.clients.set(object.clients.get() - 1);
+    object.remove_client();
 }
 
 /// The number of requests after which all must be applied: each gets at least one entry further in one of the phases of a

@@ -68,6 +68,11 @@ impl Object {
         self.clients.set(self.clients.get() + 1);
     }
 
+    /// One client is done.
+    pub fn remove_client(&self) {
+        self.clients.set(self.clients.get() - 1);
+    }
+
     /// The instance that requests reach.
     pub(super) fn current(&self) -> Rc<Instance> {
         let instances = self.instances.borrow();

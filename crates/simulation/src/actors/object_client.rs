@@ -88,7 +88,7 @@ pub async fn ask_while_faulty(object: Rc<Object>) {
         let max_pause = random.pick([1_000, 10_000, 120_000]);
         world.time.sleep(random.milliseconds(0..=max_pause)).await;
     }
-    object.clients.set(object.clients.get() - 1);
+    object.remove_client();
 }
 
 fn draw(world: &World) -> ObjectRequest {
@@ -108,7 +108,7 @@ fn draw(world: &World) -> ObjectRequest {
     }
 }
 
-/// The same, and whether what the answer says is true.
+/// Sends a request to an instance, and checks whether what the answer says is true.
 pub(super) fn ask_of(
     world: &World,
     instance: Rc<Instance>,
@@ -120,7 +120,6 @@ pub(super) fn ask_of(
         let answer = ask(instance.clone(), request).await;
         if matches!(answer, Ok(ObjectAnswer::Finished | ObjectAnswer::UpToDate)) && is_run {
             world.monitor.told_that_all_is_applied(instance.release, began);
-            world.monitor.count(|tally| tally.was_up_to_date = true);
         }
         if world.plan.situation.older_release().is_some()
             && let Ok(history) = instance.coordinator.history()

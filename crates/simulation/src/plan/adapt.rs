@@ -12,17 +12,16 @@ impl Plan {
         self.situation = Situation::draw(random, self.migrations.len());
         match self.situation {
             Situation::Ordinary => {}
-            Situation::CutOff(_) => self.be_undisturbed(random, &[Mode::Pipeline, Mode::Coordinator]),
+            Situation::CutOff(_) => {
+                self.be_undisturbed(random, &[Mode::Pipeline, Mode::Coordinator]);
+                self.faults_per_thousand = 0;
+            }
             // What is taken for pending runs again. The table must not have its first prefix again by then.
             Situation::DamagedRows if self.tables.iter().any(|table| table.moves >= table.max_prefixes()) => {
                 self.situation = Situation::Ordinary;
             }
             Situation::LiveService => self.be_live(random),
-            Situation::DamagedRows => {
-                let faults_per_thousand = self.faults_per_thousand;
-                self.be_undisturbed(random, &[Mode::Coordinator]);
-                self.faults_per_thousand = faults_per_thousand;
-            }
+            Situation::DamagedRows => self.be_undisturbed(random, &[Mode::Coordinator]),
             Situation::TwoReleases { .. } => {
                 // A deployment that lasts until all is applied.
                 self.deployments.drain(..self.deployments.len() - 1);
@@ -37,9 +36,8 @@ impl Plan {
 
     /// The steps of the guide: one release writes both keys and copies, the next writes new keys only and deletes.
     fn be_live(&mut self, random: &Random) {
-        let faults_per_thousand = self.faults_per_thousand;
         self.be_undisturbed(random, &[Mode::Pipeline, Mode::Coordinator]);
-        (self.faults_per_thousand, self.is_chained) = (faults_per_thousand, true);
+        self.is_chained = true;
         self.tables.truncate(1);
         let table = &mut self.tables[0];
         (table.moves, table.is_served) = (1, true);
@@ -59,10 +57,10 @@ impl Plan {
             vec![Deployment { migrations: 1, ..both }, Deployment { migrations: 2, ..only_new }];
     }
 
-    /// Leaves nothing but one pipeline or one object, and the situation: no other fault, no rollback, no service.
+    /// Leaves one pipeline or one object: no rollback, no service.
     fn be_undisturbed(&mut self, random: &Random, modes: &[Mode]) {
         self.mode = modes[random.below(modes.len())];
-        (self.run_locations, self.faults_per_thousand, self.has_rollbacks) = (1, 0, false);
+        (self.run_locations, self.has_rollbacks) = (1, false);
         for table in &mut self.tables {
             table.is_served = false;
             table.entries.iter_mut().for_each(|entry| entry.is_fresh = false);
