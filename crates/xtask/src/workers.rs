@@ -37,10 +37,9 @@ impl Worker {
     }
 
     pub(crate) fn all(workspace: &Workspace) -> Result<Vec<Self>> {
-        Ok([Self::examples(workspace)?, Self::in_directory(workspace, FOR_TESTS)?]
-            .into_iter()
-            .flatten()
-            .collect())
+        let mut workers = Self::examples(workspace)?;
+        workers.extend(Self::in_directory(workspace, FOR_TESTS)?);
+        Ok(workers)
     }
 
     pub(crate) fn examples(workspace: &Workspace) -> Result<Vec<Self>> {
