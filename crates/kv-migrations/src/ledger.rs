@@ -36,7 +36,7 @@ const WRITE_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) struct Ledger {
     kv: Kv,
     service: String,
-    write_interval: Duration,
+    is_journal: bool,
 }
 
 /// What the marker of one migration says.
@@ -94,17 +94,17 @@ impl Stored {
 
 impl Ledger {
     pub(crate) fn new(kv: Kv, service: &str) -> Self {
-        Self { kv, service: service.to_owned(), write_interval: WRITE_INTERVAL }
+        Self { kv, service: service.to_owned(), is_journal: false }
     }
 
-    /// The ledger of a coordinator, whose markers are rows: they can be written at any time.
+    /// The ledger of a coordinator, whose markers are rows: they are never stale, and can be written at any time.
     pub(crate) fn for_journal(kv: Kv, service: &str) -> Self {
-        Self { write_interval: Duration::ZERO, ..Self::new(kv, service) }
+        Self { is_journal: true, ..Self::new(kv, service) }
     }
 
     /// The time that has to pass between two writes to a marker.
     pub(crate) fn write_interval(&self) -> Duration {
-        self.write_interval
+        if self.is_journal { Duration::ZERO } else { WRITE_INTERVAL }
     }
 
     pub(crate) fn key(&self, id: &str) -> String {
@@ -183,8 +183,9 @@ impl Ledger {
     }
 
     /// Records a failure in this direction. With a checkpoint, the next run resumes from it. Without, a migration that is
-    /// applied stays so: a run elsewhere has applied it in the meantime, or its rollback failed, which its marker then says
-    /// if a runner wrote it. A marker that belongs to another service is an error.
+    /// applied stays so: a run elsewhere has applied it in the meantime, or its rollback failed. The marker of a coordinator
+    /// then says so, if a runner wrote it; in KV it may be deleted already, and still be shown. A marker that belongs to
+    /// another service is an error.
     pub(crate) fn record_failed<'a>(
         &'a self,
         id: &'a str,
@@ -195,15 +196,16 @@ impl Ledger {
         Box::pin(async move {
             let is_rollback = direction == Direction::Down;
             let progress = checkpoint.as_ref().map(|checkpoint| &*checkpoint.progress);
+            if is_rollback && progress.is_none() && !self.is_journal {
+                return Ok(());
+            }
             let mut written = None;
             // While it is rolled back step by step, it may still be marked as applied.
             if progress.is_none() || !is_rollback {
                 let stored = self.read(&self.key(id), Some(id), true).await?;
                 match stored {
                     Some(Stored { value, marker }) if value == APPLIED => {
-                        // Only rows are never stale: KV may show a marker that another rollback has deleted.
-                        let may_write = is_rollback && self.write_interval.is_zero();
-                        let Some(Marker::Applied(mut applied)) = marker.filter(|_| may_write) else {
+                        let Some(Marker::Applied(mut applied)) = marker.filter(|_| is_rollback) else {
                             return Ok(());
                         };
                         applied.rollback_error = Some(failure.reason.to_owned());
