@@ -27,14 +27,13 @@ pub(crate) enum Access {
     Guard(Arc<dyn Guard>),
 }
 
-/// Decides who has access by something other than a token in the environment.
+/// Whether a caller has access. The error is the answer to one who has none.
+type Checked<'a> = LocalBoxFuture<'a, Result<(), Box<Problem>>>;
+
+/// Decides who has access, where [`Access::Secrets`] does not.
 pub(crate) trait Guard: Send + Sync {
-    /// The error is the answer to a caller who has no access.
-    fn check<'a>(
-        &'a self,
-        environment: &'a Environment,
-        head: RequestHead<'a>,
-    ) -> LocalBoxFuture<'a, Result<(), Box<Problem>>>;
+    /// Whether the caller has access.
+    fn check<'a>(&'a self, environment: &'a Environment, head: RequestHead<'a>) -> Checked<'a>;
 
     /// A token that has access, if one has.
     fn token<'a>(&'a self, _: &'a Environment) -> LocalBoxFuture<'a, Option<String>> {
@@ -70,7 +69,7 @@ impl Access {
         }
     }
 
-    /// A token that has access. None if a guard decides, or if no secret is set.
+    /// A token that has access. None if no secret has one, or if something other than a token decides.
     pub(crate) async fn token(&self, environment: &Environment) -> Option<String> {
         match self {
             Self::Secrets(names) => tokens(names, environment).into_iter().next(),
@@ -132,17 +131,20 @@ impl StoredSecrets {
                 "cannot be read: the log says why. Check `store_id` and `secret_name` under \
                  [[secrets_store_secrets]] in wrangler.toml.",
             )),
+            _ if tokens.is_empty() => match self.0.iter().find(|name| environment.has_no_text(name)) {
+                Some(name) => Err(Problem::access_not_configured(
+                    slice::from_ref(name),
+                    "is not text, nor a secret of the Secrets Store that has any.",
+                )),
+                None => Ok(tokens),
+            },
             _ => Ok(tokens),
         }
     }
 }
 
 impl Guard for StoredSecrets {
-    fn check<'a>(
-        &'a self,
-        environment: &'a Environment,
-        head: RequestHead<'a>,
-    ) -> LocalBoxFuture<'a, Result<(), Box<Problem>>> {
+    fn check<'a>(&'a self, environment: &'a Environment, head: RequestHead<'a>) -> Checked<'a> {
         async move { check_token(&self.tokens(environment).await?, &self.0, environment, head) }.boxed_local()
     }
 
@@ -152,21 +154,13 @@ impl Guard for StoredSecrets {
 }
 
 impl Guard for Anyone {
-    fn check<'a>(
-        &'a self,
-        _: &'a Environment,
-        head: RequestHead<'a>,
-    ) -> LocalBoxFuture<'a, Result<(), Box<Problem>>> {
+    fn check<'a>(&'a self, _: &'a Environment, head: RequestHead<'a>) -> Checked<'a> {
         async move { check_site(head) }.boxed_local()
     }
 }
 
 impl<F: AsyncFn(RequestHead<'_>) -> Guarded<bool> + Send + Sync> Guard for GuardedBy<F> {
-    fn check<'a>(
-        &'a self,
-        _: &'a Environment,
-        head: RequestHead<'a>,
-    ) -> LocalBoxFuture<'a, Result<(), Box<Problem>>> {
+    fn check<'a>(&'a self, _: &'a Environment, head: RequestHead<'a>) -> Checked<'a> {
         async move {
             check_site(head)?;
             match (self.0)(head).await {
