@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { compatibilityDate as NEWEST_DATE } from "workerd";
+import { supportedCompatibilityDate as NEWEST_DATE } from "miniflare";
 
 import { assertAnswer, serveSpecimen } from "./harness/client.mjs";
 import { OBJECTS, coordinated, coordinatedClient } from "./harness/coordinated.mjs";

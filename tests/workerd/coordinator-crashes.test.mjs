@@ -63,7 +63,7 @@ describe("what ends an instance", { concurrency: 3 }, () => {
   test("a panic in the first step", async (t) => {
     const client = await serveCoordinated(t, { migrations: `seen-breaking ${ENTRIES[5].key}` }, { namespace: ENTRIES });
     const answer = await client.run();
-    assert.ok([500, 503].includes(answer.status), "whoever asked is told, and need not wait");
+    assert.ok([500, 503].includes(answer.status), "the caller gets an answer at once");
     await (await client.worker.kv()).put("mended", "");
     await applied(client);
   });

@@ -27,6 +27,7 @@ pub struct ObjectStorage(SendWrapper<Rows>);
 
 struct Rows {
     storage: DurableStorage,
+    /// Not a `Cell`: in a build with `panic=unwind`, closures for JavaScript have to be unwind safe.
     is_table_created: AtomicBool,
 }
 

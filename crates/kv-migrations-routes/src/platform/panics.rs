@@ -30,6 +30,7 @@ const UNCAUGHT: &str = "error";
 /// error that is no panic, the work itself continues.
 pub(crate) fn reject_on_panic(work: impl Future<Output = Result<JsValue, JsValue>> + 'static) -> Promise {
     let scope: Scope = global().unchecked_into();
+    // Not a variable that the closure borrows mutably: with `panic=unwind` it has to be unwind safe.
     let reject = OnceLock::new();
     // A function of JavaScript's own: one of WebAssembly's would end with the instance.
     let panicked = Promise::new(&mut |_, function| _ = reject.set(function));

@@ -60,7 +60,7 @@ pub(super) fn full(status: StatusCode, content_type: &'static str, content: Vec<
 fn respond(status: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    // Here and elsewhere `append`, which `worker` has compiled already: `insert` would be compiled anew.
+    // Here and elsewhere `append`, which `worker` links already: `insert` would add itself.
     let headers = response.headers_mut();
     headers.append(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.append(CACHE_CONTROL, HeaderValue::from_static("no-store"));

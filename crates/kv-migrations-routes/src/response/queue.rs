@@ -53,7 +53,7 @@ impl Queue {
         self.0.clone().wake();
     }
 
-    /// Whether anything was ever written.
+    /// Whether something was written.
     pub(crate) fn has_begun(&self) -> bool {
         self.0.state().has_begun
     }

@@ -36,6 +36,7 @@ pub(super) struct Timer {
 impl Timer {
     pub(super) fn start(duration: Duration) -> Self {
         let milliseconds = i32::try_from(duration.as_millis()).unwrap_or(MAX_MILLISECONDS);
+        // Not a variable that the closure borrows mutably: with `panic=unwind` it has to be unwind safe.
         let handle = OnceLock::new();
         let fired = Promise::new(&mut |resolve, _| _ = handle.set(set_timeout(&resolve, milliseconds)));
         Self { handle: handle.into_inner().unwrap_or_default(), fired: fired.into() }

@@ -63,9 +63,9 @@ pub struct Status {
     pub out_of_order: bool,
     /// Whether it has a `down`.
     pub reversible: bool,
-    /// Why it failed: at most about 900 bytes of its error. If it is [`Applied`](State::Applied), why its last rollback
-    /// failed. With a coordinator also that its last step was cut off, while
-    /// it is [`Running`](State::Running).
+    /// Why it failed: at most about 900 bytes of its error. With a coordinator also: if it is
+    /// [`Applied`](State::Applied), why its last rollback failed; while it is [`Running`](State::Running), that its last
+    /// step was cut off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// How far it has got, if it takes more than one request and is not finished.

@@ -59,7 +59,7 @@ fn a_new_key_that_is_taken_fails_before_anything_is_written() {
     );
     assert!(
         error.contains("cancelled or reset before, what is at a new key may be its older copy"),
-        "nothing else explains it to whoever reset a re-key that had copied: {error}"
+        "nothing else explains it after a reset of a re-key that had copied: {error}"
     );
     assert_eq!(keys(&service), ["user:1", "user_1", "user_2"]);
 }
