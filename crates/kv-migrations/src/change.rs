@@ -23,7 +23,7 @@ mod values;
 mod walk;
 
 pub use backfill::Backfill;
-pub(crate) use closure::run;
+pub(crate) use closure::run_change;
 pub(crate) use contract::{BoxChange, Change, NEXT_REQUEST, Outcome};
 pub use fold::{Fold, FoldOutput};
 pub(crate) use job::Job;

@@ -185,12 +185,7 @@ impl<'a> IdSet<'a> {
     }
 
     pub(crate) fn contains(&self, id: &str) -> bool {
-        self.place(id).is_some()
-    }
-
-    /// The place of the id in [`iter`](Self::iter).
-    pub(crate) fn place(&self, id: &str) -> Option<usize> {
-        self.0.binary_search(&id).ok()
+        self.0.binary_search(&id).is_ok()
     }
 }
 
@@ -247,11 +242,11 @@ const fn sort(ids: &mut [&str]) -> usize {
         let mut parent = root;
         while 2 * parent + 1 < end {
             let mut child = 2 * parent + 1;
-            if child + 1 < end && is_less(ids[child].as_bytes(), ids[child + 1].as_bytes()) {
+            if child + 1 < end && is_less(ids[child], ids[child + 1]) {
                 child += 1;
             }
             comparisons += 2;
-            if !is_less(ids[parent].as_bytes(), ids[child].as_bytes()) {
+            if !is_less(ids[parent], ids[child]) {
                 break;
             }
             ids.swap(parent, child);
@@ -261,7 +256,8 @@ const fn sort(ids: &mut [&str]) -> usize {
     comparisons
 }
 
-const fn is_less(mut left: &[u8], mut right: &[u8]) -> bool {
+const fn is_less(left: &str, right: &str) -> bool {
+    let (mut left, mut right) = (left.as_bytes(), right.as_bytes());
     while let ([l, ls @ ..], [r, rs @ ..]) = (left, right) {
         if *l != *r {
             return *l < *r;

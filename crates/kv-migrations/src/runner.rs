@@ -1,6 +1,6 @@
-//! Runs migrations: loads the ledger, plans, and applies one migration after the other.
+//! Runs migrations: loads the ledger, and applies one migration after the other that it does not know as applied.
 //!
-//! `builder` sets a runner up, `registered` holds the validated list, `plan` decides, `apply` changes data and records it,
+//! `builder` sets a runner up, `registered` holds the validated list, `plan` says what else the ledger tells, `apply` changes data and records it,
 //! `reset` forgets what is recorded, `status` reports. This folder uses `migration`, `change`, `session` and what is below
 //! them.
 
@@ -130,7 +130,7 @@ impl<C> Runner<C> {
         let markers = session.ledger.load(self.registered.ids()).await?;
         self.registered.check_visible(self.service(), &markers)?;
         if markers.is_empty() && !self.registered.migrations().is_empty() {
-            let ledger = session.ledger_in_kv(&self.settings);
+            let ledger = session.ledger_in_kv();
             let other = ledger.other_prefix(self.registered.ids(), &self.settings.other_services).await?;
             if let Some(other) = other {
                 return Err(Error::AnotherPrefix { service: self.service().to_owned(), other });
@@ -244,6 +244,7 @@ impl<C> Runner<C> {
                 report.failed_entries = failed_entries;
                 progress
             }
+            // A `down` never is.
             Ok(Advance::ByAnother) => job.progress(),
             Err(failed) => {
                 let is_still_applied = marker.is_none() && !down.is_resumable();

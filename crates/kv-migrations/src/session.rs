@@ -56,7 +56,7 @@ pub(crate) struct Session<'a> {
     pub(crate) random: Random,
     policy: Policy,
     lease: Arc<LeaseGuard>,
-    log: &'a EscapedLog,
+    settings: &'a Settings,
     observer: &'a Observer<'a>,
     /// See [`waited_before`](Self::waited_before): of the migration that runs, and of the one before it.
     waited: Cell<Option<u64>>,
@@ -75,8 +75,7 @@ impl<'a> Session<'a> {
         let ledger = settings.ledger_with(policy.clone());
         let random = settings.random;
         let (waited, waited_before) = (Cell::default(), Cell::default());
-        let log = &settings.log;
-        Ok(Self { kv, ledger, meter, random, policy, lease, log, observer, waited, waited_before })
+        Ok(Self { kv, ledger, meter, random, policy, lease, settings, observer, waited, waited_before })
     }
 
     /// Notes in the log and in the lock which migration runs now. False if another run has the lease.
@@ -84,7 +83,7 @@ impl<'a> Session<'a> {
         self.waited_before.set(self.waited.take());
         let is_current = self.lease.begin(id);
         if is_current {
-            self.log.info(line);
+            self.log().info(line);
         }
         is_current
     }
@@ -109,7 +108,7 @@ impl<'a> Session<'a> {
     }
 
     pub(crate) fn log(&self) -> &EscapedLog {
-        self.log
+        &self.settings.log
     }
 
     pub(crate) fn now(&self) -> SystemTime {
@@ -121,9 +120,9 @@ impl<'a> Session<'a> {
     }
 
     /// The markers in KV, whether or not the ledger is a coordinator's.
-    pub(crate) fn ledger_in_kv(&self, settings: &Settings) -> Ledger {
-        let kv = Kv::with_policy(settings.store.clone(), self.policy.clone());
-        Ledger::new(kv, &settings.service)
+    pub(crate) fn ledger_in_kv(&self) -> Ledger {
+        let kv = Kv::with_policy(self.settings.store.clone(), self.policy.clone());
+        Ledger::new(kv, &self.settings.service)
     }
 
     /// All KV operations so far.

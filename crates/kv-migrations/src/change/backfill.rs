@@ -289,8 +289,8 @@ impl<C> Backfill<C> {
 impl<C> Resumable<C> for Backfill<C> {
     type State = BackfillState;
 
-    fn name(&self) -> String {
-        format!("backfill {}", self.prefix)
+    fn kind(&self) -> &'static str {
+        "backfill"
     }
 
     fn prefix(&self) -> &str {

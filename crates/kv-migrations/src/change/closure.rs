@@ -18,7 +18,7 @@ impl<C, F: AsyncFn(&Kv, &C) -> Result + Send + Sync> Change<C> for F {
 }
 
 /// Runs a change, resumable or not. Compiled once, unlike what every closure has of its own.
-pub(crate) async fn run<C>(change: &dyn Change<C>, job: &mut Job<'_>, context: &C) -> Result<Outcome> {
+pub(crate) async fn run_change<C>(change: &dyn Change<C>, job: &mut Job<'_>, context: &C) -> Result<Outcome> {
     let is_closure = !change.is_resumable();
     if is_closure && job.begin_closure() {
         if let Some(recorded) = job.record_last() {

@@ -16,7 +16,8 @@ pub(crate) trait Change<C>: Send + Sync {
     /// Whether another request can resume it.
     fn is_resumable(&self) -> bool;
 
-    /// Adds the entries that it skipped to the record that it is applied.
+    /// Adds the entries that it skipped to the record that it is applied. A hook, so that Workers without long migrations do
+    /// not carry that code.
     fn add_skipped(&self, _applied: &mut AppliedRecord, _failed: &[FailedEntry]) {}
 
     /// What looks like a mistake in what it did.

@@ -292,8 +292,8 @@ async fn read_record(kv: Kv, large_values: &LargeValues, key: Key, loaded: Loade
 impl<C, S: Serialize + DeserializeOwned> Resumable<C> for Fold<C, S> {
     type State = FoldState<S>;
 
-    fn name(&self) -> String {
-        format!("fold {}", self.prefix)
+    fn kind(&self) -> &'static str {
+        "fold"
     }
 
     fn prefix(&self) -> &str {

@@ -18,8 +18,8 @@ pub(crate) trait Resumable<C>: Send + Sync {
     /// What a checkpoint keeps.
     type State: Serialize + DeserializeOwned;
 
-    /// The kind of the change and the prefix that it walks over. A checkpoint of another change is not read.
-    fn name(&self) -> String;
+    /// The kind of the change. A checkpoint of another kind, or of another prefix, is not read.
+    fn kind(&self) -> &'static str;
 
     /// The prefix of the entries that it works on.
     fn prefix(&self) -> &str;
@@ -59,7 +59,8 @@ impl<C, R: Resumable<C>> Change<C> for ResumableChange<R> {
     fn run<'a>(&'a self, job: &'a mut Job<'_>, context: &'a C) -> BoxFuture<'a, Result<Outcome>> {
         Box::pin(async move {
             job.session().meter.set_reserve(true);
-            let mut state = match job.load(self.0.name()).await? {
+            let change = format!("{} {}", self.0.kind(), self.0.prefix());
+            let mut state = match job.load(change).await? {
                 Start::AlreadyApplied => return Ok(Outcome::AlreadyApplied),
                 Start::Resumed(state) => state,
                 Start::Fresh => {

@@ -37,7 +37,7 @@ pub const fn assert_ids<const N: usize>(modules: &[&str; N], ids: &[&str; N]) {
 const fn is_ascending(ids: &[&str]) -> bool {
     let mut index = 1;
     while index < ids.len() {
-        if !is_less(ids[index - 1].as_bytes(), ids[index].as_bytes()) {
+        if !is_less(ids[index - 1], ids[index]) {
             return false;
         }
         index += 1;
@@ -56,7 +56,7 @@ const fn position(ids: &[&str], id: &str, start: usize) -> usize {
 }
 
 const fn is_equal(left: &str, right: &str) -> bool {
-    !is_less(left.as_bytes(), right.as_bytes()) && !is_less(right.as_bytes(), left.as_bytes())
+    !is_less(left, right) && !is_less(right, left)
 }
 
 /// A text that is put together while compiling.

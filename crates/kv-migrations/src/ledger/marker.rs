@@ -30,7 +30,7 @@ pub(crate) struct AppliedRecord {
     pub(crate) failed_keys: Vec<String>,
     /// Whether it was applied after one that is registered later.
     pub(crate) is_out_of_order: bool,
-    /// Why its last rollback failed, if it is still applied.
+    /// Why its last rollback failed. Only a coordinator writes it.
     pub(crate) rollback_error: Option<String>,
 }
 
@@ -249,7 +249,7 @@ mod tests {
     }
 
     fn skipped(key: &str) -> FailedEntry {
-        FailedEntry::new(key.to_owned(), "boom".to_owned())
+        FailedEntry { key: key.to_owned(), reason: "boom".to_owned() }
     }
 
     #[test]

@@ -128,11 +128,6 @@ pub struct FailedEntry {
 }
 
 impl FailedEntry {
-    /// The reason is not shortened yet.
-    pub(crate) fn new(key: String, reason: String) -> Self {
-        Self { key, reason }
-    }
-
     /// With a reason of at most 200 bytes, as one of many entries has it.
     pub(crate) fn shortened(self) -> Self {
         Self { reason: shortened(self.reason), ..self }

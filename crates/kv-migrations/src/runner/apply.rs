@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::change::{Change, Job, NEXT_REQUEST, Outcome, run};
+use crate::change::{Change, Job, NEXT_REQUEST, Outcome, run_change};
 use crate::clock::iso8601;
 use crate::error::{BoxError, Error, Stage, reason};
 use crate::future::BoxFuture;
@@ -62,11 +62,9 @@ pub(super) async fn advance<C>(
     if is_up && sabotage::is_on(Defect::MarkBeforeFinish) {
         recording(job, &job.progress(), AppliedRecord::default()).await.ok();
     }
-    let result = match run(change, job, context).await {
+    let result = match run_change(change, job, context).await {
         Ok(Outcome::Done(failed_entries)) => Ok(failed_entries),
-        Ok(Outcome::AlreadyApplied) if is_up => return Ok(Advance::ByAnother),
-        // A `down` never is; and nothing would be left to do.
-        Ok(Outcome::AlreadyApplied) => Ok(Vec::new()),
+        Ok(Outcome::AlreadyApplied) => return Ok(Advance::ByAnother),
         Ok(Outcome::Paused { retry_after }) => {
             return Ok(Advance::Partly { progress: Some(job.progress()), retry_after });
         }

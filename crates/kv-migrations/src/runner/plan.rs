@@ -1,9 +1,9 @@
-//! The plan of a run: pure, from the registered ids and the markers.
+//! What the markers tell of a run beside what is applied: pure.
 
 use crate::id::IdSet;
 use crate::ledger::{Marker, Markers};
 
-/// What a run does, and its findings. No finding stops a run.
+/// What a run finds. None of it stops the run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {
     /// Migrations that are applied but not registered: removed, or of a later release.

@@ -153,7 +153,7 @@ fn failure(name: String, error: &(dyn StdError + 'static), outage: Option<KvErro
         None if causes(error).any(|cause| cause.downcast_ref().is_some_and(KvError::is_outage)) => {
             Err(at_entry(&name, &text))
         }
-        None => Ok(FailedEntry::new(name, text)),
+        None => Ok(FailedEntry { key: name, reason: text }),
     }
 }
 

@@ -49,10 +49,9 @@ impl Pass for Copying<'_> {
 
 impl Copying<'_> {
     async fn follow(&self, tools: Tools<'_>, key: Key, plan: Plan) -> Result<Found> {
-        let (new, existing) = match plan {
-            Plan::Moves { new, existing } => (new, existing),
-            Plan::Collides(collision) => return Ok(Found::Collides(collision)),
-            Plan::Stays | Plan::Compared { .. } => return Ok(Found::Nothing),
+        let (new, existing) = match Found::unless_it_moves(plan) {
+            Ok(to) => to,
+            Err(found) => return Ok(found),
         };
         let copy = |place| self.copy_entry(&tools, &key, new, place);
         match existing {

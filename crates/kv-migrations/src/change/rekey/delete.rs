@@ -46,10 +46,9 @@ impl Pass for Deleting<'_> {
 
 impl Deleting<'_> {
     async fn look(&self, tools: Tools<'_>, key: Key, plan: Plan) -> Result<Found> {
-        let (new, existing) = match plan {
-            Plan::Moves { new, existing } => (new, existing),
-            Plan::Collides(collision) => return Ok(Found::Collides(collision)),
-            Plan::Stays | Plan::Compared { .. } => return Ok(Found::Nothing),
+        let (new, existing) = match Found::unless_it_moves(plan) {
+            Ok(to) => to,
+            Err(found) => return Ok(found),
         };
         let sightings = self.missing.get(&key.name).copied();
         if tools.is_missing(&new, existing).await? {

@@ -1,11 +1,12 @@
 //! What a pass finds of an entry, or does with it, and what that means for the re-key.
 
 use super::collision::{Collision, MAX_KEPT};
-use super::plan::{Visit, claim};
+use super::plan::{Plan, Visit, claim};
 use super::relocation::{Part, Relocation, leave};
 use super::state::{RekeyPhase, RekeyState};
 use super::verdict::MAX_SIGHTINGS;
 use crate::change::Job;
+use crate::change::values::Loaded;
 use crate::error::{BoxError, Result};
 use crate::report::EntryCounts;
 
@@ -43,6 +44,15 @@ pub(super) enum Found {
 }
 
 impl Found {
+    /// The key that an entry gets, and what is there. What is found already, if it does not move.
+    pub(super) fn unless_it_moves(plan: Plan) -> Result<(String, Loaded), Self> {
+        match plan {
+            Plan::Moves { new, existing } => Ok((new, existing)),
+            Plan::Collides(collision) => Err(Self::Collides(collision)),
+            Plan::Stays | Plan::Compared { .. } => Err(Self::Nothing),
+        }
+    }
+
     /// Records it. Entries are recorded in the order of their keys.
     pub(super) fn record(self, relocation: &Relocation, job: &mut Job<'_>, state: &mut RekeyState) -> Result {
         if state.phase == RekeyPhase::Survey {

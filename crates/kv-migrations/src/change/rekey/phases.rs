@@ -29,13 +29,12 @@ const MAX_ROUNDS: u32 = 5;
 impl<C> Resumable<C> for Relocation {
     type State = RekeyState;
 
-    fn name(&self) -> String {
-        let part = match self.part {
+    fn kind(&self) -> &'static str {
+        match self.part {
             Part::Whole => "re-key",
             Part::Copying => "re-key, copying",
             Part::Deleting(_) => "re-key, deleting",
-        };
-        format!("{part} {}", self.mapping.prefix())
+        }
     }
 
     fn prefix(&self) -> &str {

@@ -52,10 +52,9 @@ impl Pass for Surveying<'_> {
 impl Surveying<'_> {
     async fn look(&self, tools: Tools<'_>, old: String, plan: Plan) -> Result<Found> {
         let kv = &tools.kv;
-        let (new, existing) = match plan {
-            Plan::Moves { new, existing } => (new, existing),
-            Plan::Collides(collision) => return Ok(Found::Collides(collision)),
-            Plan::Stays | Plan::Compared { .. } => return Ok(Found::Nothing),
+        let (new, existing) = match Found::unless_it_moves(plan) {
+            Ok(to) => to,
+            Err(found) => return Ok(found),
         };
         if self.0.part.is_deleting() {
             let is_missing = tools.is_missing(&new, existing).await?;
