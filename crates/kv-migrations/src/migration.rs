@@ -81,7 +81,7 @@ impl<C> Migration<C> {
     where
         C: 'static,
     {
-        Self { id: id.into(), description: description.into(), up: Box::new(ResumableChange(up)), down: None }
+        Self { id: id.into(), description: description.into(), up: up.into_change(), down: None }
     }
 
     /// A migration that moves entries to new keys: see [`Rekey`]. It is reversible if the re-key has an inverse.

@@ -6,14 +6,14 @@ use serde::Serialize;
 
 use crate::change::hash::HashKey;
 use crate::error::Result;
-use crate::kv::{Metadata, PutOptions};
+use crate::kv::{Kv, KvError, Metadata, PutOptions, StoreExt};
 
 /// An entry that a [`Fold`](crate::Fold) writes.
 #[derive(Clone)]
 pub struct FoldOutput {
     pub(super) key: String,
-    pub(super) value: Vec<u8>,
-    pub(super) options: PutOptions,
+    value: Vec<u8>,
+    options: PutOptions,
 }
 
 impl FoldOutput {
@@ -41,6 +41,22 @@ impl FoldOutput {
 
     pub(super) fn hash(&self, key: HashKey) -> u64 {
         entry_hash(key, &self.key, &self.value, self.options.metadata.as_ref())
+    }
+
+    pub(super) async fn write(&self, kv: &Kv) -> Result<(), KvError> {
+        kv.store().put(&self.key, &self.value, &self.options).await
+    }
+}
+
+/// Outputs in the order of their keys, which does not depend on how a request iterated over a map.
+///
+/// # Errors
+/// If two have the same key.
+pub(super) fn in_order(mut outputs: Vec<FoldOutput>) -> Result<Vec<FoldOutput>> {
+    outputs.sort_by(|one, other| one.key.cmp(&other.key));
+    match outputs.iter().zip(outputs.iter().skip(1)).find(|(one, next)| one.key == next.key) {
+        Some((twice, _)) => Err(format!("the key `{}` would be written twice", twice.key).into()),
+        None => Ok(outputs),
     }
 }
 

@@ -1,0 +1,28 @@
+//! Writes outputs, a few at once.
+
+use futures_util::stream::{self, StreamExt};
+
+use super::output::FoldOutput;
+use crate::change::Job;
+use crate::change::walk::{WalkEnd, over_budget};
+use crate::error::Result;
+use crate::kv::KvError;
+use crate::kv::limits::MAX_CONNECTIONS;
+
+/// Writes outputs, as many at once as there are connections. Returns the result of each.
+pub(super) async fn write_all(job: &Job<'_>, outputs: &[FoldOutput]) -> Vec<Result<(), KvError>> {
+    let kv = &job.session().kv;
+    stream::iter(outputs.iter().map(|output| output.write(kv))).buffered(MAX_CONNECTIONS).collect().await
+}
+
+/// How many outputs are written, up to the first one that failed.
+pub(super) fn written(results: &[Result<(), KvError>]) -> usize {
+    results.iter().take_while(|result| result.is_ok()).count()
+}
+
+/// How the fold ends at the first error of some operations, if there is one.
+pub(super) fn first_error(job: &Job<'_>, results: Vec<Result<(), KvError>>) -> Option<Result<WalkEnd>> {
+    let error = results.into_iter().find_map(Result::err)?;
+    let is_overdrawn = job.session().meter.is_overdrawn();
+    Some(if is_overdrawn { Ok(over_budget(job)) } else { Err(error.into()) })
+}
