@@ -1,6 +1,7 @@
 //! A change to every entry of a prefix, over as many requests as it takes.
 
 mod ahead;
+mod batch;
 mod entry;
 mod state;
 
@@ -17,7 +18,8 @@ use crate::error::Result;
 use crate::kv::{Key, Kv};
 use crate::report::Phase;
 use crate::session::Session;
-use entry::{Each, EntryWork};
+use batch::Batches;
+use entry::{Each, EntryWork, ToEntry};
 use state::{BackfillState, failures_text, first_failure};
 
 /// A change to each entry whose key begins with a prefix.
@@ -61,6 +63,8 @@ use state::{BackfillState, failures_text, first_failure};
 pub struct Backfill<C = ()> {
     prefix: Cow<'static, str>,
     each: Box<dyn Each<C>>,
+    /// How it works in batches, if it does.
+    batches: Option<Batches<C>>,
     allows_writes_ahead: bool,
     reads_singly: bool,
     is_one_at_a_time: bool,
@@ -79,9 +83,14 @@ impl<C> Backfill<C> {
         prefix: impl Into<Cow<'static, str>>,
         each: impl AsyncFn(&Kv, &Record, &C) -> Result + Send + Sync + 'static,
     ) -> Self {
+        Self::with_each(prefix.into(), Box::new(ToEntry(each)))
+    }
+
+    fn with_each(prefix: Cow<'static, str>, each: Box<dyn Each<C>>) -> Self {
         Self {
-            prefix: prefix.into(),
-            each: Box::new(each),
+            prefix,
+            each,
+            batches: None,
             allows_writes_ahead: false,
             reads_singly: false,
             is_one_at_a_time: false,
@@ -256,7 +265,10 @@ impl<C> Backfill<C> {
             } else if state.until.is_none() {
                 count(job, &self.prefix, state, |state| (&mut state.until, &mut state.position)).await?
             } else if !state.is_visited {
-                self.change_entries(job, context, state).await?
+                match &self.batches {
+                    Some(batches) => (batches.change)(self, job, context, state).await?,
+                    None => self.change_entries(job, context, state).await?,
+                }
             } else if skipped_earlier > 0 {
                 state.retry(std::mem::take(&mut skipped_earlier));
                 continue;
@@ -267,8 +279,11 @@ impl<C> Backfill<C> {
                 WalkEnd::Complete | WalkEnd::Stopped => {}
                 WalkEnd::Paused => return Ok(Advance::Paused),
                 WalkEnd::Stuck => {
-                    let instead = "let it do less for each entry";
-                    return Ok(Advance::Stuck { what: "a single entry needs more than", instead });
+                    let (what, instead) = match self.batches {
+                        Some(_) => ("a single batch needs more than", "make the batches smaller"),
+                        None => ("a single entry needs more than", "let it do less for each entry"),
+                    };
+                    return Ok(Advance::Stuck { what, instead });
                 }
             }
         }

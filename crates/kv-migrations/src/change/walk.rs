@@ -7,6 +7,7 @@
 //! list a page → load a chunk of its values → work on entries → visit them in order
 //! ```
 
+mod batches;
 mod keys;
 mod pace;
 mod pages;
@@ -30,6 +31,7 @@ use crate::future::BoxFuture;
 use crate::kv::{EntryOperations, Key, KvError};
 use crate::sabotage::{self, Defect};
 use crate::session::Session;
+pub(super) use batches::BatchWalk;
 pub(super) use keys::KeyWalk;
 use pace::Pace;
 use pages::KeyPage;

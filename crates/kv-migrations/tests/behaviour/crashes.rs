@@ -16,6 +16,22 @@ fn backfill() -> Migration {
     Migration::backfill("long", "Marks every user", marking()).with_down_backfill(unmarking())
 }
 
+/// Copies users in batches, and marks them.
+fn batches() -> Migration {
+    let copied = Backfill::in_batches("user_", 4, async |kv, records, ()| {
+        for record in records {
+            if record.value().ends_with(b"+") {
+                continue;
+            }
+            let copy = record.name().replacen("user_", "copy_", 1);
+            kv.put(&copy, record.value()).with_options_of(record.key()).await?;
+            record.put([record.value(), b"+"].concat()).await?;
+        }
+        Ok(())
+    });
+    Migration::backfill("long", "Copies users", copied)
+}
+
 /// The keys for each length of their values, and the number of lengths.
 fn fold() -> Migration {
     let lengths = Fold::new(
@@ -125,6 +141,12 @@ fn break_off_everywhere_with(entries: &[InitialEntry], make: MakeMigration, oper
 fn a_backfill_that_is_cut_off_anywhere_is_continued() {
     break_off_everywhere(backfill, 900);
     break_off_everywhere(backfill, 12);
+}
+
+#[test]
+fn batches_that_are_cut_off_anywhere_are_continued() {
+    break_off_everywhere(batches, 900);
+    break_off_everywhere(batches, 20);
 }
 
 #[test]
@@ -297,15 +319,15 @@ proptest! {
     #[test]
     fn any_entries_pages_budgets_and_faults_lead_to_the_faultless_outcome(
         entries in some_entries(),
-        which in 0_usize..6,
+        which in 0_usize..7,
         page in 1_u32..30,
         operations in 45_u64..100,
         breaks in proptest::collection::vec(0_u64..120, 0..5),
         noise in any::<u64>(),
     ) {
-        let all: [(MakeMigration, bool); 6] = [
+        let all: [(MakeMigration, bool); 7] = [
             (backfill, false), (fold, false), (rekey, false), (one_way, false),
-            (rekey_of_all, true), (backfill_of_all, true),
+            (rekey_of_all, true), (backfill_of_all, true), (batches, false),
         ];
         let (make, is_bare) = all[which];
         let entries = if is_bare { bare(entries) } else { entries };

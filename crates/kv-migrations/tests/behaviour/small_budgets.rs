@@ -19,14 +19,25 @@ const MAX_REQUESTS: usize = 300;
 
 type Kind = (&'static str, fn() -> Migration);
 
-const KINDS: [Kind; 6] = [
+const KINDS: [Kind; 7] = [
     ("a backfill", || Migration::backfill("long", "", marking())),
     ("a backfill that reads singly", || Migration::backfill("long", "", marking().read_singly())),
+    ("a backfill in batches", batches),
     ("a fold", fold),
     ("a re-key", || rekey(Rekey::prefix("user_", "user:"))),
     ("a re-key that copies", || rekey(Rekey::prefix("user_", "user:").copying())),
     ("a re-key that deletes", || rekey(Rekey::prefix("old_", "new_").deleting())),
 ];
+
+fn batches() -> Migration {
+    let batches = Backfill::in_batches("user_", 3, async |kv, records, ()| {
+        for record in records {
+            let _ = kv.text(record.name()).await?;
+        }
+        Ok(())
+    });
+    Migration::backfill("long", "", batches)
+}
 
 fn fold() -> Migration {
     let number = Fold::new(

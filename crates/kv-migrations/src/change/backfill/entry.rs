@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::error::Error as StdError;
+use std::future::ready;
 use std::iter::successors;
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,14 +18,20 @@ use crate::kv::{EntryOperations, Key, Kv, KvError, PAUSES};
 use crate::report::{EntryCounts, FailedEntry};
 use crate::session::Session;
 
-/// What is done to an entry: an async closure behind a trait object.
+/// What is done to entries: an async closure behind a trait object.
 pub(super) trait Each<C>: Send + Sync {
-    fn run<'a>(&'a self, kv: &'a Kv, record: &'a Record, context: &'a C) -> BoxFuture<'a, Result>;
+    fn run<'a>(&'a self, kv: &'a Kv, records: &'a [Record], context: &'a C) -> BoxFuture<'a, Result>;
 }
 
-impl<C, F: AsyncFn(&Kv, &Record, &C) -> Result + Send + Sync> Each<C> for F {
-    fn run<'a>(&'a self, kv: &'a Kv, record: &'a Record, context: &'a C) -> BoxFuture<'a, Result> {
-        Box::pin(self(kv, record, context))
+/// What is done to one entry.
+pub(super) struct ToEntry<F>(pub(super) F);
+
+impl<C, F: AsyncFn(&Kv, &Record, &C) -> Result + Send + Sync> Each<C> for ToEntry<F> {
+    fn run<'a>(&'a self, kv: &'a Kv, records: &'a [Record], context: &'a C) -> BoxFuture<'a, Result> {
+        match records {
+            [record] => Box::pin((self.0)(kv, record, context)),
+            _ => Box::pin(ready(Ok(()))),
+        }
     }
 }
 
@@ -47,6 +55,10 @@ impl<'a, C> EntryWork<'a, C> {
         guarded: Option<&'a Cow<'static, str>>,
     ) -> Self {
         Self { each, session, context, guarded, large_values: LargeValues::new(), changed: Cell::new(0) }
+    }
+
+    pub(super) fn add_changed(&self, entries: usize) {
+        self.changed.set(self.changed.get() + entries as u64);
     }
 
     /// The count of entries that were written or deleted since this was asked.
@@ -78,7 +90,7 @@ impl<'a, C> EntryWork<'a, C> {
             let Some(seconds) = pause.filter(|_| operations.has_conflict()) else {
                 return result.map(|done| match done {
                     Ok(changed) => {
-                        self.changed.set(self.changed.get() + u64::from(changed));
+                        self.add_changed(usize::from(changed));
                         None
                     }
                     Err(failed) => Some(failed),
@@ -102,17 +114,13 @@ impl<'a, C> EntryWork<'a, C> {
         is_repeated: bool,
     ) -> Result<Result<bool, FailedEntry>> {
         let name = key.name.clone();
-        let mut guard = None;
-        let kv = self.session.kv.for_entry_in(operations.clone(), |store| match self.guarded {
-            None => store,
-            Some(prefix) => guard.insert(Arc::new(NoWritesAhead::new(store, prefix.clone(), &name))).clone(),
-        });
+        let (kv, guard) = self.kv(operations, &name);
         let change = async |value: Option<Vec<u8>>| match value {
             // It was deleted in the meantime.
             None => Ok(false),
             Some(value) => {
                 let record = Record::new(&kv, key, value).repeated(is_repeated);
-                self.each.run(&kv, &record, self.context).await?;
+                self.run(&kv, slice::from_ref(&record)).await?;
                 Ok(record.is_changed())
             }
         };
@@ -124,8 +132,25 @@ impl<'a, C> EntryWork<'a, C> {
                 Err(at_entry(&name, &refused.unwrap_or_default()))
             }
             Ok(is_changed) => Ok(Ok(is_changed)),
-            Err(error) => failure(name, &*error, operations.outage()).map(Err),
+            Err(error) => match failure(&*error, operations.outage()) {
+                Ok(reason) => Ok(Err(FailedEntry { key: name, reason })),
+                Err(reason) => Err(at_entry(&name, &reason)),
+            },
         }
+    }
+
+    /// The handle for work whose last entry has this name, and what refuses writes ahead of it.
+    pub(super) fn kv(&self, operations: &EntryOperations, name: &str) -> (Kv, Option<Arc<NoWritesAhead>>) {
+        let mut guard = None;
+        let kv = self.session.kv.for_entry_in(operations.clone(), |store| match self.guarded {
+            None => store,
+            Some(prefix) => guard.insert(Arc::new(NoWritesAhead::new(store, prefix.clone(), name))).clone(),
+        });
+        (kv, guard)
+    }
+
+    pub(super) fn run<'b>(&'b self, kv: &'b Kv, records: &'b [Record]) -> BoxFuture<'b, Result> {
+        self.each.run(kv, records, self.context)
     }
 
     /// Changes an entry again of which only the name is known.
@@ -141,19 +166,16 @@ async fn find(kv: &Kv, name: &str) -> Result<Option<Key>> {
     kv.find(name).await.map_err(|error| at_entry(name, &error.to_string()))
 }
 
-/// The failure of an entry. An error if KV failed it, whatever the closure made of that.
-fn failure(name: String, error: &(dyn StdError + 'static), outage: Option<KvError>) -> Result<FailedEntry> {
+/// Why entries failed. An error if KV failed them, whatever the closure made of that.
+pub(super) fn failure(error: &(dyn StdError + 'static), outage: Option<KvError>) -> Result<String, String> {
     let text = reason(error);
     match outage {
         Some(outage) => {
             let outage = outage.to_string();
-            let text = if text.contains(&outage) { text } else { format!("{text}. KV had failed: {outage}") };
-            Err(at_entry(&name, &text))
+            Err(if text.contains(&outage) { text } else { format!("{text}. KV had failed: {outage}") })
         }
-        None if causes(error).any(|cause| cause.downcast_ref().is_some_and(KvError::is_outage)) => {
-            Err(at_entry(&name, &text))
-        }
-        None => Ok(FailedEntry { key: name, reason: text }),
+        None if causes(error).any(|cause| cause.downcast_ref().is_some_and(KvError::is_outage)) => Err(text),
+        None => Ok(text),
     }
 }
 
@@ -162,6 +184,6 @@ fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (
     successors(Some(error), |&error| error.source())
 }
 
-fn at_entry(name: &str, text: &str) -> BoxError {
+pub(super) fn at_entry(name: &str, text: &str) -> BoxError {
     format!("at the entry `{name}`: {text}").into()
 }

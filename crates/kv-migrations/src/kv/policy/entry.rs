@@ -44,8 +44,8 @@ struct State {
 #[derive(Default)]
 struct Attempt {
     outage: Option<KvError>,
-    /// Whether it has written the entry itself.
-    has_written: bool,
+    /// Which of its own keys it has written.
+    written: Vec<String>,
     has_conflict: bool,
 }
 
@@ -64,7 +64,7 @@ impl EntryOperations {
         Self { state: Arc::default(), highest: highest.clone(), own_keys: Arc::default() }
     }
 
-    /// Begins an attempt to do the work. The first write of the attempt to one of `own_keys` is not repeated after a 429.
+    /// Begins an attempt to do the work. The first write of the attempt to each of `own_keys` is not repeated after a 429.
     pub(crate) fn begin_attempt(&self, own_keys: &[&str]) -> Self {
         self.state().attempt = Attempt::default();
         Self { own_keys: own_keys.iter().map(|&key| key.to_owned()).collect(), ..self.clone() }
@@ -110,15 +110,16 @@ impl EntryHooks for EntryOperations {
     fn note(&self, request: Request<'_>, result: &Result<Answer, KvError>) {
         let attempt = &mut self.state().attempt;
         match result {
-            Ok(_) => attempt.has_written |= self.is_own_write(request),
+            Ok(_) if self.is_own_write(request) => attempt.written.push(request.key().to_owned()),
             Err(error) if error.is_outage() => drop(attempt.outage.get_or_insert_with(|| error.clone())),
-            Err(_) => {}
+            _ => {}
         }
     }
 
     fn forbids_retry(&self, request: Request<'_>, error: &KvError) -> bool {
         let attempt = &mut self.state().attempt;
-        let forbids = error.status() == Some(429) && self.is_own_write(request) && !attempt.has_written;
+        let is_written = attempt.written.iter().any(|key| key == request.key());
+        let forbids = error.status() == Some(429) && self.is_own_write(request) && !is_written;
         attempt.has_conflict |= forbids;
         forbids
     }
