@@ -31,5 +31,6 @@ pub use memory::MemoryStore;
 pub use metadata::{Metadata, MetadataError};
 pub(crate) use policy::{Connections, EntryOperations, HighestCost, PAUSES, Policy};
 pub use put::Put;
+pub(crate) use put::writable;
 pub(crate) use store::write;
 pub use store::{Answer, Request, Store, StoreExt};

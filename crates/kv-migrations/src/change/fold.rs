@@ -1,6 +1,8 @@
 //! A state that is gathered from every entry of a prefix and then written.
 
+mod bytes;
 mod gather;
+mod once;
 mod output;
 mod repeated;
 mod write;
@@ -16,7 +18,9 @@ use super::contract::BoxChange;
 use super::record::Record;
 use super::resumable::ResumableChange;
 use crate::error::Result;
+use crate::kv::Kv;
 use gather::{Closing, FoldChange, Gathering};
+use once::Once;
 pub use output::FoldOutput;
 use repeated::Repeated;
 
@@ -98,6 +102,68 @@ impl<C: 'static, S: Serialize + DeserializeOwned + 'static> Fold<C, S> {
         Self {
             gathering: Gathering { prefix: prefix.into(), initial, each },
             closing: Box::new(Repeated(Box::new(close))),
+        }
+    }
+
+    /// Like [`new`](Self::new), with a `close` that reads other keys: to add to an existing index, to delete the keys of an
+    /// older one, or to look something up.
+    ///
+    /// `close` is `async |kv, state, context| { …; Ok(outputs) }`. It only reads: each write is a [`FoldOutput`]. It is called
+    /// in one request, and once: before the first output is written, a checkpoint keeps all of them in place of the state.
+    /// So it never reads what the fold itself has written, and a number is added once, whatever is cut off. Outputs that KV
+    /// would not take fail the migration before anything is written.
+    ///
+    /// Once `close` has returned, a changed one has no effect on this migration, unless it is reset. What the service writes to
+    /// an output's key after `close` has read it is overwritten. Without a coordinator, a run elsewhere that reads an older
+    /// checkpoint, within KV's delay, may call `close` again: add to a set there, rather than to a number.
+    ///
+    /// # Example
+    /// ```
+    /// use kv_migrations::{Fold, FoldOutput, Migration, Runner, kv::MemoryStore};
+    /// use std::collections::{BTreeMap, BTreeSet};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// type Index = BTreeMap<String, BTreeSet<String>>;
+    ///
+    /// let by_customer = Fold::merging(
+    ///     "mod_",
+    ///     Index::new,
+    ///     |index: &mut Index, record, _: &()| {
+    ///         index.entry(record.text()?.to_owned()).or_default().insert(record.name().to_owned());
+    ///         Ok(())
+    ///     },
+    ///     async |kv, index, _| {
+    ///         let mut outputs = Vec::new();
+    ///         for (customer, mods) in index {
+    ///             let key = format!("mods_of_{customer}");
+    ///             let mut all: BTreeSet<String> = kv.json(&key).await?.unwrap_or_default();
+    ///             all.extend(mods.iter().cloned());
+    ///             outputs.push(FoldOutput::json(key, &all)?.keep_metadata().keep_expiration());
+    ///         }
+    ///         Ok(outputs)
+    ///     },
+    /// );
+    /// let migration = Migration::fold("004_index", "Index all mods by customer", by_customer);
+    ///
+    /// let store = MemoryStore::new();
+    /// store.insert("mod_2", "ada");
+    /// store.insert("mods_of_ada", r#"["archived_1"]"#);
+    /// Runner::new(store.clone(), "my-service", vec![migration])?.run_pending(&()).await?;
+    /// assert_eq!(store.value("mods_of_ada").unwrap(), br#"["archived_1","mod_2"]"#);
+    /// # Ok(())
+    /// # }
+    /// # futures::executor::block_on(example()).unwrap();
+    /// ```
+    pub fn merging(
+        prefix: impl Into<Cow<'static, str>>,
+        initial: impl Fn() -> S + Send + Sync + 'static,
+        each: impl Fn(&mut S, &Record, &C) -> Result + Send + Sync + 'static,
+        close: impl AsyncFn(&Kv, &S, &C) -> Result<Vec<FoldOutput>> + Send + Sync + 'static,
+    ) -> Self {
+        let (initial, each) = (Box::new(initial), Box::new(each));
+        Self {
+            gathering: Gathering { prefix: prefix.into(), initial, each },
+            closing: Box::new(Once(Box::new(close))),
         }
     }
 }

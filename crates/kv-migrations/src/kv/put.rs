@@ -135,7 +135,7 @@ impl<'a> Put<'a> {
 }
 
 /// `at`, or the nearest expiration that KV takes, with 10 seconds for the write to arrive.
-fn writable(at: u64, now: u64) -> Expiration {
+pub(crate) fn writable(at: u64, now: u64) -> Expiration {
     const NEAREST: u64 = limits::MIN_TTL_SECONDS + 10;
     if at < now.saturating_add(NEAREST) { Expiration::After(NEAREST) } else { Expiration::At(at) }
 }

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use crate::service::{InitialEntry, Service, marking, unmarking};
 use crate::stores::{Flaky, ShortPages};
 
-type MakeMigration = fn() -> Migration;
+pub type MakeMigration = fn() -> Migration;
 
 fn backfill() -> Migration {
     Migration::backfill("long", "Marks every user", marking()).with_down_backfill(unmarking())
@@ -114,7 +114,7 @@ fn break_off_everywhere(make: MakeMigration, operations: u64) {
     break_off_everywhere_with(&entries(), make, operations);
 }
 
-fn break_off_everywhere_with(entries: &[InitialEntry], make: MakeMigration, operations: u64) {
+pub fn break_off_everywhere_with(entries: &[InitialEntry], make: MakeMigration, operations: u64) {
     let faultless = Service::holding(entries, operations);
     faultless
         .drive(&faultless.runner_on(faultless.store.clone(), vec![make()]))
@@ -272,7 +272,7 @@ fn values() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-fn some_entries() -> impl Strategy<Value = Vec<InitialEntry>> {
+pub fn some_entries() -> impl Strategy<Value = Vec<InitialEntry>> {
     let ttl = prop_oneof![3 => Just(None), 1 => (60_u64..400).prop_map(Some), 1 => Just(Some(1_000_000))];
     let metadata = prop_oneof![2 => Just(None), 1 => Just(Some(r#"{"b":[1,2]}"#)), 1 => Just(Some("null"))];
     let rest = (values(), metadata, ttl);

@@ -30,6 +30,8 @@ mod left_out;
 mod live_service;
 mod logs;
 mod mended;
+mod merge_model;
+mod merging_fold;
 mod object;
 mod passed_over;
 mod refused_copies;

@@ -92,6 +92,35 @@ fn a_mended_fold_deletes_only_what_still_holds_what_it_wrote() {
 }
 
 #[test]
+fn a_mended_fold_deletes_what_it_wrote_with_metadata_that_it_kept() {
+    let service = Service::holding(&[], 50);
+    service.put("wrong_00", "there before", Some("1"));
+    service.put("wrong_40", "there before, and not written yet", Some("1"));
+    let keeping = || numbered("wrong_", 100)().into_iter().map(FoldOutput::keep_metadata).collect::<Vec<_>>();
+    service.request(&service.runner(writing(keeping))).unwrap();
+    assert_eq!(service.text("wrong_00").as_deref(), Some("wrong_"));
+
+    service.drive(&service.runner(writing(numbered("right_", 100)))).unwrap();
+    assert_eq!(with_prefix(&service, "right_"), 100);
+    let mut left = keys(&service);
+    left.retain(|key| key.starts_with("wrong_"));
+    assert_eq!(left, ["wrong_40"]);
+}
+
+#[test]
+fn a_mended_fold_writes_what_differs_in_its_expiration_alone_and_what_it_deleted() {
+    let service = Service::holding(&[], 50);
+    let each = |output: fn(String) -> FoldOutput| {
+        writing(move || (0..100).map(|n| output(format!("index_{n:02}"))).collect())
+    };
+    service.request(&service.runner(each(|key| FoldOutput::new(key, "")))).unwrap();
+    service.request(&service.runner(each(FoldOutput::delete))).unwrap();
+    service.drive(&service.runner(each(|key| FoldOutput::new(key, "").with_expiration_ttl(9_000)))).unwrap();
+    let entries = service.store.entries().into_iter().filter(|(key, _)| key.name.starts_with("index_"));
+    assert_eq!(entries.filter(|(key, _)| key.expiration.is_some()).count(), 100);
+}
+
+#[test]
 fn a_mended_fold_that_is_cut_off_anywhere_is_continued() {
     let paused = || {
         let service = Service::holding(&[], 20);

@@ -19,11 +19,12 @@ const MAX_REQUESTS: usize = 300;
 
 type Kind = (&'static str, fn() -> Migration);
 
-const KINDS: [Kind; 7] = [
+const KINDS: [Kind; 8] = [
     ("a backfill", || Migration::backfill("long", "", marking())),
     ("a backfill that reads singly", || Migration::backfill("long", "", marking().read_singly())),
     ("a backfill in batches", batches),
     ("a fold", fold),
+    ("a merging fold", merging_fold),
     ("a re-key", || rekey(Rekey::prefix("user_", "user:"))),
     ("a re-key that copies", || rekey(Rekey::prefix("user_", "user:").copying())),
     ("a re-key that deletes", || rekey(Rekey::prefix("old_", "new_").deleting())),
@@ -48,6 +49,24 @@ fn fold() -> Migration {
             Ok(())
         },
         |number, ()| Ok((0..*number).map(|seen| FoldOutput::new(format!("seen_{seen}"), "1")).collect()),
+    );
+    Migration::fold("long", "", number)
+}
+
+/// Reads two keys at its end, and writes as many as there are entries.
+fn merging_fold() -> Migration {
+    let number = Fold::merging(
+        "user_",
+        || 0_u64,
+        |number: &mut u64, _, ()| {
+            *number += 1;
+            Ok(())
+        },
+        async |kv, number, ()| {
+            let before = kv.text("seen_0").await?.is_some() || kv.text("seen_1").await?.is_some();
+            let output = |seen| FoldOutput::new(format!("seen_{seen}"), before.to_string()).keep_metadata();
+            Ok((0..*number).map(output).collect())
+        },
     );
     Migration::fold("long", "", number)
 }

@@ -38,6 +38,7 @@ pub(super) trait Closing<C, S>: Send + Sync {
     /// Writes as far as the budget allows.
     async fn write(
         &self,
+        gathering: &Gathering<C, S>,
         job: &mut Job<'_>,
         context: &C,
         state: &mut FoldState<S, Self::Writing>,
@@ -198,7 +199,7 @@ impl<C, S: Serialize + DeserializeOwned, K: Closing<C, S>> Resumable<C> for Fold
             return Ok(advance(end));
         }
         state.writing.get_or_insert_with(|| K::begin(job));
-        self.closing.write(job, context, state).await
+        self.closing.write(&self.gathering, job, context, state).await
     }
 }
 

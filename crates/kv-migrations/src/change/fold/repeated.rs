@@ -4,9 +4,9 @@ use futures_util::stream::{self, StreamExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::gather::{Closing, FoldState, advance};
-use super::output::{FoldOutput, entry_hash, in_order};
-use super::write::{first_error, write_all, written};
+use super::gather::{Closing, FoldState, Gathering, advance};
+use super::output::{FoldOutput, Output, entry_hashes, in_order};
+use super::write::{first_error, operations, write_all, written};
 use super::writing::Writing;
 use crate::change::Job;
 use crate::change::hash::HashKey;
@@ -32,7 +32,13 @@ impl<C, S: Serialize + DeserializeOwned> Closing<C, S> for Repeated<C, S> {
         Writing::new(HashKey::new(job.session().random))
     }
 
-    async fn write(&self, job: &mut Job<'_>, context: &C, state: &mut State<S>) -> Result<Advance> {
+    async fn write(
+        &self,
+        _: &Gathering<C, S>,
+        job: &mut Job<'_>,
+        context: &C,
+        state: &mut State<S>,
+    ) -> Result<Advance> {
         let outputs = in_order((self.0)(&state.folded, context)?)?;
         let end = match write_outputs(job, &outputs, state).await? {
             WalkEnd::Complete => withdraw(job, &outputs, state).await?,
@@ -44,7 +50,7 @@ impl<C, S: Serialize + DeserializeOwned> Closing<C, S> for Repeated<C, S> {
 
 async fn write_outputs<S: Serialize>(
     job: &mut Job<'_>,
-    outputs: &[FoldOutput],
+    outputs: &[Output],
     state: &mut State<S>,
 ) -> Result<WalkEnd> {
     let Some(writing) = &mut state.writing else { return Ok(WalkEnd::Complete) };
@@ -55,7 +61,7 @@ async fn write_outputs<S: Serialize>(
     }
     let mut is_first = true;
     for some in outputs.get(done..).unwrap_or_default().chunks(MAX_CONNECTIONS) {
-        if !is_first && job.session().meter.left() < MAX_CONNECTIONS as u64 {
+        if !is_first && job.session().meter.left() < operations(some) {
             return Ok(WalkEnd::Paused);
         }
         let results = write_all(job, some).await;
@@ -77,7 +83,7 @@ async fn write_outputs<S: Serialize>(
 /// Deletes what was written and is no longer produced, where nothing else was written since.
 async fn withdraw<S: Serialize>(
     job: &mut Job<'_>,
-    outputs: &[FoldOutput],
+    outputs: &[Output],
     state: &mut State<S>,
 ) -> Result<WalkEnd> {
     let session = job.session();
@@ -112,7 +118,7 @@ async fn withdraw<S: Serialize>(
 /// Deletes an entry if it is what a fold wrote.
 async fn delete_if_ours(kv: &Kv, key: HashKey, name: &str, hashes: &[u64]) -> Result<(), KvError> {
     match kv.get(name).await? {
-        Some(entry) if hashes.contains(&entry_hash(key, name, &entry.value, entry.metadata.as_ref())) => {
+        Some(entry) if entry_hashes(key, name, &entry).iter().any(|hash| hashes.contains(hash)) => {
             kv.delete(name).await
         }
         _ => Ok(()),

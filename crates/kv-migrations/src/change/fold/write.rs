@@ -2,15 +2,20 @@
 
 use futures_util::stream::{self, StreamExt};
 
-use super::output::FoldOutput;
+use super::output::Output;
 use crate::change::Job;
 use crate::change::walk::{WalkEnd, over_budget};
 use crate::error::Result;
 use crate::kv::KvError;
 use crate::kv::limits::MAX_CONNECTIONS;
 
+/// How many operations some outputs take.
+pub(super) fn operations(outputs: &[Output]) -> u64 {
+    outputs.iter().map(Output::operations).sum()
+}
+
 /// Writes outputs, as many at once as there are connections. Returns the result of each.
-pub(super) async fn write_all(job: &Job<'_>, outputs: &[FoldOutput]) -> Vec<Result<(), KvError>> {
+pub(super) async fn write_all(job: &Job<'_>, outputs: &[Output]) -> Vec<Result<(), KvError>> {
     let kv = &job.session().kv;
     stream::iter(outputs.iter().map(|output| output.write(kv))).buffered(MAX_CONNECTIONS).collect().await
 }

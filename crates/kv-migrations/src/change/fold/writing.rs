@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::output::FoldOutput;
+use super::output::Output;
 use crate::change::hash::HashKey;
 use crate::error::Result;
 use crate::kv::KvError;
@@ -53,7 +53,7 @@ impl Writing {
     ///
     /// # Errors
     /// If they are others too often, or if it is not known any more which keys are written. `id` is that of the migration.
-    pub(super) fn resume(&mut self, outputs: &[FoldOutput], id: &str) -> Result {
+    pub(super) fn resume(&mut self, outputs: &[Output], id: &str) -> Result {
         let hashes = outputs.iter().map(|output| output.hash(self.key).to_le_bytes());
         let digest = hashes.fold(self.key.hash(), |digest, hash| digest.with(&hash)).finish();
         if self.digest == Some(digest) {
@@ -91,17 +91,15 @@ impl Writing {
     }
 
     /// Notes which of the next outputs are written. What failed may be written all the same, unless KV refused it.
-    pub(super) fn note(&mut self, outputs: &[FoldOutput], results: &[Result<(), KvError>]) {
+    pub(super) fn note(&mut self, outputs: &[Output], results: &[Result<(), KvError>]) {
         let written = results.iter().take_while(|result| result.is_ok()).count();
         self.done = self.done.saturating_add(written);
         for (output, result) in outputs.iter().zip(results) {
             let is_written = result.as_ref().err().is_none_or(KvError::may_have_written);
-            if !is_written {
-                continue;
-            }
+            let Some(hash) = output.entry_hash(self.key).filter(|_| is_written) else { continue };
             let has_room = self.written.len() + self.stale.len() < MAX_REMEMBERED;
             if has_room || self.written.contains_key(&output.key) {
-                self.written.insert(output.key.clone(), output.hash(self.key));
+                self.written.insert(output.key.clone(), hash);
             } else {
                 self.has_forgotten = true;
             }
@@ -110,7 +108,7 @@ impl Writing {
 
     /// The first keys, at most this many, that hold an earlier output and are none of these outputs, which are in the order
     /// of their keys; each with the hashes of what was written.
-    pub(super) fn stale(&mut self, outputs: &[FoldOutput], max: usize) -> Vec<(String, Vec<u64>)> {
+    pub(super) fn stale(&mut self, outputs: &[Output], max: usize) -> Vec<(String, Vec<u64>)> {
         let is_output = |key: &String| outputs.binary_search_by(|output| output.key.cmp(key)).is_ok();
         self.stale.retain(|key, _| !is_output(key));
         self.stale.iter().take(max).map(|(key, hashes)| (key.clone(), hashes.clone())).collect()
