@@ -38,10 +38,11 @@ impl Observations {
         plan.is_exact() && !self.was_half_rolled_back && !self.tally.write_arrived_late
     }
 
-    /// Whether this run ended a while ago, and another has begun since.
+    /// Whether this run ended, or was suspended, a while ago, and another has begun since.
     pub fn is_long_over(&self, run: usize, now: SystemTime) -> bool {
         const A_WHILE: Duration = Duration::from_millis(500);
-        let is_old = self.runs[run].ended.is_some_and(|ended| now >= ended + A_WHILE);
+        let RunRecord { ended, suspended, .. } = self.runs[run];
+        let is_old = ended.or(suspended).is_some_and(|stopped| now >= stopped + A_WHILE);
         is_old && run + 1 < self.runs.len()
     }
 }
@@ -68,8 +69,8 @@ pub struct RunRecord {
     pub began: SystemTime,
     /// When it ended or was dropped.
     pub ended: Option<SystemTime>,
-    /// Whether it is not resumed now.
-    pub is_suspended: bool,
+    /// Since when it is suspended, unless it was resumed.
+    pub suspended: Option<SystemTime>,
     /// The migration whose `up` it runs.
     pub inside: Option<usize>,
     /// Whether that migration was marked as applied before.

@@ -24,7 +24,7 @@ impl Monitor {
             isolate,
             began: now,
             ended: None,
-            is_suspended: false,
+            suspended: None,
             inside: None,
             was_marked: false,
             storage_failed: false,
@@ -40,7 +40,8 @@ impl Monitor {
     /// A run is suspended or resumed.
     pub fn run_suspension(&self, run: usize, suspension: Suspension) {
         self.trace.add(|| format!("the suspension of run {run}: {suspension:?}"));
-        self.locked().runs[run].is_suspended = suspension == Suspension::Begins;
+        let now = self.time.now();
+        self.locked().runs[run].suspended = (suspension == Suspension::Begins).then_some(now);
     }
 
     /// A run has ended, or is dropped.
@@ -67,7 +68,7 @@ impl Monitor {
         let this = &runs[run];
         isolates[this.isolate].last = Some((run, now));
         let is_at_work =
-            |other: &RunRecord| other.ended.is_none() && !other.is_suspended && other.inside.is_some();
+            |other: &RunRecord| other.ended.is_none() && other.suspended.is_none() && other.inside.is_some();
         let recent = runs.iter().enumerate().rev().take(8);
         let others = recent.filter(|(number, other)| *number != run && is_at_work(other));
         for (_, other) in others.filter(|_| this.inside.is_some()) {
