@@ -1,11 +1,13 @@
 //! One change in one request: what it works with, how far it has got, and its checkpoints.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::checkpoint::{Checkpoints, Start};
 use super::progress::ProgressCounter;
-use super::schedule::{self, Left, RequestEnd};
+use super::schedule::{self, Left, RequestEnd, Work};
 use crate::error::Result;
 use crate::future::BoxFuture;
 use crate::kv::KvError;
@@ -159,6 +161,15 @@ impl<'a> Job<'a> {
     /// is the number of entries that are left, if it is known.
     pub(super) async fn save_if_due(&mut self, state: &impl Serialize, left: Option<usize>) -> Result {
         if self.is_checkpoint_due(left) { self.save_midway(state).await } else { Ok(()) }
+    }
+
+    /// Saves a checkpoint if a request could be cut off amid this many operations, which come next, and nothing would be
+    /// left of it. The caller has done a step that the next request need not repeat.
+    pub(super) async fn save_before(&mut self, state: &impl Serialize, operations: usize) -> Result {
+        let operations = operations as u64;
+        let rest = || Some(Work { entries: operations, operations, time: Duration::ZERO });
+        let is_due = self.checkpoints.is_due(self.progress.start(), self.session.now(), rest);
+        if is_due { self.save_midway(state).await } else { Ok(()) }
     }
 
     /// Saves a checkpoint durably, with which the request ends.

@@ -188,6 +188,18 @@ fn a_migration_whose_every_request_is_killed_still_ends() {
 }
 
 #[test]
+fn a_fold_whose_every_request_is_killed_ends_though_all_values_but_the_first_are_read_one_by_one() {
+    for operations in 12..18 {
+        let world = World::new(13, fold);
+        for number in 1..13 {
+            world.store.insert(&format!("user_{number:05}"), [0xff, number]);
+        }
+        let requests = world.requests_to_the_end(Limit::Operations(operations), 600);
+        assert!(requests.is_ok(), "killed after {operations} operations: {}", requests.unwrap_err());
+    }
+}
+
+#[test]
 fn a_rekey_whose_every_request_is_killed_ends_though_each_is_too_short_to_list_all_keys() {
     for limit in [Limit::Time(400), Limit::Operations(30)] {
         let world = World { page: 1, ..World::new(60, rekey) };

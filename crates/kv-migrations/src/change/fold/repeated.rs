@@ -58,6 +58,8 @@ async fn write_outputs<S: Serialize>(
     let done = writing.done;
     if done == 0 {
         job.begin_phase(Phase::Write, Some(outputs.len() as u64));
+        // Several are written at once: a request that is cut off amid them keeps what was gathered.
+        job.save_before(state, outputs.len()).await?;
     }
     let mut is_first = true;
     for some in outputs.get(done..).unwrap_or_default().chunks(MAX_CONNECTIONS) {
