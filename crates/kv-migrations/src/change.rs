@@ -19,6 +19,7 @@ mod record;
 mod rekey;
 mod resumable;
 mod schedule;
+mod selection;
 mod values;
 mod walk;
 

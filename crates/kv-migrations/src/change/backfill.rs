@@ -3,6 +3,7 @@
 mod ahead;
 mod batch;
 mod entry;
+mod selecting;
 mod state;
 
 use std::borrow::Cow;
@@ -12,7 +13,7 @@ use super::Job;
 use super::count::count;
 use super::record::Record;
 use super::resumable::{Advance, Resumable};
-use super::values::{Loaded, load_entries};
+use super::selection::Selection;
 use super::walk::{Loading, Range, Visited, Walk, WalkEnd, over_budget};
 use crate::error::Result;
 use crate::kv::{Key, Kv};
@@ -61,12 +62,11 @@ use state::{BackfillState, failures_text, first_failure};
 /// ```
 #[allow(clippy::struct_excessive_bools, reason = "each is what a method of its own switches on")]
 pub struct Backfill<C = ()> {
-    prefix: Cow<'static, str>,
+    selection: Selection,
     each: Box<dyn Each<C>>,
     /// How it works in batches, if it does.
     batches: Option<Batches<C>>,
     allows_writes_ahead: bool,
-    reads_singly: bool,
     is_one_at_a_time: bool,
     max_failures: usize,
     applies_despite_failures: bool,
@@ -88,11 +88,10 @@ impl<C> Backfill<C> {
 
     fn with_each(prefix: Cow<'static, str>, each: Box<dyn Each<C>>) -> Self {
         Self {
-            prefix,
+            selection: Selection::new(prefix),
             each,
             batches: None,
             allows_writes_ahead: false,
-            reads_singly: false,
             is_one_at_a_time: false,
             max_failures: 0,
             applies_despite_failures: false,
@@ -115,7 +114,7 @@ impl<C> Backfill<C> {
     /// one for 100. For values that may begin with a byte order mark that matters.
     #[must_use]
     pub fn read_singly(mut self) -> Self {
-        self.reads_singly = true;
+        self.selection.read_singly();
         self
     }
 
@@ -154,8 +153,7 @@ impl<C> Backfill<C> {
 
     /// The work on entries in this request.
     fn entry_work<'a>(&'a self, session: &'a Session<'a>, context: &'a C) -> EntryWork<'a, C> {
-        let guarded = (!self.allows_writes_ahead).then_some(&self.prefix);
-        EntryWork::new(&*self.each, session, context, guarded)
+        EntryWork::new(&*self.each, session, context, &self.selection, !self.allows_writes_ahead)
     }
 
     /// Changes the entries, in the order of their keys.
@@ -168,15 +166,18 @@ impl<C> Backfill<C> {
         job.set_phase(Phase::Entries);
         let session = job.session();
         let entries = self.entry_work(session, context);
-        let load = |keys| -> Loading<'_, _> { Box::pin(self.load(session, keys)) };
+        let load = |keys| -> Loading<'_, _> { Box::pin(self.selection.load(&session.kv, keys)) };
         let begun = std::mem::take(&mut state.begun);
         let work = |operations, key: Key, loaded| {
             let is_repeated = begun.as_ref().is_some_and(|begun| key.name <= *begun);
             entries.change(operations, key, loaded, is_repeated)
         };
         let until = state.until.clone();
-        let range = Range { prefix: &self.prefix, until: until.as_deref() };
-        let walk = Walk::new(session, range, &state.position);
+        let walk = Walk::new(
+            session,
+            Range { scope: &self.selection.scope, until: until.as_deref() },
+            &state.position,
+        );
         let mut walk = if self.is_one_at_a_time { walk.one_at_a_time() } else { walk };
         let mut failed_at = None;
         let result = async {
@@ -208,13 +209,6 @@ impl<C> Backfill<C> {
         let end = walk.finish(job, result).await?;
         state.is_visited = end == WalkEnd::Complete;
         Ok(end)
-    }
-
-    async fn load(&self, session: &Session<'_>, keys: Vec<Key>) -> Result<Vec<(Key, Loaded)>> {
-        if self.reads_singly {
-            return Ok(keys.into_iter().map(|key| (key, Loaded::Unread)).collect());
-        }
-        Ok(load_entries(&session.kv, keys).await?)
     }
 
     /// Tries the entries again that failed before.
@@ -263,7 +257,8 @@ impl<C> Backfill<C> {
             let end = if !state.to_retry.is_empty() {
                 self.retry(job, context, state).await?
             } else if state.until.is_none() {
-                count(job, &self.prefix, state, |state| (&mut state.until, &mut state.position)).await?
+                let range = Range::all(&self.selection.scope);
+                count(job, range, state, |state| (&mut state.until, &mut state.position)).await?
             } else if !state.is_visited {
                 match &self.batches {
                     Some(batches) => (batches.change)(self, job, context, state).await?,
@@ -309,7 +304,7 @@ impl<C> Resumable<C> for Backfill<C> {
     }
 
     fn prefix(&self) -> &str {
-        &self.prefix
+        self.selection.scope.prefix()
     }
 
     fn begin(&self, job: &mut Job<'_>) -> BackfillState {
@@ -328,6 +323,6 @@ impl<C> Resumable<C> for Backfill<C> {
 
 impl<C> fmt::Debug for Backfill<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Backfill").field("prefix", &self.prefix).finish_non_exhaustive()
+        f.debug_struct("Backfill").field("prefix", self.selection.scope.prefix()).finish_non_exhaustive()
     }
 }

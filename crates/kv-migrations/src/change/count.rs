@@ -11,15 +11,15 @@ use crate::report::Phase;
 /// until they are counted. Without an end, a service that adds entries would keep the change going.
 pub(super) type Until = Option<String>;
 
-/// Counts the keys of a prefix, notes the last one, and begins the phase of the entries. `parts` returns where the state
+/// Counts the keys of a range, notes the last one, and begins the phase of the entries. `parts` returns where the state
 /// keeps the end and the position. One operation for every 1,000 keys.
 pub(super) async fn count<S: Serialize>(
     job: &mut Job<'_>,
-    prefix: &str,
+    range: Range<'_>,
     state: &mut S,
     parts: impl Fn(&mut S) -> (&mut Until, &mut Position),
 ) -> Result<WalkEnd> {
-    let mut walk = KeyWalk::new(job.session(), Range::all(prefix), parts(state).1);
+    let mut walk = KeyWalk::new(job.session(), range, parts(state).1);
     while let Some(keys) = walk.next(job).await? {
         job.add_done(keys.len() as u64);
         parts(state).1.set(walk.position());

@@ -5,6 +5,7 @@ mod gather;
 mod once;
 mod output;
 mod repeated;
+mod selecting;
 mod write;
 mod writing;
 
@@ -17,6 +18,7 @@ use serde::de::DeserializeOwned;
 use super::contract::BoxChange;
 use super::record::Record;
 use super::resumable::ResumableChange;
+use super::selection::Selection;
 use crate::error::Result;
 use crate::kv::Kv;
 use gather::{Closing, FoldChange, Gathering};
@@ -100,7 +102,7 @@ impl<C: 'static, S: Serialize + DeserializeOwned + 'static> Fold<C, S> {
     ) -> Self {
         let (initial, each) = (Box::new(initial), Box::new(each));
         Self {
-            gathering: Gathering { prefix: prefix.into(), initial, each },
+            gathering: Gathering { selection: Selection::new(prefix.into()), initial, each },
             closing: Box::new(Repeated(Box::new(close))),
         }
     }
@@ -162,7 +164,7 @@ impl<C: 'static, S: Serialize + DeserializeOwned + 'static> Fold<C, S> {
     ) -> Self {
         let (initial, each) = (Box::new(initial), Box::new(each));
         Self {
-            gathering: Gathering { prefix: prefix.into(), initial, each },
+            gathering: Gathering { selection: Selection::new(prefix.into()), initial, each },
             closing: Box::new(Once(Box::new(close))),
         }
     }
@@ -176,6 +178,8 @@ impl<C, S> Fold<C, S> {
 
 impl<C, S> fmt::Debug for Fold<C, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Fold").field("prefix", &self.gathering.prefix).finish_non_exhaustive()
+        f.debug_struct("Fold")
+            .field("prefix", self.gathering.selection.scope.prefix())
+            .finish_non_exhaustive()
     }
 }

@@ -36,13 +36,20 @@ pub struct Record {
     kv: Kv,
     key: Key,
     value: Vec<u8>,
+    /// Whether the value was read; otherwise it is empty.
+    is_read: bool,
     is_repeated: bool,
     is_changed: AtomicBool,
 }
 
 impl Record {
     pub(crate) fn new(kv: &Kv, key: Key, value: Vec<u8>) -> Self {
-        Self { kv: kv.clone(), key, value, is_repeated: false, is_changed: AtomicBool::new(false) }
+        let is_changed = AtomicBool::new(false);
+        Self { kv: kv.clone(), key, value, is_read: true, is_repeated: false, is_changed }
+    }
+
+    pub(crate) fn with_value_read(self, is_read: bool) -> Self {
+        Self { is_read, ..self }
     }
 
     pub(crate) fn repeated(self, is_repeated: bool) -> Self {
@@ -99,19 +106,21 @@ impl Record {
         self.key.metadata.as_ref()
     }
 
-    /// The value.
+    /// The value. Empty if only keys are read: see [`Backfill::keys_only`](crate::Backfill::keys_only).
     pub fn value(&self) -> &[u8] {
         &self.value
     }
 
-    /// The value as text, without a byte order mark; an error if it is not UTF-8.
+    /// The value as text, without a byte order mark; an error if it is not UTF-8, or if only keys are read.
     pub fn text(&self) -> Result<&str, KvError> {
+        self.check_read()?;
         std::str::from_utf8(without_byte_order_mark(&self.value))
             .map_err(|_| self.unreadable(KvErrorKind::NotUtf8))
     }
 
-    /// The value, read by [`serde_json`]; an error if it is not JSON of this shape.
+    /// The value, read by [`serde_json`]; an error if it is not JSON of this shape, or if only keys are read.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, KvError> {
+        self.check_read()?;
         parse_json(&self.value).map_err(|error| self.unreadable(KvErrorKind::NotJson(error)))
     }
 
@@ -132,6 +141,14 @@ impl Record {
     pub async fn delete(&self) -> Result<(), KvError> {
         self.note_change();
         self.kv.delete(&self.key.name).await
+    }
+
+    fn check_read(&self) -> Result<(), KvError> {
+        if self.is_read {
+            return Ok(());
+        }
+        let message = "nothing was sent: with `keys_only` values are not read. Take that off, or read it with `Kv::get`";
+        Err(KvError::refused(Operation::Get, &self.key.name, None, message))
     }
 
     fn unreadable(&self, kind: KvErrorKind) -> KvError {

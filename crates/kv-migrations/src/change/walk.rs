@@ -14,6 +14,7 @@ mod pages;
 mod position;
 mod queue;
 mod read_ahead;
+mod scope;
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -38,6 +39,7 @@ use pages::KeyPage;
 pub(super) use pages::{Pages, is_marker};
 pub(super) use position::{Position, Range, WalkEnd, over_budget};
 use queue::{Chunk, Queue, Step};
+pub(super) use scope::Scope;
 
 /// A walk. `T` is what is loaded for an entry, `W` the work on it.
 pub(super) struct Walk<'a, T, W: Future> {

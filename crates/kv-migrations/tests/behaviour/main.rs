@@ -44,6 +44,7 @@ mod reset;
 mod reversal;
 mod rollback;
 mod run;
+mod selection;
 mod service;
 mod shared_keys;
 mod small_budgets;

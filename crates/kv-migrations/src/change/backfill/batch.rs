@@ -167,7 +167,7 @@ enum BatchEnd {
 impl<C> BatchRun<'_, C> {
     async fn change(&mut self, job: &mut Job<'_>, state: &mut BackfillState) -> Result<WalkEnd> {
         let until = state.until.clone();
-        let range = Range { prefix: &self.backfill.prefix, until: until.as_deref() };
+        let range = Range { scope: &self.backfill.selection.scope, until: until.as_deref() };
         let mut walk = BatchWalk::new(self.session, range, &state.position);
         let mut pauses = PAUSES.iter();
         loop {
@@ -224,7 +224,11 @@ impl<C> BatchRun<'_, C> {
                 return Ok(false);
             }
             let (name, before) = (key.name.clone(), self.session.operations());
-            match self.entries.change(EntryOperations::default(), key, Loaded::Unread, true).await? {
+            match self
+                .entries
+                .change(EntryOperations::default(), key, self.backfill.selection.unread(), true)
+                .await?
+            {
                 Some(failed) if state.skipped() >= self.backfill.max_failures => {
                     return Err(first_failure(&failed, state.skipped()).into());
                 }
@@ -265,7 +269,7 @@ impl<C> BatchRun<'_, C> {
         let kv = &self.session.kv;
         let (mut batch, mut number, mut bytes) = (Batch::default(), 0, 0);
         'reading: for keys in keys.chunks(MAX_BULK_KEYS) {
-            let loaded = self.backfill.load(self.session, keys.to_vec()).await?;
+            let loaded = self.backfill.selection.load(kv, keys.to_vec()).await?;
             let is_large = loaded.iter().any(|(_, loaded)| matches!(loaded, Loaded::Large));
             let values = loaded.into_iter().map(async |(key, loaded)| {
                 let value = match loaded {
@@ -304,7 +308,7 @@ impl<C> BatchRun<'_, C> {
         let begun = self.begun.clone().unwrap_or_default();
         let record = |(key, value): (Key, Vec<u8>)| {
             let is_repeated = key.name <= begun;
-            Record::new(&kv, key, value).repeated(is_repeated)
+            self.backfill.selection.record(&kv, key, value).repeated(is_repeated)
         };
         let records: Vec<Record> = entries.into_iter().map(record).collect();
         self.begun = self.begun.take().max(Some(last.clone()));

@@ -1,6 +1,5 @@
 //! The work on one entry, and whether it is the entry that failed, or KV.
 
-use std::borrow::Cow;
 use std::cell::Cell;
 use std::error::Error as StdError;
 use std::future::ready;
@@ -11,6 +10,7 @@ use std::time::Duration;
 
 use super::ahead::NoWritesAhead;
 use crate::change::record::Record;
+use crate::change::selection::Selection;
 use crate::change::values::{LargeValues, Loaded};
 use crate::error::{BoxError, Result, reason};
 use crate::future::BoxFuture;
@@ -40,8 +40,9 @@ pub(super) struct EntryWork<'a, C> {
     each: &'a dyn Each<C>,
     session: &'a Session<'a>,
     context: &'a C,
-    /// The prefix under which no entry may write ahead; `None` if it may.
-    guarded: Option<&'a Cow<'static, str>>,
+    selection: &'a Selection,
+    /// Whether no entry may write ahead.
+    is_guarded: bool,
     large_values: LargeValues,
     /// How many entries were written or deleted.
     changed: Cell<u64>,
@@ -52,9 +53,11 @@ impl<'a, C> EntryWork<'a, C> {
         each: &'a dyn Each<C>,
         session: &'a Session<'a>,
         context: &'a C,
-        guarded: Option<&'a Cow<'static, str>>,
+        selection: &'a Selection,
+        is_guarded: bool,
     ) -> Self {
-        Self { each, session, context, guarded, large_values: LargeValues::new(), changed: Cell::new(0) }
+        let (large_values, changed) = (LargeValues::new(), Cell::new(0));
+        Self { each, session, context, selection, is_guarded, large_values, changed }
     }
 
     pub(super) fn add_changed(&self, entries: usize) {
@@ -97,11 +100,11 @@ impl<'a, C> EntryWork<'a, C> {
                 });
             };
             self.session.sleep(Duration::from_secs(*seconds)).await;
-            key = match find(&self.session.kv.for_entry(attempt), &name).await? {
+            key = match self.find(&self.session.kv.for_entry(attempt), &name).await? {
                 None => return Ok(None),
                 Some(found) => found,
             };
-            (loaded, is_repeated) = (Loaded::Unread, true);
+            (loaded, is_repeated) = (self.selection.unread(), true);
         }
     }
 
@@ -119,7 +122,7 @@ impl<'a, C> EntryWork<'a, C> {
             // It was deleted in the meantime.
             None => Ok(false),
             Some(value) => {
-                let record = Record::new(&kv, key, value).repeated(is_repeated);
+                let record = self.selection.record(&kv, key, value).repeated(is_repeated);
                 self.run(&kv, slice::from_ref(&record)).await?;
                 Ok(record.is_changed())
             }
@@ -142,9 +145,12 @@ impl<'a, C> EntryWork<'a, C> {
     /// The handle for work whose last entry has this name, and what refuses writes ahead of it.
     pub(super) fn kv(&self, operations: &EntryOperations, name: &str) -> (Kv, Option<Arc<NoWritesAhead>>) {
         let mut guard = None;
-        let kv = self.session.kv.for_entry_in(operations.clone(), |store| match self.guarded {
-            None => store,
-            Some(prefix) => guard.insert(Arc::new(NoWritesAhead::new(store, prefix.clone(), name))).clone(),
+        let kv = self.session.kv.for_entry_in(operations.clone(), |store| {
+            if !self.is_guarded {
+                return store;
+            }
+            let prefix = self.selection.scope.prefix().clone();
+            guard.insert(Arc::new(NoWritesAhead::new(store, prefix, name))).clone()
         });
         (kv, guard)
     }
@@ -155,15 +161,17 @@ impl<'a, C> EntryWork<'a, C> {
 
     /// Changes an entry again of which only the name is known.
     pub(super) async fn find_and_change(&self, name: &str) -> Result<Option<FailedEntry>> {
-        match find(&self.session.kv, name).await? {
-            Some(key) => self.change(EntryOperations::default(), key, Loaded::Unread, true).await,
+        match self.find(&self.session.kv, name).await? {
+            Some(key) => self.change(EntryOperations::default(), key, self.selection.unread(), true).await,
             None => Ok(None),
         }
     }
-}
 
-async fn find(kv: &Kv, name: &str) -> Result<Option<Key>> {
-    kv.find(name).await.map_err(|error| at_entry(name, &error.to_string()))
+    /// The key of an entry, if it is still one that the backfill works on.
+    async fn find(&self, kv: &Kv, name: &str) -> Result<Option<Key>> {
+        let found = kv.find(name).await.map_err(|error| at_entry(name, &error.to_string()))?;
+        Ok(found.filter(|key| self.selection.scope.takes(key)))
+    }
 }
 
 /// Why entries failed. An error if KV failed them, whatever the closure made of that.

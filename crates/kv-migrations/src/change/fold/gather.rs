@@ -1,7 +1,5 @@
 //! Gathers the state of a fold from its entries, and drives the fold.
 
-use std::borrow::Cow;
-
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -9,15 +7,16 @@ use crate::change::Job;
 use crate::change::count::{Until, count};
 use crate::change::record::{AtEntry, Record};
 use crate::change::resumable::{Advance, Resumable};
-use crate::change::values::{LargeValues, Loaded, load_entries};
+use crate::change::selection::Selection;
+use crate::change::values::LargeValues;
 use crate::change::walk::{Loading, Position, Range, Visited, Walk, WalkEnd};
 use crate::error::{BoxError, Result};
-use crate::kv::{Key, Kv, parse_json};
+use crate::kv::parse_json;
 use crate::report::Phase;
 
 /// From which entries a fold gathers its state, and how.
 pub(super) struct Gathering<C, S> {
-    pub(super) prefix: Cow<'static, str>,
+    pub(super) selection: Selection,
     pub(super) initial: Box<dyn Fn() -> S + Send + Sync>,
     pub(super) each: Box<Each<C, S>>,
 }
@@ -90,14 +89,12 @@ impl<C, S: Serialize + DeserializeOwned> Gathering<C, S> {
         state: &mut FoldState<S, W>,
     ) -> Result<WalkEnd> {
         let (session, large_values) = (job.session(), LargeValues::new());
-        let load = |keys| -> Loading<'_, _> {
-            Box::pin(async move { Ok::<_, BoxError>(load_entries(&session.kv, keys).await?) })
-        };
+        let load = |keys| -> Loading<'_, _> { Box::pin(self.selection.load(&session.kv, keys)) };
         let work = |operations, key, loaded| {
-            read_record(session.kv.for_entry(operations), &large_values, key, loaded)
+            self.selection.read_record(session.kv.for_entry(operations), &large_values, key, loaded)
         };
         let until = state.until.clone();
-        let range = Range { prefix: &self.prefix, until: until.as_deref() };
+        let range = Range { scope: &self.selection.scope, until: until.as_deref() };
         let mut walk = Walk::new(session, range, &state.position);
         let mut failed: Option<BoxError> = None;
         let result = async {
@@ -152,13 +149,6 @@ fn check_state<S: Serialize + DeserializeOwned>(state: &S) -> Result {
     Err(format!("its state does not come back from JSON, in which checkpoints keep it: {why}").into())
 }
 
-/// The entry with its value; `None` if it was deleted in the meantime.
-async fn read_record(kv: Kv, large_values: &LargeValues, key: Key, loaded: Loaded) -> Result<Option<Record>> {
-    let name = key.name.clone();
-    let value = large_values.with_value(&kv, &name, loaded, async |value| Ok::<_, BoxError>(value)).await?;
-    Ok(value.map(|value| Record::new(&kv, key, value)))
-}
-
 impl<C, S: Serialize + DeserializeOwned, K: Closing<C, S>> Resumable<C> for FoldChange<C, S, K> {
     type State = FoldState<S, K::Writing>;
 
@@ -167,7 +157,7 @@ impl<C, S: Serialize + DeserializeOwned, K: Closing<C, S>> Resumable<C> for Fold
     }
 
     fn prefix(&self) -> &str {
-        &self.gathering.prefix
+        self.gathering.selection.scope.prefix()
     }
 
     fn begin(&self, job: &mut Job<'_>) -> Self::State {
@@ -185,8 +175,8 @@ impl<C, S: Serialize + DeserializeOwned, K: Closing<C, S>> Resumable<C> for Fold
     async fn advance(&self, job: &mut Job<'_>, context: &C, state: &mut Self::State) -> Result<Advance> {
         let mut end = WalkEnd::Complete;
         if state.until.is_none() {
-            let prefix = &self.gathering.prefix;
-            end = count(job, prefix, state, |state| (&mut state.until, &mut state.position)).await?;
+            let range = Range::all(&self.gathering.selection.scope);
+            end = count(job, range, state, |state| (&mut state.until, &mut state.position)).await?;
         }
         if end == WalkEnd::Complete && state.writing.is_none() {
             end = match self.gathering.gather(job, context, state).await {

@@ -18,7 +18,7 @@ pub(super) async fn check(
     state: &mut RekeyState,
 ) -> Result<WalkEnd> {
     let session = job.session();
-    let mut walk = KeyWalk::new(session, Range::all(relocation.mapping.prefix()), &state.position);
+    let mut walk = KeyWalk::new(session, Range::all(relocation.mapping.scope()), &state.position);
     while let Some(keys) = walk.next(job).await? {
         for key in &keys {
             let moves = relocation.target(session, key, state)?.is_some();

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::change::walk::is_marker;
+use crate::change::walk::{Scope, is_marker};
 use crate::error::Result;
 use crate::kv::Key;
 use crate::kv::limits::{MAX_EXPIRATION_SECONDS, MAX_KEY_BYTES};
@@ -12,7 +12,7 @@ use crate::session::Session;
 /// New keys for the keys of a prefix.
 #[derive(Clone)]
 pub(super) struct Mapping {
-    prefix: Cow<'static, str>,
+    scope: Scope,
     map: Arc<Map>,
 }
 
@@ -35,11 +35,16 @@ impl Mapping {
         prefix: Cow<'static, str>,
         map: impl Fn(&Key) -> Option<String> + Send + Sync + 'static,
     ) -> Self {
-        Self { prefix, map: Arc::new(map) }
+        Self { scope: Scope::new(prefix), map: Arc::new(map) }
     }
 
     pub(super) fn prefix(&self) -> &str {
-        &self.prefix
+        self.scope.prefix()
+    }
+
+    /// The keys that it maps.
+    pub(super) fn scope(&self) -> &Scope {
+        &self.scope
     }
 
     /// Where the entry of `key` goes.
@@ -57,7 +62,7 @@ impl Mapping {
             )
             .into());
         }
-        if is_marker(session, &new, &self.prefix) {
+        if is_marker(session, &new, self.prefix()) {
             return Err(format!("`{old}` would get the key `{new}`, which is the key of a marker").into());
         }
         if key.expiration.is_some_and(|at| at > MAX_EXPIRATION_SECONDS) {

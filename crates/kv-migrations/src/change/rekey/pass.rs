@@ -61,7 +61,7 @@ pub(super) async fn run(pass: &dyn Pass, job: &mut Job<'_>, state: &mut RekeySta
     let tools = Tools { kv: session.kv.clone(), large_values: &large_values, writer: &writer };
     let work = |operations, key, plan| work_on(pass, session, &tools, operations, key, plan);
     let until = state.until();
-    let range = Range { prefix: relocation.mapping.prefix(), until: until.as_deref() };
+    let range = Range { scope: relocation.mapping.scope(), until: until.as_deref() };
     let mut walk = Walk::new(session, range, &state.position);
     let result = async {
         while let Some(visited) = walk.next(|keys| pass.load(session, keys, state), work).await? {

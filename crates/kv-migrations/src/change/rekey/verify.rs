@@ -20,7 +20,7 @@ pub(super) async fn verify(
 ) -> Result<WalkEnd> {
     let session = job.session();
     let until = state.until();
-    let range = Range { prefix: relocation.mapping.prefix(), until: until.as_deref() };
+    let range = Range { scope: relocation.mapping.scope(), until: until.as_deref() };
     let mut walk = KeyWalk::new(session, range, &state.position);
     let mut stray = StrayCopies::default();
     while let Some(keys) = walk.next(job).await? {
@@ -46,7 +46,7 @@ pub(super) async fn verify_first_page(
     state: &RekeyState,
 ) -> Result<WalkEnd> {
     let session = job.session();
-    let mut pages = Pages::new(session, Range::all(relocation.mapping.prefix()), state.batch.clone());
+    let mut pages = Pages::new(session, Range::all(relocation.mapping.scope()), state.batch.clone());
     let mut stray = StrayCopies::default();
     match pages.next().await {
         Ok(page) => stray.find(relocation, session, &page.map_or(Vec::new(), |page| page.keys), state)?,

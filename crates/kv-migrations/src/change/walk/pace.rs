@@ -23,8 +23,8 @@ pub(super) struct Pace<'a> {
     finished: u64,
     /// `None` before the first entry is done.
     speed: Option<Speed>,
-    /// Whether the walk has passed the end of a page in this request.
-    has_passed_page: bool,
+    /// How many pages the walk has passed in this request.
+    pages: u64,
     is_one_at_a_time: bool,
 }
 
@@ -39,7 +39,7 @@ impl<'a> Pace<'a> {
             started: 0,
             finished: 0,
             speed: None,
-            has_passed_page: false,
+            pages: 0,
             is_one_at_a_time: false,
         }
     }
@@ -64,7 +64,7 @@ impl<'a> Pace<'a> {
     }
 
     pub(super) fn pass_page(&mut self) {
-        self.has_passed_page = true;
+        self.pages += 1;
     }
 
     /// Whether one more entry may be worked on beside those that are.
@@ -89,10 +89,11 @@ impl<'a> Pace<'a> {
         let meter = &self.session.meter;
         if self.started == 0 {
             // The first entry is always tried. Empty pages before it stop where the budget says so.
-            return !self.has_passed_page || meter.left() > 0;
+            return self.pages == 0 || meter.left() > 0;
         }
         let entries = self.started - self.finished + 1;
-        let spent = self.session.operations().saturating_sub(self.operations_before);
+        // Not the lists: where a walk takes few of many keys, they would count as costs of the entries.
+        let spent = self.session.operations().saturating_sub(self.operations_before + self.pages);
         let average = spent.div_ceil(self.finished.max(1)).max(1);
         let highest = self.highest.get().max(MIN_COST);
         let covers = |operations: u64, each: u64| operations / each >= entries;

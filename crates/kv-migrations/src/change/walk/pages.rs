@@ -58,7 +58,8 @@ impl<'a> Pages<'a> {
             let name = key.name.as_str();
             self.position.is_before(name)
                 && !self.range.ends_before(name)
-                && !is_marker(self.session, name, self.range.prefix)
+                && !is_marker(self.session, name, self.range.scope.prefix())
+                && self.range.scope.takes(key)
         });
         let cursor = std::mem::replace(&mut self.position.cursor, cursor);
         if !is_end {
@@ -85,7 +86,8 @@ impl<'a> Pages<'a> {
     }
 
     async fn list_from_cursor(&self) -> Result<Page, KvError> {
-        let options = ListOptions::new(self.range.prefix).with_cursor(self.position.cursor.as_deref());
+        let options =
+            ListOptions::new(self.range.scope.prefix()).with_cursor(self.position.cursor.as_deref());
         self.session.kv.store().list(options).await
     }
 }

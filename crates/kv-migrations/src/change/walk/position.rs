@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::scope::Scope;
 use crate::change::Job;
 
 /// How far a walk has got.
@@ -35,17 +36,17 @@ impl Position {
     }
 }
 
-/// The keys that a walk goes over: those that begin with `prefix`, up to and including `until`.
-#[derive(Debug, Clone, Copy)]
+/// The keys that a walk goes over: those of a scope, up to and including `until`.
+#[derive(Clone, Copy)]
 pub(crate) struct Range<'a> {
-    pub(crate) prefix: &'a str,
+    pub(crate) scope: &'a Scope,
     pub(crate) until: Option<&'a str>,
 }
 
 impl<'a> Range<'a> {
-    /// All keys of a prefix.
-    pub(crate) fn all(prefix: &'a str) -> Self {
-        Self { prefix, until: None }
+    /// All keys of a scope.
+    pub(crate) fn all(scope: &'a Scope) -> Self {
+        Self { scope, until: None }
     }
 
     /// Whether the range ends before `key`.
