@@ -100,7 +100,8 @@ for (const mount of ["bare /", "fetch /"]) {
     const client = await serveSpecimen(t, { namespace: entries });
     const headers = { mount, migrations: `seen-panicking ${entries[30].key}` };
     const told = await readAll(await client.sendForEvents("/migrate", headers));
-    assert.deepEqual(names(told), ["started 001_seen"], "and nothing more");
+    const unlessSlow = told.filter(({ event }) => event !== "progress");
+    assert.deepEqual(names(unlessSlow), ["started 001_seen"], "and nothing more");
 
     // The run after one that was cut off does less.
     const verdicts = [];
