@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use xshell::cmd;
 
 use crate::tools::WorkerToolchain;
 use crate::workers::{Profile, Worker};
@@ -25,6 +26,17 @@ pub(crate) struct Scope {
 pub(crate) fn quickstart(workspace: &Workspace) -> Result<()> {
     build(workspace, "quickstart")?;
     workspace.node("demo/quickstart.mjs", &[])
+}
+
+/// The first scene of it in `wrangler dev`, which builds the Worker as its wrangler.toml says.
+pub(crate) fn quickstart_by_wrangler(workspace: &Workspace) -> Result<()> {
+    let toolchain = WorkerToolchain::ensure(workspace)?;
+    let shell = workspace.shell_in(workspace.end_to_end_tests())?;
+    cmd!(shell, "node demo/quickstart.mjs --by-wrangler")
+        .envs(toolchain.build_command_variables(workspace)?)
+        .quiet()
+        .run()?;
+    Ok(())
 }
 
 pub(crate) fn gazetteer(workspace: &Workspace, scope: &Scope) -> Result<()> {

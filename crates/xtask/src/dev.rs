@@ -1,7 +1,5 @@
 //! `cargo xtask dev`: an example in `wrangler dev`, as its own user would run it.
 
-use std::env;
-use std::ffi::OsString;
 use std::process::Command;
 
 use anyhow::Result;
@@ -18,20 +16,10 @@ pub(crate) fn run(workspace: &Workspace, example: &str, port: u16) -> Result<()>
     let shell = workspace.shell_in(&worker.directory)?;
     let wrangler = &toolchain.wrangler;
     let port = port.to_string();
-    // The example's wrangler.toml installs worker-build and calls it: both find ours.
     let command = cmd!(shell, "{wrangler} dev --port {port}")
-        .envs(toolchain.worker_build_variables())
-        .env("CARGO_INSTALL_ROOT", &toolchain.worker_build_root)
-        .env("PATH", path_with_worker_build(&toolchain)?)
+        .envs(toolchain.build_command_variables(workspace)?)
         .env("WRANGLER_SEND_METRICS", "false");
     replace_this_process(command.into())
-}
-
-fn path_with_worker_build(toolchain: &WorkerToolchain) -> Result<OsString> {
-    let inherited = env::var_os("PATH").unwrap_or_default();
-    let directories =
-        [toolchain.worker_build_root.join("bin")].into_iter().chain(env::split_paths(&inherited));
-    Ok(env::join_paths(directories)?)
 }
 
 /// So that Ctrl-C reaches wrangler, and the shell waits until it has stopped.

@@ -14,7 +14,7 @@ use crate::workers::{Profile, Worker};
 use crate::workspace::Workspace;
 
 /// Enough for migrations that take several requests, in which the server can be killed.
-const PLACES: usize = 1_500;
+pub(crate) const PLACES: usize = 1_500;
 /// Some seconds of simulated worlds.
 const SEEDS: u64 = 5_000;
 
@@ -43,7 +43,7 @@ fn test_crates(shell: &Shell) -> Result<()> {
     Ok(())
 }
 
-fn build_workers(workspace: &Workspace, toolchain: &WorkerToolchain) -> Result<()> {
+pub(crate) fn build_workers(workspace: &Workspace, toolchain: &WorkerToolchain) -> Result<()> {
     heading("Workers");
     for worker in Worker::all(workspace)? {
         worker.build(workspace, toolchain, Profile::Dev)?;
@@ -51,7 +51,7 @@ fn build_workers(workspace: &Workspace, toolchain: &WorkerToolchain) -> Result<(
     paste::build(workspace, toolchain)
 }
 
-fn test_end_to_end(workspace: &Workspace) -> Result<()> {
+pub(crate) fn test_end_to_end(workspace: &Workspace) -> Result<()> {
     heading("end to end in workerd");
     let shell = workspace.shell_in(workspace.end_to_end_tests())?;
     let mut files = shell.read_dir(".")?;

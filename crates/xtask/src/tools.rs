@@ -2,11 +2,13 @@
 
 mod cargo;
 mod install;
+mod node;
 mod npm;
 mod rustup;
 mod worker_toolchain;
 
 pub(crate) use cargo::CargoTool;
 pub(crate) use install::install_missing;
+pub(crate) use node::Node;
 pub(crate) use rustup::{CLIPPY, RUSTFMT, WASM_TARGET};
 pub(crate) use worker_toolchain::WorkerToolchain;

@@ -2,17 +2,22 @@
  * The main job, as a user of the quickstart does it: every request is one that can be pasted into a shell, and every
  * answer is checked.
  *
- *     node demo/quickstart.mjs
+ *     node demo/quickstart.mjs [--by-wrangler]
  *
- * The Worker `examples/quickstart` has to be built, and `curl` to be installed.
+ * The Worker `examples/quickstart` has to be built, and `curl` to be installed. With `--by-wrangler`, `wrangler dev` builds
+ * and serves it, and only what begins without data is run.
  */
 import { execFile } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
+import { parseArgs, promisify } from "node:util";
 
 import { TOKEN } from "../harness/client.mjs";
 import { namespace } from "../harness/fixtures.mjs";
 import { startWorker } from "../harness/worker.mjs";
+import { startWrangler } from "../harness/wrangler.mjs";
 import { differences } from "./differences.mjs";
 
 const QUICKSTART = fileURLToPath(new URL("../../../examples/quickstart", import.meta.url));
@@ -62,10 +67,23 @@ async function curl(url, method, token) {
   return { status: Number(status), body: JSON.parse(body) };
 }
 
+/** In a namespace of its own, which is empty and deleted in the end. */
+async function startByWrangler() {
+  const kvPersist = mkdtempSync(join(tmpdir(), "quickstart-"));
+  const worker = await startWrangler(QUICKSTART, { bindings: BINDINGS, kvPersist });
+  return { ...worker, stop: () => worker.stop().finally(() => rmSync(kvPersist, { recursive: true })) };
+}
+
+const { values: options } = parseArgs({ options: { "by-wrangler": { type: "boolean", default: false } } });
+const scenes = options["by-wrangler"] ? SCENES.filter(({ namespace }) => namespace.length === 0) : SCENES;
+const start = options["by-wrangler"]
+  ? startByWrangler
+  : (namespace) => startWorker(QUICKSTART, { namespace, bindings: BINDINGS });
+
 let [total, wrong] = [0, 0];
-for (const { title, namespace, exchanges } of SCENES) {
+for (const { title, namespace, exchanges } of scenes) {
   console.log(`\n== ${title}`);
-  const worker = await startWorker(QUICKSTART, { namespace, bindings: BINDINGS });
+  const worker = await start(namespace);
   try {
     for (const [method, path, status, body, token = TOKEN] of exchanges) {
       const answer = await curl(`${worker.url.origin}${path}`, method, token);

@@ -1,4 +1,4 @@
-//! The npm packages of `tests/workerd`: the local runtimes, and two programs that `worker-build` calls.
+//! The npm packages of the tests in workerd: the local runtimes, and two programs that `worker-build` calls.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -22,11 +22,10 @@ pub(super) struct NpmPackages {
 
 impl NpmPackages {
     pub(super) fn new(workspace: &Workspace) -> Result<Self> {
-        let directory = workspace.end_to_end_tests();
-        let lockfile = directory.join("package-lock.json");
+        let lockfile = workspace.npm_manifest.join("package-lock.json");
         let contents = fs::read(&lockfile).with_context(|| format!("cannot read {}", lockfile.display()))?;
         let installation = workspace.cache.join(format!("npm-{:016x}", hash(&contents)));
-        Ok(Self { installation, link: directory.join("node_modules") })
+        Ok(Self { installation, link: workspace.end_to_end_tests().join("node_modules") })
     }
 
     pub(super) fn executable(&self, name: &str) -> PathBuf {
@@ -53,7 +52,7 @@ impl NpmPackages {
 
 impl Tool for NpmPackages {
     fn title(&self) -> String {
-        "the npm packages of tests/workerd".to_owned()
+        "the npm packages of the tests in workerd".to_owned()
     }
 
     fn installation_time(&self) -> &'static str {
@@ -70,7 +69,7 @@ impl Tool for NpmPackages {
         let shell = workspace.shell_in(&staging)?;
         shell.create_dir(&staging)?;
         for manifest in MANIFESTS {
-            shell.copy_file(workspace.end_to_end_tests().join(manifest), &staging)?;
+            shell.copy_file(workspace.npm_manifest.join(manifest), &staging)?;
         }
         // Their scripts only make what works faster; newer versions of npm do not run them either.
         run_quietly(cmd!(shell, "npm ci --ignore-scripts"))?;

@@ -1,5 +1,6 @@
 //! All that it takes to make a Worker of a crate.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
@@ -18,7 +19,7 @@ const WORKER_BUILD_VERSION: &str = "0.8.7";
 
 pub(crate) struct WorkerToolchain {
     /// Where `cargo install` put worker-build.
-    pub(crate) worker_build_root: PathBuf,
+    worker_build_root: PathBuf,
     pub(crate) worker_build: PathBuf,
     pub(crate) wrangler: PathBuf,
     wasm_bindgen: PathBuf,
@@ -57,6 +58,18 @@ impl WorkerToolchain {
             ("WASM_OPT_BIN", &self.wasm_opt),
             ("ESBUILD_BIN", &self.esbuild),
         ]
+    }
+
+    /// With these, the build command in an example's wrangler.toml finds this worker-build installed, and it downloads
+    /// nothing.
+    pub(crate) fn build_command_variables(
+        &self,
+        workspace: &Workspace,
+    ) -> Result<Vec<(&'static str, OsString)>> {
+        let mut variables = self.worker_build_variables().map(|(name, path)| (name, path.into())).to_vec();
+        variables.push(("CARGO_INSTALL_ROOT", self.worker_build_root.clone().into()));
+        variables.push(("PATH", workspace.path_with(&self.worker_build_root.join("bin"))?));
+        Ok(variables)
     }
 }
 
