@@ -23,7 +23,7 @@ enum Source {
 /// A write that has not been sent yet: `.await` it.
 ///
 /// The entry keeps its metadata and its expiration unless they are set here. To find them costs one more operation, a
-/// list, which is left out if both are set. An entry that would expire within the next 70 seconds gets 70 seconds from
+/// list, which is left out if both are set; or cleared by [`clear_options`](Self::clear_options), for a key that is new. An entry that would expire within the next 70 seconds gets 70 seconds from
 /// now, because KV takes no nearer expiration. An entry that expires after January 2038, which the runtime cannot write,
 /// is an error.
 ///
@@ -36,7 +36,7 @@ enum Source {
 /// # async fn example(kv: &Kv) -> Result<(), KvError> {
 /// kv.put("greeting", "hello").await?; // a new value for the same entry
 /// kv.put("session_1", "{}").with_expiration_ttl(7 * 60 * 60).await?; // seven hours from now
-/// kv.put("flag", "on").clear_metadata().clear_expiration().await?; // as a new entry, whatever was there
+/// kv.put("flag", "on").clear_options().await?; // as a new entry, whatever was there: one operation
 ///
 /// let mut sessions = kv.list("session_");
 /// while let Some(session) = sessions.next().await? {
@@ -87,6 +87,24 @@ impl<'a> Put<'a> {
     pub fn clear_metadata(mut self) -> Self {
         (self.metadata, self.options.metadata) = (Source::Options, None);
         self
+    }
+
+    /// Removes metadata and expiration, so that the key is written as a new one, by a single operation.
+    ///
+    /// # Example
+    /// ```
+    /// # use kv_migrations::kv::{Kv, KvError, MemoryStore};
+    /// # async fn example() -> Result<(), KvError> {
+    /// let store = MemoryStore::new();
+    /// let kv = Kv::new(store.clone());
+    /// kv.put("flag", "on").clear_options().await?;
+    /// assert_eq!(store.operations(), 1);
+    /// # Ok(())
+    /// # }
+    /// # futures::executor::block_on(example()).unwrap();
+    /// ```
+    pub fn clear_options(self) -> Self {
+        self.clear_metadata().clear_expiration()
     }
 
     /// Lets the entry expire this many seconds from now: at least 60.

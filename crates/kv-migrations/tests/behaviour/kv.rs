@@ -44,6 +44,10 @@ fn a_new_value_keeps_metadata_and_expiration() {
 
     block_on(async { kv.put(SESSION, "newest").clear_metadata().clear_expiration().await }).unwrap();
     assert_eq!(settings(&store, SESSION), (None, None));
+
+    let (store, kv) = with_session();
+    block_on(async { kv.put(SESSION, "new").clear_options().await }).unwrap();
+    assert_eq!(settings(&store, SESSION), (None, None));
 }
 
 #[test]
@@ -61,6 +65,8 @@ fn a_put_that_keeps_metadata_costs_one_operation_more() {
     assert_eq!(store.operations(), 2);
     block_on(async { kv.put("key", "value").clear_metadata().clear_expiration().await }).unwrap();
     assert_eq!(store.operations(), 3);
+    block_on(async { kv.put("key", "value").clear_options().await }).unwrap();
+    assert_eq!(store.operations(), 4);
 }
 
 #[test]
