@@ -95,7 +95,12 @@ pub(crate) async fn mark_failed<C>(step: &Step<'_, C>, task: &Task, error: &Coor
         Ok(MarkerState::Unfinished(checkpoint)) => Some(checkpoint),
         _ => None,
     };
-    let direction = checkpoint.as_ref().map_or(Direction::Up, |checkpoint| checkpoint.progress.direction);
+    // A `down` that is a closure leaves no checkpoint.
+    let asked = match task.work {
+        Work::Migrate { .. } => Direction::Up,
+        Work::Rollback { .. } => Direction::Down,
+    };
+    let direction = checkpoint.as_ref().map_or(asked, |checkpoint| checkpoint.progress.direction);
     ledger.record_failed(id, direction, failed, checkpoint).await.ok();
 }
 

@@ -132,6 +132,36 @@ fn a_step_that_is_cut_off_five_times_fails_the_run() {
     assert_eq!(object.state(&next, "001"), State::Failed, "visibly");
 }
 
+/// Its `down` is a closure, which leaves no checkpoint.
+#[test]
+fn a_rollback_whose_step_is_cut_off_five_times_shows_why_in_the_status() {
+    let object = Object::new();
+    let migrations = || {
+        let time = object.time.clone();
+        let migration = Migration::new("001", "Never comes back", async |_, ()| Ok(()));
+        vec![migration.with_down(async move |_, ()| {
+            time.sleep(Duration::from_hours(1)).await;
+            Ok(())
+        })]
+    };
+    let first = object.instance(migrations());
+    object.migrate(&first).expect("it is applied");
+    object.serve_for(Duration::from_secs(1), &first, first.rollback("001", &Caller::default()));
+    for _ in 0..600 {
+        if object.storage.alarm().is_none() {
+            break;
+        }
+        object.serve_for(Duration::from_secs(1), &object.instance(migrations()), pending::<()>());
+    }
+    let last = object.instance(migrations());
+    let history = last.history().expect("it can be read");
+    assert_eq!(history[0].outcome, RunOutcome::Failed, "{history:?}");
+    let status = object.status(&last, "001");
+    assert_eq!(status.state, State::Applied, "nothing is known to be undone");
+    let error = status.error.expect("why it was not rolled back");
+    assert!(error.contains("was cut off"), "{error}");
+}
+
 /// The pause has not taken effect, so that the steps that were cut off still count.
 #[test]
 fn to_pause_and_resume_during_each_step_does_not_keep_alive_a_run_whose_steps_are_all_cut_off() {
