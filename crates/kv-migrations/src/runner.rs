@@ -11,6 +11,7 @@ mod registered;
 mod reset;
 mod status;
 
+use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
@@ -27,7 +28,7 @@ use crate::report::{
     AppliedMigration, Direction, Event, Observer, RollbackReport, RunReport, Status, StatusReport,
 };
 use crate::session::{Session, Settings};
-use apply::{Advance, Failed, REPLACED, Share, advance};
+use apply::{Advance, Failed, Share, advance};
 use plan::Plan;
 pub(crate) use registered::{Registered, look_alike_warning};
 
@@ -318,8 +319,14 @@ fn failure(session: &Session<'_>, id: String, failed: Failed, report: RunReport)
     let error = if session.is_current() {
         Error::Failed(Box::new(Failure { id, stage, reason, report, source }))
     } else {
-        let is_lease = matches!(source.downcast_ref().map(KvError::kind), Some(KvErrorKind::Superseded));
-        Error::Superseded { id, reason: Some(reason).filter(|own| !is_lease && own != REPLACED) }
+        // The migration may have wrapped the error that says so.
+        let mut cause: Option<&(dyn StdError + 'static)> = Some(&*source);
+        while let Some(error) = cause
+            && !matches!(error.downcast_ref().map(KvError::kind), Some(KvErrorKind::Superseded))
+        {
+            cause = error.source();
+        }
+        Error::Superseded { id, reason: cause.is_none().then_some(reason) }
     };
     session.log().error(&format!("[Migration] ✗ {error}"));
     error

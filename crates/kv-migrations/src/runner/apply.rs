@@ -6,7 +6,7 @@ use crate::change::{Change, Job, NEXT_REQUEST, Outcome, run_change};
 use crate::clock::iso8601;
 use crate::error::{BoxError, Error, Stage, reason};
 use crate::future::BoxFuture;
-use crate::kv::KvError;
+use crate::kv::{KvError, KvErrorKind, Operation};
 use crate::ledger::{AppliedRecord, FailureRecord};
 use crate::report::{Direction, Event, FailedEntry, Progress};
 use crate::sabotage::{self, Defect};
@@ -29,8 +29,10 @@ pub(super) enum Share {
     Rest,
 }
 
-/// The error of a run that another one replaced.
-pub(super) const REPLACED: &str = "another run has replaced it";
+/// The error of a run that another one replaced: it must not record the migration.
+fn replaced(id: &str) -> BoxError {
+    KvError::new(Operation::Put, id, KvErrorKind::Superseded).into()
+}
 
 /// What failed.
 pub(super) struct Failed {
@@ -72,7 +74,7 @@ pub(super) async fn advance<C>(
             return Ok(Advance::Partly { progress: None, retry_after: NEXT_REQUEST });
         }
         // A run that another one replaced has used up its time too.
-        Ok(Outcome::OverBudget { .. }) if !session.is_current() => Err(REPLACED.into()),
+        Ok(Outcome::OverBudget { .. }) if !session.is_current() => Err(replaced(id)),
         Ok(Outcome::OverBudget { reason }) => Err(reason.into()),
         Err(error) => Err(error),
     };
@@ -115,7 +117,7 @@ fn begin(session: &Session<'_>, id: &str, description: Option<&str>, stage: Stag
         None => format!("[Migration] Rolling back {id}"),
     };
     if !session.begin(id, &line) {
-        return Err(Failed::new(stage, REPLACED.into()));
+        return Err(Failed::new(stage, replaced(id)));
     }
     if let Some(description) = description {
         session.notify(&Event::Started { id: id.to_owned(), description: description.to_owned() });

@@ -1,12 +1,13 @@
 //! A run: order, failures, reports, log lines, and the lock.
 
+use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::executor::block_on;
 use futures::future::{join, poll_immediate};
 use kv_migrations::kv::{Answer, Kv, KvError, MemoryStore, PutOptions, Request, Store, StoreExt};
-use kv_migrations::{BoxFuture, Error, Migration, RunLock, Runner, Stage, State};
+use kv_migrations::{Backfill, BoxError, BoxFuture, Budget, Error, Migration, RunLock, Runner, Stage, State};
 
 use crate::service::{Service, failing, failure, filled, good, ids, marking};
 
@@ -242,35 +243,91 @@ fn runners_on_the_kv_of_a_worker_exclude_each_other_without_being_given_a_lock()
 
 #[test]
 fn a_run_that_resumes_after_another_replaced_it_is_stopped() {
-    assert_eq!(resumed_after_another(false), None);
+    assert_eq!(
+        resumed_after_another(|wait| waiting(wait, async |kv| Ok(kv.put("late", "write").await?))),
+        None
+    );
+}
+
+/// An error as services define them.
+#[derive(Debug)]
+struct NotSaved(KvError);
+
+impl fmt::Display for NotSaved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("it could not be saved")
+    }
+}
+
+impl std::error::Error for NotSaved {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+#[test]
+fn a_migration_that_wraps_the_loss_of_its_lease_has_not_failed_by_itself() {
+    let wrapping = async |kv: &Kv| Ok(kv.put("late", "write").await.map_err(NotSaved)?);
+    assert_eq!(resumed_after_another(|wait| waiting(wait, wrapping)), None, "in a closure");
+    for hides in [false, true] {
+        let backfill = |wait: Wait| {
+            let each = Backfill::new("user_", async move |_, record, ()| {
+                wait().await?;
+                let result = record.put("late").await;
+                if hides { Err("it could not be saved".into()) } else { Ok(result?) }
+            });
+            Migration::backfill("001", "", each)
+        };
+        assert_eq!(resumed_after_another(backfill), None, "in a backfill, {hides}");
+    }
 }
 
 #[test]
 fn a_run_that_resumes_after_another_replaced_it_tells_what_it_failed_with() {
-    assert_eq!(resumed_after_another(true).as_deref(), Some("boom"));
+    assert_eq!(
+        resumed_after_another(|wait| waiting(wait, async |_| Err("boom".into()))).as_deref(),
+        Some("boom")
+    );
 }
 
-/// The reason of a run that is given up while it waits, is replaced by another, and then writes, or fails by itself.
-fn resumed_after_another(fails: bool) -> Option<String> {
+/// Waits until another run has replaced this one.
+type Wait = Box<dyn Fn() -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync>;
+
+/// Waits, and then does this.
+fn waiting(wait: Wait, then: impl AsyncFn(&Kv) -> Result<(), BoxError> + Send + Sync + 'static) -> Migration {
+    Migration::new("001", "", async move |kv: &Kv, ()| {
+        wait().await?;
+        then(kv).await
+    })
+}
+
+/// The reason of a run that is given up while it waits, is replaced by another, and then goes on.
+fn resumed_after_another(migration: impl Fn(Wait) -> Migration) -> Option<String> {
+    // A minute uses up the first budget, and leaves most of the second one.
+    let [spent, unspent] = [25, 600].map(|seconds| {
+        let budget = Budget::default().with_time(Duration::from_secs(seconds));
+        resumed_with_budget(budget, &migration)
+    });
+    assert_eq!(spent, unspent);
+    spent
+}
+
+fn resumed_with_budget(budget: Budget, migration: impl Fn(Wait) -> Migration) -> Option<String> {
     let service = Service::new();
+    service.store.insert("user_1", "x");
     let lock = RunLock::new();
     let (wake, woken) = futures::channel::oneshot::channel::<()>();
     let woken = Mutex::new(Some(woken));
-    let silent = Migration::new("001", "", async move |kv, ()| {
+    let silent = migration(Box::new(move || {
         let woken = woken.lock().expect("no test panics while it holds it").take();
-        woken.expect("it runs once").await?;
-        if fails {
-            return Err("boom".into());
-        }
-        kv.put("late", "write").await?;
-        Ok(())
-    });
-    let first = service.runner(vec![silent]).with_lock(lock.clone());
+        Box::pin(async move { Ok(woken.expect("it runs once").await?) })
+    }));
+    let first = service.runner(vec![silent]).with_lock(lock.clone()).with_budget(budget);
     let second = service.runner(vec![good("001")]).with_lock(lock);
 
     let reason = block_on(async {
         let mut hung = Box::pin(first.run_pending(&()));
-        for _ in 0..9 {
+        for _ in 0..30 {
             assert!(poll_immediate(&mut hung).await.is_none(), "it waits to be woken");
         }
         service.clock.advance(Duration::from_secs(59));
@@ -285,6 +342,7 @@ fn resumed_after_another(fails: bool) -> Option<String> {
         reason
     });
     assert_eq!(service.text("late"), None, "it must not write beside the next run");
+    assert_eq!(service.text("user_1").as_deref(), Some("x"));
     assert_eq!(service.text("migration_my-service_001").as_deref(), Some("true"), "nor undo its marker");
     reason
 }

@@ -319,10 +319,11 @@ impl<C> BatchRun<'_, C> {
         if operations.has_conflict() {
             return Ok(BatchEnd::Conflict);
         }
-        let at_batch = |text: &str| match names.len() {
-            1 => at_entry(first, text),
-            number => format!("at the batch of {number} entries from `{first}` to `{last}`: {text}").into(),
+        let place = match names.len() {
+            1 => at_entry(first),
+            number => format!("at the batch of {number} entries from `{first}` to `{last}`"),
         };
+        let at_batch = |text: &str| format!("{place}: {text}").into();
         let outage = operations.outage();
         match result {
             Ok(()) if guard.is_some_and(|guard| guard.has_refused()) => {
@@ -334,7 +335,7 @@ impl<C> BatchRun<'_, C> {
             }
             Err(error) => match failure(&*error, outage) {
                 Ok(reason) => Ok(BatchEnd::Failed(at_batch(&reason))),
-                Err(reason) => Err(at_batch(&reason)),
+                Err(outage) => Err(outage.at(&place)),
             },
         }
     }

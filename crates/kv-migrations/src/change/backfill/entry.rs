@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::error::Error as StdError;
+use std::fmt;
 use std::future::ready;
 use std::iter::successors;
 use std::slice;
@@ -132,12 +133,12 @@ impl<'a, C> EntryWork<'a, C> {
             Ok(_) if guard.is_some_and(|guard| guard.has_refused()) => {
                 // The closure hides it, but something is not written.
                 let refused = operations.outage().map(|error| error.to_string());
-                Err(at_entry(&name, &refused.unwrap_or_default()))
+                Err(format!("{}: {}", at_entry(&name), refused.unwrap_or_default()).into())
             }
             Ok(is_changed) => Ok(Ok(is_changed)),
             Err(error) => match failure(&*error, operations.outage()) {
                 Ok(reason) => Ok(Err(FailedEntry { key: name, reason })),
-                Err(reason) => Err(at_entry(&name, &reason)),
+                Err(outage) => Err(outage.at(&at_entry(&name))),
             },
         }
     }
@@ -169,21 +170,49 @@ impl<'a, C> EntryWork<'a, C> {
 
     /// The key of an entry, if it is still one that the backfill works on.
     async fn find(&self, kv: &Kv, name: &str) -> Result<Option<Key>> {
-        let found = kv.find(name).await.map_err(|error| at_entry(name, &error.to_string()))?;
+        let outage = |source: KvError| Outage { text: source.to_string(), source }.at(&at_entry(name));
+        let found = kv.find(name).await.map_err(outage)?;
         Ok(found.filter(|key| self.selection.scope.takes(key)))
     }
 }
 
 /// Why entries failed. An error if KV failed them, whatever the closure made of that.
-pub(super) fn failure(error: &(dyn StdError + 'static), outage: Option<KvError>) -> Result<String, String> {
+pub(super) fn failure(error: &(dyn StdError + 'static), outage: Option<KvError>) -> Result<String, Outage> {
     let text = reason(error);
-    match outage {
-        Some(outage) => {
-            let outage = outage.to_string();
-            Err(if text.contains(&outage) { text } else { format!("{text}. KV had failed: {outage}") })
+    let mut outages = causes(error).filter_map(|cause| cause.downcast_ref::<KvError>());
+    match outage.or_else(|| outages.find(|error| error.is_outage()).cloned()) {
+        Some(source) => {
+            let outage = source.to_string();
+            let text = if text.contains(&outage) { text } else { format!("{text}. KV had failed: {outage}") };
+            Err(Outage { text, source })
         }
-        None if causes(error).any(|cause| cause.downcast_ref().is_some_and(KvError::is_outage)) => Err(text),
         None => Ok(text),
+    }
+}
+
+/// The failure of entries that KV failed. Its error stays the source: it may say that another run has replaced this one.
+#[derive(Debug)]
+pub(super) struct Outage {
+    text: String,
+    source: KvError,
+}
+
+impl Outage {
+    /// The error, which names the place.
+    pub(super) fn at(self, place: &str) -> BoxError {
+        Box::new(Self { text: format!("{place}: {}", self.text), ..self })
+    }
+}
+
+impl fmt::Display for Outage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl StdError for Outage {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&self.source)
     }
 }
 
@@ -192,6 +221,7 @@ fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (
     successors(Some(error), |&error| error.source())
 }
 
-pub(super) fn at_entry(name: &str, text: &str) -> BoxError {
-    format!("at the entry `{name}`: {text}").into()
+/// Names an entry in an error.
+pub(super) fn at_entry(name: &str) -> String {
+    format!("at the entry `{name}`")
 }
