@@ -14,6 +14,8 @@ struct State {
     waits: Vec<Option<Waker>>,
     /// No wait before this place is to be woken.
     next: usize,
+    /// How many have a place. Without any, the places are used again.
+    places: usize,
     /// How many places were looked at to find the next wait.
     #[cfg(test)]
     looked_at: usize,
@@ -25,6 +27,7 @@ impl Connections {
             free,
             waits: Vec::new(),
             next: 0,
+            places: 0,
             #[cfg(test)]
             looked_at: 0,
         })))
@@ -49,6 +52,11 @@ impl State {
     fn leave(&mut self, place: Option<usize>) {
         if let Some(wait) = place.and_then(|place| self.waits.get_mut(place)) {
             *wait = None;
+            self.places -= 1;
+            if self.places == 0 {
+                self.waits.clear();
+                self.next = 0;
+            }
         }
     }
 }
@@ -73,9 +81,11 @@ impl Connection<'_> {
         }
         let place = *self.place.get_or_insert(state.waits.len());
         let waker = Some(context.waker().clone());
-        match state.waits.get_mut(place) {
-            Some(wait) => *wait = waker,
-            None => state.waits.push(waker),
+        if let Some(wait) = state.waits.get_mut(place) {
+            *wait = waker;
+        } else {
+            state.waits.push(waker);
+            state.places += 1;
         }
         // It keeps its turn if another was faster.
         state.next = state.next.min(place);
@@ -191,6 +201,27 @@ mod tests {
         }
         assert_eq!(places(&connections), 0, "so the second is woken");
         assert!(poll(&mut second).is_some());
+    }
+
+    #[test]
+    fn waits_that_are_over_take_no_memory() {
+        let connections = Connections::new(1);
+        for round in 0..1_000 {
+            let held = connections.take().now_or_never().expect("it is free");
+            let (mut first, mut second) = (pin!(connections.take()), pin!(connections.take()));
+            assert!(poll(&mut first).is_none() && poll(&mut second).is_none(), "it is held");
+            drop(held);
+            drop(poll(&mut first).expect("it is its turn"));
+            // The second is woken, and has not been polled: its place is not another's.
+            let held = connections.take().now_or_never().expect("it is free");
+            let mut third = pin!(connections.take());
+            assert!(poll(&mut third).is_none(), "it is held");
+            drop(held);
+            drop(poll(&mut second).expect("it is its turn"));
+            drop(poll(&mut third).expect("it is its turn"));
+            let waits = connections.state().waits.len();
+            assert!(waits <= 3, "{waits} places after {round} rounds of three waits");
+        }
     }
 
     #[test]
