@@ -89,6 +89,7 @@ fn findings(task: &Task, result: &Result<TaskReport, CoordinatorError>) -> Findi
         out_of_order: report.out_of_order.clone(),
         missing: report.missing.clone(),
         unfinished: report.unfinished.clone(),
+        warnings: report.warnings.clone(),
         rolled_back: None,
     }
 }

@@ -47,6 +47,8 @@ pub(super) struct Findings {
     pub(super) out_of_order: Vec<String>,
     pub(super) missing: Vec<String>,
     pub(super) unfinished: Vec<String>,
+    /// Also what the applied migrations do not tell by themselves.
+    pub(super) warnings: Vec<String>,
     /// What a rollback did.
     pub(super) rolled_back: Option<AppliedMigration>,
 }
@@ -263,8 +265,11 @@ impl Task {
         applied: Vec<AppliedMigration>,
         findings: Findings,
     ) -> HistoryEntry {
-        let Findings { out_of_order, missing, unfinished, rolled_back } = findings;
-        let listed = |ids: Vec<String>| ids.into_iter().take(MAX_LISTED).collect();
+        let Findings { out_of_order, missing, unfinished, mut warnings, rolled_back } = findings;
+        if warnings.is_empty() {
+            warnings.extend(applied.iter().filter_map(AppliedMigration::warning));
+        }
+        let listed = |all: Vec<String>| all.into_iter().take(MAX_LISTED).collect();
         let action = self.work.kind();
         let is_finished_run = outcome == RunOutcome::Finished && action == TaskKind::Migrate;
         HistoryEntry {
@@ -276,7 +281,7 @@ impl Task {
             outcome,
             migration: self.migration().filter(|_| !is_finished_run).map(str::to_owned),
             ran: applied.iter().take(MAX_LISTED).map(|applied| applied.id.clone()).collect(),
-            warnings: applied.iter().filter_map(AppliedMigration::warning).take(MAX_LISTED).collect(),
+            warnings: listed(warnings),
             out_of_order: listed(out_of_order),
             missing: listed(missing),
             unfinished: listed(unfinished),

@@ -80,4 +80,5 @@ fn ids_that_look_alike_are_told_by_a_coordinator_too() {
     object.migrate(&coordinator).expect("it succeeds");
     let coordinator = object.instance(vec![good("001_add-feature"), good("002"), good("001_Add_feature")]);
     assert_eq!(object.migrate(&coordinator).unwrap().warnings, ids(&[WARNING]));
+    assert_eq!(coordinator.history().unwrap()[0].warnings, ids(&[WARNING]), "also for who did not listen");
 }
