@@ -221,6 +221,7 @@ impl<'a> Job<'a> {
     /// Notes that the marker was written just now.
     pub(super) fn note_written(&mut self) {
         self.checkpoints.note_written();
+        self.note_checkpoint();
     }
 
     /// Keeps a checkpoint for the failure that is about to be returned.

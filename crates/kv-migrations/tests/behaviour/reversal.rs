@@ -2,7 +2,7 @@
 
 use futures::executor::block_on;
 use kv_migrations::testing::{Fault, faulty};
-use kv_migrations::{BoxError, Fold, FoldOutput, Migration, State};
+use kv_migrations::{BoxError, Direction, Fold, FoldOutput, Migration, State};
 
 use crate::service::{Service, failure, filled, marked, marking, unmarking};
 
@@ -25,6 +25,18 @@ fn a_backfill_after_a_failed_plain_down_covers_every_entry() {
     assert_eq!((status.state, status.error.as_deref()), (State::Failed, Some("boom")));
     service.migrate(make());
     assert_eq!(marked(&service.store), 1_200);
+}
+
+/// Its checkpoint says that the migration goes the other way from now on.
+#[test]
+fn the_progress_of_a_plain_down_of_an_unfinished_backfill_says_when_its_checkpoint_was_written() {
+    let service = filled(1_200);
+    let down = async |_: &kv_migrations::kv::Kv, (): &()| Err(BoxError::from("boom"));
+    let runner = service.runner(vec![Migration::backfill("001", "", marking()).with_down(down)]);
+    assert!(!block_on(runner.run_pending(&())).unwrap().is_finished());
+    let progress = failure(block_on(runner.rollback("001", &()))).report.progress.expect("it has begun");
+    assert_eq!(progress.direction, Direction::Down);
+    assert_ne!(progress.checkpoint_at, "", "it was written before the `down` began");
 }
 
 #[test]
