@@ -170,6 +170,24 @@ fn with_collisions_skip_colliding_entries_stay_and_are_reported() {
     assert_eq!(failed[0].reason, "was left: it would get the key `user:1`, at which there is something else");
 }
 
+/// A report lists a thousand of them, and the history keeps them.
+#[test]
+fn the_reason_of_an_entry_that_is_left_is_short_whatever_the_length_of_its_new_key() {
+    let rest = "k".repeat(500);
+    let (old, new) = (format!("user_{rest}"), format!("user:{rest}"));
+    let entries = [InitialEntry::new(old, "one"), InitialEntry::new(new, "another")];
+    let service = Service::holding(&entries, 900);
+    let rekey = users().with_collisions(Collisions::Skip);
+    let reports = service.drive(&service.runner(vec![migration(rekey)])).unwrap();
+    let reason = &reports.last().unwrap().details[0].failed_entries[0].reason;
+    assert!(reason.len() <= 200, "{} bytes: {reason}", reason.len());
+    assert!(
+        reason.starts_with("was left: it would get the key `user:kkk")
+            && reason.ends_with("kkk`, at which there is something else"),
+        "{reason}"
+    );
+}
+
 #[test]
 fn an_impossible_new_key_fails_before_anything_is_written() {
     let long = format!("user_{}", "k".repeat(505));
