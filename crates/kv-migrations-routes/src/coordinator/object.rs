@@ -218,7 +218,7 @@ impl<C: 'static> Service<C> {
             let detail = format!("This object coordinates `{name}`, and was asked for another service.");
             return Err(Problem::wrong_coordinator(detail));
         }
-        if !self.is_itself(&name)? {
+        if !self.is_itself()? {
             let detail =
                 format!("This object is not the one that is named `{name}`: only that one coordinates.");
             return Err(Problem::wrong_coordinator(detail));
@@ -232,11 +232,12 @@ impl<C: 'static> Service<C> {
         handler::answer(coordinator, route, &query, head).await
     }
 
-    /// An object that does not know its name has the row with it only if it was asked by its name before.
-    fn is_itself(&self, name: &str) -> Result<bool, StorageError> {
+    /// An object that does not know its name has a row with one only if it was asked by its own name before. Whether the
+    /// row still has that name, and what to do if not, is a matter of [`store_name`](Self::store_name).
+    fn is_itself(&self) -> Result<bool, StorageError> {
         match self.is_itself {
             Some(is_itself) => Ok(is_itself),
-            None => Ok(self.storage.get(NAME)?.is_some_and(|stored| stored == name.as_bytes())),
+            None => Ok(self.storage.get(NAME)?.is_some()),
         }
     }
 
@@ -260,5 +261,60 @@ impl<C: 'static> Service<C> {
 impl fmt::Debug for CoordinatorObject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("CoordinatorObject").field(&self.0.name()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::executor::block_on;
+    use http::Request as HttpRequest;
+    use kv_migrations::Migration;
+    use kv_migrations::coordinator::MemoryStorage;
+    use kv_migrations::kv::MemoryStore;
+
+    use super::*;
+    use crate::migration_routes_with_context;
+
+    /// An object whose row has this name, woken by its alarm: its id does not tell which one it is.
+    fn woken(row: Option<&str>) -> Service<()> {
+        let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+        if let Some(row) = row {
+            storage.write(&[RowChange::put(NAME, row)]).expect("memory does not fail");
+        }
+        let migration = Migration::new("001", "", async |_, (): &()| Ok(()));
+        let routes = migration_routes_with_context(MemoryStore::new(), "named", vec![migration], || Ok(()));
+        let routes = routes.without_auth().with_coordinator("MIGRATIONS");
+        let coordinator = routes.coordinator(storage.clone()).map(Arc::new);
+        Service { routes, storage, coordinator, is_itself: None }
+    }
+
+    /// The problem that is answered, if it is one.
+    fn ask(service: &Service<()>, method: &str, route: Route) -> Option<String> {
+        let name = Some(header_value(&service.name()));
+        let release = service.routes.release();
+        let asked = Asked { name, release: Some(release.digest.clone()) };
+        let request = HttpRequest::builder().method(method).uri("/").body(()).expect("it is a request");
+        let head = Head::from_http(request);
+        block_on(service.result(route, asked, release, &head)).err().map(|problem| format!("{problem:?}"))
+    }
+
+    #[test]
+    fn an_object_that_its_alarm_woke_tells_of_a_damaged_name_and_a_cancel_mends_it() {
+        let service = woken(Some("damaged"));
+        let problem = ask(&service, "GET", Route::Status).expect("its alarms do nothing");
+        assert!(problem.contains("holds the name") && problem.contains("/cancel"), "{problem}");
+        let cancel = Route::Migration { id: "001".to_owned(), action: Action::Cancel };
+        let problem = ask(&service, "POST", cancel).expect("nothing is running");
+        assert!(problem.contains("problem:not-running"), "{problem}");
+        assert_eq!(service.storage.get(NAME), Ok(Some(service.name().into_bytes())));
+        assert_eq!(ask(&service, "GET", Route::Status), None);
+    }
+
+    #[test]
+    fn an_object_that_its_alarm_woke_and_that_has_no_name_coordinates_nothing() {
+        let service = woken(None);
+        let problem = ask(&service, "GET", Route::Status).expect("nothing says that it is the one");
+        assert!(problem.contains("only that one coordinates"), "{problem}");
+        assert_eq!(service.storage.get(NAME), Ok(None));
     }
 }
