@@ -28,6 +28,8 @@ pub(crate) struct Job<'a> {
     checkpoints: Checkpoints<'a>,
     /// How many keys it left out because they begin like markers.
     left_out: u64,
+    /// Whether KV no longer knew the cursor of its checkpoint.
+    has_lost_cursor: bool,
 }
 
 impl<'a> Job<'a> {
@@ -40,7 +42,7 @@ impl<'a> Job<'a> {
     ) -> Self {
         let progress = ProgressCounter::new(direction, session.now(), session.operations());
         let checkpoints = Checkpoints::new(session, id, direction, marker);
-        Self { session, id, direction, progress, checkpoints, left_out: 0 }
+        Self { session, id, direction, progress, checkpoints, left_out: 0, has_lost_cursor: false }
     }
 
     pub(crate) fn id(&self) -> &'a str {
@@ -108,6 +110,20 @@ impl<'a> Job<'a> {
 
     pub(crate) fn left_out(&self) -> u64 {
         self.left_out
+    }
+
+    /// Notes that KV no longer knew the cursor of the checkpoint, so that all keys are listed from the first one.
+    pub(super) fn note_lost_cursor(&mut self) {
+        self.has_lost_cursor = true;
+    }
+
+    /// What did not fit into the budget of a request that got nowhere.
+    pub(super) fn first_step(&self) -> &'static str {
+        if self.has_lost_cursor {
+            "KV forgets where its lists are: to list all keys again up to the last one that is done takes more than"
+        } else {
+            "not one step could be made within"
+        }
     }
 
     /// Notes a step that the next request need not repeat.

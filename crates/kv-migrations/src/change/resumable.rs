@@ -78,7 +78,8 @@ impl<C, R: Resumable<C>> Change<C> for ResumableChange<R> {
                 }
                 Ok(Advance::Waiting(retry_after)) => Ok(Outcome::Paused { retry_after }),
                 Ok(Advance::Paused) if job.is_stuck() => {
-                    Ok(stuck(job, &state, "not one step could be made within", "spend less before it"))
+                    let what = job.first_step();
+                    Ok(stuck(job, &state, what, "spend less before it"))
                 }
                 Ok(Advance::Paused) => {
                     job.save(&state).await?;

@@ -37,6 +37,7 @@ pub(super) use keys::KeyWalk;
 use pace::Pace;
 use pages::KeyPage;
 pub(super) use pages::{Pages, is_marker};
+use position::Relisting;
 pub(super) use position::{Position, Range, WalkEnd, over_budget};
 use queue::{Chunk, Queue, Step};
 pub(super) use scope::Scope;
@@ -55,6 +56,7 @@ pub(super) struct Walk<'a, T, W: Future> {
     pace: Pace<'a>,
     position: Position,
     has_moved: bool,
+    relisting: Relisting,
     /// Whether no more entries are to begin.
     is_stopped: bool,
     end: WalkEnd,
@@ -108,6 +110,7 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
             pace: Pace::new(session),
             position: position.clone(),
             has_moved: false,
+            relisting: Relisting::No,
             is_stopped: false,
             end: WalkEnd::Paused,
         }
@@ -226,6 +229,9 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
     /// ended: an error after the budget was used up is a pause.
     pub(super) async fn finish(mut self, job: &mut Job<'_>, result: Result<WalkEnd>) -> Result<WalkEnd> {
         while self.working.next().await.is_some() {}
+        if self.relisting != Relisting::No {
+            job.note_lost_cursor();
+        }
         if self.has_moved || matches!(result, Ok(WalkEnd::Complete)) {
             job.note_advance();
         }
@@ -278,10 +284,10 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
         let name = ahead.flatten().or(name);
         if self.position.cursor.as_deref() != cursor.as_deref() {
             self.position.cursor = cursor.as_deref().map(str::to_owned);
-            self.has_moved = true;
+            self.has_moved |= self.relisting != Relisting::InVain;
         }
         if let Some(name) = name {
-            self.position.after = Some(name);
+            self.position.set_after(name);
             self.has_moved = true;
         }
     }
@@ -343,7 +349,11 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
     fn take_read(&mut self, read: Read<'a, T>) -> Result {
         let pages = match read {
             Read::Page { pages, page } => {
-                self.queue.add_page(page?);
+                let page = page?;
+                if let Some(KeyPage { is_first_again: true, .. }) = page {
+                    self.relisting = self.position.note_lost_cursor();
+                }
+                self.queue.add_page(page);
                 pages
             }
             Read::Values { pages, entries, chunk, at } => {

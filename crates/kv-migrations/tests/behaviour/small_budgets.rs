@@ -12,7 +12,7 @@ use kv_migrations::{Backfill, Budget, Fold, FoldOutput, Migration, Rekey, Runner
 
 use crate::object::Object;
 use crate::service::{InitialEntry, Service, failure, marking, quiet, start, unmarking};
-use crate::stores::{ShortPages, Slow};
+use crate::stores::{Forgetful, ShortPages, Slow};
 
 /// More than any of these takes that gets further with each request.
 const MAX_REQUESTS: usize = 300;
@@ -151,6 +151,42 @@ fn a_budget_that_the_markers_use_up_fails_and_says_how_many_would_do() {
         for operations in [0, 3, 50].into_iter().chain(98..124) {
             assert_ends(name, make, operations, 8, 100);
         }
+    }
+}
+
+/// Each request lists all pages from the first one, and none gets beyond those that are done.
+#[test]
+fn a_budget_that_is_too_small_for_a_store_that_forgets_its_cursors_fails_and_says_so() {
+    for (name, make) in KINDS {
+        let service = service(200, 0);
+        let request = |operations| {
+            let store = Forgetful::new(ShortPages(service.store.clone(), 2));
+            let runner = service.runner_on(store, vec![make()]);
+            service.request(&runner.with_budget(Budget::default().with_operations(operations)))
+        };
+        let mut ended = None;
+        for _ in 0..MAX_REQUESTS {
+            match request(40) {
+                Ok(report) if report.is_finished() => {
+                    panic!("{name}: a hundred pages do not fit into 40 operations")
+                }
+                Ok(_) => {}
+                error => {
+                    ended = Some(failure(error).reason);
+                    break;
+                }
+            }
+        }
+        let error = ended.unwrap_or_else(|| panic!("{name}: it pauses again and again"));
+        assert!(
+            error.contains("the 40 KV operations") && error.contains("a larger budget"),
+            "{name}: {error}"
+        );
+        let is_finished = (0..MAX_REQUESTS).any(|_| match request(400) {
+            Ok(report) => report.is_finished(),
+            error => panic!("{name}: 400 are enough: {}", failure(error).reason),
+        });
+        assert!(is_finished, "{name}");
     }
 }
 

@@ -1,8 +1,9 @@
 //! Stores that fail, or that do what KV may do and a `MemoryStore` never does.
 
+use std::collections::HashSet;
 use std::future::ready;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kv_migrations::BoxFuture;
@@ -222,6 +223,36 @@ impl Store for EmptyLastPage {
                 page.cursor = Some(last.name.clone());
             }
             Ok(Answer::Page(page))
+        })
+    }
+}
+
+/// Knows no cursor of an earlier request, and answers that there are no more keys, as KV may. Made for each request.
+pub struct Forgetful<S> {
+    store: S,
+    known: Mutex<HashSet<String>>,
+}
+
+impl<S> Forgetful<S> {
+    pub fn new(store: S) -> Self {
+        Self { store, known: Mutex::default() }
+    }
+}
+
+impl<S: Store> Store for Forgetful<S> {
+    fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
+        Box::pin(async move {
+            let known = || self.known.lock().expect("no test panics while it holds it");
+            if let Request::List(options) = request
+                && options.cursor.is_some_and(|cursor| !known().contains(cursor))
+            {
+                return Ok(Answer::Page(Page::new(Vec::new())));
+            }
+            let answer = self.store.call(request).await?;
+            if let Answer::Page(page) = &answer {
+                known().extend(page.cursor.clone());
+            }
+            Ok(answer)
         })
     }
 }

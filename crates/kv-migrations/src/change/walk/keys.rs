@@ -1,7 +1,7 @@
 //! A walk over keys alone, page by page, as far as the budget allows.
 
 use super::pages::Pages;
-use super::position::{Position, Range, WalkEnd, over_budget};
+use super::position::{Position, Range, Relisting, WalkEnd, over_budget};
 use crate::change::Job;
 use crate::error::Result;
 use crate::kv::Key;
@@ -13,13 +13,15 @@ pub(crate) struct KeyWalk<'a> {
     pages: Pages<'a>,
     position: Position,
     is_first: bool,
+    relisting: Relisting,
     end: WalkEnd,
 }
 
 impl<'a> KeyWalk<'a> {
     pub(crate) fn new(session: &'a Session<'a>, range: Range<'a>, position: &Position) -> Self {
         let pages = Pages::new(session, range, position.clone());
-        Self { session, pages, position: position.clone(), is_first: true, end: WalkEnd::Paused }
+        let (position, end) = (position.clone(), WalkEnd::Paused);
+        Self { session, pages, position, is_first: true, relisting: Relisting::No, end }
     }
 
     /// The keys of the next page, which may be none; `None` at the [end](Self::end).
@@ -32,8 +34,16 @@ impl<'a> KeyWalk<'a> {
         self.is_first = false;
         match self.pages.next().await {
             Ok(Some(page)) => {
+                if page.is_first_again {
+                    job.note_lost_cursor();
+                    self.relisting = self.position.note_lost_cursor();
+                }
                 let end = page.end(&self.position);
-                if end != self.position {
+                let has_moved = match self.relisting {
+                    Relisting::InVain => !page.keys.is_empty(),
+                    _ => end != self.position,
+                };
+                if has_moved {
                     job.note_advance();
                 }
                 self.position = end;

@@ -14,6 +14,8 @@ pub(crate) struct Pages<'a> {
     cursor_with_keys: Option<String>,
     /// Whether the cursor comes from a checkpoint.
     is_resumed: bool,
+    /// Whether KV no longer knew it.
+    has_lost_cursor: bool,
     is_complete: bool,
 }
 
@@ -24,20 +26,34 @@ pub(crate) struct KeyPage {
     /// whether a cursor leads to the end or is no longer known.
     pub(super) cursor: Option<String>,
     pub(super) is_last: bool,
+    /// Whether it is the first page again, because KV no longer knew the cursor of a checkpoint.
+    pub(super) is_first_again: bool,
 }
 
 impl KeyPage {
     /// The position after the page.
     pub(crate) fn end(&self, before: &Position) -> Position {
-        let last = self.keys.last().map(|key| key.name.clone());
-        Position { after: last.or_else(|| before.after.clone()), cursor: self.cursor.clone() }
+        let mut end = before.clone();
+        end.cursor.clone_from(&self.cursor);
+        if let Some(last) = self.keys.last() {
+            end.set_after(last.name.clone());
+        }
+        end
     }
 }
 
 impl<'a> Pages<'a> {
     pub(crate) fn new(session: &'a Session<'a>, range: Range<'a>, position: Position) -> Self {
         let cursor_with_keys = position.cursor.clone();
-        Self { session, range, position, cursor_with_keys, is_resumed: true, is_complete: false }
+        Self {
+            session,
+            range,
+            position,
+            cursor_with_keys,
+            is_resumed: true,
+            has_lost_cursor: false,
+            is_complete: false,
+        }
     }
 
     /// Whether the last page was listed.
@@ -66,7 +82,8 @@ impl<'a> Pages<'a> {
             self.cursor_with_keys.clone_from(&cursor);
         }
         let cursor = if is_end { self.cursor_with_keys.take() } else { cursor };
-        Ok(Some(KeyPage { keys, cursor, is_last: self.is_complete }))
+        let is_first_again = std::mem::take(&mut self.has_lost_cursor);
+        Ok(Some(KeyPage { keys, cursor, is_last: self.is_complete, is_first_again }))
     }
 
     /// KV does not say how long a cursor is valid. If it no longer knows the cursor of a checkpoint, it may answer that
@@ -80,6 +97,7 @@ impl<'a> Pages<'a> {
         let is_from_checkpoint = std::mem::take(&mut self.is_resumed) && self.position.cursor.is_some();
         if is_lost && is_from_checkpoint && !self.session.meter.is_overdrawn() {
             self.position.cursor = None;
+            self.has_lost_cursor = true;
             return self.list_from_cursor().await;
         }
         page

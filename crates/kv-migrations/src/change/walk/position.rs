@@ -16,6 +16,27 @@ pub(crate) struct Position {
     /// the cursor is no longer known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) cursor: Option<String>,
+    /// How many requests in a row found that KV no longer knew the cursor, listed all keys from the first one, and did not
+    /// get beyond `after`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    relisted: u32,
+}
+
+/// Whether a walk lists pages again that are done, because KV no longer knew the cursor of a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Relisting {
+    No,
+    Begun,
+    /// It is no advance: the next request would do it again.
+    InVain,
+}
+
+/// How many such requests there may be. The next one would do the same.
+const MAX_RELISTED: u32 = 3;
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl Position {
@@ -28,6 +49,18 @@ impl Position {
     pub(crate) fn set(&mut self, other: &Self) {
         self.after.clone_from(&other.after);
         self.cursor.clone_from(&other.cursor);
+        self.relisted = other.relisted;
+    }
+
+    /// The position after a key.
+    pub(super) fn set_after(&mut self, key: String) {
+        (self.after, self.relisted) = (Some(key), 0);
+    }
+
+    /// Notes that KV no longer knew the cursor.
+    pub(super) fn note_lost_cursor(&mut self) -> Relisting {
+        self.relisted = self.relisted.saturating_add(1);
+        if self.relisted > MAX_RELISTED { Relisting::InVain } else { Relisting::Begun }
     }
 
     /// Whether this position is before `key`.

@@ -70,7 +70,7 @@ impl<T> Queue<T> {
 
     /// Adds a page; `None` after the last one.
     pub(super) fn add_page(&mut self, page: Option<KeyPage>) {
-        let Some(KeyPage { keys, cursor, is_last }) = page else {
+        let Some(KeyPage { keys, cursor, is_last, .. }) = page else {
             self.is_listed = true;
             return;
         };
