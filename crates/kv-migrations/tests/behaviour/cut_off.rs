@@ -136,6 +136,27 @@ fn fold() -> Migration {
     Migration::fold("long", "", keys)
 }
 
+/// Adds each key to what is there, and keeps the rest.
+fn merging_fold() -> Migration {
+    let keys = Fold::merging(
+        "user_",
+        BTreeSet::new,
+        |keys: &mut BTreeSet<String>, record, ()| {
+            keys.insert(record.name().to_owned());
+            Ok(())
+        },
+        async |kv, keys, ()| {
+            let names: Vec<String> = keys.iter().map(|key| format!("seen_{key}")).collect();
+            let before = kv.get_many(&names.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+            let output = |(name, before): (String, Option<Vec<u8>>)| {
+                FoldOutput::new(name, [before.unwrap_or_default(), b"1".to_vec()].concat()).keep_metadata()
+            };
+            Ok(names.into_iter().zip(before).map(output).collect())
+        },
+    );
+    Migration::fold("long", "", keys)
+}
+
 fn rekey() -> Migration {
     let rekey = Rekey::prefix("user_", "user:").with_visibility_delay(Duration::from_secs(2));
     Migration::rekey("long", "", rekey)
@@ -143,8 +164,13 @@ fn rekey() -> Migration {
 
 type Kind = (&'static str, fn() -> Migration);
 
-const KINDS: [Kind; 4] =
-    [("a backfill", backfill), ("one that counts", counted), ("a fold", fold), ("a re-key", rekey)];
+const KINDS: [Kind; 5] = [
+    ("a backfill", backfill),
+    ("one that counts", counted),
+    ("a fold", fold),
+    ("a merging fold", merging_fold),
+    ("a re-key", rekey),
+];
 
 #[test]
 fn requests_that_are_killed_after_half_a_second_all_get_further() {
@@ -196,6 +222,19 @@ fn a_fold_whose_every_request_is_killed_ends_though_all_values_but_the_first_are
         }
         let requests = world.requests_to_the_end(Limit::Operations(operations), 600);
         assert!(requests.is_ok(), "killed after {operations} operations: {}", requests.unwrap_err());
+    }
+}
+
+#[test]
+fn a_fold_that_adds_to_what_is_there_and_whose_every_request_is_killed_adds_once() {
+    for operations in 12..40 {
+        let world = World::new(13, merging_fold);
+        let requests = world.requests_to_the_end(Limit::Operations(operations), 600);
+        assert!(requests.is_ok(), "killed after {operations} operations: {}", requests.unwrap_err());
+        for number in 0..13 {
+            let value = world.store.value(&format!("seen_user_{number:05}"));
+            assert_eq!(value.as_deref(), Some(&b"1"[..]), "killed after {operations} operations: {number}");
+        }
     }
 }
 

@@ -11,13 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use super::gather::{Closing, FoldState, Gathering, advance};
 use super::output::{FoldOutput, Output, in_order};
-use super::write::{first_error, operations, write_all, written};
+use super::write::{first_error, next_batch, operations, write_all, written};
 use crate::change::Job;
 use crate::change::resumable::Advance;
 use crate::change::walk::WalkEnd;
 use crate::error::Result;
 use crate::future::BoxFuture;
-use crate::kv::limits::MAX_CONNECTIONS;
 use crate::kv::{Answer, EntryOperations, Kv, KvError, Request, Store};
 use crate::report::Phase;
 
@@ -34,6 +33,9 @@ impl<C, S, F: AsyncFn(&Kv, &S, &C) -> Result<Vec<FoldOutput>> + Send + Sync> Clo
         Box::pin(self(kv, state, context))
     }
 }
+
+/// As many operations as any `close` may make: how many it makes is not known before.
+const MAX_READS: usize = 1_000;
 
 /// The outputs that are still to be written.
 #[derive(Serialize, Deserialize)]
@@ -61,6 +63,10 @@ impl<C, S: Serialize + DeserializeOwned> Closing<C, S> for Once<C, S> {
         state: &mut State<S>,
     ) -> Result<Advance> {
         if state.writing.as_ref().is_some_and(|kept| kept.outputs.is_none()) {
+            if job.has_advanced() {
+                // A request that is cut off amid what `close` reads keeps what was gathered.
+                job.save_before(state, MAX_READS).await?;
+            }
             let outputs = match self.close(job, context, &state.folded).await? {
                 Ok(outputs) => outputs,
                 Err(advance) => return Ok(advance),
@@ -117,7 +123,7 @@ impl<C, S> Once<C, S> {
 async fn write_outputs<S: Serialize>(job: &mut Job<'_>, state: &mut State<S>) -> Result<WalkEnd> {
     let mut is_first = true;
     while let Some(outputs) = state.writing.as_mut().and_then(|kept| kept.outputs.as_mut()) {
-        let some = outputs.make_contiguous().chunks(MAX_CONNECTIONS).next().unwrap_or_default();
+        let some = next_batch(outputs.make_contiguous(), is_first);
         if some.is_empty() {
             break;
         }

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use super::gather::{Closing, FoldState, Gathering, advance};
 use super::output::{FoldOutput, Output, entry_hashes, in_order};
-use super::write::{first_error, operations, write_all, written};
+use super::write::{first_error, next_batch, operations, write_all, written};
 use super::writing::Writing;
 use crate::change::Job;
 use crate::change::hash::HashKey;
@@ -62,22 +62,24 @@ async fn write_outputs<S: Serialize>(
         job.save_before(state, outputs.len()).await?;
     }
     let mut is_first = true;
-    for some in outputs.get(done..).unwrap_or_default().chunks(MAX_CONNECTIONS) {
+    while let Some(writing) = &mut state.writing {
+        let some = next_batch(outputs.get(writing.done..).unwrap_or_default(), is_first);
+        if some.is_empty() {
+            break;
+        }
         if !is_first && job.session().meter.left() < operations(some) {
             return Ok(WalkEnd::Paused);
         }
         let results = write_all(job, some).await;
-        if let Some(writing) = &mut state.writing {
-            writing.note(some, &results);
-        }
+        writing.note(some, &results);
+        let left = outputs.len().saturating_sub(writing.done);
         let written = written(&results);
         job.add_done(written as u64);
         is_first &= written == 0;
         if let Some(ended) = first_error(job, results) {
             return ended;
         }
-        let left = state.writing.as_ref().map(|writing| outputs.len().saturating_sub(writing.done));
-        job.save_if_due(state, left).await?;
+        job.save_if_due(state, Some(left)).await?;
     }
     Ok(WalkEnd::Complete)
 }

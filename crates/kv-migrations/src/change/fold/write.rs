@@ -9,6 +9,21 @@ use crate::error::Result;
 use crate::kv::KvError;
 use crate::kv::limits::MAX_CONNECTIONS;
 
+/// The outputs that are written next, at once. The first ones of a request take no more operations than there are
+/// connections: also a request that is cut off after a few operations gets further.
+pub(super) fn next_batch(outputs: &[Output], is_first: bool) -> &[Output] {
+    let most = if is_first { MAX_CONNECTIONS as u64 } else { u64::MAX };
+    let (mut number, mut operations) = (0, 0);
+    for output in outputs.iter().take(MAX_CONNECTIONS) {
+        operations += output.operations();
+        if operations > most {
+            break;
+        }
+        number += 1;
+    }
+    outputs.get(..number).unwrap_or_default()
+}
+
 /// How many operations some outputs take.
 pub(super) fn operations(outputs: &[Output]) -> u64 {
     outputs.iter().map(Output::operations).sum()
