@@ -67,7 +67,7 @@ pub struct Backfill<C = ()> {
     /// How it works in batches, if it does.
     batches: Option<Batches<C>>,
     allows_writes_ahead: bool,
-    is_one_at_a_time: bool,
+    concurrency: usize,
     max_failures: usize,
     applies_despite_failures: bool,
 }
@@ -92,7 +92,7 @@ impl<C> Backfill<C> {
             each,
             batches: None,
             allows_writes_ahead: false,
-            is_one_at_a_time: false,
+            concurrency: usize::MAX,
             max_failures: 0,
             applies_despite_failures: false,
         }
@@ -124,8 +124,15 @@ impl<C> Backfill<C> {
     /// A crash still repeats entries. To count or to gather something, use a [`Fold`](crate::Fold), which counts each entry
     /// once.
     #[must_use]
-    pub fn one_at_a_time(mut self) -> Self {
-        self.is_one_at_a_time = true;
+    pub fn one_at_a_time(self) -> Self {
+        self.with_concurrency(1)
+    }
+
+    /// Sets how many entries are changed at once: at least 1, and never more than 12, which is the default. For closures that
+    /// call something that takes fewer, such as another service by `fetch`. Batches always come one after the other.
+    #[must_use]
+    pub fn with_concurrency(mut self, entries: usize) -> Self {
+        self.concurrency = entries.max(1);
         self
     }
 
@@ -173,12 +180,8 @@ impl<C> Backfill<C> {
             entries.change(operations, key, loaded, is_repeated)
         };
         let until = state.until.clone();
-        let walk = Walk::new(
-            session,
-            Range { scope: &self.selection.scope, until: until.as_deref() },
-            &state.position,
-        );
-        let mut walk = if self.is_one_at_a_time { walk.one_at_a_time() } else { walk };
+        let range = Range { scope: &self.selection.scope, until: until.as_deref() };
+        let mut walk = Walk::new(session, range, &state.position).with_concurrency(self.concurrency);
         let mut failed_at = None;
         let result = async {
             while let Some(visited) = walk.next(load, work).await? {

@@ -116,9 +116,9 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
         }
     }
 
-    /// Works on one entry at a time.
-    pub(super) fn one_at_a_time(mut self) -> Self {
-        self.pace.admit_one_at_a_time();
+    /// Works on at most this many entries at once.
+    pub(super) fn with_concurrency(mut self, entries: usize) -> Self {
+        self.pace.set_max_at_once(entries);
         self
     }
 

@@ -1,7 +1,9 @@
 //! The handle with which migrations read and write.
 
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -95,7 +97,58 @@ impl Kv {
     }
 
     pub(crate) fn now_seconds(&self) -> u64 {
-        seconds(self.store.policy.clock.now())
+        seconds(self.now())
+    }
+
+    /// The time, by the clock of the run. In Workers, `SystemTime::now` panics, and the time stands still between two
+    /// operations.
+    ///
+    /// # Example
+    /// ```
+    /// # use kv_migrations::kv::{Kv, KvError, MemoryStore};
+    /// # use std::time::{Duration, UNIX_EPOCH};
+    /// # async fn example(kv: &Kv) -> Result<(), KvError> {
+    /// let edited_at = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    /// let is_old = kv.now().duration_since(edited_at).is_ok_and(|age| age > Duration::from_hours(90 * 24));
+    /// # assert!(is_old);
+    /// # Ok(())
+    /// # }
+    /// # futures::executor::block_on(example(&Kv::new(MemoryStore::new()))).unwrap();
+    /// ```
+    pub fn now(&self) -> SystemTime {
+        self.store.policy.clock.now()
+    }
+
+    /// Counts calls outside of KV against the [`Budget`](crate::Budget) of the run: of D1, of a Durable Object, of a queue,
+    /// by `fetch`. To Cloudflare each is a subrequest, as an operation of KV is. Call it before you make them. Reports count
+    /// them among the operations.
+    ///
+    /// It reads no plan's limit: a Worker on the free plan may make 50 calls to other services in a request.
+    ///
+    /// # Errors
+    /// If the budget does not cover them. Return the error: the run then ends as it does when an operation of KV does not fit,
+    /// and the next one repeats the entry, or the `up`.
+    ///
+    /// # Example
+    /// ```
+    /// # async fn fetch(_url: &str) -> kv_migrations::Result<String> { Ok(String::new()) }
+    /// use kv_migrations::Backfill;
+    ///
+    /// let titles = Backfill::new("link_", async |kv, link, _: &()| {
+    ///     kv.spend(1)?;
+    ///     let title = fetch(link.text()?).await?;
+    ///     kv.put(&format!("title_{}", link.name()), title).await?;
+    ///     Ok(())
+    /// });
+    /// # let _ = titles;
+    /// ```
+    pub fn spend(&self, calls: u64) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let policy = &self.store.policy;
+        if (0..calls).all(|_| policy.admit().is_ok()) {
+            return Ok(());
+        }
+        policy.cut_off();
+        Err("a call outside of KV was not made: its run has used up the operations or the time of a request, or has ended".into())
     }
 
     /// The value of a key with its metadata; `None` if there is no such key. One operation.

@@ -77,10 +77,15 @@ impl Policy {
         Self { entry: self.entry.map(|entry| entry.in_other_namespace()), ..self }
     }
 
+    /// Notes that the entry is not done, whatever its work makes of that.
+    pub(super) fn cut_off(&self) {
+        self.entry.iter().for_each(|entry| entry.cut_off());
+    }
+
     /// Counts one more operation, if it may be sent.
-    fn admit(&self) -> Result<(), KvErrorKind> {
+    pub(super) fn admit(&self) -> Result<(), KvErrorKind> {
         if self.meter.as_ref().is_some_and(|meter| !meter.admits()) {
-            self.entry.iter().for_each(|entry| entry.cut_off());
+            self.cut_off();
             return Err(KvErrorKind::OverBudget);
         }
         let is_current = |lease: &Weak<LeaseGuard>| lease.upgrade().is_some_and(|lease| lease.renew());

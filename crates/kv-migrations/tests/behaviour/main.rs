@@ -33,6 +33,7 @@ mod mended;
 mod merge_model;
 mod merging_fold;
 mod object;
+mod pace;
 mod passed_over;
 mod refused_copies;
 mod rekey;

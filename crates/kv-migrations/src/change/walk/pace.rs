@@ -25,7 +25,8 @@ pub(super) struct Pace<'a> {
     speed: Option<Speed>,
     /// How many pages the walk has passed in this request.
     pages: u64,
-    is_one_at_a_time: bool,
+    /// The most entries that may be worked on at once.
+    max_at_once: usize,
 }
 
 impl<'a> Pace<'a> {
@@ -40,12 +41,12 @@ impl<'a> Pace<'a> {
             finished: 0,
             speed: None,
             pages: 0,
-            is_one_at_a_time: false,
+            max_at_once: usize::MAX,
         }
     }
 
-    pub(super) fn admit_one_at_a_time(&mut self) {
-        self.is_one_at_a_time = true;
+    pub(super) fn set_max_at_once(&mut self, entries: usize) {
+        self.max_at_once = entries;
     }
 
     /// Counts the operations of the entry that starts.
@@ -69,7 +70,7 @@ impl<'a> Pace<'a> {
 
     /// Whether one more entry may be worked on beside those that are.
     pub(super) fn has_room(&self) -> bool {
-        let max = if self.is_one_at_a_time { 1 } else { max_at_once(self.speed) };
+        let max = max_at_once(self.speed).min(self.max_at_once);
         self.started - self.finished < max as u64
     }
 

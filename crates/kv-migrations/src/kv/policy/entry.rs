@@ -10,7 +10,7 @@ pub(super) trait EntryHooks: Send + Sync {
     /// Counts one more operation.
     fn add(&self);
 
-    /// Notes that an operation was refused because the budget was used up.
+    /// Notes that an operation was refused because the budget was used up, or the run has ended.
     fn cut_off(&self);
 
     /// Notes what came of an operation.
