@@ -41,6 +41,7 @@ pub(crate) fn build(workspace: &Workspace, toolchain: &WorkerToolchain) -> Resul
     )?;
 
     progress("checking the migrations of docs/guide.md beside it, and the handler of axum's template");
+    add_dependencies(&shell, &guide)?;
     paste(&shell, &guide)?;
     let mut handler = shell.read_file("src/lib.rs")?;
     for (own, template) in TEMPLATE {
@@ -65,6 +66,22 @@ fn package(workspace: &Workspace, readme: &str) -> Result<String> {
          kv-migrations-routes = {{ path = '{crates}/kv-migrations-routes' }}\n",
         crates = crates.display()
     ))
+}
+
+/// Adds the dependencies that a document asks for later. One replaces that of the same name.
+fn add_dependencies(shell: &Shell, document: &str) -> Result<()> {
+    const SECTION: &str = "[dependencies]\n";
+    let mut package = shell.read_file("Cargo.toml")?;
+    for (language, code) in blocks(document) {
+        let Some(added) = code.strip_prefix(SECTION).filter(|_| language == "toml") else { continue };
+        for line in added.lines() {
+            let (name, _) = line.split_once(" = ").with_context(|| format!("`{line}` is no dependency"))?;
+            let kept = |old: &&str| !old.starts_with(&format!("{name} = "));
+            package = package.lines().filter(kept).flat_map(|line| [line, "\n"]).collect();
+            package = package.replacen(SECTION, &format!("{SECTION}{line}\n"), 1);
+        }
+    }
+    Ok(shell.write_file("Cargo.toml", package)?)
 }
 
 /// Writes each block that begins with the name of its file, and adds new migrations to the list.

@@ -3,8 +3,10 @@
 mod ahead;
 mod batch;
 mod entry;
+mod merge;
 mod selecting;
 mod state;
+mod typed;
 
 use std::borrow::Cow;
 use std::fmt;

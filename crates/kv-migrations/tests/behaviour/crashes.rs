@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use kv_migrations::testing::{Fault, faulty};
 use kv_migrations::{Backfill, Fold, FoldOutput, Migration, Rekey};
 use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::service::{InitialEntry, Service, marking, unmarking};
 use crate::stores::{Flaky, ShortPages};
@@ -30,6 +31,28 @@ fn batches() -> Migration {
         Ok(())
     });
     Migration::backfill("long", "Copies users", copied)
+}
+
+/// Counts up, once, in records of which it names one field.
+fn typed() -> Migration {
+    let counted = Backfill::typed("user_", async |_, _, user: &mut Counted, ()| {
+        user.count = user.count.max(1);
+        Ok(())
+    });
+    Migration::backfill("long", "Counts users", counted)
+}
+
+#[derive(Serialize, Deserialize)]
+struct Counted {
+    count: u64,
+}
+
+fn counted_entries() -> Vec<InitialEntry> {
+    let number = |number: usize| {
+        let value = format!(r#"{{"x": 1.50, "count": {}, "deep": {{"y": [] }} }}"#, number % 3);
+        InitialEntry { metadata: Some("[7]"), ..InitialEntry::new(format!("user_{number}"), value) }
+    };
+    (0..12).map(number).collect()
 }
 
 /// The keys for each length of their values, and the number of lengths.
@@ -147,6 +170,12 @@ fn a_backfill_that_is_cut_off_anywhere_is_continued() {
 fn batches_that_are_cut_off_anywhere_are_continued() {
     break_off_everywhere(batches, 900);
     break_off_everywhere(batches, 20);
+}
+
+#[test]
+fn a_typed_backfill_that_is_cut_off_anywhere_is_continued() {
+    break_off_everywhere_with(&counted_entries(), typed, 900);
+    break_off_everywhere_with(&counted_entries(), typed, 12);
 }
 
 #[test]

@@ -52,5 +52,6 @@ mod small_budgets;
 mod stores;
 mod stray_copies;
 mod test_tools;
+mod typed;
 mod typescript_runner;
 mod waiting_values;
