@@ -4,6 +4,7 @@ mod ahead;
 mod batch;
 mod entry;
 mod merge;
+mod options;
 mod selecting;
 mod state;
 mod typed;
@@ -18,10 +19,10 @@ use super::resumable::{Advance, Resumable};
 use super::selection::Selection;
 use super::walk::{Loading, Range, Visited, Walk, WalkEnd, over_budget};
 use crate::error::Result;
+use crate::future::BoxFuture;
 use crate::kv::{Key, Kv};
 use crate::report::Phase;
 use crate::session::Session;
-use batch::Batches;
 use entry::{Each, EntryWork, ToEntry};
 use state::{BackfillState, failures_text, first_failure};
 
@@ -62,7 +63,6 @@ use state::{BackfillState, failures_text, first_failure};
 /// # }
 /// # futures::executor::block_on(example()).unwrap();
 /// ```
-#[allow(clippy::struct_excessive_bools, reason = "each is what a method of its own switches on")]
 pub struct Backfill<C = ()> {
     selection: Selection,
     each: Box<dyn Each<C>>,
@@ -74,8 +74,20 @@ pub struct Backfill<C = ()> {
     applies_despite_failures: bool,
 }
 
-/// The most entries that can be skipped.
-const MAX_FAILURES: usize = 1_000;
+/// How a backfill works in batches. Only a constructor names the code, so that other backfills do not carry it.
+struct Batches<C> {
+    size: usize,
+    bytes: usize,
+    change: ChangeBatches<C>,
+}
+
+/// Changes all entries that are left.
+type ChangeBatches<C> = for<'a> fn(
+    &'a Backfill<C>,
+    &'a mut Job<'_>,
+    &'a C,
+    &'a mut BackfillState,
+) -> BoxFuture<'a, Result<WalkEnd>>;
 
 impl<C> Backfill<C> {
     /// Runs `each` on each entry whose key begins with `prefix`: `async |kv, record, context| { …; Ok(()) }`.
@@ -98,66 +110,6 @@ impl<C> Backfill<C> {
             max_failures: 0,
             applies_despite_failures: false,
         }
-    }
-
-    /// Allows the closure to write other keys of the same prefix that come after its entry. Otherwise such a write fails the
-    /// migration.
-    ///
-    /// If such a key comes before the end of the backfill, it is visited later as an entry of its own. A closure that writes
-    /// `user_v2_1` for the entry `user_1` of the prefix `user_` must know that key when it gets it. To move entries to new
-    /// keys, use a [`Rekey`](crate::Rekey).
-    #[must_use]
-    pub fn allow_writes_ahead(mut self) -> Self {
-        self.allows_writes_ahead = true;
-        self
-    }
-
-    /// Reads every value singly, byte for byte and together with its metadata: one operation for each entry instead of
-    /// one for 100. For values that may begin with a byte order mark that matters.
-    #[must_use]
-    pub fn read_singly(mut self) -> Self {
-        self.selection.read_singly();
-        self
-    }
-
-    /// Changes one entry after the other, in the order of their keys. Otherwise several entries are changed at once, and
-    /// closures that read a key and then write it lose each other's writes, if they share that key.
-    ///
-    /// A crash still repeats entries. To count or to gather something, use a [`Fold`](crate::Fold), which counts each entry
-    /// once.
-    #[must_use]
-    pub fn one_at_a_time(self) -> Self {
-        self.with_concurrency(1)
-    }
-
-    /// Sets how many entries are changed at once: at least 1, and never more than 12, which is the default. For closures that
-    /// call something that takes fewer, such as another service by `fetch`. Batches always come one after the other.
-    #[must_use]
-    pub fn with_concurrency(mut self, entries: usize) -> Self {
-        self.concurrency = entries.max(1);
-        self
-    }
-
-    /// Skips up to `max` entries that fail: at most 1,000. An entry that fails because KV failed one of its operations is
-    /// not skipped, whatever the closure returns: the next run resumes with it.
-    ///
-    /// When all other entries are done, the migration fails with a list of those that failed. The next run tries only
-    /// these again.
-    ///
-    /// A failure is not believed for longer than a request, because the code may be another one by now. After a run that
-    /// failed, the next run first tries again what was skipped before. At the end, what an earlier request skipped is tried
-    /// once more.
-    #[must_use]
-    pub fn skip_failures(mut self, max: usize) -> Self {
-        self.max_failures = max.min(MAX_FAILURES);
-        self
-    }
-
-    /// Marks the migration as applied although entries were skipped. They are reported and, from then on, never tried again.
-    #[must_use]
-    pub fn apply_despite_failures(mut self) -> Self {
-        self.applies_despite_failures = true;
-        self
     }
 
     /// The work on entries in this request.

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 
-use super::Backfill;
 use super::entry::{Each, EntryWork, at_entry, failure};
 use super::state::{BackfillState, first_failure};
+use super::{Backfill, Batches};
 use crate::change::Job;
 use crate::change::record::Record;
 use crate::change::values::Loaded;
@@ -21,21 +21,6 @@ use crate::session::Session;
 
 /// The bytes of a batch, unless it is told otherwise.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
-
-/// How a backfill works in batches. Only its constructor names the code, so that other backfills do not carry it.
-pub(super) struct Batches<C> {
-    size: usize,
-    bytes: usize,
-    pub(super) change: ChangeBatches<C>,
-}
-
-/// Changes all entries that are left.
-type ChangeBatches<C> = for<'a, 'b> fn(
-    &'a Backfill<C>,
-    &'a mut Job<'b>,
-    &'a C,
-    &'a mut BackfillState,
-) -> BoxFuture<'a, Result<WalkEnd>>;
 
 /// What is done to a batch.
 struct ToBatch<F>(F);
