@@ -170,6 +170,17 @@ class RunningWorker {
     return this.#miniflare.getKVNamespace(binding);
   }
 
+  /** The D1 database of a binding. */
+  d1(binding) {
+    return this.#miniflare.getD1Database(binding);
+  }
+
+  /** The Durable Object of this name. */
+  async object(binding, name) {
+    const objects = await this.#miniflare.getDurableObjectNamespace(binding);
+    return objects.get(objects.idFromName(name));
+  }
+
   /** Puts a secret into the Secrets Store, behind the binding of this name. */
   async store(binding, secret) {
     const admin = await this.#miniflare.getSecretsStoreSecretAPI(binding);

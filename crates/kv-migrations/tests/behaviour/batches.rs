@@ -77,6 +77,16 @@ fn each_entry_comes_in_one_batch_and_a_batch_is_no_larger_than_it_may_be() {
 }
 
 #[test]
+fn batches_of_some_keys_alone_read_no_value() {
+    let (service, database) = (filled(1_000), Database::default());
+    let backfill = database.copying(60).only(|key| key.name.ends_with('7')).keys_only();
+    let report = block_on(service.runner(migration(backfill)).run_pending(&())).unwrap();
+    assert_eq!(database.take_sizes(), [60, 40]);
+    assert!(database.rows().values().all(Vec::is_empty), "they are not read");
+    assert!(report.operations < 10, "{} operations", report.operations);
+}
+
+#[test]
 fn a_batch_has_no_more_bytes_than_it_may_have() {
     let (service, database) = (Service::new(), Database::default());
     for number in 0..30 {

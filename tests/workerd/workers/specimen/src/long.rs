@@ -9,6 +9,8 @@ use kv_migrations::{Backfill, Fold, FoldOutput, Migration, Record, Rekey, Result
 use serde_json::{Map, Value};
 use worker::Env;
 
+use crate::out_of_kv;
+
 /// The migrations of a scenario, in order: its name, and what it is about. None for the name of another.
 pub fn migrations(scenario: &str) -> Option<Vec<Migration<Env>>> {
     let (name, about) = scenario.split_once(' ').unwrap_or((scenario, ""));
@@ -35,6 +37,8 @@ pub fn migrations(scenario: &str) -> Option<Vec<Migration<Env>>> {
         }
         "rekeyed-alike" => vec![rekeyed(Rekey::new("user_", alike))],
         "puts" => about.split_whitespace().zip(1..).filter_map(|(number, nth)| puts(number, nth)).collect(),
+        "to-d1" => out_of_kv::to_d1(),
+        "to-object" => out_of_kv::to_object(),
         "gated" => vec![gated()],
         "gated-failing" => {
             vec![gated(), Migration::new("002_failing", "Fails", async |_, _: &Env| Err("boom".into()))]
