@@ -38,17 +38,26 @@ pub(super) struct Output {
     #[serde(default, skip_serializing_if = "Option::is_none", with = "bytes")]
     value: Option<Vec<u8>>,
     /// JSON.
+    #[serde(default, skip_serializing_if = "Source::is_nothing")]
     metadata: Source<String>,
+    #[serde(default, skip_serializing_if = "Source::is_nothing")]
     expiration: Source<Expires>,
 }
 
 /// Where an output gets its metadata or its expiration from.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum Source<T> {
+    #[default]
     Nothing,
     /// The entry that is at the key when it is written.
     Kept,
     Given(T),
+}
+
+impl<T> Source<T> {
+    fn is_nothing(&self) -> bool {
+        matches!(self, Self::Nothing)
+    }
 }
 
 /// When an output expires, in seconds.
