@@ -54,6 +54,7 @@ pub(crate) fn run(workspace: &Workspace, Scope { quick }: &Scope) -> Result<()> 
 fn build_workers(workspace: &Workspace) -> Result<()> {
     let toolchain = WorkerToolchain::ensure(workspace)?;
     size::build(workspace, &toolchain)?;
+    size::build_kinds(workspace, &toolchain)?;
     for name in WORKERS {
         Worker::find(workspace, name)?.build(workspace, &toolchain, Profile::Release)?;
     }

@@ -66,7 +66,7 @@ enum Command {
     /// Check the public API, licenses and dependencies: before a release
     Audit(audit::Scope),
     /// Measure what mounting the routes adds to a Worker, and fail above the limit
-    Size,
+    Size(size::Scope),
     /// Measure this project beside what a user would use instead, and write docs/benchmarks.md
     Bench(bench::Scope),
 }
@@ -100,7 +100,7 @@ fn run(command: &Command) -> Result<()> {
         Command::Simulate(scope) => simulate::run(&workspace, scope),
         Command::Lint => lint::run(&workspace),
         Command::Audit(scope) => audit::run(&workspace, scope),
-        Command::Size => size::run(&workspace),
+        Command::Size(scope) => size::run(&workspace, scope),
         Command::Bench(scope) => bench::run(&workspace, scope),
     }
 }

@@ -25,7 +25,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     simulate::run_some(workspace, SEEDS)?;
     package::check(workspace)?;
     heading("size");
-    size::run(workspace)?;
+    size::run(workspace, &size::Scope::default())?;
     build_workers(workspace, &toolchain)?;
     test_end_to_end(workspace)?;
     demo::gazetteer(workspace, &Scope { limit: Some(PLACES), ..Scope::default() })

@@ -69,6 +69,21 @@ impl Worker {
         let flags = profile.flags();
         run_quietly(cmd!(shell, "{worker_build} {flags...}").envs(toolchain.worker_build_variables()))
     }
+
+    /// Builds for release, with a feature, into this directory of the Worker.
+    pub(crate) fn build_with_feature(
+        &self,
+        workspace: &Workspace,
+        toolchain: &WorkerToolchain,
+        feature: &str,
+        directory: &str,
+    ) -> Result<()> {
+        progress(&format!("building {} with {feature} (half a minute)", self.name));
+        let shell = workspace.shell_in(&self.directory)?;
+        let worker_build = &toolchain.worker_build;
+        let command = cmd!(shell, "{worker_build} --release --out-dir {directory} . --features {feature}");
+        run_quietly(command.envs(toolchain.worker_build_variables()))
+    }
 }
 
 impl Profile {

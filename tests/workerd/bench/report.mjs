@@ -16,12 +16,22 @@ import { parseArgs } from "node:util";
 import { measure } from "./measure.mjs";
 import { count, exponent, megabytes, milliseconds, table, time, timesAsFast } from "./numbers.mjs";
 import { plot } from "./plot.mjs";
-import { coordinator, routes } from "./size.mjs";
+import { coordinator, kinds, routes } from "./size.mjs";
 
 const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 /** Less than this is no difference. */
 const NOISE = 1.05;
 const NAMES = { baseline: "axum without the routes", mounted: "axum with the routes", typescript: "TypeScript" };
+
+const KINDS = {
+  backfill: "a backfill of text",
+  "backfill-json": "a backfill of JSON, by `serde_json::Value`",
+  "backfill-typed": "a backfill of a type",
+  "backfill-in-batches": "a backfill in batches",
+  fold: "a fold",
+  "fold-merging": "a fold that reads other keys at its end",
+  rekey: "a re-key",
+};
 
 const read = (...names) => readFileSync(path.join(ROOT, ...names), "utf8");
 const lines = (items, show) => items.map(show).join("\n");
@@ -142,7 +152,12 @@ function sizes(rows) {
   return table(head, rows.map(cells));
 }
 
-function page({ results, added, addedByCoordinator, growths, groups }) {
+function sizesOfKinds(rows) {
+  const cells = ({ kind, added }) => [KINDS[kind], count(added.raw), `**${count(added.gzipped)}**`];
+  return table(["a migration more", "bytes", "gzipped"], rows.map(cells));
+}
+
+function page({ results, added, addedByKinds, addedByCoordinator, growths, groups }) {
   const budgeted = ({ records, requests, operations, least, took }) =>
     [...[records, requests, operations, least].map(count), milliseconds(took)];
   const start = ({ name, milliseconds: median, fastest, times }) => [NAMES[name], milliseconds(median), milliseconds(fastest), times];
@@ -228,6 +243,11 @@ A minimal axum Worker, without the routes and with them and one migration:
 
 ${sizes(added)}
 
+What a migration of each kind adds to that, without the names of functions. A second one of the same kind adds only its own
+code:
+
+${sizesOfKinds(addedByKinds)}
+
 The same Worker with two migrations, without a coordinator and with one, which is in the WebAssembly of those that ask for
 it:
 
@@ -263,7 +283,7 @@ ${read("target/long.md").trim()}
 
 const { values } = parseArgs({ options: { quick: { type: "boolean", default: false } } });
 const directory = path.join(ROOT, values.quick ? "target/benchmarks" : "docs");
-const measured = { results: await measure(values.quick), added: routes(), addedByCoordinator: coordinator(), growths: growths() };
+const measured = { results: await measure(values.quick), added: routes(), addedByKinds: kinds(), addedByCoordinator: coordinator(), growths: growths() };
 const groups = [...new Set(measured.growths.map(({ group }) => group))];
 
 const plots = path.join(directory, "benchmarks");

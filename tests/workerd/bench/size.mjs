@@ -1,12 +1,13 @@
 /**
  * What mounting the routes adds to a Worker:
  *
- *     node bench/size.mjs [--limit BYTES]
+ *     node bench/size.mjs [--limit BYTES] [--kinds]
  *
- * Fails if it is more than the limit, gzipped. The Workers `size-baseline` and `size-mounted` have to be built for release.
+ * Fails if it is more than the limit, gzipped. The Workers `size-baseline` and `size-mounted` have to be built for release;
+ * for `--kinds`, the latter also with each kind of migration.
  */
 import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readFileSync, readdirSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -18,6 +19,14 @@ const WASM_OPT = fileURLToPath(new URL("../node_modules/.bin/wasm-opt", import.m
 const WORKERS = "tests/workerd/workers";
 /** A minimal axum Worker, and the same with the routes mounted. */
 export const routes = () => sizes(`${WORKERS}/size-baseline`, `${WORKERS}/size-mounted`);
+/** The same with a migration of each kind more: what the kind adds, without the names of functions. */
+export function kinds() {
+  const before = nameless(`${WORKERS}/size-mounted/build`);
+  return readdirSync(path.join(ROOT, WORKERS, "size-mounted/build/kinds")).map((kind) => ({
+    kind,
+    added: difference(before, nameless(`${WORKERS}/size-mounted/build/kinds/${kind}`)),
+  }));
+}
 /** Two examples that are the same but for that. */
 export const coordinator = () => sizes("examples/quickstart", "examples/coordinated");
 
@@ -26,20 +35,28 @@ function sizes(without, withMore) {
   const [before, after] = [without, withMore].map(measured);
   return Object.keys(before).map((title) => {
     const [without, withMore] = [before[title], after[title]];
-    const added = { raw: withMore.raw - without.raw, gzipped: withMore.gzipped - without.gzipped };
-    return { title, without, with: withMore, added };
+    return { title, without, with: withMore, added: difference(without, withMore) };
   });
 }
 
 function measured(directory) {
-  const build = path.join(ROOT, directory, "build");
-  const nameless = path.join(build, "index_bg.wasm.nameless");
-  execFileSync(WASM_OPT, ["--strip-debug", path.join(build, "index_bg.wasm"), "--output", nameless]);
+  const build = path.join(directory, "build");
   return {
-    "WebAssembly without the names of functions": size(nameless),
-    "WebAssembly as worker-build writes it": size(path.join(build, "index_bg.wasm")),
-    "JavaScript glue": size(path.join(build, "index.js")),
+    "WebAssembly without the names of functions": nameless(build),
+    "WebAssembly as worker-build writes it": size(path.join(ROOT, build, "index_bg.wasm")),
+    "JavaScript glue": size(path.join(ROOT, build, "index.js")),
   };
+}
+
+/** The size of the WebAssembly in a directory without the names of functions. */
+function nameless(build) {
+  const wasm = path.join(ROOT, build, "index_bg.wasm");
+  execFileSync(WASM_OPT, ["--strip-debug", wasm, "--output", `${wasm}.nameless`]);
+  return size(`${wasm}.nameless`);
+}
+
+function difference(before, after) {
+  return { raw: after.raw - before.raw, gzipped: after.gzipped - before.gzipped };
 }
 
 function size(file) {
@@ -48,13 +65,16 @@ function size(file) {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const { values } = parseArgs({ options: { limit: { type: "string", default: "Infinity" } } });
+  const { values } = parseArgs({ options: { limit: { type: "string", default: "Infinity" }, kinds: { type: "boolean" } } });
   const rows = routes();
   for (const { title, ...row } of rows) {
     console.log(`${title.padEnd(44)}${"bytes".padStart(12)}${"gzipped".padStart(12)}`);
     for (const [label, { raw, gzipped }] of Object.entries(row)) {
       console.log(`  ${label.padEnd(42)}${String(raw).padStart(12)}${String(gzipped).padStart(12)}`);
     }
+  }
+  for (const { kind, added } of values.kinds ? kinds() : []) {
+    console.log(`a ${kind} adds`.padEnd(44) + String(added.raw).padStart(12) + String(added.gzipped).padStart(12));
   }
   const { gzipped } = rows[0].added;
   if (gzipped > Number(values.limit)) {

@@ -1,4 +1,6 @@
-//! The smallest Worker on axum with the routes mounted, and a migration.
+//! The smallest Worker on axum with the routes mounted, and a migration; with a feature, one of a kind beside it.
+
+mod kinds;
 
 use axum::Router;
 use axum::routing::get;
@@ -13,7 +15,9 @@ async fn fetch(request: HttpRequest, _env: Env, _context: Context) -> Result<imp
         kv.put("feature_enabled", "true").await?;
         Ok(())
     });
-    let routes = migration_routes("MY_SERVICE_KV", "my-service", vec![migration]);
+    let mut migrations = vec![migration];
+    kinds::add(&mut migrations);
+    let routes = migration_routes("MY_SERVICE_KV", "my-service", migrations);
     let router = Router::new().route("/", get(async || "hello\n"));
     Ok(routes.in_front_of(router).call(request).await?)
 }
