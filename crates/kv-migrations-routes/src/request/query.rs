@@ -44,15 +44,11 @@ impl Query {
         if split(query).all(|parameter| parsed.take(route, parameter)) {
             return Ok(parsed);
         }
-        let detail = match route {
-            Route::Status => "This route takes only `require=up-to-date` and `expect=ID`, each once.",
-            Route::Migrate => {
-                "This route takes only `require=up-to-date` and `expect=ID`, each once: `by` and `wait` need a \
-                 coordinator."
-            }
-            _ => "This route takes no query: `by` and `wait` need a coordinator.",
+        let taken = match route {
+            Route::Status | Route::Migrate => "only `require=up-to-date` and `expect=ID`, each once",
+            _ => "no query",
         };
-        Err(InvalidQuery(detail.to_owned()))
+        Err(InvalidQuery(format!("This route takes {taken}. `by` and `wait` need a coordinator.")))
     }
 
     /// The same with a coordinator, which takes more parameters.
