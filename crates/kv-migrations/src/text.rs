@@ -52,6 +52,8 @@ pub(crate) fn without_stacks(text: String) -> String {
     if split_at(&text, FRAME).is_none() {
         return text;
     }
+    // D1 indents its own twice.
+    let text = replaced(&text, "        at ", FRAME);
     let (mut kept, mut last, mut rest) = (String::new(), "", Some(text.as_str()));
     while let Some(lines) = rest {
         let line;
@@ -99,6 +101,8 @@ mod tests {
         let alone =
             "Error: no such binding\n    at wasm://wasm/00a1:wasm-function[7]:0x10\n    at <anonymous>";
         assert_eq!(without_stacks(alone.to_owned()), "Error: no such binding");
+        let of_d1 = "D1: Error { cause: no such table: users\n        at D1Database._sendOrThrow (cloudflare-internal:d1-api:200:22) }";
+        assert_eq!(without_stacks(of_d1.to_owned()), "D1: Error { cause: no such table: users");
     }
 
     #[test]
