@@ -29,5 +29,6 @@ pub(crate) use contract::{BoxChange, Change, NEXT_REQUEST, Outcome};
 pub use fold::{Fold, FoldOutput};
 pub(crate) use job::Job;
 pub use record::Record;
-pub use rekey::{Collisions, Rekey};
+pub(crate) use rekey::Changes;
+pub use rekey::{AnyContext, Collisions, Rekey, RekeyFor};
 pub(crate) use resumable::ResumableChange;

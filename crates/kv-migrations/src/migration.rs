@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::change::{Backfill, BoxChange, Change, Fold, Rekey, ResumableChange};
+use crate::change::{Backfill, BoxChange, Change, Changes, Fold, RekeyFor, ResumableChange};
 use crate::error::Result;
 use crate::kv::Kv;
 
@@ -84,13 +84,13 @@ impl<C> Migration<C> {
         Self { id: id.into(), description: description.into(), up: up.into_change(), down: None }
     }
 
-    /// A migration that moves entries to new keys: see [`Rekey`]. It is reversible if the re-key has an inverse.
+    /// A migration that moves entries to new keys: see [`Rekey`](crate::Rekey). It is reversible if the re-key has an inverse.
     pub fn rekey(
         id: impl Into<Cow<'static, str>>,
         description: impl Into<Cow<'static, str>>,
-        up: Rekey,
+        up: impl RekeyFor<C>,
     ) -> Self {
-        let (up, down) = up.into_changes();
+        let Changes { up, down } = up.into_changes();
         Self { id: id.into(), description: description.into(), up, down }
     }
 

@@ -10,6 +10,7 @@ mod copies;
 mod copy;
 mod delete;
 mod found;
+mod known;
 mod mapping;
 mod pass;
 mod phases;
@@ -24,14 +25,20 @@ mod writer;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::contract::BoxChange;
-use super::resumable::ResumableChange;
-use crate::kv::Key;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::Result;
+use crate::kv::{Key, Kv};
 pub use collision::Collisions;
-use mapping::Mapping;
-use relocation::{Missing, Part, Relocation};
+pub(crate) use known::Changes;
+pub use known::{AnyContext, RekeyFor};
+use known::{Direction, IntoChanges, Load, WithTable};
+use mapping::MapFn;
+use relocation::{Missing, Part, Settings};
 
 /// How long KV takes until a write is visible everywhere, and until a cached miss is forgotten: 60 seconds or more.
 ///
@@ -69,12 +76,12 @@ const VISIBILITY_DELAY: Duration = Duration::from_secs(90);
 /// let users = Migration::<()>::rekey("005_users", "user_… to user:…", Rekey::prefix("user_", "user:"));
 /// assert!(users.is_reversible());
 /// ```
-pub struct Rekey {
-    mapping: Mapping,
-    inverse: Option<Mapping>,
-    collisions: Collisions,
-    part: Part,
-    delay: Duration,
+///
+/// `C` and `T` are the context and the table of [`by_table`](Self::by_table). A `Rekey` without them fits migrations with any
+/// context.
+pub struct Rekey<C: ?Sized = dyn AnyContext, T = ()> {
+    direction: Direction<C, T>,
+    load: Arc<dyn Load<C, T>>,
 }
 
 impl Rekey {
@@ -92,13 +99,8 @@ impl Rekey {
         prefix: impl Into<Cow<'static, str>>,
         mapping: impl Fn(&Key) -> Option<String> + Send + Sync + 'static,
     ) -> Self {
-        Self {
-            mapping: Mapping::new(prefix.into(), mapping),
-            inverse: None,
-            collisions: Collisions::default(),
-            part: Part::Whole,
-            delay: VISIBILITY_DELAY,
-        }
+        let mapping = MapFn::new(prefix.into(), move |key, _: &_, (): &_| Ok(mapping(key)));
+        Self::with_mapping(mapping, async |_: &Kv, _: &_| Ok(()))
     }
 
     /// Moves every entry whose key begins with `from` to the key that begins with `to` instead. A rollback moves every entry
@@ -132,14 +134,96 @@ impl Rekey {
         prefix: impl Into<Cow<'static, str>>,
         mapping: impl Fn(&Key) -> Option<String> + Send + Sync + 'static,
     ) -> Self {
-        self.inverse = Some(Mapping::new(prefix.into(), mapping));
+        self.direction.inverse = Some(MapFn::new(prefix.into(), move |key, _: &_, (): &_| Ok(mapping(key))));
         self
+    }
+}
+
+impl<C, T> Rekey<C, T> {
+    /// Moves every entry whose key begins with `prefix` to the key that `mapping` returns, which also knows a table and the
+    /// context. `load` loads the table beforehand, through `kv`, also from another namespace
+    /// ([`Kv::with_store`](crate::kv::Kv::with_store)).
+    ///
+    /// The table is loaded once, and kept in the checkpoint as JSON, at most 4 MiB: all requests map by the same one. It has to
+    /// be loaded in one request. A rollback loads it again. An entry for which `mapping` returns an error fails the migration,
+    /// by the survey before anything is written; one for which it returns `None` stays where it is.
+    ///
+    /// # Example
+    /// ```
+    /// use std::collections::BTreeMap;
+    ///
+    /// use kv_migrations::{Migration, Rekey, Runner, kv::MemoryStore};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// struct Env {
+    ///     users: MemoryStore, // another namespace: the id of each name
+    /// }
+    ///
+    /// let trips = Rekey::by_table(
+    ///     "trip:",
+    ///     async |kv, env: &Env| {
+    ///         let (users, mut ids) = (kv.with_store(env.users.clone()), BTreeMap::new());
+    ///         let mut names = users.list("");
+    ///         while let Some(name) = names.next().await? {
+    ///             ids.insert(name.name.clone(), users.text(&name.name).await?.unwrap_or_default());
+    ///         }
+    ///         Ok(ids)
+    ///     },
+    ///     |trip, ids, _| {
+    ///         let parts = trip.name.strip_prefix("trip:").and_then(|rest| rest.split_once(':'));
+    ///         let Some((name, rest)) = parts else { return Ok(None) };
+    ///         Ok(ids.get(name).map(|id| format!("trips/{id}/{rest}")))
+    ///     },
+    /// );
+    /// let migration = Migration::rekey("004_trips", "trip:{name}:… to trips/{id}/…", trips);
+    ///
+    /// let (store, users) = (MemoryStore::new(), MemoryStore::new());
+    /// users.insert("ada", "17");
+    /// store.insert("trip:ada:rome", "1953");
+    /// store.insert("trip:bob:rome", "nobody knows bob");
+    /// let runner = Runner::new(store.clone(), "my-service", vec![migration])?;
+    /// runner.run_pending(&Env { users }).await?; // and again, after the wait that it asks for
+    ///
+    /// assert_eq!(store.value("trips/17/rome").unwrap(), b"1953");
+    /// # Ok(())
+    /// # }
+    /// # futures::executor::block_on(example()).unwrap();
+    /// ```
+    pub fn by_table(
+        prefix: impl Into<Cow<'static, str>>,
+        load: impl AsyncFn(&Kv, &C) -> Result<T> + Send + Sync + 'static,
+        mapping: impl Fn(&Key, &T, &C) -> Result<Option<String>> + Send + Sync + 'static,
+    ) -> Self {
+        let mapping =
+            MapFn::new(prefix.into(), move |key, context: &_, table: &_| mapping(key, table, context));
+        Self::with_mapping(mapping, load)
+    }
+
+    /// Sets the inverse, as of [`Rekey::with_inverse`], which also knows the table and the context.
+    #[must_use]
+    pub fn with_inverse(
+        mut self,
+        prefix: impl Into<Cow<'static, str>>,
+        mapping: impl Fn(&Key, &T, &C) -> Result<Option<String>> + Send + Sync + 'static,
+    ) -> Self {
+        let mapping =
+            MapFn::new(prefix.into(), move |key, context: &_, table: &_| mapping(key, table, context));
+        self.direction.inverse = Some(mapping);
+        self
+    }
+}
+
+impl<C: ?Sized, T> Rekey<C, T> {
+    fn with_mapping(mapping: MapFn<C, T>, load: impl Load<C, T> + 'static) -> Self {
+        let settings =
+            Settings { part: Part::Whole, collisions: Collisions::default(), delay: VISIBILITY_DELAY };
+        Self { direction: Direction { settings, mapping, inverse: None }, load: Arc::new(load) }
     }
 
     /// Sets what happens to entries whose new keys are not free (default [`Collisions::Fail`]).
     #[must_use]
     pub fn with_collisions(mut self, collisions: Collisions) -> Self {
-        self.collisions = collisions;
+        self.direction.settings.collisions = collisions;
         self
     }
 
@@ -168,7 +252,7 @@ impl Rekey {
     /// ```
     #[must_use]
     pub fn copying(mut self) -> Self {
-        self.part = Part::Copying;
+        self.direction.settings.part = Part::Copying;
         self
     }
 
@@ -183,7 +267,7 @@ impl Rekey {
     /// that writes both keys first.
     #[must_use]
     pub fn deleting(mut self) -> Self {
-        self.part = Part::Deleting(Missing::Left);
+        self.direction.settings.part = Part::Deleting(Missing::Left);
         self
     }
 
@@ -191,7 +275,7 @@ impl Rekey {
     /// deletes the old one. For a service that deletes nothing: an entry that it deleted comes back.
     #[must_use]
     pub fn copying_missing(mut self) -> Self {
-        self.part = Part::Deleting(Missing::Copied);
+        self.direction.settings.part = Part::Deleting(Missing::Copied);
         self
     }
 
@@ -200,19 +284,25 @@ impl Rekey {
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn with_visibility_delay(mut self, delay: Duration) -> Self {
-        self.delay = delay;
+        self.direction.settings.delay = delay;
         self
     }
+}
 
-    /// The `up`, and the `down` if there is an inverse.
-    pub(crate) fn into_changes<C>(self) -> (BoxChange<C>, Option<BoxChange<C>>) {
-        let Self { mapping, inverse, collisions, part, delay } = self;
-        let change = |part: Part, mapping: &Mapping, inverse: Option<&Mapping>| -> BoxChange<C> {
-            let (mapping, inverse) = (mapping.clone(), inverse.cloned());
-            Box::new(ResumableChange(Relocation { part, mapping, inverse, collisions, delay }))
-        };
-        let down = inverse.as_ref().map(|inverse| change(part.inverse(), inverse, Some(&mapping)));
-        (change(part, &mapping, inverse.as_ref()), down)
+impl<C> RekeyFor<C> for Rekey {}
+
+impl<C> IntoChanges<C> for Rekey {
+    fn into_changes(self) -> Changes<C> {
+        Changes::new(self.direction, |direction| direction)
+    }
+}
+
+impl<C: 'static, T: Serialize + DeserializeOwned + 'static> RekeyFor<C> for Rekey<C, T> {}
+
+impl<C: 'static, T: Serialize + DeserializeOwned + 'static> IntoChanges<C> for Rekey<C, T> {
+    fn into_changes(self) -> Changes<C> {
+        let Self { direction, load } = self;
+        Changes::new(direction, |direction| WithTable { direction, load: load.clone() })
     }
 }
 
@@ -225,13 +315,14 @@ fn replace(from: Cow<'static, str>, to: Cow<'static, str>) -> impl Fn(&Key) -> O
     }
 }
 
-impl fmt::Debug for Rekey {
+impl<C: ?Sized, T> fmt::Debug for Rekey<C, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Direction { settings, mapping, inverse } = &self.direction;
         f.debug_struct("Rekey")
-            .field("prefix", &self.mapping.prefix())
-            .field("collisions", &self.collisions)
-            .field("part", &self.part)
-            .field("reversible", &self.inverse.is_some())
+            .field("prefix", &mapping.prefix())
+            .field("collisions", &settings.collisions)
+            .field("part", &settings.part)
+            .field("reversible", &inverse.is_some())
             .finish_non_exhaustive()
     }
 }

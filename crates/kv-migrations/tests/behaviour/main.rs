@@ -39,6 +39,7 @@ mod refused_copies;
 mod rekey;
 mod rekey_limits;
 mod rekey_parts;
+mod rekey_table;
 mod reports;
 mod reserve;
 mod reset;

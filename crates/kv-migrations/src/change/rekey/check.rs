@@ -13,7 +13,7 @@ use crate::kv::Key;
 
 /// Stopped at the first entry that has to be moved.
 pub(super) async fn check(
-    relocation: &Relocation,
+    relocation: &Relocation<'_>,
     job: &mut Job<'_>,
     state: &mut RekeyState,
 ) -> Result<WalkEnd> {
@@ -33,11 +33,11 @@ pub(super) async fn check(
     Ok(walk.end())
 }
 
-struct Checking<'a>(&'a Relocation);
+struct Checking<'a>(&'a Relocation<'a>);
 
 /// Finds the entries that have nothing at their new keys, where both keys stay.
 pub(super) async fn find_missing(
-    relocation: &Relocation,
+    relocation: &Relocation<'_>,
     job: &mut Job<'_>,
     state: &mut RekeyState,
 ) -> Result<WalkEnd> {
@@ -45,7 +45,7 @@ pub(super) async fn find_missing(
 }
 
 impl Pass for Checking<'_> {
-    fn relocation(&self) -> &Relocation {
+    fn relocation(&self) -> &Relocation<'_> {
         self.0
     }
 

@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::future::BoxFuture;
 use crate::kv::Key;
 
-struct Copying<'a>(&'a Relocation);
+struct Copying<'a>(&'a Relocation<'a>);
 
 /// What is known of a new key.
 #[derive(PartialEq, Eq)]
@@ -24,7 +24,7 @@ enum Place {
 
 /// Copies a batch of entries. Stopped when the batch is full.
 pub(super) async fn copy(
-    relocation: &Relocation,
+    relocation: &Relocation<'_>,
     job: &mut Job<'_>,
     state: &mut RekeyState,
 ) -> Result<WalkEnd> {
@@ -38,7 +38,7 @@ pub(super) async fn copy(
 }
 
 impl Pass for Copying<'_> {
-    fn relocation(&self) -> &Relocation {
+    fn relocation(&self) -> &Relocation<'_> {
         self.0
     }
 
@@ -56,7 +56,7 @@ impl Copying<'_> {
         let copy = |place| self.copy_entry(&tools, &key, new, place);
         match existing {
             // The service writes both keys: what is at the new one is its own. The sweep compares them.
-            Loaded::Value(_) if self.0.part == Part::Copying => Ok(Found::Nothing),
+            Loaded::Value(_) if self.0.settings.part == Part::Copying => Ok(Found::Nothing),
             _ if expires_soon(&tools.kv, &key) => Ok(Found::Nothing),
             Loaded::Missing => copy(Place::Free).await,
             Loaded::Large => tools.large_values.alone(copy(Place::Occupied)).await,
@@ -71,7 +71,7 @@ impl Copying<'_> {
         if place == Place::Occupied
             && let Some(copy) = kv.get(&new).await?
         {
-            if self.0.part == Part::Copying {
+            if self.0.settings.part == Part::Copying {
                 return Ok(Found::Nothing);
             }
             if copy != entry {

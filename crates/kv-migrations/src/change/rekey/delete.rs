@@ -19,14 +19,14 @@ use crate::future::BoxFuture;
 use crate::kv::Key;
 
 struct Deleting<'a> {
-    relocation: &'a Relocation,
+    relocation: &'a Relocation<'a>,
     /// The old keys that had nothing at their new keys, and how often that was seen.
     missing: BTreeMap<String, u32>,
 }
 
 /// Looks at all entries again.
 pub(super) async fn delete(
-    relocation: &Relocation,
+    relocation: &Relocation<'_>,
     job: &mut Job<'_>,
     state: &mut RekeyState,
 ) -> Result<WalkEnd> {
@@ -35,7 +35,7 @@ pub(super) async fn delete(
 }
 
 impl Pass for Deleting<'_> {
-    fn relocation(&self) -> &Relocation {
+    fn relocation(&self) -> &Relocation<'_> {
         self.relocation
     }
 
@@ -60,7 +60,9 @@ impl Deleting<'_> {
         }
         let (kv, old) = (&tools.kv, &key.name);
         // An entry that could not be copied has another one at its new key.
-        if self.relocation.collisions == Collisions::Skip && kv.get(old).await? != kv.get(&new).await? {
+        if self.relocation.settings.collisions == Collisions::Skip
+            && kv.get(old).await? != kv.get(&new).await?
+        {
             return Ok(Found::Left(Collision::different(old, &new)));
         }
         kv.delete(old).await?;
@@ -78,7 +80,7 @@ impl Deleting<'_> {
             return Ok(Found::Nothing);
         }
         if sightings > 1 {
-            if self.relocation.part == Part::Deleting(Missing::Left) || sightings > MAX_SIGHTINGS {
+            if self.relocation.settings.part == Part::Deleting(Missing::Left) || sightings > MAX_SIGHTINGS {
                 return Ok(Found::Left(Collision::missing(&key.name, &new)));
             }
             let Some(entry) = tools.kv.get(&key.name).await? else { return Ok(Found::Nothing) };

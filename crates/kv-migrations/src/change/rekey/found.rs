@@ -54,7 +54,12 @@ impl Found {
     }
 
     /// Records it. Entries are recorded in the order of their keys.
-    pub(super) fn record(self, relocation: &Relocation, job: &mut Job<'_>, state: &mut RekeyState) -> Result {
+    pub(super) fn record(
+        self,
+        relocation: &Relocation<'_>,
+        job: &mut Job<'_>,
+        state: &mut RekeyState,
+    ) -> Result {
         if state.phase == RekeyPhase::Survey {
             let left = u64::from(matches!(self, Self::Nothing));
             job.add_entries(EntryCounts { seen: 1, left, ..EntryCounts::default() });
@@ -92,7 +97,7 @@ impl Found {
             }
             Self::Unsettled => state.needs_sweep = true,
             Self::Unproven { old } => {
-                if relocation.part == Part::Copying && state.next_suspects.len() < MAX_KEPT {
+                if relocation.settings.part == Part::Copying && state.next_suspects.len() < MAX_KEPT {
                     // A sweep that writes comes right after one that counted how often something else was seen.
                     let counted = state.suspects.get(&old).filter(|_| state.is_writing);
                     state.next_suspects.insert(old, counted.copied().unwrap_or(0));
@@ -116,7 +121,7 @@ impl Found {
 
 /// Makes the next sweep look at an entry again that was seen so often.
 fn look_again_later(
-    relocation: &Relocation,
+    relocation: &Relocation<'_>,
     job: &Job<'_>,
     state: &mut RekeyState,
     old: String,
@@ -127,12 +132,12 @@ fn look_again_later(
         return Ok(());
     }
     relocation.begin_sweep_again(job.session(), state);
-    Err(if relocation.part.is_deleting() { too_many_missing() } else { too_many_suspects() })
+    Err(if relocation.settings.part.is_deleting() { too_many_missing() } else { too_many_suspects() })
 }
 
 /// Fails if the survey has found too much to keep.
-fn check_survey(relocation: &Relocation, state: &RekeyState) -> Result {
-    if relocation.part.is_deleting() && state.suspects.len() > MAX_KEPT {
+fn check_survey(relocation: &Relocation<'_>, state: &RekeyState) -> Result {
+    if relocation.settings.part.is_deleting() && state.suspects.len() > MAX_KEPT {
         return Err(too_many_missing());
     }
     if state.left.len() + state.suspects.len() > MAX_KEPT {

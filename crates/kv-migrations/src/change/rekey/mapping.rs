@@ -3,20 +3,53 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use crate::change::record::AtEntry;
 use crate::change::walk::{Scope, is_marker};
 use crate::error::Result;
 use crate::kv::Key;
 use crate::kv::limits::{MAX_EXPIRATION_SECONDS, MAX_KEY_BYTES};
 use crate::session::Session;
 
-/// New keys for the keys of a prefix.
-#[derive(Clone)]
-pub(super) struct Mapping {
+/// New keys for the keys of a prefix, as the user says.
+pub(super) struct MapFn<C: ?Sized, T> {
     scope: Scope,
-    map: Arc<Map>,
+    map: Arc<Map<C, T>>,
 }
 
-type Map = dyn Fn(&Key) -> Option<String> + Send + Sync;
+type Map<C, T> = dyn Fn(&Key, &C, &T) -> Result<Option<String>> + Send + Sync;
+
+impl<C: ?Sized, T> MapFn<C, T> {
+    pub(super) fn new(
+        prefix: Cow<'static, str>,
+        map: impl Fn(&Key, &C, &T) -> Result<Option<String>> + Send + Sync + 'static,
+    ) -> Self {
+        Self { scope: Scope::new(prefix), map: Arc::new(map) }
+    }
+
+    pub(super) fn prefix(&self) -> &str {
+        self.scope.prefix()
+    }
+
+    /// The mapping that knows this context and this table.
+    pub(super) fn with<'a>(&'a self, context: &'a C, table: &'a T) -> Mapping<'a> {
+        let Self { scope, map } = self;
+        Mapping { scope, map: Box::new(move |key| map(key, context, table)) }
+    }
+}
+
+impl<C: ?Sized, T> Clone for MapFn<C, T> {
+    fn clone(&self) -> Self {
+        Self { scope: self.scope.clone(), map: self.map.clone() }
+    }
+}
+
+type MapKey<'a> = dyn Fn(&Key) -> Result<Option<String>> + 'a;
+
+/// New keys for the keys of a prefix.
+pub(super) struct Mapping<'a> {
+    scope: &'a Scope,
+    map: Box<MapKey<'a>>,
+}
 
 /// Where an entry goes.
 pub(super) enum Target {
@@ -30,30 +63,34 @@ pub(super) enum Target {
     },
 }
 
-impl Mapping {
-    pub(super) fn new(
-        prefix: Cow<'static, str>,
-        map: impl Fn(&Key) -> Option<String> + Send + Sync + 'static,
-    ) -> Self {
-        Self { scope: Scope::new(prefix), map: Arc::new(map) }
-    }
-
-    pub(super) fn prefix(&self) -> &str {
+impl<'a> Mapping<'a> {
+    pub(super) fn prefix(&self) -> &'a str {
         self.scope.prefix()
     }
 
     /// The keys that it maps.
-    pub(super) fn scope(&self) -> &Scope {
-        &self.scope
+    pub(super) fn scope(&self) -> &'a Scope {
+        self.scope
+    }
+
+    /// The key that the mapping gives, if it is another one.
+    fn map(&self, key: &Key) -> Result<Option<String>> {
+        let new = (self.map)(key).map_err(|source| AtEntry { name: key.name.clone(), source })?;
+        Ok(new.filter(|new| *new != key.name))
     }
 
     /// Where the entry of `key` goes.
     ///
     /// # Errors
-    /// If KV cannot store the entry there, or the new key would be moved again.
-    pub(super) fn target(&self, session: &Session<'_>, key: &Key, inverse: Option<&Self>) -> Result<Target> {
+    /// If the mapping fails, KV cannot store the entry there, or the new key would be moved again.
+    pub(super) fn target(
+        &self,
+        session: &Session<'_>,
+        key: &Key,
+        inverse: Option<&Mapping<'_>>,
+    ) -> Result<Target> {
         let old = &key.name;
-        let Some(new) = (self.map)(key).filter(|new| new != old) else { return Ok(Target::Stays) };
+        let Some(new) = self.map(key)? else { return Ok(Target::Stays) };
         if matches!(new.as_str(), "" | "." | "..") || new.len() > MAX_KEY_BYTES {
             let bytes = new.len();
             return Err(format!(
@@ -74,7 +111,7 @@ impl Mapping {
         }
         let at_new = Key { name: new, ..key.clone() };
         if at_new.name.starts_with(self.prefix())
-            && let Some(next) = (self.map)(&at_new).filter(|next| *next != at_new.name)
+            && let Some(next) = self.map(&at_new)?
         {
             let new = at_new.name;
             return Err(format!(
@@ -84,7 +121,7 @@ impl Mapping {
             .into());
         }
         let Some(inverse) = inverse else { return Ok(Target::Moves(at_new.name)) };
-        let back = (inverse.map)(&at_new);
+        let back = inverse.map(&at_new)?;
         let is_inverted = back.as_ref() == Some(old) && at_new.name.starts_with(inverse.prefix());
         Ok(if is_inverted {
             Target::Moves(at_new.name)

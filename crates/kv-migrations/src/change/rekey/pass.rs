@@ -17,7 +17,7 @@ use crate::session::Session;
 
 /// What a phase does with entries. A trait object, so that the code of a pass is in the wasm once.
 pub(super) trait Pass {
-    fn relocation(&self) -> &Relocation;
+    fn relocation(&self) -> &Relocation<'_>;
 
     /// Plans what becomes of the entries of some keys, and begins to read what their plans need.
     fn load<'a>(

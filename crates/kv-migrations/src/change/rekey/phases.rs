@@ -13,8 +13,7 @@ use super::survey::{confirm, survey};
 use super::sweep::sweep;
 use super::verify::verify;
 use crate::change::Job;
-use crate::change::hash::HashKey;
-use crate::change::resumable::{Advance, Resumable};
+use crate::change::resumable::Advance;
 use crate::change::walk::{Position, WalkEnd};
 use crate::clock::seconds;
 use crate::error::{BoxError, Result};
@@ -26,39 +25,19 @@ use crate::session::Session;
 /// How often what changes in the meantime is moved again before the re-key fails.
 const MAX_ROUNDS: u32 = 5;
 
-impl<C> Resumable<C> for Relocation {
-    type State = RekeyState;
-
-    fn kind(&self) -> &'static str {
-        match self.part {
-            Part::Whole => "re-key",
-            Part::Copying => "re-key, copying",
-            Part::Deleting(_) => "re-key, deleting",
-        }
-    }
-
-    fn prefix(&self) -> &str {
-        self.mapping.prefix()
-    }
-
-    fn begin(&self, job: &mut Job<'_>) -> RekeyState {
-        job.begin_phase(Phase::Survey, None);
-        RekeyState::new(HashKey::new(job.session().random))
-    }
-
-    async fn advance(&self, job: &mut Job<'_>, _: &C, state: &mut RekeyState) -> Result<Advance> {
+impl Relocation<'_> {
+    /// Gets as far as the budget allows. The state says how far, even after an error.
+    pub(super) async fn advance(&self, job: &mut Job<'_>, state: &mut RekeyState) -> Result<Advance> {
         let result = self.run_phases(job, state).await;
         if let Err(error) = &result {
             // Before anything is written it starts over, perhaps with another mapping.
             if state.is_surveying() && !error.is::<KvError>() {
-                *state = Resumable::<C>::begin(self, job);
+                *state = RekeyState::begin(job);
             }
         }
         result
     }
-}
 
-impl Relocation {
     async fn run_phases(&self, job: &mut Job<'_>, state: &mut RekeyState) -> Result<Advance> {
         loop {
             let recorded = state.wait_until;
@@ -74,9 +53,11 @@ impl Relocation {
                 RekeyPhase::Confirm => confirm(self, job, state).await?,
                 RekeyPhase::Copy => copy(self, job, state).await?,
                 RekeyPhase::Verify => verify(self, job, state).await?,
-                RekeyPhase::Sweep if self.part.is_deleting() => delete(self, job, state).await?,
+                RekeyPhase::Sweep if self.settings.part.is_deleting() => delete(self, job, state).await?,
                 RekeyPhase::Sweep => sweep(self, job, state).await?,
-                RekeyPhase::Check if self.part == Part::Copying => find_missing(self, job, state).await?,
+                RekeyPhase::Check if self.settings.part == Part::Copying => {
+                    find_missing(self, job, state).await?
+                }
                 RekeyPhase::Check => check(self, job, state).await?,
             };
             match end {
@@ -118,7 +99,7 @@ impl Relocation {
         let is_complete = end == WalkEnd::Complete;
         Ok(Some(match state.phase {
             RekeyPhase::Survey
-                if self.part.is_deleting() && (state.found > 0 || !state.suspects.is_empty()) =>
+                if self.settings.part.is_deleting() && (state.found > 0 || !state.suspects.is_empty()) =>
             {
                 state.wait_until = Some(self.visible_at(session));
                 RekeyPhase::Sweep
@@ -134,7 +115,9 @@ impl Relocation {
                 RekeyPhase::Check
             }
             RekeyPhase::Survey | RekeyPhase::Confirm => RekeyPhase::Copy,
-            RekeyPhase::Copy if self.part == Part::Copying && sabotage::is_on(Defect::UnverifiedCopies) => {
+            RekeyPhase::Copy
+                if self.settings.part == Part::Copying && sabotage::is_on(Defect::UnverifiedCopies) =>
+            {
                 return Ok(None);
             }
             RekeyPhase::Copy => {
@@ -158,11 +141,11 @@ impl Relocation {
                     return Err(self.too_many_rounds());
                 }
                 state.batch = Position::default();
-                if self.part == Part::Copying {
+                if self.settings.part == Part::Copying {
                     // A second look: they may have been deleted, and be listed all the same.
                     state.wait_until = Some(self.visible_at(session));
                 }
-                if self.part.is_deleting() { RekeyPhase::Sweep } else { RekeyPhase::Copy }
+                if self.settings.part.is_deleting() { RekeyPhase::Sweep } else { RekeyPhase::Copy }
             }
         }))
     }
@@ -170,7 +153,7 @@ impl Relocation {
     fn after_sweep(&self, session: &Session<'_>, state: &mut RekeyState) -> Result<RekeyPhase> {
         state.end_sweep();
         let needs_sweep = std::mem::take(&mut state.needs_sweep);
-        state.is_writing = needs_sweep && self.part == Part::Copying && !state.is_writing;
+        state.is_writing = needs_sweep && self.settings.part == Part::Copying && !state.is_writing;
         if state.is_writing {
             return Ok(RekeyPhase::Sweep);
         }
@@ -183,11 +166,11 @@ impl Relocation {
                 return Err(self.too_many_sweeps());
             }
             state.wait_until = Some(self.visible_at(session));
-            return Ok(if self.part.is_deleting() { RekeyPhase::Sweep } else { RekeyPhase::Verify });
+            return Ok(if self.settings.part.is_deleting() { RekeyPhase::Sweep } else { RekeyPhase::Verify });
         }
         state.sweeps = 0;
         let copied = std::mem::take(&mut state.copied);
-        if self.part == Part::Copying && state.rounds == 0 {
+        if self.settings.part == Part::Copying && state.rounds == 0 {
             state.settled = Rc::unwrap_or_clone(copied);
         }
         Ok(if let Some(end) = state.batch_end.take() {
@@ -201,7 +184,7 @@ impl Relocation {
 
     /// The phase after one that copied nothing; `None` if everything is copied.
     fn after_copying_nothing(&self, state: &RekeyState) -> Option<RekeyPhase> {
-        match self.part {
+        match self.settings.part {
             // What the service has copied itself is compared once.
             Part::Copying if state.rounds == 0 => Some(RekeyPhase::Verify),
             // What the check had found is settled.
@@ -211,7 +194,7 @@ impl Relocation {
     }
 
     fn too_many_rounds(&self) -> BoxError {
-        match self.part {
+        match self.settings.part {
             Part::Whole => {
                 "entries appear under old keys again and again: the service still writes them. What is moved stays moved. \
                  Deploy a version that writes the new keys, and migrate again. For a service that cannot be quiet there are \
@@ -230,7 +213,7 @@ impl Relocation {
     }
 
     fn too_many_sweeps(&self) -> BoxError {
-        match self.part {
+        match self.settings.part {
             Part::Whole => {
                 "entries change faster than they can be moved: the service keeps writing the old keys. What is moved stays \
                  moved. Deploy a version that writes only the new keys and still reads both; then migrate again. For a \

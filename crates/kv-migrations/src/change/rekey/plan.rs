@@ -58,13 +58,13 @@ impl Plan {
 
     /// As the mapping says after the survey. Refuses an entry that was copied to another key.
     pub(super) fn of_entry(
-        relocation: &Relocation,
+        relocation: &Relocation<'_>,
         session: &Session<'_>,
         key: &Key,
         state: &mut RekeyState,
     ) -> Result<Self> {
         let old = &key.name;
-        if relocation.part == Part::Copying && !state.is_of_interest(old) {
+        if relocation.settings.part == Part::Copying && !state.is_of_interest(old) {
             return Ok(Self::Stays);
         }
         let Some(new) = relocation.target(session, key, state)? else { return Ok(Self::Stays) };
@@ -126,7 +126,7 @@ pub(super) enum Visit {
 /// Remembers that the new key belongs to the old key, where no inverse proves it. Returns a collision if it belongs to
 /// another one.
 pub(super) fn claim(
-    relocation: &Relocation,
+    relocation: &Relocation<'_>,
     old: &str,
     new: &str,
     visit: Visit,

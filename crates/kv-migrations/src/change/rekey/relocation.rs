@@ -38,6 +38,15 @@ impl Part {
         matches!(self, Self::Deleting(_))
     }
 
+    /// What checkpoints call it.
+    pub(super) fn kind(self) -> &'static str {
+        match self {
+            Self::Whole => "re-key",
+            Self::Copying => "re-key, copying",
+            Self::Deleting(_) => "re-key, deleting",
+        }
+    }
+
     /// The part that undoes this one.
     pub(super) fn inverse(self) -> Self {
         match self {
@@ -48,18 +57,24 @@ impl Part {
     }
 }
 
-/// A re-key in one direction.
-pub(super) struct Relocation {
+/// What a re-key is told.
+#[derive(Clone, Copy)]
+pub(super) struct Settings {
     pub(super) part: Part,
-    pub(super) mapping: Mapping,
-    /// Proves that no two old keys have the same new key.
-    pub(super) inverse: Option<Mapping>,
     pub(super) collisions: Collisions,
     /// How long KV may take to show a write everywhere.
     pub(super) delay: Duration,
 }
 
-impl Relocation {
+/// A re-key in one direction.
+pub(super) struct Relocation<'a> {
+    pub(super) settings: Settings,
+    pub(super) mapping: Mapping<'a>,
+    /// Proves that no two old keys have the same new key.
+    pub(super) inverse: Option<Mapping<'a>>,
+}
+
+impl Relocation<'_> {
     /// The key that an entry gets; `None` if it stays.
     pub(super) fn target(
         &self,
@@ -74,7 +89,7 @@ impl Relocation {
             Target::Stays => Ok(None),
             Target::Moves(new) => Ok(Some(new)),
             // An entry that was written after the survey.
-            Target::NotInverted { .. } if self.collisions == Collisions::Skip => Ok(None),
+            Target::NotInverted { .. } if self.settings.collisions == Collisions::Skip => Ok(None),
             Target::NotInverted { new, inverse } => {
                 Err(Collision::not_inverted(&key.name, &new, inverse.as_deref()).into_error())
             }
@@ -83,7 +98,7 @@ impl Relocation {
 
     /// Leaves the entry at its old key, or fails.
     pub(super) fn leave(&self, collision: Collision, state: &mut RekeyState) -> Result {
-        if self.collisions == Collisions::Skip {
+        if self.settings.collisions == Collisions::Skip {
             return leave(collision, state);
         }
         if !state.is_surveying() {
@@ -104,11 +119,11 @@ impl Relocation {
 
     /// When a write that is made now is visible everywhere, in seconds since 1970.
     pub(super) fn visible_at(&self, session: &Session<'_>) -> u64 {
-        if self.delay.is_zero() {
+        if self.settings.delay.is_zero() {
             return 0;
         }
         // One more, for the fraction of a second that is cut off.
-        seconds(session.now()).saturating_add(self.delay.as_secs()).saturating_add(1)
+        seconds(session.now()).saturating_add(self.settings.delay.as_secs()).saturating_add(1)
     }
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::collision::MAX_KEPT;
 use super::copies::{Copies, CopyRecord};
+use crate::change::Job;
 use crate::change::hash::HashKey;
 use crate::change::walk::Position;
 use crate::report::Phase;
@@ -42,6 +43,9 @@ impl RekeyPhase {
 pub(crate) struct RekeyState {
     /// The key of all hashes.
     pub(super) key: HashKey,
+    /// The table of the mapping, as JSON: each request and each phase maps by the same one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) table: Option<String>,
     pub(super) phase: RekeyPhase,
     /// When the phase may begin, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -95,9 +99,13 @@ pub(crate) struct RekeyState {
 }
 
 impl RekeyState {
-    pub(super) fn new(key: HashKey) -> Self {
+    /// The state at the beginning. Begins the survey.
+    pub(super) fn begin(job: &mut Job<'_>) -> Self {
+        let key = HashKey::new(job.session().random);
+        job.begin_phase(Phase::Survey, None);
         Self {
             key,
+            table: None,
             phase: RekeyPhase::default(),
             wait_until: None,
             waited: None,

@@ -15,23 +15,23 @@ use crate::future::BoxFuture;
 use crate::kv::{Key, Kv};
 use crate::session::Session;
 
-struct Surveying<'a>(&'a Relocation);
+struct Surveying<'a>(&'a Relocation<'a>);
 
 /// Looks at all entries.
 pub(super) async fn survey(
-    relocation: &Relocation,
+    relocation: &Relocation<'_>,
     job: &mut Job<'_>,
     state: &mut RekeyState,
 ) -> Result<WalkEnd> {
     let end = run(&Surveying(relocation), job, state).await?;
-    if end == WalkEnd::Complete && (state.suspects.is_empty() || relocation.part.is_deleting()) {
+    if end == WalkEnd::Complete && (state.suspects.is_empty() || relocation.settings.part.is_deleting()) {
         refuse_collisions(relocation, state)?;
     }
     Ok(end)
 }
 
 impl Pass for Surveying<'_> {
-    fn relocation(&self) -> &Relocation {
+    fn relocation(&self) -> &Relocation<'_> {
         self.0
     }
 
@@ -56,7 +56,7 @@ impl Surveying<'_> {
             Ok(to) => to,
             Err(found) => return Ok(found),
         };
-        if self.0.part.is_deleting() {
+        if self.0.settings.part.is_deleting() {
             let is_missing = tools.is_missing(&new, existing).await?;
             return Ok(if is_missing { Found::Absent { old, new } } else { Found::Free { old, new } });
         }
@@ -71,7 +71,7 @@ impl Surveying<'_> {
 
 /// Looks once more, after KV's delay, at entries whose new keys seemed to be taken.
 pub(super) async fn confirm(
-    relocation: &Relocation,
+    relocation: &Relocation<'_>,
     job: &mut Job<'_>,
     state: &mut RekeyState,
 ) -> Result<WalkEnd> {
@@ -106,7 +106,7 @@ pub(super) async fn confirm(
     Ok(WalkEnd::Complete)
 }
 
-async fn look_again(relocation: &Relocation, session: &Session<'_>, old: &str) -> Result<Found> {
+async fn look_again(relocation: &Relocation<'_>, session: &Session<'_>, old: &str) -> Result<Found> {
     let kv = &session.kv;
     let Some(key) = kv.find(old).await? else { return Ok(Found::Nothing) };
     let target = relocation.mapping.target(session, &key, relocation.inverse.as_ref())?;
@@ -125,8 +125,8 @@ async fn is_free_for(kv: &Kv, old: &str, new: &str) -> Result<bool> {
 }
 
 /// Fails with all collisions that were found, unless they are to be skipped. The next run begins the survey again.
-fn refuse_collisions(relocation: &Relocation, state: &RekeyState) -> Result {
-    if relocation.collisions == Collisions::Skip || state.left.is_empty() {
+fn refuse_collisions(relocation: &Relocation<'_>, state: &RekeyState) -> Result {
+    if relocation.settings.collisions == Collisions::Skip || state.left.is_empty() {
         return Ok(());
     }
     refuse(&state.left)

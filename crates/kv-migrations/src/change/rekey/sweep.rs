@@ -35,19 +35,19 @@ struct Sweep {
 }
 
 struct Sweeping<'a> {
-    relocation: &'a Relocation,
+    relocation: &'a Relocation<'a>,
     sweep: Sweep,
 }
 
 /// Sweeps a batch.
 pub(super) async fn sweep(
-    relocation: &Relocation,
+    relocation: &Relocation<'_>,
     job: &mut Job<'_>,
     state: &mut RekeyState,
 ) -> Result<WalkEnd> {
-    let is_whole = relocation.part == Part::Whole;
+    let is_whole = relocation.settings.part == Part::Whole;
     let sweep = Sweep {
-        part: relocation.part,
+        part: relocation.settings.part,
         key: state.key,
         copied: state.copied.clone(),
         sweeps: state.sweeps,
@@ -58,7 +58,7 @@ pub(super) async fn sweep(
 }
 
 impl Pass for Sweeping<'_> {
-    fn relocation(&self) -> &Relocation {
+    fn relocation(&self) -> &Relocation<'_> {
         self.relocation
     }
 
@@ -107,7 +107,7 @@ impl Pass for Sweeping<'_> {
 
 impl Sweeping<'_> {
     fn plan(&self, session: &Session<'_>, key: &Key, state: &RekeyState) -> Result<Plan> {
-        if self.relocation.part == Part::Copying && !state.is_of_interest(&key.name) {
+        if self.relocation.settings.part == Part::Copying && !state.is_of_interest(&key.name) {
             return Ok(Plan::Stays);
         }
         let Some(new) = self.relocation.target(session, key, state)? else { return Ok(Plan::Stays) };

@@ -14,7 +14,7 @@ const MAX_LISTED: usize = 20;
 
 /// Looks at all keys of a batch.
 pub(super) async fn verify(
-    relocation: &Relocation,
+    relocation: &Relocation<'_>,
     job: &mut Job<'_>,
     state: &mut RekeyState,
 ) -> Result<WalkEnd> {
@@ -41,7 +41,7 @@ pub(super) async fn verify(
 /// Looks at the first keys of a batch that an earlier request began to copy, so that a changed mapping makes no more copies.
 /// One operation. Stopped if all is well.
 pub(super) async fn verify_first_page(
-    relocation: &Relocation,
+    relocation: &Relocation<'_>,
     job: &Job<'_>,
     state: &RekeyState,
 ) -> Result<WalkEnd> {
@@ -67,7 +67,7 @@ struct StrayCopies {
 impl StrayCopies {
     fn find(
         &mut self,
-        relocation: &Relocation,
+        relocation: &Relocation<'_>,
         session: &Session<'_>,
         keys: &[Key],
         state: &RekeyState,
