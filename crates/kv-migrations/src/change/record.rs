@@ -52,6 +52,15 @@ impl Record {
         Self { is_read, ..self }
     }
 
+    /// Takes the value out.
+    pub(super) fn into_value(self) -> Vec<u8> {
+        self.value
+    }
+
+    pub(super) fn set_key(&mut self, key: Key) {
+        self.key = key;
+    }
+
     pub(crate) fn repeated(self, is_repeated: bool) -> Self {
         Self { is_repeated, ..self }
     }

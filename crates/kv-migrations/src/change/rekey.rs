@@ -4,6 +4,7 @@
 //! what those share that read entries, and `verdict` decides what is deleted. Nothing is deleted before its copy was read
 //! back, later than KV's delay, and found to be the same.
 
+mod by_value;
 mod check;
 mod collision;
 mod copies;
@@ -12,15 +13,19 @@ mod delete;
 mod found;
 mod known;
 mod mapping;
+mod more_mappings;
 mod pass;
 mod phases;
 mod plan;
 mod relocation;
+mod retarget;
 mod state;
 mod survey;
 mod sweep;
+mod targets;
 mod verdict;
 mod verify;
+mod withdraw;
 mod writer;
 
 use std::borrow::Cow;
@@ -31,7 +36,6 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::Result;
 use crate::kv::{Key, Kv};
 pub use collision::Collisions;
 pub(crate) use known::Changes;
@@ -88,8 +92,8 @@ impl Rekey {
     /// Moves every entry whose key begins with `prefix` to the key that `mapping` returns. An entry stays where it is if
     /// `mapping` returns `None` or the same key.
     ///
-    /// The mapping sees the key with its metadata and expiration, but not its value. To use a field of the value, put it
-    /// into the metadata first, with a [`Backfill`](crate::Backfill). The mapping must always return the same for the same
+    /// The mapping sees the key with its metadata and expiration. [`by_value`](Self::by_value) also sees the value, and
+    /// [`by_table`](Self::by_table) what was loaded beforehand. The mapping must always return the same for the same
     /// key: if it reads metadata, that must not change until the migration is applied. A mapping that has changed for an entry
     /// that is copied is an error, before anything is deleted.
     ///
@@ -99,8 +103,12 @@ impl Rekey {
         prefix: impl Into<Cow<'static, str>>,
         mapping: impl Fn(&Key) -> Option<String> + Send + Sync + 'static,
     ) -> Self {
-        let mapping = MapFn::new(prefix.into(), move |key, _: &_, (): &_| Ok(mapping(key)));
-        Self::with_mapping(mapping, async |_: &Kv, _: &_| Ok(()))
+        let mapping = MapFn::new(prefix.into(), move |key, _, _: &_, (): &_| Ok(mapping(key)));
+        Self::plain(Self::direction(mapping))
+    }
+
+    fn plain(direction: Direction<dyn AnyContext, ()>) -> Self {
+        Self { direction, load: Arc::new(async |_: &Kv, _: &_| Ok(())) }
     }
 
     /// Moves every entry whose key begins with `from` to the key that begins with `to` instead. A rollback moves every entry
@@ -134,90 +142,17 @@ impl Rekey {
         prefix: impl Into<Cow<'static, str>>,
         mapping: impl Fn(&Key) -> Option<String> + Send + Sync + 'static,
     ) -> Self {
-        self.direction.inverse = Some(MapFn::new(prefix.into(), move |key, _: &_, (): &_| Ok(mapping(key))));
-        self
-    }
-}
-
-impl<C, T> Rekey<C, T> {
-    /// Moves every entry whose key begins with `prefix` to the key that `mapping` returns, which also knows a table and the
-    /// context. `load` loads the table beforehand, through `kv`, also from another namespace
-    /// ([`Kv::with_store`](crate::kv::Kv::with_store)).
-    ///
-    /// The table is loaded once, and kept in the checkpoint as JSON, at most 4 MiB: all requests map by the same one. It has to
-    /// be loaded in one request. A rollback loads it again. An entry for which `mapping` returns an error fails the migration,
-    /// by the survey before anything is written; one for which it returns `None` stays where it is.
-    ///
-    /// # Example
-    /// ```
-    /// use std::collections::BTreeMap;
-    ///
-    /// use kv_migrations::{Migration, Rekey, Runner, kv::MemoryStore};
-    ///
-    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-    /// struct Env {
-    ///     users: MemoryStore, // another namespace: the id of each name
-    /// }
-    ///
-    /// let trips = Rekey::by_table(
-    ///     "trip:",
-    ///     async |kv, env: &Env| {
-    ///         let (users, mut ids) = (kv.with_store(env.users.clone()), BTreeMap::new());
-    ///         let mut names = users.list("");
-    ///         while let Some(name) = names.next().await? {
-    ///             ids.insert(name.name.clone(), users.text(&name.name).await?.unwrap_or_default());
-    ///         }
-    ///         Ok(ids)
-    ///     },
-    ///     |trip, ids, _| {
-    ///         let parts = trip.name.strip_prefix("trip:").and_then(|rest| rest.split_once(':'));
-    ///         let Some((name, rest)) = parts else { return Ok(None) };
-    ///         Ok(ids.get(name).map(|id| format!("trips/{id}/{rest}")))
-    ///     },
-    /// );
-    /// let migration = Migration::rekey("004_trips", "trip:{name}:… to trips/{id}/…", trips);
-    ///
-    /// let (store, users) = (MemoryStore::new(), MemoryStore::new());
-    /// users.insert("ada", "17");
-    /// store.insert("trip:ada:rome", "1953");
-    /// store.insert("trip:bob:rome", "nobody knows bob");
-    /// let runner = Runner::new(store.clone(), "my-service", vec![migration])?;
-    /// runner.run_pending(&Env { users }).await?; // and again, after the wait that it asks for
-    ///
-    /// assert_eq!(store.value("trips/17/rome").unwrap(), b"1953");
-    /// # Ok(())
-    /// # }
-    /// # futures::executor::block_on(example()).unwrap();
-    /// ```
-    pub fn by_table(
-        prefix: impl Into<Cow<'static, str>>,
-        load: impl AsyncFn(&Kv, &C) -> Result<T> + Send + Sync + 'static,
-        mapping: impl Fn(&Key, &T, &C) -> Result<Option<String>> + Send + Sync + 'static,
-    ) -> Self {
-        let mapping =
-            MapFn::new(prefix.into(), move |key, context: &_, table: &_| mapping(key, table, context));
-        Self::with_mapping(mapping, load)
-    }
-
-    /// Sets the inverse, as of [`Rekey::with_inverse`], which also knows the table and the context.
-    #[must_use]
-    pub fn with_inverse(
-        mut self,
-        prefix: impl Into<Cow<'static, str>>,
-        mapping: impl Fn(&Key, &T, &C) -> Result<Option<String>> + Send + Sync + 'static,
-    ) -> Self {
-        let mapping =
-            MapFn::new(prefix.into(), move |key, context: &_, table: &_| mapping(key, table, context));
-        self.direction.inverse = Some(mapping);
+        self.direction.inverse =
+            Some(MapFn::new(prefix.into(), move |key, _, _: &_, (): &_| Ok(mapping(key))));
         self
     }
 }
 
 impl<C: ?Sized, T> Rekey<C, T> {
-    fn with_mapping(mapping: MapFn<C, T>, load: impl Load<C, T> + 'static) -> Self {
+    fn direction(mapping: MapFn<C, T>) -> Direction<C, T> {
         let settings =
             Settings { part: Part::Whole, collisions: Collisions::default(), delay: VISIBILITY_DELAY };
-        Self { direction: Direction { settings, mapping, inverse: None }, load: Arc::new(load) }
+        Direction { settings, mapping, inverse: None, by_value: None }
     }
 
     /// Sets what happens to entries whose new keys are not free (default [`Collisions::Fail`]).
@@ -317,7 +252,7 @@ fn replace(from: Cow<'static, str>, to: Cow<'static, str>) -> impl Fn(&Key) -> O
 
 impl<C: ?Sized, T> fmt::Debug for Rekey<C, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Direction { settings, mapping, inverse } = &self.direction;
+        let Direction { settings, mapping, inverse, .. } = &self.direction;
         f.debug_struct("Rekey")
             .field("prefix", &mapping.prefix())
             .field("collisions", &settings.collisions)

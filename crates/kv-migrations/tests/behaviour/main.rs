@@ -37,6 +37,7 @@ mod pace;
 mod passed_over;
 mod refused_copies;
 mod rekey;
+mod rekey_by_value;
 mod rekey_limits;
 mod rekey_parts;
 mod rekey_table;

@@ -51,6 +51,14 @@ impl Collision {
         Self::new(old, format!("is not the same as what is at its new key `{new}`"))
     }
 
+    pub(super) fn outdated(new: &str, old: &str) -> Self {
+        let reason = format!(
+            "holds something else than what was copied there from `{old}`, which has another key by now. Compare both, and \
+             delete it if nothing needs it"
+        );
+        Self::new(new, reason)
+    }
+
     fn new(old: &str, reason: String) -> Self {
         Self { old: old.to_owned(), reason }
     }

@@ -58,6 +58,13 @@ impl Copies {
         }
     }
 
+    /// Forgets the copies of an old key. Returns the new key and the fingerprints.
+    pub(super) fn remove(&mut self, old: &str) -> Option<(String, Vec<u64>)> {
+        let Destination { new, fingerprints } = self.made.remove(old)?;
+        self.bytes = self.bytes.saturating_sub(old.len() + new.len());
+        Some((new, fingerprints))
+    }
+
     /// The old keys, in their order.
     pub(super) fn old_keys(&self) -> impl Iterator<Item = &str> {
         self.made.keys().map(String::as_str)

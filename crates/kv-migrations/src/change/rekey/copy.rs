@@ -28,7 +28,7 @@ pub(super) async fn copy(
     job: &mut Job<'_>,
     state: &mut RekeyState,
 ) -> Result<WalkEnd> {
-    if !state.copied.is_empty() {
+    if !state.copied.is_empty() && relocation.by_value.is_none() {
         let end = verify_first_page(relocation, job, state).await?;
         if end != WalkEnd::Stopped {
             return Ok(end);
@@ -67,7 +67,10 @@ impl Copying<'_> {
     /// Copies an entry. Where something is at the new key, it may be a copy that was made after the last checkpoint.
     async fn copy_entry(&self, tools: &Tools<'_>, key: &Key, new: String, place: Place) -> Result<Found> {
         let kv = &tools.kv;
-        let Some(entry) = kv.get(&key.name).await? else { return Ok(Found::Nothing) };
+        let Some(mut entry) = kv.get(&key.name).await? else { return Ok(Found::Nothing) };
+        if let Some(record) = self.0.recheck(tools.session, key, &mut entry, &new)? {
+            return Ok(Found::Recorded(record));
+        }
         if place == Place::Occupied
             && let Some(copy) = kv.get(&new).await?
         {

@@ -2,7 +2,7 @@
 
 use super::collision::{Collision, MAX_KEPT};
 use super::plan::{Plan, Visit, claim};
-use super::relocation::{Part, Relocation, leave};
+use super::relocation::{BoxRecord, Part, Relocation, leave};
 use super::state::{RekeyPhase, RekeyState};
 use super::verdict::MAX_SIGHTINGS;
 use crate::change::Job;
@@ -18,6 +18,8 @@ pub(super) enum Found {
     Collides(Collision),
     /// It stays for good.
     Left(Collision),
+    /// What only a re-key by value finds.
+    Recorded(BoxRecord),
 
     /// Survey: nothing else is at its new key.
     Free { old: String, new: String },
@@ -49,7 +51,7 @@ impl Found {
         match plan {
             Plan::Moves { new, existing } => Ok((new, existing)),
             Plan::Collides(collision) => Err(Self::Collides(collision)),
-            Plan::Stays | Plan::Compared { .. } => Err(Self::Nothing),
+            Plan::Stays | Plan::Unmapped { .. } | Plan::Compared { .. } => Err(Self::Nothing),
         }
     }
 
@@ -68,6 +70,7 @@ impl Found {
             Self::Nothing => {}
             Self::Collides(collision) => relocation.leave(collision, state)?,
             Self::Left(collision) => leave(collision, state)?,
+            Self::Recorded(record) => record(relocation, state)?,
             Self::Free { old, new } => {
                 if let Some(collision) = claim(relocation, &old, &new, Visit::First, state)? {
                     relocation.leave(collision, state)?;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::mapping::MapFn;
-use super::relocation::{Relocation, Settings};
+use super::relocation::{Relocation, Settings, ValueSteps};
 use super::state::RekeyState;
 use crate::change::Job;
 use crate::change::contract::BoxChange;
@@ -72,15 +72,19 @@ pub(super) struct Direction<C: ?Sized, T> {
     pub(super) settings: Settings,
     pub(super) mapping: MapFn<C, T>,
     pub(super) inverse: Option<MapFn<C, T>>,
+    /// If the mapping sees values.
+    pub(super) by_value: Option<&'static dyn ValueSteps>,
 }
 
 impl<C: ?Sized, T> Direction<C, T> {
     /// The way back, if there is an inverse.
     pub(super) fn back(&self) -> Option<Self> {
-        let Self { settings, mapping, inverse } = self;
-        let inverse = inverse.clone()?;
+        let Self { settings, mapping, inverse, by_value } = self;
+        let back = inverse.clone()?;
         let settings = Settings { part: settings.part.inverse(), ..*settings };
-        Some(Self { settings, mapping: inverse, inverse: Some(mapping.clone()) })
+        // The way back sees keys alone.
+        let inverse = by_value.is_none().then(|| mapping.clone());
+        Some(Self { settings, mapping: back, inverse, by_value: None })
     }
 
     fn relocation<'a>(&'a self, context: &'a C, table: &'a T) -> Relocation<'a> {
@@ -88,6 +92,7 @@ impl<C: ?Sized, T> Direction<C, T> {
             settings: self.settings,
             mapping: self.mapping.with(context, table),
             inverse: self.inverse.as_ref().map(|inverse| inverse.with(context, table)),
+            by_value: self.by_value,
         }
     }
 }

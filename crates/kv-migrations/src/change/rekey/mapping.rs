@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::change::record::AtEntry;
+use crate::change::record::{AtEntry, Record};
 use crate::change::walk::{Scope, is_marker};
 use crate::error::Result;
 use crate::kv::Key;
@@ -16,12 +16,13 @@ pub(super) struct MapFn<C: ?Sized, T> {
     map: Arc<Map<C, T>>,
 }
 
-type Map<C, T> = dyn Fn(&Key, &C, &T) -> Result<Option<String>> + Send + Sync;
+/// It gets a record if it sees values.
+type Map<C, T> = dyn Fn(&Key, Option<&Record>, &C, &T) -> Result<Option<String>> + Send + Sync;
 
 impl<C: ?Sized, T> MapFn<C, T> {
     pub(super) fn new(
         prefix: Cow<'static, str>,
-        map: impl Fn(&Key, &C, &T) -> Result<Option<String>> + Send + Sync + 'static,
+        map: impl Fn(&Key, Option<&Record>, &C, &T) -> Result<Option<String>> + Send + Sync + 'static,
     ) -> Self {
         Self { scope: Scope::new(prefix), map: Arc::new(map) }
     }
@@ -33,7 +34,7 @@ impl<C: ?Sized, T> MapFn<C, T> {
     /// The mapping that knows this context and this table.
     pub(super) fn with<'a>(&'a self, context: &'a C, table: &'a T) -> Mapping<'a> {
         let Self { scope, map } = self;
-        Mapping { scope, map: Box::new(move |key| map(key, context, table)) }
+        Mapping { scope, map: Box::new(move |key, record| map(key, record, context, table)) }
     }
 }
 
@@ -43,7 +44,7 @@ impl<C: ?Sized, T> Clone for MapFn<C, T> {
     }
 }
 
-type MapKey<'a> = dyn Fn(&Key) -> Result<Option<String>> + 'a;
+type MapKey<'a> = dyn Fn(&Key, Option<&Record>) -> Result<Option<String>> + 'a;
 
 /// New keys for the keys of a prefix.
 pub(super) struct Mapping<'a> {
@@ -74,8 +75,8 @@ impl<'a> Mapping<'a> {
     }
 
     /// The key that the mapping gives, if it is another one.
-    fn map(&self, key: &Key) -> Result<Option<String>> {
-        let new = (self.map)(key).map_err(|source| AtEntry { name: key.name.clone(), source })?;
+    fn map(&self, key: &Key, record: Option<&Record>) -> Result<Option<String>> {
+        let new = (self.map)(key, record).map_err(|source| AtEntry { name: key.name.clone(), source })?;
         Ok(new.filter(|new| *new != key.name))
     }
 
@@ -89,8 +90,32 @@ impl<'a> Mapping<'a> {
         key: &Key,
         inverse: Option<&Mapping<'_>>,
     ) -> Result<Target> {
+        self.find_target(session, key, inverse, &mut |mapping, key| mapping.map(key, None))
+    }
+
+    /// Where an entry goes that was read. Its record may have another key afterwards.
+    pub(super) fn target_of(
+        &self,
+        session: &Session<'_>,
+        record: &mut Record,
+        inverse: Option<&Mapping<'_>>,
+    ) -> Result<Target> {
+        let key = record.key().clone();
+        self.find_target(session, &key, inverse, &mut |mapping, key| {
+            record.set_key(key.clone());
+            mapping.map(key, Some(&*record))
+        })
+    }
+
+    fn find_target(
+        &self,
+        session: &Session<'_>,
+        key: &Key,
+        inverse: Option<&Mapping<'_>>,
+        map: &mut dyn FnMut(&Mapping<'_>, &Key) -> Result<Option<String>>,
+    ) -> Result<Target> {
         let old = &key.name;
-        let Some(new) = self.map(key)? else { return Ok(Target::Stays) };
+        let Some(new) = map(self, key)? else { return Ok(Target::Stays) };
         if matches!(new.as_str(), "" | "." | "..") || new.len() > MAX_KEY_BYTES {
             let bytes = new.len();
             return Err(format!(
@@ -111,7 +136,7 @@ impl<'a> Mapping<'a> {
         }
         let at_new = Key { name: new, ..key.clone() };
         if at_new.name.starts_with(self.prefix())
-            && let Some(next) = self.map(&at_new)?
+            && let Some(next) = map(self, &at_new)?
         {
             let new = at_new.name;
             return Err(format!(
@@ -121,7 +146,7 @@ impl<'a> Mapping<'a> {
             .into());
         }
         let Some(inverse) = inverse else { return Ok(Target::Moves(at_new.name)) };
-        let back = inverse.map(&at_new)?;
+        let back = map(inverse, &at_new)?;
         let is_inverted = back.as_ref() == Some(old) && at_new.name.starts_with(inverse.prefix());
         Ok(if is_inverted {
             Target::Moves(at_new.name)

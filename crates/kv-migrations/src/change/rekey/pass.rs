@@ -21,7 +21,7 @@ pub(super) trait Pass {
 
     /// Plans what becomes of the entries of some keys, and begins to read what their plans need.
     fn load<'a>(
-        &self,
+        &'a self,
         session: &'a Session<'a>,
         keys: Vec<Key>,
         state: &mut RekeyState,
@@ -41,6 +41,7 @@ pub(super) trait Pass {
 
 /// What the work on an entry uses.
 pub(super) struct Tools<'a> {
+    pub(super) session: &'a Session<'a>,
     pub(super) kv: Kv,
     pub(super) large_values: &'a LargeValues,
     pub(super) writer: &'a CopyWriter,
@@ -58,7 +59,7 @@ impl Tools<'_> {
 pub(super) async fn run(pass: &dyn Pass, job: &mut Job<'_>, state: &mut RekeyState) -> Result<WalkEnd> {
     let (session, relocation, large_values) = (job.session(), pass.relocation(), LargeValues::new());
     let writer = CopyWriter::new(state.key);
-    let tools = Tools { kv: session.kv.clone(), large_values: &large_values, writer: &writer };
+    let tools = Tools { session, kv: session.kv.clone(), large_values: &large_values, writer: &writer };
     let work = |operations, key, plan| work_on(pass, session, &tools, operations, key, plan);
     let until = state.until();
     let range = Range { scope: relocation.mapping.scope(), until: until.as_deref() };

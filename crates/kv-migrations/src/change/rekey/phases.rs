@@ -49,6 +49,13 @@ impl Relocation<'_> {
             }
             let phase = state.phase;
             let end = match phase {
+                RekeyPhase::Survey | RekeyPhase::Plan | RekeyPhase::Withdraw | RekeyPhase::Check
+                    if self.by_value.is_some() =>
+                {
+                    let Some(by_value) = self.by_value else { return Ok(Advance::Paused) };
+                    by_value.run(phase, self, job, state).await?
+                }
+                RekeyPhase::Plan | RekeyPhase::Withdraw => WalkEnd::Complete,
                 RekeyPhase::Survey => survey(self, job, state).await?,
                 RekeyPhase::Confirm => confirm(self, job, state).await?,
                 RekeyPhase::Copy => copy(self, job, state).await?,
@@ -78,7 +85,10 @@ impl Relocation<'_> {
                 job.add_entries(EntryCounts { left: state.left.len() as u64, ..EntryCounts::default() });
                 return Ok(done(state));
             };
-            let is_surveyed = state.is_surveying();
+            // Also before anything is copied to a key that was planned.
+            let is_planned = phase == RekeyPhase::Plan || std::mem::take(&mut state.targets.is_changed);
+            let is_surveyed = state.is_surveying() || is_planned;
+            state.targets.is_stopped = false;
             begin_phase(next, job, state);
             // Before it waits, and before anything is written.
             if self.time_to_wait(job, state).is_some() {
@@ -102,7 +112,7 @@ impl Relocation<'_> {
                 if self.settings.part.is_deleting() && (state.found > 0 || !state.suspects.is_empty()) =>
             {
                 state.wait_until = Some(self.visible_at(session));
-                RekeyPhase::Sweep
+                self.first_of_batch()
             }
             RekeyPhase::Survey if !state.suspects.is_empty() => {
                 state.wait_until = Some(self.visible_at(session));
@@ -114,7 +124,11 @@ impl Relocation<'_> {
                 state.wait_until = Some(session.waited_before().unwrap_or_else(|| self.visible_at(session)));
                 RekeyPhase::Check
             }
-            RekeyPhase::Survey | RekeyPhase::Confirm => RekeyPhase::Copy,
+            RekeyPhase::Survey | RekeyPhase::Confirm => self.first_of_batch(),
+            RekeyPhase::Plan => {
+                state.batch_end = (!is_complete).then(|| state.position.clone());
+                if self.settings.part.is_deleting() { RekeyPhase::Sweep } else { RekeyPhase::Copy }
+            }
             RekeyPhase::Copy
                 if self.settings.part == Part::Copying && sabotage::is_on(Defect::UnverifiedCopies) =>
             {
@@ -122,18 +136,24 @@ impl Relocation<'_> {
             }
             RekeyPhase::Copy => {
                 state.wait_until = Some(self.visible_at(session));
-                state.batch_end = (!is_complete).then(|| state.position.clone());
-                if is_complete && state.copied.is_empty() && !state.needs_sweep {
+                if self.by_value.is_none() {
+                    state.batch_end = (!is_complete).then(|| state.position.clone());
+                }
+                let has_copied = !state.copied.is_empty() || state.needs_sweep;
+                if is_complete && !has_copied && state.targets.is_empty() && state.batch_end.is_none() {
                     let next = self.after_copying_nothing(state);
                     // What the check had found has its new keys, or is gone.
                     state.suspects.clear();
                     return Ok(next);
                 }
-                RekeyPhase::Verify
+                self.first_of_sweeps()
             }
             RekeyPhase::Verify => RekeyPhase::Sweep,
             RekeyPhase::Sweep => self.after_sweep(session, state)?,
-            RekeyPhase::Check if is_complete && state.suspects.is_empty() => return Ok(None),
+            RekeyPhase::Withdraw => self.after_batch(session, state),
+            RekeyPhase::Check if is_complete && state.suspects.is_empty() && !state.targets.is_stopped => {
+                return Ok(None);
+            }
             RekeyPhase::Check => {
                 state.rounds = state.rounds.saturating_add(1);
                 if state.rounds > MAX_ROUNDS {
@@ -145,9 +165,28 @@ impl Relocation<'_> {
                     // A second look: they may have been deleted, and be listed all the same.
                     state.wait_until = Some(self.visible_at(session));
                 }
-                if self.settings.part.is_deleting() { RekeyPhase::Sweep } else { RekeyPhase::Copy }
+                self.first_of_batch()
             }
         }))
+    }
+
+    /// The phase with which a batch begins.
+    fn first_of_batch(&self) -> RekeyPhase {
+        match self.settings.part {
+            _ if self.by_value.is_some() => RekeyPhase::Plan,
+            Part::Deleting(_) => RekeyPhase::Sweep,
+            Part::Whole | Part::Copying => RekeyPhase::Copy,
+        }
+    }
+
+    /// The phase with which copies are looked at.
+    fn first_of_sweeps(&self) -> RekeyPhase {
+        // A mapping that sees values may change.
+        if self.by_value.is_some() || self.settings.part.is_deleting() {
+            RekeyPhase::Sweep
+        } else {
+            RekeyPhase::Verify
+        }
     }
 
     fn after_sweep(&self, session: &Session<'_>, state: &mut RekeyState) -> Result<RekeyPhase> {
@@ -166,27 +205,31 @@ impl Relocation<'_> {
                 return Err(self.too_many_sweeps());
             }
             state.wait_until = Some(self.visible_at(session));
-            return Ok(if self.settings.part.is_deleting() { RekeyPhase::Sweep } else { RekeyPhase::Verify });
+            return Ok(self.first_of_sweeps());
         }
         state.sweeps = 0;
         let copied = std::mem::take(&mut state.copied);
         if self.settings.part == Part::Copying && state.rounds == 0 {
             state.settled = Rc::unwrap_or_clone(copied);
         }
-        Ok(if let Some(end) = state.batch_end.take() {
+        Ok(if state.targets.has_outdated() { RekeyPhase::Withdraw } else { self.after_batch(session, state) })
+    }
+
+    fn after_batch(&self, session: &Session<'_>, state: &mut RekeyState) -> RekeyPhase {
+        state.targets.clear();
+        if let Some(end) = state.batch_end.take() {
             state.batch = end;
-            RekeyPhase::Copy
-        } else {
-            state.wait_until = Some(self.visible_at(session));
-            RekeyPhase::Check
-        })
+            return self.first_of_batch();
+        }
+        state.wait_until = Some(self.visible_at(session));
+        RekeyPhase::Check
     }
 
     /// The phase after one that copied nothing; `None` if everything is copied.
     fn after_copying_nothing(&self, state: &RekeyState) -> Option<RekeyPhase> {
         match self.settings.part {
             // What the service has copied itself is compared once.
-            Part::Copying if state.rounds == 0 => Some(RekeyPhase::Verify),
+            Part::Copying if state.rounds == 0 => Some(self.first_of_sweeps()),
             // What the check had found is settled.
             Part::Copying if state.suspects.len() < MAX_KEPT => None,
             _ => Some(RekeyPhase::Check),
@@ -250,7 +293,8 @@ impl Relocation<'_> {
 
 fn begin_phase(phase: RekeyPhase, job: &mut Job<'_>, state: &mut RekeyState) {
     state.phase = phase;
-    let is_of_batch = matches!(phase, RekeyPhase::Copy | RekeyPhase::Verify | RekeyPhase::Sweep);
+    let is_of_batch =
+        matches!(phase, RekeyPhase::Plan | RekeyPhase::Copy | RekeyPhase::Verify | RekeyPhase::Sweep);
     state.position = if is_of_batch { state.batch.clone() } else { Position::default() };
     job.begin_phase(phase.reported(), is_of_batch.then_some(state.found));
     if is_of_batch {

@@ -17,6 +17,10 @@ const MAX_REMEMBERED: usize = 250_000;
 /// Where an entry goes, and what is there.
 pub(super) enum Plan {
     Stays,
+    /// The mapping needs its value, which has to be read singly.
+    Unmapped {
+        is_large: bool,
+    },
     Collides(Collision),
     Moves {
         new: String,
@@ -41,7 +45,7 @@ impl Plan {
     pub(super) fn new_key(&self) -> Option<&str> {
         match self {
             Self::Moves { new, .. } | Self::Compared { new, .. } => Some(new),
-            Self::Stays | Self::Collides(_) => None,
+            Self::Stays | Self::Unmapped { .. } | Self::Collides(_) => None,
         }
     }
 
@@ -152,4 +156,13 @@ pub(super) fn claim(
         .into());
     }
     Ok(None)
+}
+
+/// Forgets that a new key belongs to the old key.
+pub(super) fn release(old: &str, new: &str, state: &mut RekeyState) {
+    let hash = |key: &str| state.key.hash().with(key.as_bytes()).finish();
+    let (place, owner) = (hash(new), hash(old));
+    if state.owners.get(&place) == Some(&owner) {
+        state.owners.remove(&place);
+    }
 }

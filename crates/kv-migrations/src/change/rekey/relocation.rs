@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use super::collision::{Collision, Collisions, MAX_KEPT};
 use super::mapping::{Mapping, Target};
-use super::state::RekeyState;
+use super::state::{RekeyPhase, RekeyState};
+use crate::change::Job;
+use crate::change::walk::WalkEnd;
 use crate::clock::seconds;
 use crate::error::Result;
-use crate::kv::{Key, Kv};
+use crate::future::BoxFuture;
+use crate::kv::{Entry, Key, Kv};
 use crate::session::Session;
 
 /// An entry that expires sooner is not written again: KV takes no expiration within 60 seconds, and the write may take
@@ -72,7 +75,47 @@ pub(super) struct Relocation<'a> {
     pub(super) mapping: Mapping<'a>,
     /// Proves that no two old keys have the same new key.
     pub(super) inverse: Option<Mapping<'a>>,
+    /// If the mapping sees values.
+    pub(super) by_value: Option<&'static dyn ValueSteps>,
 }
+
+/// What a re-key does in another way if its mapping sees values. A trait object, so that only the wasm of those who have such
+/// a mapping contains it.
+pub(super) trait ValueSteps: Send + Sync {
+    /// Makes a phase that goes over all entries or that no other re-key has.
+    fn run<'a>(
+        &'a self,
+        phase: RekeyPhase,
+        relocation: &'a Relocation<'a>,
+        job: &'a mut Job<'_>,
+        state: &'a mut RekeyState,
+    ) -> BoxFuture<'a, Result<WalkEnd>>;
+
+    /// Where an entry goes that was read byte for byte. It stays in its place.
+    fn target(
+        &self,
+        relocation: &Relocation<'_>,
+        session: &Session<'_>,
+        key: &Key,
+        entry: &mut Entry,
+    ) -> Result<Target>;
+
+    /// Whether an entry with this value still gets this key.
+    fn is_current(
+        &self,
+        relocation: &Relocation<'_>,
+        session: &Session<'_>,
+        key: &Key,
+        value: Vec<u8>,
+        new: &str,
+    ) -> bool;
+
+    /// Notes that an entry gets another key by now, or none.
+    fn retarget(&self, old: String, target: Target) -> BoxRecord;
+}
+
+/// Records what was found.
+pub(super) type BoxRecord = Box<dyn FnOnce(&Relocation<'_>, &mut RekeyState) -> Result>;
 
 impl Relocation<'_> {
     /// The key that an entry gets; `None` if it stays.
@@ -85,6 +128,9 @@ impl Relocation<'_> {
         if state.left.contains_key(&key.name) {
             return Ok(None);
         }
+        if self.by_value.is_some() {
+            return Ok(state.targets.get(&key.name).map(str::to_owned));
+        }
         match self.mapping.target(session, key, self.inverse.as_ref())? {
             Target::Stays => Ok(None),
             Target::Moves(new) => Ok(Some(new)),
@@ -94,6 +140,30 @@ impl Relocation<'_> {
                 Err(Collision::not_inverted(&key.name, &new, inverse.as_deref()).into_error())
             }
         }
+    }
+
+    /// Whether the mapping gives an entry another key than the one that was planned, now that it was read byte for byte.
+    pub(super) fn recheck(
+        &self,
+        session: &Session<'_>,
+        key: &Key,
+        entry: &mut Entry,
+        planned: &str,
+    ) -> Result<Option<BoxRecord>> {
+        let Some(by_value) = self.by_value else { return Ok(None) };
+        Ok(match by_value.target(self, session, key, entry)? {
+            Target::Moves(new) if new == planned => None,
+            target => Some(by_value.retarget(key.name.clone(), target)),
+        })
+    }
+
+    /// Where an entry goes, once it is found; none if it is gone.
+    pub(super) async fn target_now(&self, session: &Session<'_>, key: &Key) -> Result<Option<Target>> {
+        let Some(by_value) = self.by_value else {
+            return self.mapping.target(session, key, self.inverse.as_ref()).map(Some);
+        };
+        let Some(mut entry) = session.kv.get(&key.name).await? else { return Ok(None) };
+        by_value.target(self, session, key, &mut entry).map(Some)
     }
 
     /// Leaves the entry at its old key, or fails.

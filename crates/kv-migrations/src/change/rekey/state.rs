@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::collision::MAX_KEPT;
 use super::copies::{Copies, CopyRecord};
+use super::targets::Targets;
 use crate::change::Job;
 use crate::change::hash::HashKey;
 use crate::change::walk::Position;
@@ -19,9 +20,13 @@ pub(super) enum RekeyPhase {
     #[default]
     Survey,
     Confirm,
+    /// Where the mapping sees values: finds the targets of a batch.
+    Plan,
     Copy,
     Verify,
     Sweep,
+    /// Where the mapping sees values: deletes copies under keys that their entries no longer get.
+    Withdraw,
     Check,
 }
 
@@ -31,8 +36,8 @@ impl RekeyPhase {
         match self {
             Self::Survey => Phase::Survey,
             Self::Confirm => Phase::Confirm,
-            Self::Copy => Phase::Copy,
-            Self::Verify | Self::Sweep => Phase::Sweep,
+            Self::Plan | Self::Copy => Phase::Copy,
+            Self::Verify | Self::Sweep | Self::Withdraw => Phase::Sweep,
             Self::Check => Phase::Check,
         }
     }
@@ -62,6 +67,9 @@ pub(crate) struct RekeyState {
     /// The number of entries that the survey found to move, and the number that is moved.
     pub(super) found: u64,
     pub(super) moved: u64,
+    /// The targets of the batch, where the mapping sees values.
+    #[serde(default, skip_serializing_if = "Targets::is_empty")]
+    pub(super) targets: Targets,
     /// The copies of the batch. A sweep does not change them: its work reads them.
     pub(super) copied: Rc<Copies>,
     /// The copies of the last batch, once they are verified, where both keys stay.
@@ -114,6 +122,7 @@ impl RekeyState {
             batch_end: None,
             found: 0,
             moved: 0,
+            targets: Targets::default(),
             copied: Rc::default(),
             settled: Copies::default(),
             copied_again: Copies::default(),
@@ -142,7 +151,7 @@ impl RekeyState {
 
     /// The last key that the phase goes to; `None` if it goes to the end of the prefix.
     pub(super) fn until(&self) -> Option<String> {
-        let is_within_batch = matches!(self.phase, RekeyPhase::Verify | RekeyPhase::Sweep);
+        let is_within_batch = matches!(self.phase, RekeyPhase::Copy | RekeyPhase::Verify | RekeyPhase::Sweep);
         let end = self.batch_end.as_ref().filter(|_| is_within_batch);
         end.and_then(Position::after).map(str::to_owned)
     }
@@ -182,8 +191,14 @@ impl RekeyState {
     /// Whether the batch is full, and all that it has copied has begun, up to this entry. After a failure there may be copies
     /// behind the position.
     pub(super) fn is_batch_full(&self, begun: Option<&str>) -> bool {
-        self.phase == RekeyPhase::Copy
-            && self.copied.is_full()
-            && self.copied.last() <= begun.or_else(|| self.position.after())
+        match self.phase {
+            RekeyPhase::Plan => self.targets.is_full(),
+            RekeyPhase::Check => self.targets.is_stopped,
+            // A batch that is planned ends where its plan does.
+            RekeyPhase::Copy if self.targets.is_empty() => {
+                self.copied.is_full() && self.copied.last() <= begun.or_else(|| self.position.after())
+            }
+            _ => false,
+        }
     }
 }

@@ -23,7 +23,13 @@ pub(super) async fn survey(
     job: &mut Job<'_>,
     state: &mut RekeyState,
 ) -> Result<WalkEnd> {
-    let end = run(&Surveying(relocation), job, state).await?;
+    survey_by(&Surveying(relocation), job, state).await
+}
+
+/// The same, by this pass.
+pub(super) async fn survey_by(pass: &dyn Pass, job: &mut Job<'_>, state: &mut RekeyState) -> Result<WalkEnd> {
+    let relocation = pass.relocation();
+    let end = run(pass, job, state).await?;
     if end == WalkEnd::Complete && (state.suspects.is_empty() || relocation.settings.part.is_deleting()) {
         refuse_collisions(relocation, state)?;
     }
@@ -35,7 +41,7 @@ impl Pass for Surveying<'_> {
         self.0
     }
 
-    fn load<'a>(&self, session: &'a Session<'a>, keys: Vec<Key>, _: &mut RekeyState) -> Loading<'a, Plan> {
+    fn load<'a>(&'a self, session: &'a Session<'a>, keys: Vec<Key>, _: &mut RekeyState) -> Loading<'a, Plan> {
         let Self(relocation) = self;
         let mut plan = |key: &Key| {
             let target = relocation.mapping.target(session, key, relocation.inverse.as_ref())?;
@@ -45,28 +51,32 @@ impl Pass for Surveying<'_> {
     }
 
     fn work<'a>(&'a self, tools: Tools<'a>, key: Key, plan: Plan) -> BoxFuture<'a, Result<Found>> {
-        Box::pin(self.look(tools, key.name, plan))
+        Box::pin(look(self.0, tools, key.name, plan))
     }
 }
 
-impl Surveying<'_> {
-    async fn look(&self, tools: Tools<'_>, old: String, plan: Plan) -> Result<Found> {
-        let kv = &tools.kv;
-        let (new, existing) = match Found::unless_it_moves(plan) {
-            Ok(to) => to,
-            Err(found) => return Ok(found),
-        };
-        if self.0.settings.part.is_deleting() {
-            let is_missing = tools.is_missing(&new, existing).await?;
-            return Ok(if is_missing { Found::Absent { old, new } } else { Found::Free { old, new } });
-        }
-        let is_free = match existing {
-            Loaded::Missing => true,
-            Loaded::Large => tools.large_values.alone(is_free_for(kv, &old, &new)).await?,
-            Loaded::Value(_) | Loaded::Unread => is_free_for(kv, &old, &new).await?,
-        };
-        Ok(if is_free { Found::Free { old, new } } else { Found::Taken { old } })
+/// Looks at the new key of an entry.
+pub(super) async fn look(
+    relocation: &Relocation<'_>,
+    tools: Tools<'_>,
+    old: String,
+    plan: Plan,
+) -> Result<Found> {
+    let kv = &tools.kv;
+    let (new, existing) = match Found::unless_it_moves(plan) {
+        Ok(to) => to,
+        Err(found) => return Ok(found),
+    };
+    if relocation.settings.part.is_deleting() {
+        let is_missing = tools.is_missing(&new, existing).await?;
+        return Ok(if is_missing { Found::Absent { old, new } } else { Found::Free { old, new } });
     }
+    let is_free = match existing {
+        Loaded::Missing => true,
+        Loaded::Large => tools.large_values.alone(is_free_for(kv, &old, &new)).await?,
+        Loaded::Value(_) | Loaded::Unread => is_free_for(kv, &old, &new).await?,
+    };
+    Ok(if is_free { Found::Free { old, new } } else { Found::Taken { old } })
 }
 
 /// Looks once more, after KV's delay, at entries whose new keys seemed to be taken.
@@ -75,8 +85,8 @@ pub(super) async fn confirm(
     job: &mut Job<'_>,
     state: &mut RekeyState,
 ) -> Result<WalkEnd> {
-    /// A list, two reads, and perhaps one of them again.
-    const OPERATIONS: u64 = 4;
+    /// A list, a read for the mapping, two reads, and perhaps one of them again.
+    const OPERATIONS: u64 = 5;
     let session = job.session();
     let mut is_first = true;
     while let Some((old, times)) = state.suspects.pop_first() {
@@ -109,8 +119,9 @@ pub(super) async fn confirm(
 async fn look_again(relocation: &Relocation<'_>, session: &Session<'_>, old: &str) -> Result<Found> {
     let kv = &session.kv;
     let Some(key) = kv.find(old).await? else { return Ok(Found::Nothing) };
-    let target = relocation.mapping.target(session, &key, relocation.inverse.as_ref())?;
-    let Target::Moves(new) = target else { return Ok(Found::Nothing) };
+    let Some(Target::Moves(new)) = relocation.target_now(session, &key).await? else {
+        return Ok(Found::Nothing);
+    };
     Ok(if is_free_for(kv, old, &new).await? {
         Found::Free { old: old.to_owned(), new }
     } else {

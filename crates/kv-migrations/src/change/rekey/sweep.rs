@@ -23,8 +23,8 @@ use crate::sabotage::{self, Defect};
 use crate::session::Session;
 
 /// What the work of a sweep reads.
-#[derive(Clone)]
-struct Sweep {
+struct Sweep<'a> {
+    relocation: &'a Relocation<'a>,
     part: Part,
     key: HashKey,
     copied: Rc<Copies>,
@@ -32,11 +32,6 @@ struct Sweep {
     /// See [`RekeyState::is_writing`]. A whole re-key knows its copies by their fingerprints, and does both at once.
     may_prove: bool,
     may_write: bool,
-}
-
-struct Sweeping<'a> {
-    relocation: &'a Relocation<'a>,
-    sweep: Sweep,
 }
 
 /// Sweeps a batch.
@@ -47,6 +42,7 @@ pub(super) async fn sweep(
 ) -> Result<WalkEnd> {
     let is_whole = relocation.settings.part == Part::Whole;
     let sweep = Sweep {
+        relocation,
         part: relocation.settings.part,
         key: state.key,
         copied: state.copied.clone(),
@@ -54,23 +50,22 @@ pub(super) async fn sweep(
         may_prove: is_whole || !state.is_writing,
         may_write: is_whole || state.is_writing,
     };
-    run(&Sweeping { relocation, sweep }, job, state).await
+    run(&sweep, job, state).await
 }
 
-impl Pass for Sweeping<'_> {
+impl Pass for Sweep<'_> {
     fn relocation(&self) -> &Relocation<'_> {
         self.relocation
     }
 
     /// Reads the entries that move, and what is at their new keys.
     fn load<'a>(
-        &self,
+        &'a self,
         session: &'a Session<'a>,
         keys: Vec<Key>,
         state: &mut RekeyState,
     ) -> Loading<'a, Plan> {
         let plans = plan_all(keys, &mut |key| self.plan(session, key, state));
-        let sweep = self.sweep.clone();
         Box::pin(async move {
             let plans = plans?;
             let moves = || {
@@ -87,7 +82,8 @@ impl Pass for Sweeping<'_> {
             let mut values = old.into_iter().zip(new);
             let compare = |(key, plan): (Key, Plan)| match plan {
                 Plan::Moves { new, .. } => {
-                    let compared = values.next().map(|(old, copy)| sweep.compare(&key, new, &old, &copy));
+                    let compared =
+                        values.next().map(|(old, copy)| self.compare(session, &key, new, old, &copy));
                     (key, compared.unwrap_or(Plan::Stays))
                 }
                 plan => (key, plan),
@@ -101,11 +97,11 @@ impl Pass for Sweeping<'_> {
     }
 
     fn work<'a>(&'a self, tools: Tools<'a>, key: Key, plan: Plan) -> BoxFuture<'a, Result<Found>> {
-        Box::pin(self.sweep.work(tools, key, plan))
+        Box::pin(self.follow(tools, key, plan))
     }
 }
 
-impl Sweeping<'_> {
+impl Sweep<'_> {
     fn plan(&self, session: &Session<'_>, key: &Key, state: &RekeyState) -> Result<Plan> {
         if self.relocation.settings.part == Part::Copying && !state.is_of_interest(&key.name) {
             return Ok(Plan::Stays);
@@ -119,10 +115,8 @@ impl Sweeping<'_> {
         }
         Ok(Plan::moves(new))
     }
-}
 
-impl Sweep {
-    async fn work(&self, tools: Tools<'_>, key: Key, plan: Plan) -> Result<Found> {
+    async fn follow(&self, tools: Tools<'_>, key: Key, plan: Plan) -> Result<Found> {
         let Plan::Compared { new, is_proven, is_large } = plan else { return Ok(Found::Nothing) };
         if is_proven || sabotage::is_on(Defect::DeleteBeforeVerify) {
             return self.conclude(&tools.kv, key).await;
@@ -142,8 +136,15 @@ impl Sweep {
         Ok(Found::Moved)
     }
 
-    fn compare(&self, key: &Key, new: String, old_value: &Loaded, new_value: &Loaded) -> Plan {
-        let is_proven = match (old_value, new_value) {
+    fn compare(
+        &self,
+        session: &Session<'_>,
+        key: &Key,
+        new: String,
+        old_value: Loaded,
+        new_value: &Loaded,
+    ) -> Plan {
+        let mut is_proven = match (&old_value, new_value) {
             (Loaded::Value(old), Loaded::Value(copy)) => {
                 let is_same = without_byte_order_mark(old) == without_byte_order_mark(copy);
                 let fingerprint = self.fingerprint(key, old, key.metadata.as_ref(), key.expiration);
@@ -154,13 +155,22 @@ impl Sweep {
             _ => false,
         };
         let is_large = matches!(old_value, Loaded::Large) || matches!(new_value, Loaded::Large);
+        if is_proven
+            && let Some(by_value) = self.relocation.by_value
+            && let Loaded::Value(value) = old_value
+        {
+            is_proven = by_value.is_current(self.relocation, session, key, value, &new);
+        }
         Plan::Compared { new, is_proven, is_large }
     }
 
     /// Reads one entry and its copy exactly, where reading in bulk proved nothing.
     async fn look_closer(&self, tools: &Tools<'_>, key: Key, new: String) -> Result<Found> {
         let (kv, writer) = (&tools.kv, tools.writer);
-        let Some(entry) = kv.get(&key.name).await? else { return Ok(Found::Nothing) };
+        let Some(mut entry) = kv.get(&key.name).await? else { return Ok(Found::Nothing) };
+        if let Some(record) = self.relocation.recheck(tools.session, &key, &mut entry, &new)? {
+            return Ok(Found::Recorded(record));
+        }
         let fingerprint = self.fingerprint(&key, &entry.value, entry.metadata.as_ref(), key.expiration);
         let is_unchanged = self.copied.contains(&key.name, &new, fingerprint);
         let at_new_key = self.at_new_key(kv, &key, &entry, &new).await?;

@@ -1,0 +1,80 @@
+//! Deletes copies under keys that their entries no longer get, where nothing else was written since.
+
+use std::time::Duration;
+
+use super::collision::Collision;
+use super::copies::fingerprint;
+use super::plan::release;
+use super::relocation::leave;
+use super::state::RekeyState;
+use super::targets::OutdatedCopy;
+use crate::change::Job;
+use crate::change::hash::HashKey;
+use crate::change::walk::{WalkEnd, over_budget};
+use crate::error::Result;
+use crate::kv::{EntryOperations, HighestCost, PAUSES};
+use crate::session::Session;
+
+/// A read, a list and a deletion, with one more time.
+const OPERATIONS: u64 = 6;
+
+/// Withdraws all of them.
+pub(super) async fn withdraw(job: &mut Job<'_>, state: &mut RekeyState) -> Result<WalkEnd> {
+    let session = job.session();
+    let mut is_first = true;
+    while let Some((new, copy)) = state.targets.first_outdated() {
+        if !is_first && session.meter.left() < OPERATIONS {
+            return Ok(WalkEnd::Paused);
+        }
+        let (new, old) = (new.to_owned(), copy.old.clone());
+        let result = withdraw_copy(session, state.key, &new, copy).await;
+        if session.meter.is_overdrawn() {
+            return Ok(over_budget(job));
+        }
+        if result? == Withdrawn::Kept {
+            leave(Collision::outdated(&new, &old), state)?;
+        }
+        is_first = false;
+        state.targets.remove_outdated(&new);
+        release(&old, &new, state);
+        job.note_advance();
+        job.save_if_due(state, None).await?;
+    }
+    Ok(WalkEnd::Complete)
+}
+
+#[derive(PartialEq, Eq)]
+enum Withdrawn {
+    Gone,
+    /// Something else is there.
+    Kept,
+}
+
+async fn withdraw_copy(
+    session: &Session<'_>,
+    key: HashKey,
+    new: &str,
+    copy: &OutdatedCopy,
+) -> Result<Withdrawn> {
+    let operations = EntryOperations::new(&HighestCost::default());
+    let mut pauses = PAUSES.iter();
+    loop {
+        // If KV refuses the deletion with 429, somebody wrote the key a moment ago.
+        let pause = pauses.next();
+        let own_keys = pause.map(|_| new);
+        let attempt = operations.begin_attempt(own_keys.as_slice());
+        let kv = session.kv.for_entry(attempt);
+        let Some(entry) = kv.get(new).await? else { return Ok(Withdrawn::Gone) };
+        let expiration = kv.find(new).await?.and_then(|listed| listed.expiration);
+        let found = fingerprint(key, &copy.old, &entry.value, entry.metadata.as_ref(), expiration);
+        if !copy.fingerprints.contains(&found) {
+            return Ok(Withdrawn::Kept);
+        }
+        let result = kv.delete(new).await;
+        let Some(seconds) = pause.filter(|_| operations.has_conflict()) else {
+            result?;
+            return Ok(Withdrawn::Gone);
+        };
+        session.sleep(Duration::from_secs(*seconds)).await;
+    }
+}

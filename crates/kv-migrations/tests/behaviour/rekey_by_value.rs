@@ -1,0 +1,605 @@
+//! A re-key whose mapping sees values.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::executor::block_on;
+use kv_migrations::kv::{MemoryStore, StoreExt};
+use kv_migrations::testing::{Fault, faulty};
+use kv_migrations::{Collisions, Error, Migration, Rekey, RunReport};
+
+use proptest::prelude::*;
+
+use crate::rekey::{drive, error, keys, migration};
+use crate::service::{InitialEntry, Service};
+use crate::stores::{Flaky, ShortPages};
+
+/// Moves `user_{id}` to `user:{tenant}:{id}`. The tenant is the value up to its first `/`. What has none stays.
+pub fn users() -> Rekey {
+    Rekey::by_value("user_", |user| {
+        let Some(end) = user.value().iter().position(|byte| *byte == b'/') else { return Ok(None) };
+        let tenant = std::str::from_utf8(&user.value()[..end])?;
+        Ok(Some(format!("user:{tenant}:{}", user.name().trim_start_matches("user_"))))
+    })
+}
+
+fn reversible_users() -> Rekey {
+    users().with_inverse("user:", |key| Some(format!("user_{}", key.name.splitn(3, ':').nth(2)?)))
+}
+
+fn holding(entries: &[(&str, &str)]) -> Service {
+    let entries: Vec<_> = entries.iter().map(|(key, value)| InitialEntry::new(*key, *value)).collect();
+    Service::holding(&entries, 900)
+}
+
+/// Runs the re-key; the service writes as `write` says once the first copies are made.
+fn drive_writing(
+    service: &Service,
+    rekey: fn() -> Rekey,
+    write: impl Fn(&MemoryStore),
+) -> Result<Vec<(String, String)>, Error> {
+    let runner = service.runner(vec![migration(rekey())]);
+    let has_written = Cell::new(false);
+    loop {
+        let report = service.request(&runner)?;
+        if keys(service).iter().any(|key| key.starts_with("user:")) && !has_written.replace(true) {
+            write(&service.store);
+        }
+        if report.is_finished() {
+            let left = report.details.into_iter().flat_map(|detail| detail.failed_entries);
+            return Ok(left.map(|left| (left.key, left.reason)).collect());
+        }
+    }
+}
+
+fn delete(service: &Service, key: &str) {
+    block_on(service.store.delete(key)).expect("KV deletes it");
+}
+
+fn entries(service: &Service) -> Vec<(String, String)> {
+    let text = |key: String| {
+        let value = service.text(&key).unwrap_or_default();
+        (key, value)
+    };
+    keys(service).into_iter().map(text).collect()
+}
+
+fn pairs(entries: &[(&str, &str)]) -> Vec<(String, String)> {
+    entries.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+#[test]
+fn an_entry_is_moved_by_its_value_with_all_that_it_has() {
+    let long = format!("user_{}", "k".repeat(500));
+    let initial = [
+        InitialEntry {
+            metadata: Some(r#"{"z":1}"#),
+            ttl: Some(5_000),
+            ..InitialEntry::new("user_1", [b'a', b'/', 0xff, 0])
+        },
+        InitialEntry::new("user_bom", "\u{FEFF}a/x"),
+        InitialEntry { ttl: Some(75), ..InitialEntry::new("user_expires", "a/soon") },
+        InitialEntry::new("user_none", "no tenant"),
+        InitialEntry::new("user_", "ä/empty"),
+        InitialEntry::new(long.clone(), "b/long"),
+    ];
+    let service = Service::holding(&initial, 900);
+    let mut expected = service.store.entries();
+    for (key, _) in &mut expected {
+        key.name = match key.name.as_str() {
+            "user_1" | "user_bom" => key.name.replace("user_", "user:a:"),
+            "user_expires" => {
+                key.name.clear();
+                continue;
+            }
+            "user_" => "user:ä:".to_owned(),
+            name if name == long => name.replace("user_", "user:b:"),
+            _ => continue,
+        };
+    }
+    expected.retain(|(key, _)| !key.name.is_empty());
+    expected.sort_by(|(one, _), (other, _)| one.name.cmp(&other.name));
+    drive(&service, users()).unwrap();
+    let moved: Vec<_> =
+        service.store.entries().into_iter().filter(|(key, _)| key.name.starts_with("user")).collect();
+    assert_eq!(moved, expected);
+}
+
+#[test]
+fn keys_that_no_bulk_get_returns_are_mapped_by_their_values() {
+    let service = holding(&[("1", "a/one"), ("42", "none"), ("__proto__", "b/proto"), ("x", "a/x")]);
+    let rekey = Rekey::by_value("", |entry| {
+        let tenant = entry.text()?.split_once('/').map(|(tenant, _)| tenant);
+        let is_old = !entry.name().starts_with("by/");
+        Ok(tenant.filter(|_| is_old).map(|tenant| format!("by/{tenant}/{}", entry.name())))
+    });
+    drive(&service, rekey).unwrap();
+    assert_eq!(keys(&service), ["42", "by/a/1", "by/a/x", "by/b/__proto__"]);
+}
+
+#[test]
+fn a_value_that_the_mapping_cannot_read_is_named_before_anything_is_written() {
+    let initial = [("user_1", "a/x"), ("user_2", "b/x")].map(|(key, value)| InitialEntry::new(key, value));
+    let service =
+        Service::holding(&[&initial[..], &[InitialEntry::new("user_3", [0xff, b'/'])]].concat(), 900);
+    let error = error(&service, users());
+    assert!(error.contains("at the entry `user_3`: invalid utf-8"), "{error}");
+    assert!(!error.contains("\u{fffd}"), "no value is told: {error}");
+    assert_eq!(keys(&service), ["user_1", "user_2", "user_3"], "nothing is written");
+
+    service.store.insert("user_3", "c/x");
+    drive(&service, users()).unwrap();
+    assert_eq!(keys(&service), ["user:a:1", "user:b:2", "user:c:3"]);
+}
+
+#[test]
+fn an_entry_whose_value_changes_before_it_is_swept_ends_at_its_last_key() {
+    for rekey in [users, reversible_users] {
+        let service = holding(&[("user_1", "a/x"), ("user_2", "a/y")]);
+        let left = drive_writing(&service, rekey, |store| store.insert("user_1", "b/x"));
+        assert_eq!(left.unwrap(), []);
+        assert_eq!(entries(&service), pairs(&[("user:a:2", "a/y"), ("user:b:1", "b/x")]));
+    }
+}
+
+#[test]
+fn a_copy_under_an_outdated_key_is_left_and_reported_if_the_service_has_changed_it() {
+    let service = holding(&[("user_1", "a/x")]);
+    let left = drive_writing(&service, users, |store| {
+        store.insert("user_1", "b/x");
+        store.insert("user:a:1", "a/newer");
+    });
+    let [(key, reason)] = <[_; 1]>::try_from(left.unwrap()).expect("one is left");
+    assert_eq!(key, "user:a:1");
+    assert!(reason.contains("something else than what was copied there from `user_1`"), "{reason}");
+    assert_eq!(entries(&service), pairs(&[("user:a:1", "a/newer"), ("user:b:1", "b/x")]));
+}
+
+#[test]
+fn an_entry_that_is_to_stay_by_now_keeps_its_old_key_alone() {
+    let service = holding(&[("user_1", "a/x"), ("user_2", "a/y")]);
+    let left = drive_writing(&service, users, |store| store.insert("user_1", "no tenant"));
+    assert_eq!(left.unwrap(), []);
+    assert_eq!(entries(&service), pairs(&[("user:a:2", "a/y"), ("user_1", "no tenant")]));
+}
+
+#[test]
+fn an_entry_that_is_deleted_after_its_key_has_changed_leaves_no_outdated_copy() {
+    let service = holding(&[("user_1", "a/x"), ("user_2", "a/y")]);
+    let runner = service.runner(vec![migration(users())]);
+    service.request(&runner).unwrap();
+    service.store.insert("user_1", "b/x");
+    service.request(&runner).unwrap();
+    delete(&service, "user_1");
+    service.drive(&runner).unwrap();
+    assert_eq!(entries(&service), pairs(&[("user:a:2", "a/y")]));
+}
+
+#[test]
+fn an_entry_that_is_written_under_its_old_key_while_the_others_are_swept_is_moved_too() {
+    for old in ["user_0", "user_9"] {
+        let service = holding(&[("user_1", "a/x"), ("user_2", "a/y")]);
+        let left = drive_writing(&service, users, |store| store.insert(old, "c/late"));
+        assert_eq!(left.unwrap(), []);
+        let new = old.replace("user_", "user:c:");
+        assert_eq!(keys(&service), ["user:a:1", "user:a:2", &new]);
+    }
+}
+
+#[test]
+fn a_mapping_that_is_mended_while_entries_are_copied_moves_them_to_their_right_keys() {
+    let service = holding(&[("user_1", "a/x"), ("user_2", "b/y")]);
+    let wrong = Rekey::by_value("user_", |user| Ok(Some(user.name().replace("user_", "wrong:"))));
+    service.request(&service.runner(vec![migration(wrong)])).unwrap();
+    assert_eq!(keys(&service), ["user_1", "user_2", "wrong:1", "wrong:2"]);
+    drive(&service, users()).unwrap();
+    assert_eq!(entries(&service), pairs(&[("user:a:1", "a/x"), ("user:b:2", "b/y")]));
+}
+
+#[test]
+fn collisions_are_found_before_anything_is_written() {
+    let by_tenant = || {
+        Rekey::by_value("user_", |user| {
+            Ok(user.text()?.split_once('/').map(|(tenant, _)| format!("t:{tenant}")))
+        })
+    };
+    let initial = [("t:c", "there before"), ("user_1", "a/x"), ("user_2", "a/y"), ("user_3", "c/z")];
+    let service = holding(&initial);
+    let error = error(&service, by_tenant());
+    assert!(error.contains("`user_2` would get the key `t:a`, which another entry gets as well"), "{error}");
+    assert!(error.contains("`user_3` would get the key `t:c`, at which there is something else"), "{error}");
+    assert_eq!(entries(&service), pairs(&initial));
+
+    drive(&service, by_tenant().with_collisions(Collisions::Skip)).unwrap();
+    let skipped = [("t:a", "a/x"), ("t:c", "there before"), ("user_2", "a/y"), ("user_3", "c/z")];
+    assert_eq!(entries(&service), pairs(&skipped));
+}
+
+#[test]
+fn two_entries_that_come_to_have_the_same_new_key_both_keep_their_values() {
+    let by_tenant = || {
+        Rekey::by_value("user_", |user| {
+            Ok(user.text()?.split_once('/').map(|(tenant, _)| format!("user:{tenant}")))
+        })
+    };
+    let service = holding(&[("user_1", "a/x"), ("user_2", "b/y")]);
+    let error = drive_writing(&service, by_tenant, |store| {
+        store.insert("user_1", "c/x");
+        store.insert("user_2", "c/y");
+    });
+    let error = error.expect_err("one of them cannot be moved").to_string();
+    assert!(
+        error.contains("`user_2` would get the key `user:c`, which another entry gets as well"),
+        "{error}"
+    );
+    service.store.insert("user_2", "d/y");
+    drive(&service, by_tenant()).unwrap();
+    assert_eq!(entries(&service), pairs(&[("user:c", "c/x"), ("user:d", "d/y")]));
+}
+
+#[test]
+fn an_inverse_sees_keys_and_moves_all_back() {
+    let initial = [("user_1", "a/x"), ("user_2", "b/y"), ("user_none", "z")];
+    let service = holding(&initial);
+    let runner = service.runner(vec![migration(reversible_users())]);
+    service.drive(&runner).unwrap();
+    assert_eq!(keys(&service), ["user:a:1", "user:b:2", "user_none"]);
+    // Also what the service has changed meanwhile.
+    service.store.insert("user:a:1", "c/x");
+    service.roll_back(&runner).unwrap();
+    assert_eq!(entries(&service), pairs(&[("user_1", "c/x"), ("user_2", "b/y"), ("user_none", "z")]));
+}
+
+#[test]
+fn more_entries_than_a_checkpoint_holds_are_moved_in_batches() {
+    let initial: Vec<InitialEntry> = (0..1_500)
+        .map(|n| InitialEntry::new(format!("user_{n:0480}"), if n % 2 == 0 { "a/x" } else { "b/x" }))
+        .collect();
+    let service = Service::holding(&initial, 900);
+    drive(&service, users()).unwrap();
+    let moved = keys(&service);
+    assert_eq!(moved.len(), 1_500);
+    assert_eq!(moved.iter().filter(|key| key.starts_with("user:a:")).count(), 750);
+    assert_eq!(moved.iter().filter(|key| key.starts_with("user:b:")).count(), 750);
+}
+
+#[test]
+fn a_value_of_25_mib_is_moved() {
+    let mut value = b"a/".to_vec();
+    value.resize(25 * 1024 * 1024, b'x');
+    let entries = [InitialEntry::new("user_1", value.clone())];
+    let service = Service::holding(&entries, 900);
+    drive(&service, users()).unwrap();
+    assert_eq!(keys(&service), ["user:a:1"]);
+    assert!(service.store.value("user:a:1").is_some_and(|moved| moved == value));
+}
+
+#[test]
+fn a_table_and_the_value_together_give_the_new_key() {
+    let service = holding(&[("user_1", "a/x"), ("user_2", "b/y")]);
+    let rekey = Rekey::by_value_and_table(
+        "user_",
+        async |_, ()| Ok(vec![("a".to_owned(), 7_u32)]),
+        |user, ids, ()| {
+            let tenant = user.text()?.split('/').next().unwrap_or_default();
+            let id = ids.iter().find_map(|(name, id)| (name == tenant).then_some(id));
+            Ok(id.map(|id| format!("user:{id}:{}", user.name().trim_start_matches("user_"))))
+        },
+    )
+    .with_inverse("user:", |key, _, ()| Ok(key.name.rsplit(':').next().map(|id| format!("user_{id}"))));
+    let runner = service.runner(vec![Migration::rekey("long", "", rekey)]);
+    service.drive(&runner).unwrap();
+    assert_eq!(keys(&service), ["user:7:1", "user_2"]);
+    service.roll_back(&runner).unwrap();
+    assert_eq!(keys(&service), ["user_1", "user_2"]);
+}
+
+fn copying() -> Rekey {
+    users().copying()
+}
+
+#[test]
+fn copying_and_deleting_by_value_move_all_that_the_service_keeps_alike() {
+    let service = holding(&[("user_1", "a/x"), ("user_2", "b/y"), ("user_3", "none")]);
+    let runner = service.runner(vec![Migration::rekey("copy", "", users().copying())]);
+    service.drive(&runner).unwrap();
+    let both = ["user:a:1", "user:b:2", "user_1", "user_2", "user_3"];
+    assert_eq!(keys(&service), both);
+    service.store.insert("user:a:1", "a/newer");
+    delete(&service, "user:b:2");
+    let runner = service.runner(vec![Migration::rekey("delete", "", users().deleting())]);
+    let reports = service.drive(&runner).unwrap();
+    let left = reports.last().and_then(|report| report.details.last()).map(|detail| &detail.failed_entries);
+    assert!(left.is_some_and(|left| left.len() == 1 && left[0].key == "user_2"), "{left:?}");
+    let expected = [("user:a:1", "a/newer"), ("user_2", "b/y"), ("user_3", "none")];
+    assert_eq!(entries(&service), pairs(&expected));
+}
+
+#[test]
+fn copying_follows_an_entry_whose_key_changes() {
+    let service = holding(&[("user_1", "a/x"), ("user_2", "a/y")]);
+    let left = drive_writing(&service, copying, |store| store.insert("user_1", "b/x"));
+    assert_eq!(left.unwrap(), []);
+    let expected = [("user:a:2", "a/y"), ("user:b:1", "b/x"), ("user_1", "b/x"), ("user_2", "a/y")];
+    assert_eq!(entries(&service), pairs(&expected));
+}
+
+#[test]
+fn deleting_follows_an_entry_whose_key_changes() {
+    let initial = [("user:a:1", "a/x"), ("user:b:2", "b/y"), ("user_1", "a/x"), ("user_2", "a/y")];
+    for requests in 1..4 {
+        let service = holding(&initial);
+        let rekey = users().deleting().copying_missing();
+        let runner = service.runner(vec![migration(rekey)]);
+        for _ in 0..requests {
+            service.request(&runner).unwrap();
+        }
+        assert!(service.text("user_2").is_some(), "it is not moved yet");
+        service.store.insert("user_2", "c/y");
+        if let Err(error) = service.drive(&runner) {
+            assert!(error.to_string().contains("faster than they can be looked at"), "{error}");
+            service.drive(&runner).unwrap();
+        }
+        let expected = [("user:a:1", "a/x"), ("user:b:2", "b/y"), ("user:c:2", "c/y")];
+        assert_eq!(entries(&service), pairs(&expected), "after {requests} requests");
+    }
+}
+
+#[test]
+fn a_rekey_by_value_costs_little_more_than_a_plain_one() {
+    let initial: Vec<InitialEntry> =
+        (0..500).map(|n| InitialEntry::new(format!("user_{n:03}"), "a/x")).collect();
+    let cost = |rekey: Rekey| {
+        let service = Service::holding(&initial, 100_000);
+        drive(&service, rekey).unwrap();
+        service.store.operations()
+    };
+    let (plain, by_value) = (cost(Rekey::prefix("user_", "user:")), cost(users()));
+    assert!(by_value - plain < 30, "{by_value} against {plain}: reads in bulk alone");
+}
+
+fn initial_entries() -> Vec<InitialEntry> {
+    let mut entries: Vec<InitialEntry> = (0..6)
+        .map(|n| InitialEntry::new(format!("user_{n}"), if n % 2 == 0 { "a/x" } else { "b/x" }))
+        .collect();
+    entries.push(InitialEntry {
+        metadata: Some(r#"{"a":1}"#),
+        ttl: Some(100_000),
+        ..InitialEntry::new("user_a", "c/text")
+    });
+    entries.push(InitialEntry::new("user_mark", "\u{FEFF}a/mark"));
+    entries.push(InitialEntry::new("user_none", "x"));
+    entries
+}
+
+/// Cuts the re-key off at each of its operations; then the service changes some entries, and it is continued.
+fn break_off_everywhere(rekey: fn() -> Rekey, operations: u64, change: fn(&MemoryStore)) {
+    let run = |service: &Service, fault: Option<Fault>| {
+        let migrations = vec![migration(rekey())];
+        match fault {
+            Some(fault) => {
+                service.drive(&service.runner_on(faulty(service.store.clone(), fault), migrations))
+            }
+            None => service.drive(&service.runner(migrations)),
+        }
+    };
+    let faultless = Service::holding(&initial_entries(), operations);
+    run(&faultless, None).unwrap();
+    for at in 0..=faultless.store.operations() {
+        for fault in [Fault::Crash(at), Fault::AnswerLost(at), Fault::Refused(at)] {
+            let service = Service::holding(&initial_entries(), operations);
+            let _ = run(&service, Some(fault));
+            // Only entries that are there still: the service writes old keys until they are moved.
+            let before: Vec<_> = keys(&service);
+            change(&service.store);
+            for (key, _) in service.store.entries() {
+                if key.name.starts_with("user_") && !before.contains(&key.name) {
+                    delete(&service, &key.name);
+                }
+            }
+            let expected_old: Vec<(String, Vec<u8>)> = service
+                .store
+                .entries()
+                .into_iter()
+                .filter(|(key, _)| key.name.starts_with("user_"))
+                .map(|(key, value)| (key.name, value))
+                .collect();
+            let reports = run(&service, None)
+                .unwrap_or_else(|error| panic!("{fault:?}: it cannot be continued: {error}"));
+            let details = reports.into_iter().flat_map(|report| report.details);
+            let left: Vec<String> =
+                details.flat_map(|detail| detail.failed_entries).map(|entry| entry.key).collect();
+            // Each entry is at the key that its last value gives, and nowhere else.
+            for (old, value) in expected_old {
+                let text = String::from_utf8(value).unwrap();
+                let new =
+                    text.trim_start_matches('\u{FEFF}').split_once('/').map_or(old.clone(), |(tenant, _)| {
+                        format!("user:{tenant}:{}", old.trim_start_matches("user_"))
+                    });
+                assert_eq!(service.text(&new).as_deref(), Some(&*text), "{fault:?}: {old} at {new}");
+            }
+            let ids: Vec<String> = keys(&service)
+                .into_iter()
+                .filter(|key| !left.contains(key))
+                .map(|key| key.rsplit([':', '_']).next().unwrap_or_default().to_owned())
+                .collect();
+            let mut unique = ids.clone();
+            unique.sort();
+            unique.dedup();
+            assert_eq!(
+                ids.len(),
+                unique.len(),
+                "{fault:?}: {:?}, of which {left:?} are left",
+                keys(&service)
+            );
+            assert_eq!(unique.len(), initial_entries().len(), "{fault:?}: {:?}", keys(&service));
+        }
+    }
+}
+
+#[test]
+fn a_rekey_by_value_that_is_cut_off_anywhere_is_continued() {
+    break_off_everywhere(users, 900, |_| ());
+    break_off_everywhere(reversible_users, 25, |_| ());
+}
+
+#[test]
+fn entries_that_change_their_keys_after_a_crash_anywhere_end_at_their_last_ones() {
+    let change = |store: &MemoryStore| {
+        for (key, value) in [("user_0", "b/x"), ("user_1", "z"), ("user_5", "a/x")] {
+            store.insert(key, value);
+        }
+    };
+    break_off_everywhere(reversible_users, 900, change);
+    break_off_everywhere(users, 25, change);
+}
+
+type MakeRekey = fn() -> Rekey;
+type MakeEntries = fn() -> Vec<InitialEntry>;
+
+#[test]
+fn the_copying_and_deleting_by_value_that_are_cut_off_anywhere_are_continued() {
+    let run = |service: &Service, rekey: Rekey, fault: Option<Fault>| {
+        let migrations = vec![migration(rekey)];
+        match fault {
+            Some(fault) => {
+                service.drive(&service.runner_on(faulty(service.store.clone(), fault), migrations))
+            }
+            None => service.drive(&service.runner(migrations)),
+        }
+    };
+    let copied = || {
+        let mut entries = initial_entries();
+        entries.extend([InitialEntry::new("user:a:0", "a/newer"), InitialEntry::new("user:b:1", "b/x")]);
+        entries
+    };
+    let parts: [(MakeRekey, MakeEntries); 2] =
+        [(copying, initial_entries), (|| users().deleting().copying_missing(), copied)];
+    for (rekey, entries) in parts {
+        let operations = 25;
+        {
+            let faultless = Service::holding(&entries(), operations);
+            run(&faultless, rekey(), None).unwrap();
+            let (needed, expected) = (faultless.store.operations(), faultless.outcome());
+            for at in 0..=needed {
+                for fault in [Fault::Crash(at), Fault::AnswerLost(at), Fault::Refused(at)] {
+                    let service = Service::holding(&entries(), operations);
+                    let _ = run(&service, rekey(), Some(fault));
+                    service.clock.advance(Duration::from_secs(1));
+                    run(&service, rekey(), None)
+                        .unwrap_or_else(|error| panic!("{fault:?}: it cannot be continued: {error}"));
+                    assert_eq!(service.outcome(), expected, "{fault:?}");
+                }
+            }
+        }
+    }
+}
+
+fn values() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        3 => "[ab]/[a-z]{0,2}".prop_map(String::into_bytes),
+        1 => "[a-z]{0,3}".prop_map(String::into_bytes),
+        1 => Just(b"c/\xff\x00".to_vec()),
+        1 => Just("\u{FEFF}a/x".as_bytes().to_vec()),
+    ]
+}
+
+fn some_entries() -> impl Strategy<Value = Vec<InitialEntry>> {
+    let keys = prop_oneof![
+        4 => "user_[a-c]{1,2}",
+        3 => "user_[0-9]{1,2}",
+        1 => Just("user___proto__".to_owned()),
+        1 => Just(format!("user_{}", "k".repeat(505))),
+    ];
+    let metadata = prop_oneof![2 => Just(None), 1 => Just(Some(r#"{"b":[1,2]}"#))];
+    let ttl = prop_oneof![3 => Just(None), 1 => Just(Some(1_000_000))];
+    proptest::collection::btree_map(keys, (values(), metadata, ttl), 1..25).prop_map(|entries| {
+        let entry = |(key, (value, metadata, ttl))| InitialEntry { key, value, metadata, ttl };
+        entries.into_iter().map(entry).collect()
+    })
+}
+
+/// The key that an entry gets.
+fn target(old: &str, value: &[u8]) -> String {
+    let value = value.strip_prefix("\u{FEFF}".as_bytes()).unwrap_or(value);
+    match value.iter().position(|byte| *byte == b'/') {
+        Some(end) => {
+            format!("user:{}:{}", String::from_utf8_lossy(&value[..end]), old.trim_start_matches("user_"))
+        }
+        None => old.to_owned(),
+    }
+}
+
+/// The keys that a run has left.
+fn keys_left(report: RunReport) -> Vec<String> {
+    let left = report.details.into_iter().flat_map(|detail| detail.failed_entries);
+    left.map(|entry| entry.key).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// The model: an entry is at the key that its last value gives, and elsewhere only if that is reported.
+    #[test]
+    fn any_entries_whose_values_change_between_any_requests_end_at_their_last_keys(
+        entries in some_entries(),
+        edits in proptest::collection::vec((0_usize..12, 0_usize..25, values()), 0..6),
+        is_reversible in any::<bool>(),
+        page in 1_u32..30,
+        operations in 45_u64..100,
+        breaks in proptest::collection::vec(0_u64..120, 0..4),
+        noise in any::<u64>(),
+    ) {
+        let make = || vec![migration(if is_reversible { reversible_users() } else { users() })];
+        let mut model: BTreeMap<String, Vec<u8>> =
+            entries.iter().map(|entry| (entry.key.clone(), entry.value.clone())).collect();
+        let service = Service::holding(&entries, operations);
+        let store = || ShortPages(service.store.clone(), page);
+        let mut edit = |request: usize| {
+            for (_, index, value) in edits.iter().filter(|(at, ..)| *at == request) {
+                let old = &entries[index % entries.len()].key;
+                // The service writes an old key until the entry is moved. One that stays may have been passed for good.
+                if service.store.value(old).is_some_and(|value| target(old, &value) != *old) {
+                    service.store.insert(old, value.clone());
+                    model.insert(old.clone(), value.clone());
+                }
+            }
+        };
+        let (mut requests, mut left, was_cut_off) = (0, Vec::new(), !breaks.is_empty());
+        for at in breaks {
+            edit(requests);
+            requests += 1;
+            let runner = service.runner_on(faulty(store(), Fault::Crash(at)), make());
+            left.extend(service.drive(&runner).into_iter().flatten().flat_map(keys_left));
+        }
+        let runner = service.runner_on(Flaky::new(store(), noise), make());
+        loop {
+            edit(requests);
+            requests += 1;
+            let report = match service.request(&runner) {
+                Ok(report) => report,
+                // A copy of a request that was cut off, of an entry that has changed since, is told and left.
+                Err(error) if was_cut_off && error.to_string().contains("there is something else") => return Ok(()),
+                Err(error) => return Err(TestCaseError::fail(error.to_string())),
+            };
+            let is_finished = report.is_finished();
+            left.extend(keys_left(report));
+            if is_finished {
+                break;
+            }
+        }
+        let mut found: BTreeMap<String, Vec<u8>> = service.store.entries().into_iter()
+            .map(|(key, value)| (key.name, value))
+            .filter(|(key, _)| key.starts_with("user"))
+            .collect();
+        for (old, value) in &model {
+            let new = target(old, value);
+            let there = found.remove(&new);
+            prop_assert_eq!(there.as_ref(), Some(value), "{} at {}", old, new);
+        }
+        for extra in found.keys() {
+            prop_assert!(left.contains(extra), "{extra} is not reported: {left:?}");
+        }
+    }
+}
