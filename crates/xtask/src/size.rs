@@ -10,8 +10,17 @@ use crate::workspace::Workspace;
 const BASELINE: &str = "size-baseline";
 /// The same with the routes mounted, and with a migration of a kind if its feature is on.
 const MOUNTED: &str = "size-mounted";
-const KINDS: [&str; 7] =
-    ["backfill", "backfill-json", "backfill-typed", "backfill-in-batches", "fold", "fold-merging", "rekey"];
+const KINDS: [&str; 9] = [
+    "backfill",
+    "backfill-json",
+    "backfill-typed",
+    "backfill-in-batches",
+    "fold",
+    "fold-merging",
+    "rekey",
+    "rekey-by-value",
+    "rekey-by-table",
+];
 
 /// How many bytes the routes may add, gzipped and without the names of functions. It is little more than they do add, so
 /// that an increase is noticed.

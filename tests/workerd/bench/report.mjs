@@ -30,7 +30,9 @@ const KINDS = {
   "backfill-in-batches": "a backfill in batches",
   fold: "a fold",
   "fold-merging": "a fold that reads other keys at its end",
-  rekey: "a re-key",
+  rekey: "a re-key by the key",
+  "rekey-by-value": "a re-key by the value",
+  "rekey-by-table": "a re-key by a table",
 };
 
 const read = (...names) => readFileSync(path.join(ROOT, ...names), "utf8");

@@ -28,6 +28,12 @@ pub(crate) fn add(migrations: &mut Vec<Migration<Env>>) {
     if cfg!(feature = "rekey") {
         migrations.push(Migration::rekey("002", "", Rekey::prefix("user_", "user:")));
     }
+    if cfg!(feature = "rekey-by-value") {
+        migrations.push(Migration::rekey("002", "", rekey_by_value()));
+    }
+    if cfg!(feature = "rekey-by-table") {
+        migrations.push(Migration::rekey("002", "", rekey_by_table()));
+    }
 }
 
 fn backfill() -> Backfill<Env> {
@@ -83,4 +89,13 @@ fn merging_fold() -> Fold<Env, Names> {
         let names_before = kv.text("names").await?.unwrap_or_default();
         Ok(vec![FoldOutput::new("names", names_before + &names.concat())])
     })
+}
+
+fn rekey_by_value() -> Rekey {
+    Rekey::by_value("user_", |user| Ok(Some(format!("user:{}", user.text()?))))
+}
+
+fn rekey_by_table() -> Rekey<Env, String> {
+    let load = async |kv: &Kv, _: &Env| Ok(kv.text("tenant").await?.unwrap_or_default());
+    Rekey::by_table("user_", load, |user, tenant, _| Ok(Some(format!("user:{tenant}:{}", user.name))))
 }
