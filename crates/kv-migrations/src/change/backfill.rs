@@ -9,15 +9,15 @@ mod selecting;
 mod state;
 mod typed;
 
-use std::borrow::Cow;
 use std::fmt;
 
 use super::Job;
 use super::count::count;
+use super::prefixes::Prefixes;
 use super::record::Record;
 use super::resumable::{Advance, Resumable};
 use super::selection::Selection;
-use super::walk::{Loading, Range, Visited, Walk, WalkEnd, over_budget};
+use super::walk::{Loading, Range, Scope, Visited, Walk, WalkEnd, over_budget};
 use crate::error::Result;
 use crate::future::BoxFuture;
 use crate::kv::{Key, Kv};
@@ -90,19 +90,19 @@ type ChangeBatches<C> = for<'a> fn(
 ) -> BoxFuture<'a, Result<WalkEnd>>;
 
 impl<C> Backfill<C> {
-    /// Runs `each` on each entry whose key begins with `prefix`: `async |kv, record, context| { …; Ok(()) }`.
+    /// Runs `each` on each entry whose key begins with one of `prefixes`: `async |kv, record, context| { …; Ok(()) }`.
     ///
     /// The first entry for which it returns an error fails the migration. The next run resumes with that entry.
     pub fn new(
-        prefix: impl Into<Cow<'static, str>>,
+        prefixes: impl Into<Prefixes>,
         each: impl AsyncFn(&Kv, &Record, &C) -> Result + Send + Sync + 'static,
     ) -> Self {
-        Self::with_each(prefix.into(), Box::new(ToEntry(each)))
+        Self::with_each(prefixes.into(), Box::new(ToEntry(each)))
     }
 
-    fn with_each(prefix: Cow<'static, str>, each: Box<dyn Each<C>>) -> Self {
+    fn with_each(prefixes: Prefixes, each: Box<dyn Each<C>>) -> Self {
         Self {
-            selection: Selection::new(prefix),
+            selection: Selection::new(prefixes),
             each,
             batches: None,
             allows_writes_ahead: false,
@@ -260,8 +260,8 @@ impl<C> Resumable<C> for Backfill<C> {
         "backfill"
     }
 
-    fn prefix(&self) -> &str {
-        self.selection.scope.prefix()
+    fn scope(&self) -> &Scope {
+        &self.selection.scope
     }
 
     fn begin(&self, job: &mut Job<'_>) -> BackfillState {
@@ -280,6 +280,6 @@ impl<C> Resumable<C> for Backfill<C> {
 
 impl<C> fmt::Debug for Backfill<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Backfill").field("prefix", self.selection.scope.prefix()).finish_non_exhaustive()
+        f.debug_struct("Backfill").field("prefixes", self.selection.scope.prefixes()).finish_non_exhaustive()
     }
 }

@@ -9,13 +9,13 @@ mod selecting;
 mod write;
 mod writing;
 
-use std::borrow::Cow;
 use std::fmt;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::contract::BoxChange;
+use super::prefixes::Prefixes;
 use super::record::Record;
 use super::resumable::ResumableChange;
 use super::selection::Selection;
@@ -95,14 +95,14 @@ impl<C: 'static, S: Serialize + DeserializeOwned + 'static> Fold<C, S> {
     /// no longer produces. At the third difference it fails. If more than 10,000 keys are written by then, it fails at the
     /// first.
     pub fn new(
-        prefix: impl Into<Cow<'static, str>>,
+        prefixes: impl Into<Prefixes>,
         initial: impl Fn() -> S + Send + Sync + 'static,
         each: impl Fn(&mut S, &Record, &C) -> Result + Send + Sync + 'static,
         close: impl Fn(&S, &C) -> Result<Vec<FoldOutput>> + Send + Sync + 'static,
     ) -> Self {
         let (initial, each) = (Box::new(initial), Box::new(each));
         Self {
-            gathering: Gathering { selection: Selection::new(prefix.into()), initial, each },
+            gathering: Gathering { selection: Selection::new(prefixes.into()), initial, each },
             closing: Box::new(Repeated(Box::new(close))),
         }
     }
@@ -157,14 +157,14 @@ impl<C: 'static, S: Serialize + DeserializeOwned + 'static> Fold<C, S> {
     /// # futures::executor::block_on(example()).unwrap();
     /// ```
     pub fn merging(
-        prefix: impl Into<Cow<'static, str>>,
+        prefixes: impl Into<Prefixes>,
         initial: impl Fn() -> S + Send + Sync + 'static,
         each: impl Fn(&mut S, &Record, &C) -> Result + Send + Sync + 'static,
         close: impl AsyncFn(&Kv, &S, &C) -> Result<Vec<FoldOutput>> + Send + Sync + 'static,
     ) -> Self {
         let (initial, each) = (Box::new(initial), Box::new(each));
         Self {
-            gathering: Gathering { selection: Selection::new(prefix.into()), initial, each },
+            gathering: Gathering { selection: Selection::new(prefixes.into()), initial, each },
             closing: Box::new(Once(Box::new(close))),
         }
     }
@@ -179,7 +179,7 @@ impl<C, S> Fold<C, S> {
 impl<C, S> fmt::Debug for Fold<C, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Fold")
-            .field("prefix", self.gathering.selection.scope.prefix())
+            .field("prefixes", self.gathering.selection.scope.prefixes())
             .finish_non_exhaustive()
     }
 }

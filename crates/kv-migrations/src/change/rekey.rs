@@ -36,6 +36,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::prefixes::Prefixes;
 use crate::kv::{Key, Kv};
 pub use collision::Collisions;
 pub(crate) use known::Changes;
@@ -89,7 +90,7 @@ pub struct Rekey<C: ?Sized = dyn AnyContext, T = ()> {
 }
 
 impl Rekey {
-    /// Moves every entry whose key begins with `prefix` to the key that `mapping` returns. An entry stays where it is if
+    /// Moves every entry whose key begins with one of `prefixes` to the key that `mapping` returns. An entry stays where it is if
     /// `mapping` returns `None` or the same key.
     ///
     /// The mapping sees the key with its metadata and expiration. [`by_value`](Self::by_value) also sees the value, and
@@ -100,10 +101,10 @@ impl Rekey {
     /// To prove that no two entries get the same key, the re-key remembers all new keys: 250,000 at most. With an
     /// [inverse](Self::with_inverse) there is no such limit.
     pub fn new(
-        prefix: impl Into<Cow<'static, str>>,
+        prefixes: impl Into<Prefixes>,
         mapping: impl Fn(&Key) -> Option<String> + Send + Sync + 'static,
     ) -> Self {
-        let mapping = MapFn::new(prefix.into(), move |key, _, _: &_, (): &_| Ok(mapping(key)));
+        let mapping = MapFn::new(prefixes.into(), move |key, _, _: &_, (): &_| Ok(mapping(key)));
         Self::plain(Self::direction(mapping))
     }
 
@@ -115,12 +116,46 @@ impl Rekey {
     /// whose key begins with `to` back. If one prefix begins with the other (`user_` and `user_v2_`), a key with the longer
     /// one never counts as a key with the shorter one.
     pub fn prefix(from: impl Into<Cow<'static, str>>, to: impl Into<Cow<'static, str>>) -> Self {
-        let (from, to) = (from.into(), to.into());
-        let (mapping, inverse) = (replace(from.clone(), to.clone()), replace(to.clone(), from.clone()));
-        Self::new(from, mapping).with_inverse(to, inverse)
+        Self::prefixes([(from, to)])
     }
 
-    /// Sets the inverse: `mapping` returns the old key for a new one, and all new keys begin with `prefix`.
+    /// The same for several prefixes in one migration: each pair has an old prefix and its new one.
+    ///
+    /// No old prefix may begin with another old one, and no new one with another new one:
+    /// [`Runner::new`](crate::Runner::new) refuses that.
+    ///
+    /// # Example
+    /// ```
+    /// use kv_migrations::{Migration, Rekey, Runner, kv::MemoryStore};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let colons = Rekey::prefixes([("user_", "user:"), ("group_", "group:"), ("trip_", "trip:")]);
+    /// let migration = Migration::rekey("005_colons", "…_… to …:…", colons);
+    ///
+    /// let store = MemoryStore::new();
+    /// store.insert("group_1", "Authors");
+    /// store.insert("user_1", "Ada");
+    /// let runner = Runner::new(store.clone(), "my-service", vec![migration])?;
+    /// runner.run_pending(&()).await?; // and again, after the wait that it asks for
+    /// assert_eq!(store.value("user:1").unwrap(), b"Ada");
+    /// assert_eq!(store.value("group:1").unwrap(), b"Authors");
+    /// # Ok(())
+    /// # }
+    /// # futures::executor::block_on(example()).unwrap();
+    /// ```
+    pub fn prefixes<F, T>(pairs: impl IntoIterator<Item = (F, T)>) -> Self
+    where
+        F: Into<Cow<'static, str>>,
+        T: Into<Cow<'static, str>>,
+    {
+        let pairs: Pairs = pairs.into_iter().map(|(from, to)| (from.into(), to.into())).collect();
+        let back: Pairs = pairs.iter().cloned().map(|(from, to)| (to, from)).collect();
+        let old = |pairs: &Pairs| pairs.iter().map(|(old, _)| old.clone()).collect::<Vec<_>>();
+        let (from, to) = (old(&pairs), old(&back));
+        Self::new(from, replace(pairs)).with_inverse(to, replace(back))
+    }
+
+    /// Sets the inverse: `mapping` returns the old key for a new one, and all new keys begin with one of `prefixes`.
     ///
     /// The inverse makes the migration reversible, and proves that no two entries get the same key: a key that it does not
     /// return counts as a collision.
@@ -139,11 +174,11 @@ impl Rekey {
     #[must_use]
     pub fn with_inverse(
         mut self,
-        prefix: impl Into<Cow<'static, str>>,
+        prefixes: impl Into<Prefixes>,
         mapping: impl Fn(&Key) -> Option<String> + Send + Sync + 'static,
     ) -> Self {
         self.direction.inverse =
-            Some(MapFn::new(prefix.into(), move |key, _, _: &_, (): &_| Ok(mapping(key))));
+            Some(MapFn::new(prefixes.into(), move |key, _, _: &_, (): &_| Ok(mapping(key))));
         self
     }
 }
@@ -241,11 +276,15 @@ impl<C: 'static, T: Serialize + DeserializeOwned + 'static> IntoChanges<C> for R
     }
 }
 
-/// Replaces one prefix by another. A key with the longer of two prefixes is no key with the shorter one.
-fn replace(from: Cow<'static, str>, to: Cow<'static, str>) -> impl Fn(&Key) -> Option<String> {
+/// Old prefixes, each with its new one.
+type Pairs = Vec<(Cow<'static, str>, Cow<'static, str>)>;
+
+/// Replaces a prefix by its new one. A key with the longer of the two is no key with the shorter one.
+fn replace(pairs: Pairs) -> impl Fn(&Key) -> Option<String> {
     move |key| {
-        let is_moved = to.starts_with(&*from) && key.name.starts_with(&*to);
-        let rest = key.name.strip_prefix(&*from).filter(|_| !is_moved)?;
+        let (from, to) = pairs.iter().find(|(from, _)| key.name.starts_with(&**from))?;
+        let is_moved = to.starts_with(&**from) && key.name.starts_with(&**to);
+        let rest = key.name.strip_prefix(&**from).filter(|_| !is_moved)?;
         Some(format!("{to}{rest}"))
     }
 }
@@ -254,7 +293,7 @@ impl<C: ?Sized, T> fmt::Debug for Rekey<C, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Direction { settings, mapping, inverse, .. } = &self.direction;
         f.debug_struct("Rekey")
-            .field("prefix", &mapping.prefix())
+            .field("prefixes", mapping.scope().prefixes())
             .field("collisions", &settings.collisions)
             .field("part", &settings.part)
             .field("reversible", &inverse.is_some())

@@ -7,6 +7,8 @@ use serde::de::DeserializeOwned;
 
 use super::checkpoint::Start;
 use super::left_out::count_left_out;
+use super::prefixes::Overlap;
+use super::walk::Scope;
 use super::{Change, Job, NEXT_REQUEST, Outcome};
 use crate::error::{BoxError, Result};
 use crate::future::BoxFuture;
@@ -18,11 +20,11 @@ pub(crate) trait Resumable<C>: Send + Sync {
     /// What a checkpoint keeps.
     type State: Serialize + DeserializeOwned;
 
-    /// The kind of the change. A checkpoint of another kind, or of another prefix, is not read.
+    /// The kind of the change. A checkpoint of another kind, or of other prefixes, is not read.
     fn kind(&self) -> &'static str;
 
-    /// The prefix of the entries that it works on.
-    fn prefix(&self) -> &str;
+    /// The keys of the entries that it works on.
+    fn scope(&self) -> &Scope;
 
     /// The state at the beginning. Begins the first phase.
     fn begin(&self, job: &mut Job<'_>) -> Self::State;
@@ -59,7 +61,15 @@ impl<C, R: Resumable<C>> Change<C> for ResumableChange<R> {
     fn run<'a>(&'a self, job: &'a mut Job<'_>, context: &'a C) -> BoxFuture<'a, Result<Outcome>> {
         Box::pin(async move {
             job.session().meter.set_reserve(true);
-            let change = format!("{} {}", self.0.kind(), self.0.prefix());
+            // Not when it is registered: every Worker would carry that.
+            if let Some(Overlap { shorter, longer }) = self.0.scope().prefixes().overlap() {
+                return Err(format!(
+                    "its prefixes `{shorter}` and `{longer}` overlap: entries of the longer one would be visited twice. \
+                     Nothing was read or changed. Take the longer one out"
+                )
+                .into());
+            }
+            let change = format!("{} {}", self.0.kind(), self.0.scope().prefixes().text());
             let mut state = match job.load(change).await? {
                 Start::AlreadyApplied => return Ok(Outcome::AlreadyApplied),
                 Start::Resumed(state) => state,
@@ -72,7 +82,7 @@ impl<C, R: Resumable<C>> Change<C> for ResumableChange<R> {
             match self.0.advance(job, context, &mut state).await {
                 Ok(Advance::Done(failed_entries)) => {
                     if job.direction() == Direction::Up {
-                        job.set_left_out(count_left_out(job.session(), self.0.prefix()).await);
+                        job.set_left_out(count_left_out(job.session(), self.0.scope()).await);
                     }
                     Ok(Outcome::Done(failed_entries))
                 }

@@ -1,7 +1,6 @@
 //! Which entries a backfill or a fold works on, and what it reads of them.
 
-use std::borrow::Cow;
-
+use super::prefixes::Prefixes;
 use super::record::Record;
 use super::values::{LargeValues, Loaded, load_entries};
 use super::walk::Scope;
@@ -23,8 +22,8 @@ enum Values {
 }
 
 impl Selection {
-    pub(super) fn new(prefix: Cow<'static, str>) -> Self {
-        Self { scope: Scope::new(prefix), values: Values::InBulk }
+    pub(super) fn new(prefixes: Prefixes) -> Self {
+        Self { scope: Scope::new(prefixes), values: Values::InBulk }
     }
 
     pub(super) fn read_singly(&mut self) {

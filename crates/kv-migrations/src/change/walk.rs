@@ -19,7 +19,6 @@ mod scope;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::pin;
-use std::rc::Rc;
 use std::task::Poll;
 use std::time::SystemTime;
 
@@ -36,8 +35,8 @@ pub(super) use batches::BatchWalk;
 pub(super) use keys::KeyWalk;
 use pace::Pace;
 use pages::KeyPage;
-pub(super) use pages::{Pages, is_marker};
-use position::Relisting;
+pub(super) use pages::Pages;
+use position::{PageStart, Relisting};
 pub(super) use position::{Position, Range, WalkEnd, over_budget};
 use queue::{Chunk, Queue, Step};
 pub(super) use scope::Scope;
@@ -88,8 +87,8 @@ enum Arrival<'a, T, R> {
 
 /// A step that was started.
 enum Started {
-    Entry { name: String, cursor: Option<Rc<str>> },
-    EndOfPage { cursor: Option<Rc<str>> },
+    Entry { name: String, page: PageStart },
+    EndOfPage { page: PageStart },
 }
 
 /// A step that is done.
@@ -102,7 +101,7 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
     pub(super) fn new(session: &'a Session<'a>, range: Range<'a>, position: &Position) -> Self {
         Self {
             session,
-            source: Some(Source::Idle(Pages::new(session, range, position.clone()))),
+            source: Some(Source::Idle(Pages::new(session, range, position))),
             queue: Queue::new(),
             working: FuturesOrdered::new(),
             results: VecDeque::new(),
@@ -263,11 +262,11 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
             }
             let Some(step) = self.queue.pop() else { return false };
             self.started.push_back(match step {
-                Step::EndOfPage { cursor } => Started::EndOfPage { cursor },
-                Step::Entry { key, loaded, cursor } => {
+                Step::EndOfPage { page } => Started::EndOfPage { page },
+                Step::Entry { key, loaded, page } => {
                     let name = key.name.clone();
                     self.working.push_back(work(self.pace.start(now), key, loaded.value));
-                    Started::Entry { name, cursor }
+                    Started::Entry { name, page }
                 }
             });
         }
@@ -276,14 +275,13 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
     /// Moves the position behind the first step that was started.
     fn move_on(&mut self) {
         let ahead = sabotage::is_on(Defect::PositionAhead).then(|| self.last_begun().map(str::to_owned));
-        let (name, cursor) = match self.started.pop_front() {
-            Some(Started::Entry { name, cursor }) => (Some(name), cursor),
-            Some(Started::EndOfPage { cursor }) => (None, cursor),
+        let (name, page) = match self.started.pop_front() {
+            Some(Started::Entry { name, page }) => (Some(name), page),
+            Some(Started::EndOfPage { page }) => (None, page),
             None => return,
         };
         let name = ahead.flatten().or(name);
-        if self.position.cursor.as_deref() != cursor.as_deref() {
-            self.position.cursor = cursor.as_deref().map(str::to_owned);
+        if self.position.set_page(&page) {
             self.has_moved |= self.relisting != Relisting::InVain;
         }
         if let Some(name) = name {

@@ -86,6 +86,35 @@ fn one_way() -> Migration {
     Migration::rekey("long", "user_… to user:…, but for some", mapping)
 }
 
+/// The prefixes of the entries, not in the order of their bytes.
+fn backfill_of_several() -> Migration {
+    let mark = Backfill::new(["users", "user_", "user:"], async |_, record, ()| {
+        if record.value().ends_with(b"+") {
+            return Ok(());
+        }
+        Ok(record.put([record.value(), b"+"].concat()).await?)
+    });
+    Migration::backfill("long", "Marks everything", mark)
+}
+
+fn fold_of_several() -> Migration {
+    let gather = Fold::new(
+        ["users", "user_", "user:"],
+        Vec::new,
+        |seen: &mut Vec<String>, record, ()| {
+            seen.push(record.name().to_owned());
+            Ok(())
+        },
+        |seen, ()| Ok(vec![FoldOutput::json("seen", seen)?]),
+    );
+    Migration::fold("long", "Lists everything", gather)
+}
+
+fn rekey_of_several() -> Migration {
+    let pairs = [("user_", "u:"), ("user:", "old/"), ("users", "all/")];
+    Migration::rekey("long", "… to shorter keys", Rekey::prefixes(pairs))
+}
+
 fn copying() -> Migration {
     Migration::rekey("long", "user_… also at user:…", Rekey::prefix("user_", "user:").copying())
 }
@@ -194,6 +223,13 @@ fn a_rekey_that_is_cut_off_anywhere_is_continued() {
 fn a_rekey_without_inverse_that_is_cut_off_anywhere_is_continued() {
     break_off_everywhere(one_way, 900);
     break_off_everywhere(one_way, 15);
+}
+
+#[test]
+fn a_change_to_several_prefixes_that_is_cut_off_anywhere_is_continued() {
+    break_off_everywhere(backfill_of_several, 12);
+    break_off_everywhere(fold_of_several, 10);
+    break_off_everywhere(rekey_of_several, 15);
 }
 
 #[test]

@@ -35,6 +35,7 @@ mod merging_fold;
 mod object;
 mod pace;
 mod passed_over;
+mod prefixes;
 mod refused_copies;
 mod rekey;
 mod rekey_by_value;

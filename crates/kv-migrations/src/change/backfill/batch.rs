@@ -1,6 +1,5 @@
 //! The work on entries in batches.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
@@ -9,6 +8,7 @@ use super::entry::{Each, EntryWork, at_entry, failure};
 use super::state::{BackfillState, first_failure};
 use super::{Backfill, Batches};
 use crate::change::Job;
+use crate::change::prefixes::Prefixes;
 use crate::change::record::Record;
 use crate::change::values::Loaded;
 use crate::change::walk::{BatchWalk, Range, WalkEnd, over_budget};
@@ -32,7 +32,7 @@ impl<C, F: AsyncFn(&Kv, &[Record], &C) -> Result + Send + Sync> Each<C> for ToBa
 }
 
 impl<C> Backfill<C> {
-    /// Runs `each` on up to `size` entries at once, whose keys begin with `prefix`: `async |kv, records, context| { …; Ok(()) }`.
+    /// Runs `each` on up to `size` entries at once, whose keys begin with one of `prefixes`: `async |kv, records, context| { …; Ok(()) }`.
     /// For what takes many entries in one call: a batch of D1, a call of a Durable Object, a bulk insert.
     ///
     /// One batch comes after the other, in the order of the keys. It has fewer entries at the end of a page of 1,000 keys,
@@ -74,12 +74,12 @@ impl<C> Backfill<C> {
     /// # futures::executor::block_on(example()).unwrap();
     /// ```
     pub fn in_batches(
-        prefix: impl Into<Cow<'static, str>>,
+        prefixes: impl Into<Prefixes>,
         size: usize,
         each: impl AsyncFn(&Kv, &[Record], &C) -> Result + Send + Sync + 'static,
     ) -> Self {
         let batches = Batches { size: size.max(1), bytes: MAX_BYTES, change: change_batches };
-        Self { batches: Some(batches), ..Self::with_each(prefix.into(), Box::new(ToBatch(each))) }
+        Self { batches: Some(batches), ..Self::with_each(prefixes.into(), Box::new(ToBatch(each))) }
     }
 
     /// Sets how many bytes the values of a batch may have together (default 4 MiB). A larger value is a batch of its own.

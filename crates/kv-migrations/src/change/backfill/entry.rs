@@ -150,8 +150,8 @@ impl<'a, C> EntryWork<'a, C> {
             if !self.is_guarded {
                 return store;
             }
-            let prefix = self.selection.scope.prefix().clone();
-            guard.insert(Arc::new(NoWritesAhead::new(store, prefix, name))).clone()
+            let prefixes = self.selection.scope.prefixes().clone();
+            guard.insert(Arc::new(NoWritesAhead::new(store, prefixes, name))).clone()
         });
         (kv, guard)
     }

@@ -1,18 +1,17 @@
 //! Entries as values of a type, of which only what changed is written.
 
-use std::borrow::Cow;
-
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Backfill;
 use super::merge::{Unassignable, is_same, merged};
+use crate::change::prefixes::Prefixes;
 use crate::change::record::Record;
 use crate::error::Result;
 use crate::kv::{Kv, parse_json, without_byte_order_mark};
 
 impl<C> Backfill<C> {
-    /// Reads each entry whose key begins with `prefix` as JSON of a type, and writes what `each` changes in it:
+    /// Reads each entry whose key begins with one of `prefixes` as JSON of a type, and writes what `each` changes in it:
     /// `async |kv, record, value: &mut T, context| { …; Ok(()) }`.
     ///
     /// - The type names only the fields that matter. All others stay as they stand in the text, at any depth: no digit, no
@@ -52,10 +51,10 @@ impl<C> Backfill<C> {
     /// # futures::executor::block_on(example()).unwrap();
     /// ```
     pub fn typed<T: DeserializeOwned + Serialize + 'static>(
-        prefix: impl Into<Cow<'static, str>>,
+        prefixes: impl Into<Prefixes>,
         each: impl AsyncFn(&Kv, &Record, &mut T, &C) -> Result + Send + Sync + 'static,
     ) -> Self {
-        Self::new(prefix, async move |kv, record, context| {
+        Self::new(prefixes, async move |kv, record, context| {
             let mut value: T = record.json()?;
             let before = written(&value)?;
             each(kv, record, &mut value, context).await?;

@@ -9,7 +9,7 @@ use crate::change::record::{AtEntry, Record};
 use crate::change::resumable::{Advance, Resumable};
 use crate::change::selection::Selection;
 use crate::change::values::LargeValues;
-use crate::change::walk::{Loading, Position, Range, Visited, Walk, WalkEnd};
+use crate::change::walk::{Loading, Position, Range, Scope, Visited, Walk, WalkEnd};
 use crate::error::{BoxError, Result};
 use crate::kv::parse_json;
 use crate::report::Phase;
@@ -156,8 +156,8 @@ impl<C, S: Serialize + DeserializeOwned, K: Closing<C, S>> Resumable<C> for Fold
         K::KIND
     }
 
-    fn prefix(&self) -> &str {
-        self.gathering.selection.scope.prefix()
+    fn scope(&self) -> &Scope {
+        &self.gathering.selection.scope
     }
 
     fn begin(&self, job: &mut Job<'_>) -> Self::State {

@@ -12,6 +12,7 @@ use super::state::RekeyState;
 use crate::change::Job;
 use crate::change::contract::BoxChange;
 use crate::change::resumable::{Advance, Resumable, ResumableChange};
+use crate::change::walk::Scope;
 use crate::error::Result;
 use crate::future::BoxFuture;
 use crate::kv::Kv;
@@ -104,8 +105,8 @@ impl<C> Resumable<C> for Direction<dyn AnyContext, ()> {
         self.settings.part.kind()
     }
 
-    fn prefix(&self) -> &str {
-        self.mapping.prefix()
+    fn scope(&self) -> &Scope {
+        self.mapping.scope()
     }
 
     fn begin(&self, job: &mut Job<'_>) -> RekeyState {
@@ -130,8 +131,8 @@ impl<C, T: Serialize + DeserializeOwned> Resumable<C> for WithTable<C, T> {
         self.direction.settings.part.kind()
     }
 
-    fn prefix(&self) -> &str {
-        self.direction.mapping.prefix()
+    fn scope(&self) -> &Scope {
+        self.direction.mapping.scope()
     }
 
     fn begin(&self, job: &mut Job<'_>) -> RekeyState {

@@ -1,16 +1,16 @@
 //! Which key an entry gets: the user's mapping, and what no mapping may give.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
+use crate::change::prefixes::Prefixes;
 use crate::change::record::{AtEntry, Record};
-use crate::change::walk::{Scope, is_marker};
+use crate::change::walk::Scope;
 use crate::error::Result;
 use crate::kv::Key;
 use crate::kv::limits::{MAX_EXPIRATION_SECONDS, MAX_KEY_BYTES};
 use crate::session::Session;
 
-/// New keys for the keys of a prefix, as the user says.
+/// New keys for the keys of a scope, as the user says.
 pub(super) struct MapFn<C: ?Sized, T> {
     scope: Scope,
     map: Arc<Map<C, T>>,
@@ -21,14 +21,15 @@ type Map<C, T> = dyn Fn(&Key, Option<&Record>, &C, &T) -> Result<Option<String>>
 
 impl<C: ?Sized, T> MapFn<C, T> {
     pub(super) fn new(
-        prefix: Cow<'static, str>,
+        prefixes: Prefixes,
         map: impl Fn(&Key, Option<&Record>, &C, &T) -> Result<Option<String>> + Send + Sync + 'static,
     ) -> Self {
-        Self { scope: Scope::new(prefix), map: Arc::new(map) }
+        Self { scope: Scope::new(prefixes), map: Arc::new(map) }
     }
 
-    pub(super) fn prefix(&self) -> &str {
-        self.scope.prefix()
+    /// The keys that it maps.
+    pub(super) fn scope(&self) -> &Scope {
+        &self.scope
     }
 
     /// The mapping that knows this context and this table.
@@ -65,10 +66,6 @@ pub(super) enum Target {
 }
 
 impl<'a> Mapping<'a> {
-    pub(super) fn prefix(&self) -> &'a str {
-        self.scope.prefix()
-    }
-
     /// The keys that it maps.
     pub(super) fn scope(&self) -> &'a Scope {
         self.scope
@@ -124,7 +121,7 @@ impl<'a> Mapping<'a> {
             )
             .into());
         }
-        if is_marker(session, &new, self.prefix()) {
+        if self.scope.is_marker(session, &new) {
             return Err(format!("`{old}` would get the key `{new}`, which is the key of a marker").into());
         }
         if key.expiration.is_some_and(|at| at > MAX_EXPIRATION_SECONDS) {
@@ -135,7 +132,7 @@ impl<'a> Mapping<'a> {
             .into());
         }
         let at_new = Key { name: new, ..key.clone() };
-        if at_new.name.starts_with(self.prefix())
+        if self.scope.prefixes().of(&at_new.name).is_some()
             && let Some(next) = map(self, &at_new)?
         {
             let new = at_new.name;
@@ -147,7 +144,7 @@ impl<'a> Mapping<'a> {
         }
         let Some(inverse) = inverse else { return Ok(Target::Moves(at_new.name)) };
         let back = map(inverse, &at_new)?;
-        let is_inverted = back.as_ref() == Some(old) && at_new.name.starts_with(inverse.prefix());
+        let is_inverted = back.as_ref() == Some(old) && inverse.scope.prefixes().of(&at_new.name).is_some();
         Ok(if is_inverted {
             Target::Moves(at_new.name)
         } else {

@@ -1,18 +1,18 @@
 //! Re-keys whose mapping sees more than a key.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::Rekey;
 use super::by_value::ByValue;
 use super::known::Direction;
 use super::mapping::MapFn;
+use crate::change::prefixes::Prefixes;
 use crate::change::record::Record;
 use crate::error::Result;
 use crate::kv::{Key, Kv};
 
 impl Rekey {
-    /// Moves every entry whose key begins with `prefix` to the key that `mapping` returns, which sees the entry with its value.
+    /// Moves every entry whose key begins with one of `prefixes` to the key that `mapping` returns, which sees the entry with its value.
     /// An entry stays where it is if `mapping` returns `None` or the same key. An error fails the migration: the survey finds it
     /// before anything is written.
     ///
@@ -51,17 +51,17 @@ impl Rekey {
     /// # futures::executor::block_on(example()).unwrap();
     /// ```
     pub fn by_value(
-        prefix: impl Into<Cow<'static, str>>,
+        prefixes: impl Into<Prefixes>,
         mapping: impl Fn(&Record) -> Result<Option<String>> + Send + Sync + 'static,
     ) -> Self {
         let mapping =
-            MapFn::new(prefix.into(), move |_, record, _: &_, (): &_| record.map_or(Ok(None), &mapping));
+            MapFn::new(prefixes.into(), move |_, record, _: &_, (): &_| record.map_or(Ok(None), &mapping));
         Self::plain(Direction { by_value: Some(&ByValue), ..Self::direction(mapping) })
     }
 }
 
 impl<C, T> Rekey<C, T> {
-    /// Moves every entry whose key begins with `prefix` to the key that `mapping` returns, which also knows a table and the
+    /// Moves every entry whose key begins with one of `prefixes` to the key that `mapping` returns, which also knows a table and the
     /// context. `load` loads the table beforehand, through `kv`, also from another namespace
     /// ([`Kv::with_store`](crate::kv::Kv::with_store)).
     ///
@@ -111,23 +111,23 @@ impl<C, T> Rekey<C, T> {
     /// # futures::executor::block_on(example()).unwrap();
     /// ```
     pub fn by_table(
-        prefix: impl Into<Cow<'static, str>>,
+        prefixes: impl Into<Prefixes>,
         load: impl AsyncFn(&Kv, &C) -> Result<T> + Send + Sync + 'static,
         mapping: impl Fn(&Key, &T, &C) -> Result<Option<String>> + Send + Sync + 'static,
     ) -> Self {
         let mapping =
-            MapFn::new(prefix.into(), move |key, _, context: &_, table: &_| mapping(key, table, context));
+            MapFn::new(prefixes.into(), move |key, _, context: &_, table: &_| mapping(key, table, context));
         Self { direction: Self::direction(mapping), load: Arc::new(load) }
     }
 
-    /// Moves every entry whose key begins with `prefix` to the key that `mapping` returns, which sees the value too, and knows
+    /// Moves every entry whose key begins with one of `prefixes` to the key that `mapping` returns, which sees the value too, and knows
     /// what [`by_table`](Self::by_table) knows. For the rest it is like [`Rekey::by_value`].
     pub fn by_value_and_table(
-        prefix: impl Into<Cow<'static, str>>,
+        prefixes: impl Into<Prefixes>,
         load: impl AsyncFn(&Kv, &C) -> Result<T> + Send + Sync + 'static,
         mapping: impl Fn(&Record, &T, &C) -> Result<Option<String>> + Send + Sync + 'static,
     ) -> Self {
-        let mapping = MapFn::new(prefix.into(), move |_, record, context: &_, table: &_| {
+        let mapping = MapFn::new(prefixes.into(), move |_, record, context: &_, table: &_| {
             record.map_or(Ok(None), |record| mapping(record, table, context))
         });
         Self {
@@ -140,11 +140,11 @@ impl<C, T> Rekey<C, T> {
     #[must_use]
     pub fn with_inverse(
         mut self,
-        prefix: impl Into<Cow<'static, str>>,
+        prefixes: impl Into<Prefixes>,
         mapping: impl Fn(&Key, &T, &C) -> Result<Option<String>> + Send + Sync + 'static,
     ) -> Self {
         let mapping =
-            MapFn::new(prefix.into(), move |key, _, context: &_, table: &_| mapping(key, table, context));
+            MapFn::new(prefixes.into(), move |key, _, context: &_, table: &_| mapping(key, table, context));
         self.direction.inverse = Some(mapping);
         self
     }

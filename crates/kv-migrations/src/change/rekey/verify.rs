@@ -46,7 +46,7 @@ pub(super) async fn verify_first_page(
     state: &RekeyState,
 ) -> Result<WalkEnd> {
     let session = job.session();
-    let mut pages = Pages::new(session, Range::all(relocation.mapping.scope()), state.batch.clone());
+    let mut pages = Pages::new(session, Range::all(relocation.mapping.scope()), &state.batch);
     let mut stray = StrayCopies::default();
     match pages.next().await {
         Ok(page) => stray.find(relocation, session, &page.map_or(Vec::new(), |page| page.keys), state)?,

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::pages::Pages;
-use super::position::{Position, Range};
+use super::position::{PageStart, Position, Range};
 use crate::error::Result;
 use crate::kv::Key;
 use crate::session::Session;
@@ -13,15 +13,14 @@ pub(crate) struct BatchWalk<'a> {
     pages: Pages<'a>,
     /// The keys of the page that are not done.
     keys: VecDeque<Key>,
-    /// The cursor of that page.
-    cursor: Option<String>,
+    page: PageStart,
     position: Position,
 }
 
 impl<'a> BatchWalk<'a> {
     pub(crate) fn new(session: &'a Session<'a>, range: Range<'a>, position: &Position) -> Self {
-        let pages = Pages::new(session, range, position.clone());
-        Self { pages, keys: VecDeque::new(), cursor: None, position: position.clone() }
+        let pages = Pages::new(session, range, position);
+        Self { pages, keys: VecDeque::new(), page: position.page(), position: position.clone() }
     }
 
     /// The keys that come next, at most this many. Empty before the next page is [listed](Self::list), and at the end.
@@ -35,7 +34,7 @@ impl<'a> BatchWalk<'a> {
         if page.keys.is_empty() {
             self.position = page.end(&self.position);
         }
-        self.cursor = page.cursor;
+        self.page = page.start;
         self.keys = page.keys.into();
         Ok(true)
     }
@@ -45,8 +44,10 @@ impl<'a> BatchWalk<'a> {
         let mut number = 0;
         while self.keys.front().is_some_and(|key| key.name.as_str() <= last) {
             number += 1;
-            self.position.after = self.keys.pop_front().map(|key| key.name);
-            self.position.cursor.clone_from(&self.cursor);
+            self.position.set_page(&self.page);
+            if let Some(key) = self.keys.pop_front() {
+                self.position.set_after(key.name);
+            }
         }
         number
     }

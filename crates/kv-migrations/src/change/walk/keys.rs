@@ -19,7 +19,7 @@ pub(crate) struct KeyWalk<'a> {
 
 impl<'a> KeyWalk<'a> {
     pub(crate) fn new(session: &'a Session<'a>, range: Range<'a>, position: &Position) -> Self {
-        let pages = Pages::new(session, range, position.clone());
+        let pages = Pages::new(session, range, position);
         let (position, end) = (position.clone(), WalkEnd::Paused);
         Self { session, pages, position, is_first: true, relisting: Relisting::No, end }
     }

@@ -1,5 +1,7 @@
 //! Where a walk is, which keys it goes over, and how it ended.
 
+use std::rc::Rc;
+
 use serde::{Deserialize, Serialize};
 
 use super::scope::Scope;
@@ -10,16 +12,26 @@ use crate::change::Job;
 pub(crate) struct Position {
     /// The last key that is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) after: Option<String>,
+    after: Option<String>,
     /// KV's cursor of the page that contains it, which spares listing the pages before. Only the key decides what is done.
     /// Not the cursor of the next page: that page may be empty, and then nobody could tell whether it was the last one or
     /// the cursor is no longer known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) cursor: Option<String>,
+    cursor: Option<String>,
+    /// How many prefixes are done. The cursor is one of the next prefix.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    prefix: u32,
     /// How many requests in a row found that KV no longer knew the cursor, listed all keys from the first one, and did not
     /// get beyond `after`.
     #[serde(default, skip_serializing_if = "is_zero")]
     relisted: u32,
+}
+
+/// Where a page begins: how many prefixes come before, and KV's cursor.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct PageStart {
+    pub(super) prefix: u32,
+    pub(super) cursor: Option<Rc<str>>,
 }
 
 /// Whether a walk lists pages again that are done, because KV no longer knew the cursor of a checkpoint.
@@ -49,7 +61,7 @@ impl Position {
     pub(crate) fn set(&mut self, other: &Self) {
         self.after.clone_from(&other.after);
         self.cursor.clone_from(&other.cursor);
-        self.relisted = other.relisted;
+        (self.prefix, self.relisted) = (other.prefix, other.relisted);
     }
 
     /// The position after a key.
@@ -63,9 +75,18 @@ impl Position {
         if self.relisted > MAX_RELISTED { Relisting::InVain } else { Relisting::Begun }
     }
 
-    /// Whether this position is before `key`.
-    pub(super) fn is_before(&self, key: &str) -> bool {
-        self.after().is_none_or(|after| after < key)
+    /// Moves to this page. False if it is there already.
+    pub(super) fn set_page(&mut self, page: &PageStart) -> bool {
+        let is_there = self.prefix == page.prefix && self.cursor.as_deref() == page.cursor.as_deref();
+        if !is_there {
+            (self.prefix, self.cursor) = (page.prefix, page.cursor.as_deref().map(str::to_owned));
+        }
+        !is_there
+    }
+
+    /// The page that it is on.
+    pub(super) fn page(&self) -> PageStart {
+        PageStart { prefix: self.prefix, cursor: self.cursor.as_deref().map(Rc::from) }
     }
 }
 

@@ -1,10 +1,10 @@
 //! What a walk has before it, in the order of the keys: what is listed, and what of that is loaded.
 
 use std::collections::VecDeque;
-use std::rc::Rc;
 use std::time::SystemTime;
 
 use super::pages::KeyPage;
+use super::position::PageStart;
 use crate::kv::Key;
 
 /// The steps before a walk.
@@ -19,10 +19,10 @@ pub(super) struct Queue<T> {
     is_listed: bool,
 }
 
-/// One step. The cursor is that of the page.
+/// One step, on a page.
 pub(super) enum Step<L> {
-    Entry { key: Key, loaded: L, cursor: Option<Rc<str>> },
-    EndOfPage { cursor: Option<Rc<str>> },
+    Entry { key: Key, loaded: L, page: PageStart },
+    EndOfPage { page: PageStart },
 }
 
 /// What was loaded for an entry.
@@ -34,7 +34,7 @@ pub(super) struct Loaded<T> {
 /// Keys of one page that are to be loaded together.
 pub(super) struct Chunk {
     pub(super) keys: Vec<Key>,
-    cursor: Option<Rc<str>>,
+    page: PageStart,
     ends_page: bool,
 }
 
@@ -70,47 +70,46 @@ impl<T> Queue<T> {
 
     /// Adds a page; `None` after the last one.
     pub(super) fn add_page(&mut self, page: Option<KeyPage>) {
-        let Some(KeyPage { keys, cursor, is_last, .. }) = page else {
+        let Some(KeyPage { keys, start, is_last, .. }) = page else {
             self.is_listed = true;
             return;
         };
-        let cursor: Option<Rc<str>> = cursor.map(Rc::from);
         self.unstarted += keys.len();
         self.is_listed = is_last;
-        let entry = |key| Step::Entry { key, loaded: (), cursor: cursor.clone() };
+        let entry = |key| Step::Entry { key, loaded: (), page: start.clone() };
         self.listed.extend(keys.into_iter().map(entry));
-        self.listed.push_back(Step::EndOfPage { cursor });
+        self.listed.push_back(Step::EndOfPage { page: start });
     }
 
     /// Takes at most this many keys of one page, to load them.
     pub(super) fn take(&mut self, number: usize) -> Chunk {
-        let (mut keys, mut page) = (Vec::new(), None);
+        let (mut keys, mut last) = (Vec::new(), PageStart::default());
         while let Some(step) = self.listed.pop_front() {
             match step {
-                Step::EndOfPage { cursor } => return Chunk { keys, cursor, ends_page: true },
+                Step::EndOfPage { page } => return Chunk { keys, page, ends_page: true },
                 Step::Entry { .. } if keys.len() == number => {
                     self.listed.push_front(step);
                     break;
                 }
-                Step::Entry { key, cursor, .. } => {
+                Step::Entry { key, page, .. } => {
                     keys.push(key);
-                    page = cursor;
+                    last = page;
                 }
             }
         }
-        Chunk { keys, cursor: page, ends_page: false }
+        Chunk { keys, page: last, ends_page: false }
     }
 
     /// Adds what was loaded for a chunk.
     pub(super) fn add_loaded(&mut self, chunk: Chunk, entries: Vec<(Key, T)>, at: SystemTime) {
-        let Chunk { cursor, ends_page, .. } = chunk;
+        let Chunk { page, ends_page, .. } = chunk;
         let entry = |(key, value)| {
             let loaded = Loaded { value, at };
-            Step::Entry { key, loaded, cursor: cursor.clone() }
+            Step::Entry { key, loaded, page: page.clone() }
         };
         self.loaded.extend(entries.into_iter().map(entry));
         if ends_page {
-            self.loaded.push_back(Step::EndOfPage { cursor });
+            self.loaded.push_back(Step::EndOfPage { page });
         }
     }
 
@@ -118,8 +117,8 @@ impl<T> Queue<T> {
     pub(super) fn unload(&mut self) {
         for step in self.loaded.drain(..).rev() {
             self.listed.push_front(match step {
-                Step::Entry { key, cursor, .. } => Step::Entry { key, loaded: (), cursor },
-                Step::EndOfPage { cursor } => Step::EndOfPage { cursor },
+                Step::Entry { key, page, .. } => Step::Entry { key, loaded: (), page },
+                Step::EndOfPage { page } => Step::EndOfPage { page },
             });
         }
     }
