@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use kv_migrations::kv::{MemoryStore, Store};
+use kv_migrations::kv::{Answer, KvError, MemoryStore, Request, Store};
+use kv_migrations::{BoxFuture, RunLock};
 use worker::kv::KvStore;
 
 use crate::platform::binding::{Binding, NoNamespace, check};
@@ -70,6 +71,40 @@ impl Namespace {
     }
 }
 
+/// For a long migration of another namespace than the service's own, and for
+/// [`Kv::with_store`](kv_migrations::kv::Kv::with_store). The binding is looked up for each operation, in the environment that
+/// the runtime offers for import. With the compatibility flag `disallow_importable_env` give a store instead: `env.kv(…)`.
+impl Store for Namespace {
+    fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
+        Box::pin(async move {
+            if let Err(reason) = self.check(&Environment::default()) {
+                let name = self.name();
+                let message = match reason {
+                    NoNamespace::NoEnvironment => {
+                        "the Worker can import no environment: delete the flag `disallow_importable_env`, or give a store in \
+                         place of the binding's name: `env.kv(…)`"
+                            .to_owned()
+                    }
+                    NoNamespace::Missing => format!(
+                        "the Worker has no KV binding `{name}`: give a KV namespace this `binding` under [[kv_namespaces]] in \
+                         wrangler.toml"
+                    ),
+                    NoNamespace::OtherKind => format!(
+                        "the binding `{name}` is not a KV namespace: give one this `binding` under [[kv_namespaces]] in \
+                         wrangler.toml"
+                    ),
+                };
+                return Err(request.refused(None, message));
+            }
+            self.store().call(request).await
+        })
+    }
+
+    fn shared_lock(&self, service: &str) -> Option<RunLock> {
+        self.store().shared_lock(service)
+    }
+}
+
 impl From<&str> for Namespace {
     fn from(binding: &str) -> Self {
         binding.to_owned().into()
@@ -103,5 +138,32 @@ impl From<MemoryStore> for Namespace {
 impl fmt::Debug for Namespace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Namespace").field("name", &self.name()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::executor::block_on;
+    use kv_migrations::kv::StoreExt;
+
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_no_kv_binding_fails_every_operation_and_says_what_to_write() {
+        // Outside of the Workers runtime there is no binding at all.
+        let error = block_on(Namespace::from("OLD_KV").get("user_1"));
+        assert_eq!(
+            error.expect_err("there is no such binding").to_string(),
+            "KV get of `user_1` failed: the Worker has no KV binding `OLD_KV`: give a KV namespace this `binding` under \
+             [[kv_namespaces]] in wrangler.toml"
+        );
+    }
+
+    #[test]
+    fn a_store_that_was_handed_over_is_used_as_it_is() {
+        let store = MemoryStore::new();
+        store.insert("user_1", "Ada");
+        let entry = block_on(Namespace::from(store).get("user_1"));
+        assert_eq!(entry.expect("it is read").expect("it is there").value, b"Ada");
     }
 }

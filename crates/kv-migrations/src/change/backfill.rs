@@ -127,7 +127,8 @@ impl<C> Backfill<C> {
         job.set_phase(Phase::Entries);
         let session = job.session();
         let entries = self.entry_work(session, context);
-        let load = |keys| -> Loading<'_, _> { Box::pin(self.selection.load(&session.kv, keys)) };
+        let kv = self.selection.scope.kv(session);
+        let load = |keys| -> Loading<'_, _> { Box::pin(self.selection.load(&kv, keys)) };
         let begun = std::mem::take(&mut state.begun);
         let work = |operations, key: Key, loaded| {
             let is_repeated = begun.as_ref().is_some_and(|begun| key.name <= *begun);

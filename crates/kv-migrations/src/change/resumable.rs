@@ -69,7 +69,7 @@ impl<C, R: Resumable<C>> Change<C> for ResumableChange<R> {
                 )
                 .into());
             }
-            let change = format!("{} {}", self.0.kind(), self.0.scope().prefixes().text());
+            let change = format!("{} {}", self.0.kind(), self.0.scope().text());
             let mut state = match job.load(change).await? {
                 Start::AlreadyApplied => return Ok(Outcome::AlreadyApplied),
                 Start::Resumed(state) => state,

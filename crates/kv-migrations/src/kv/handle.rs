@@ -70,7 +70,12 @@ impl Kv {
     /// ```
     #[must_use]
     pub fn with_store(&self, store: impl Store + 'static) -> Self {
-        Self::with_policy(Arc::new(store), self.store.policy.clone().in_other_namespace())
+        self.in_namespace(Arc::new(store))
+    }
+
+    /// The same of a store that others use as well.
+    pub(crate) fn in_namespace(&self, store: Arc<dyn Store>) -> Self {
+        Self::with_policy(store, self.store.policy.clone().in_other_namespace())
     }
 
     pub(crate) fn with_policy(store: Arc<dyn Store>, policy: Policy) -> Self {
@@ -80,6 +85,12 @@ impl Kv {
     /// The same handle for the operations of one entry.
     pub(crate) fn for_entry(&self, operations: EntryOperations) -> Self {
         self.for_entry_in(operations, |store| store)
+    }
+
+    /// The same handle for the operations of an entry of another namespace.
+    pub(crate) fn for_other_entry(&self, operations: EntryOperations) -> Self {
+        let PolicyStore { policy, store } = &*self.store;
+        Self::with_policy(store.clone(), policy.clone().with_entry(operations).in_other_namespace())
     }
 
     /// The same handle for the operations of one entry, with a store around the namespace.

@@ -96,7 +96,7 @@ impl AppliedMigration {
         };
         let counts = self.warning_of_counts().map(|warning| format!("{warning}. ")).unwrap_or_default();
         Some(format!(
-            "{counts}Migration {id} left out {number} keys that begin with `migration_` and may be markers of other services. If \
+            "{counts}Migration {id} left out {number} keys that begin with `migration_` and may be markers. If \
              some are data, change them by a migration over their own prefix, such as `migration_notes_`"
         ))
     }

@@ -32,6 +32,7 @@ mod logs;
 mod mended;
 mod merge_model;
 mod merging_fold;
+mod namespaces;
 mod object;
 mod pace;
 mod passed_over;

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::executor::block_on;
-use kv_migrations::BoxFuture;
-use kv_migrations::kv::{Answer, Key, KvError, MemoryStore, Request, Store};
+use kv_migrations::kv::{Key, Request};
 use kv_migrations::testing::{Fault, faulty};
 use kv_migrations::{Backfill, Fold, FoldOutput, Migration, Record};
 use proptest::prelude::*;
 
 use crate::service::{InitialEntry, Service, failure, filled, touching};
-use crate::stores::{Flaky, Refusing, ShortPages};
+use crate::stores::{Flaky, Intercepting, Refusing, ShortPages};
 
 /// An index of all names.
 fn names() -> Fold<(), Vec<String>> {
@@ -159,36 +158,20 @@ fn an_entry_that_the_service_wrote_amid_its_turn_is_passed_over_if_only_says_so_
     let service = Service::new();
     service.put("user_1", "draft", Some(r#""draft""#));
     let (store, written) = (service.store.clone(), AtomicBool::new(false));
-    let busy = Refusing429 {
+    let busy = Intercepting {
         store: service.store.clone(),
-        before: move || {
+        answer: move |request: Request<'_>| {
+            let is_user = matches!(request, Request::Put { key, .. } if key.starts_with("user_"));
             // The first write of the backfill comes within a second of this one.
-            let is_first = !written.swap(true, Ordering::Relaxed);
-            if is_first {
+            (is_user && !written.swap(true, Ordering::Relaxed)).then(|| {
                 store.insert("user_1", "by the service");
-            }
-            is_first
+                Err(request.refused(Some(429), "Too Many Requests"))
+            })
         },
     };
     let migration = Migration::backfill("001", "", touching().only(is_draft));
     service.drive(&service.runner_on(busy, vec![migration])).expect("it succeeds");
     assert_eq!(service.text("user_1").as_deref(), Some("by the service"));
-}
-
-/// Refuses a put to a user for which `before` returns true, with 429.
-struct Refusing429<F> {
-    store: MemoryStore,
-    before: F,
-}
-
-impl<F: Fn() -> bool + Send + Sync> Store for Refusing429<F> {
-    fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
-        let is_user = matches!(request, Request::Put { key, .. } if key.starts_with("user_"));
-        if is_user && (self.before)() {
-            return Box::pin(async move { Err(request.refused(Some(429), "Too Many Requests")) });
-        }
-        self.store.call(request)
-    }
 }
 
 fn entries() -> impl Strategy<Value = Vec<InitialEntry>> {

@@ -251,7 +251,7 @@ impl<C> BatchRun<'_, C> {
 
     /// Reads the values of the first of these keys: as many as a batch may have bytes.
     async fn read(&mut self, keys: Vec<Key>) -> Result<Batch> {
-        let kv = &self.session.kv;
+        let kv = &self.backfill.selection.scope.kv(self.session);
         let (mut batch, mut number, mut bytes) = (Batch::default(), 0, 0);
         'reading: for keys in keys.chunks(MAX_BULK_KEYS) {
             let loaded = self.backfill.selection.load(kv, keys.to_vec()).await?;
@@ -297,7 +297,7 @@ impl<C> BatchRun<'_, C> {
         };
         let records: Vec<Record> = entries.into_iter().map(record).collect();
         self.begun = self.begun.take().max(Some(last.clone()));
-        let result = self.entries.run(&kv, &records).await;
+        let result = self.entries.run(&kv, &operations, &records).await;
         if operations.is_cut_off() {
             return Err("the budget is used up".into());
         }

@@ -42,6 +42,8 @@ pub(super) struct EntryWork<'a, C> {
     session: &'a Session<'a>,
     context: &'a C,
     selection: &'a Selection,
+    /// The namespace of the entries.
+    kv: Kv,
     /// Whether no entry may write ahead.
     is_guarded: bool,
     large_values: LargeValues,
@@ -58,7 +60,8 @@ impl<'a, C> EntryWork<'a, C> {
         is_guarded: bool,
     ) -> Self {
         let (large_values, changed) = (LargeValues::new(), Cell::new(0));
-        Self { each, session, context, selection, is_guarded, large_values, changed }
+        let (kv, is_guarded) = (selection.scope.kv(session), is_guarded && !selection.scope.is_elsewhere());
+        Self { each, session, context, selection, kv, is_guarded, large_values, changed }
     }
 
     pub(super) fn add_changed(&self, entries: usize) {
@@ -101,7 +104,7 @@ impl<'a, C> EntryWork<'a, C> {
                 });
             };
             self.session.sleep(Duration::from_secs(*seconds)).await;
-            key = match self.find(&self.session.kv.for_entry(attempt), &name).await? {
+            key = match self.find(&self.kv.for_entry(attempt), &name).await? {
                 None => return Ok(None),
                 Some(found) => found,
             };
@@ -124,7 +127,7 @@ impl<'a, C> EntryWork<'a, C> {
             None => Ok(false),
             Some(value) => {
                 let record = self.selection.record(&kv, key, value).repeated(is_repeated);
-                self.run(&kv, slice::from_ref(&record)).await?;
+                self.run(&kv, operations, slice::from_ref(&record)).await?;
                 Ok(record.is_changed())
             }
         };
@@ -146,7 +149,7 @@ impl<'a, C> EntryWork<'a, C> {
     /// The handle for work whose last entry has this name, and what refuses writes ahead of it.
     pub(super) fn kv(&self, operations: &EntryOperations, name: &str) -> (Kv, Option<Arc<NoWritesAhead>>) {
         let mut guard = None;
-        let kv = self.session.kv.for_entry_in(operations.clone(), |store| {
+        let kv = self.kv.for_entry_in(operations.clone(), |store| {
             if !self.is_guarded {
                 return store;
             }
@@ -156,13 +159,18 @@ impl<'a, C> EntryWork<'a, C> {
         (kv, guard)
     }
 
-    pub(super) fn run<'b>(&'b self, kv: &'b Kv, records: &'b [Record]) -> BoxFuture<'b, Result> {
-        self.each.run(kv, records, self.context)
+    /// Runs the closure on records of this handle, with a handle of the routes' own namespace.
+    pub(super) async fn run(&self, kv: &Kv, operations: &EntryOperations, records: &[Record]) -> Result {
+        if !self.selection.scope.is_elsewhere() {
+            return self.each.run(kv, records, self.context).await;
+        }
+        let own = self.session.kv.for_other_entry(operations.clone());
+        self.each.run(&own, records, self.context).await
     }
 
     /// Changes an entry again of which only the name is known.
     pub(super) async fn find_and_change(&self, name: &str) -> Result<Option<FailedEntry>> {
-        match self.find(&self.session.kv, name).await? {
+        match self.find(&self.kv, name).await? {
             Some(key) => self.change(EntryOperations::default(), key, self.selection.unread(), true).await,
             None => Ok(None),
         }

@@ -1,7 +1,7 @@
 //! Which entries a backfill works on, and whether it reads their values.
 
 use super::Backfill;
-use crate::kv::Key;
+use crate::kv::{Key, Store};
 
 impl<C> Backfill<C> {
     /// Reads no values: one operation less for 100 entries, and Cloudflare bills each value that is read, in bulk too. For
@@ -65,6 +65,39 @@ impl<C> Backfill<C> {
     #[must_use]
     pub fn only(mut self, only: impl Fn(&Key) -> bool + Send + Sync + 'static) -> Self {
         self.selection.scope.set_only(only);
+        self
+    }
+
+    /// Works on the entries of another namespace than the service's own, which the closure's `kv` stays.
+    ///
+    /// [`Record`](crate::Record) reads and writes there. The namespace is a [store](Store): in a Worker a
+    /// `kv_migrations_routes::Namespace` by the name of its binding.
+    ///
+    /// Markers stay in the service's own namespace. In the other one only markers of this service are left out, whatever the
+    /// prefix; data that begins so is counted in a warning. The budget and the six connections are for all namespaces
+    /// together.
+    ///
+    /// # Example
+    /// ```
+    /// use kv_migrations::{Backfill, Migration, Runner, kv::MemoryStore};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let old = MemoryStore::new(); // in a Worker: `Namespace::from("OLD_KV")`
+    /// old.insert("user_1", "Ada");
+    /// let copied = Backfill::new("user_", async |kv, user, _: &()| Ok(kv.put(user.name(), user.value()).await?))
+    ///     .in_namespace(old);
+    ///
+    /// let store = MemoryStore::new();
+    /// let migration = Migration::backfill("009_users", "Copy users from the old namespace", copied);
+    /// Runner::new(store.clone(), "my-service", vec![migration])?.run_pending(&()).await?;
+    /// assert_eq!(store.value("user_1").unwrap(), b"Ada");
+    /// # Ok(())
+    /// # }
+    /// # futures::executor::block_on(example()).unwrap();
+    /// ```
+    #[must_use]
+    pub fn in_namespace(mut self, store: impl Store + 'static) -> Self {
+        self.selection.scope.set_store(store);
         self
     }
 }

@@ -89,9 +89,10 @@ impl<C, S: Serialize + DeserializeOwned> Gathering<C, S> {
         state: &mut FoldState<S, W>,
     ) -> Result<WalkEnd> {
         let (session, large_values) = (job.session(), LargeValues::new());
-        let load = |keys| -> Loading<'_, _> { Box::pin(self.selection.load(&session.kv, keys)) };
+        let kv = self.selection.scope.kv(session);
+        let load = |keys| -> Loading<'_, _> { Box::pin(self.selection.load(&kv, keys)) };
         let work = |operations, key, loaded| {
-            self.selection.read_record(session.kv.for_entry(operations), &large_values, key, loaded)
+            self.selection.read_record(kv.for_entry(operations), &large_values, key, loaded)
         };
         let until = state.until.clone();
         let range = Range { scope: &self.selection.scope, until: until.as_deref() };

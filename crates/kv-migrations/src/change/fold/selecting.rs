@@ -1,7 +1,7 @@
 //! Which entries a fold gathers from, and whether it reads their values.
 
 use super::Fold;
-use crate::kv::Key;
+use crate::kv::{Key, Store};
 
 impl<C, S> Fold<C, S> {
     /// Reads no values: one operation less for 100 entries, and Cloudflare bills each value that is read, in bulk too. For
@@ -67,6 +67,43 @@ impl<C, S> Fold<C, S> {
     #[must_use]
     pub fn only(mut self, only: impl Fn(&Key) -> bool + Send + Sync + 'static) -> Self {
         self.gathering.selection.scope.set_only(only);
+        self
+    }
+
+    /// Gathers from another namespace than the service's own, to which it writes.
+    ///
+    /// The namespace is a [store](Store): in a Worker a `kv_migrations_routes::Namespace` by the name of its binding.
+    ///
+    /// Markers stay in the service's own namespace. In the other one only markers of this service are left out, whatever the
+    /// prefix; data that begins so is counted in a warning. The budget and the six connections are for all namespaces
+    /// together.
+    ///
+    /// # Example
+    /// ```
+    /// use kv_migrations::{Fold, FoldOutput, Migration, Runner, kv::MemoryStore};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let old = MemoryStore::new(); // in a Worker: `Namespace::from("OLD_KV")`
+    /// old.insert("user_1", "Ada");
+    /// let number = Fold::new(
+    ///     "user_",
+    ///     || 0,
+    ///     |number: &mut u64, _, _: &()| Ok(*number += 1),
+    ///     |number, _| Ok(vec![FoldOutput::new("old_users", number.to_string())]),
+    /// )
+    /// .in_namespace(old);
+    ///
+    /// let store = MemoryStore::new();
+    /// let migration = Migration::fold("010_number", "Count the users of the old namespace", number);
+    /// Runner::new(store.clone(), "my-service", vec![migration])?.run_pending(&()).await?;
+    /// assert_eq!(store.value("old_users").unwrap(), b"1");
+    /// # Ok(())
+    /// # }
+    /// # futures::executor::block_on(example()).unwrap();
+    /// ```
+    #[must_use]
+    pub fn in_namespace(mut self, store: impl Store + 'static) -> Self {
+        self.gathering.selection.scope.set_store(store);
         self
     }
 }

@@ -3,12 +3,13 @@
 use std::rc::Rc;
 
 use super::position::{PageStart, Position, Range};
-use crate::kv::{Key, KvError, ListOptions, Page, StoreExt};
+use crate::kv::{Key, Kv, KvError, ListOptions, Page, StoreExt};
 use crate::session::Session;
 
 /// The pages of a range.
 pub(crate) struct Pages<'a> {
     session: &'a Session<'a>,
+    kv: Kv,
     range: Range<'a>,
     /// All keys up to this one are done.
     after: Option<String>,
@@ -51,8 +52,9 @@ impl<'a> Pages<'a> {
         let next = position.page();
         let after = position.after().map(str::to_owned);
         let cursor_with_keys = next.cursor.clone();
+        let kv = range.scope.kv(session);
         let (is_resumed, has_lost_cursor, is_complete) = (true, false, false);
-        Self { session, range, after, next, cursor_with_keys, is_resumed, has_lost_cursor, is_complete }
+        Self { session, kv, range, after, next, cursor_with_keys, is_resumed, has_lost_cursor, is_complete }
     }
 
     /// Whether the last page was listed.
@@ -114,6 +116,6 @@ impl<'a> Pages<'a> {
 
     async fn list_from_cursor(&self, prefix: &str) -> Result<Page, KvError> {
         let options = ListOptions::new(prefix).with_cursor(self.next.cursor.as_deref());
-        self.session.kv.store().list(options).await
+        self.kv.store().list(options).await
     }
 }
