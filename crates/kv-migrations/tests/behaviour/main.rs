@@ -40,6 +40,7 @@ mod prefixes;
 mod refused_copies;
 mod rekey;
 mod rekey_by_value;
+mod rekey_by_value_crashes;
 mod rekey_limits;
 mod rekey_parts;
 mod rekey_table;

@@ -1,7 +1,7 @@
 //! What a re-key does in another way if its mapping sees values. A value may change at any time, and its new key with it.
 //!
 //! The survey and the check read values. A batch is planned before it is copied, so that the checkpoint knows each key to
-//! which anything is copied. Whoever reads an entry byte for byte, to copy or to delete it, maps it again: if it gets another
+//! which anything is copied. An entry that is read byte for byte, to be copied or deleted, is mapped again: if it gets another
 //! key by then, that is noted, and the next sweep copies it there. When the batch is done, outdated copies are withdrawn.
 
 use super::collision::Collision;

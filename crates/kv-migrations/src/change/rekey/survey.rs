@@ -26,7 +26,7 @@ pub(super) async fn survey(
     survey_by(&Surveying(relocation), job, state).await
 }
 
-/// The same, by this pass.
+/// Looks at all entries by this pass.
 pub(super) async fn survey_by(pass: &dyn Pass, job: &mut Job<'_>, state: &mut RekeyState) -> Result<WalkEnd> {
     let relocation = pass.relocation();
     let end = run(pass, job, state).await?;
