@@ -142,16 +142,25 @@ impl Kv {
     ///
     /// # Example
     /// ```
-    /// # async fn fetch(_url: &str) -> kv_migrations::Result<String> { Ok(String::new()) }
-    /// use kv_migrations::Backfill;
+    /// # async fn fetch(_url: &str) -> kv_migrations::Result<String> { Ok("Title".to_owned()) }
+    /// use kv_migrations::{Backfill, Migration, Runner, kv::MemoryStore};
     ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
     /// let titles = Backfill::new("link_", async |kv, link, _: &()| {
     ///     kv.spend(1)?;
     ///     let title = fetch(link.text()?).await?;
     ///     kv.put(&format!("title_{}", link.name()), title).await?;
     ///     Ok(())
     /// });
-    /// # let _ = titles;
+    ///
+    /// let store = MemoryStore::new();
+    /// store.insert("link_1", "https://example.com");
+    /// let migration = Migration::backfill("009_titles", "Titles of links", titles);
+    /// Runner::new(store.clone(), "my-service", vec![migration])?.run_pending(&()).await?;
+    /// assert_eq!(store.value("title_link_1").unwrap(), b"Title");
+    /// # Ok(())
+    /// # }
+    /// # futures::executor::block_on(example()).unwrap();
     /// ```
     pub fn spend(&self, calls: u64) -> Result<(), Box<dyn Error + Send + Sync>> {
         let policy = &self.store.policy;

@@ -84,6 +84,29 @@ impl<C> Backfill<C> {
 
     /// Sets how many bytes the values of a batch may have together (default 4 MiB). A larger value is a batch of its own.
     /// Without [`in_batches`](Self::in_batches) it changes nothing.
+    ///
+    /// # Example
+    /// ```
+    /// use kv_migrations::{Backfill, Migration, Runner, kv::MemoryStore};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let counted = Backfill::in_batches("user_", 100, async |kv, users, _: &()| {
+    ///     Ok(kv.put(&format!("batch_from_{}", users[0].name()), users.len().to_string()).await?)
+    /// })
+    /// .with_batch_bytes(8);
+    ///
+    /// let store = MemoryStore::new();
+    /// for (user, name) in [("user_1", "Ada"), ("user_2", "Grace"), ("user_3", "Barbara")] {
+    ///     store.insert(user, name);
+    /// }
+    /// let migration = Migration::backfill("007_count", "Count users", counted);
+    /// Runner::new(store.clone(), "my-service", vec![migration])?.run_pending(&()).await?;
+    /// assert_eq!(store.value("batch_from_user_1").unwrap(), b"2");
+    /// assert_eq!(store.value("batch_from_user_3").unwrap(), b"1");
+    /// # Ok(())
+    /// # }
+    /// # futures::executor::block_on(example()).unwrap();
+    /// ```
     #[must_use]
     pub fn with_batch_bytes(mut self, bytes: usize) -> Self {
         if let Some(batches) = &mut self.batches {

@@ -38,6 +38,25 @@ impl<C> Backfill<C> {
 
     /// Sets how many entries are changed at once: at least 1, and never more than 12, which is the default. For closures that
     /// call something that takes fewer, such as another service by `fetch`. Batches always come one after the other.
+    ///
+    /// # Example
+    /// ```
+    /// # async fn fetch(_url: &str) -> kv_migrations::Result<String> { Ok("Title".to_owned()) }
+    /// use kv_migrations::{Backfill, Migration, Runner, kv::MemoryStore};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let titles = Backfill::new("link_", async |_, link, _: &()| Ok(link.put(fetch(link.text()?).await?).await?))
+    ///     .with_concurrency(4);
+    ///
+    /// let store = MemoryStore::new();
+    /// store.insert("link_1", "https://example.com");
+    /// let migration = Migration::backfill("009_titles", "Titles in place of links", titles);
+    /// Runner::new(store.clone(), "my-service", vec![migration])?.run_pending(&()).await?;
+    /// assert_eq!(store.value("link_1").unwrap(), b"Title");
+    /// # Ok(())
+    /// # }
+    /// # futures::executor::block_on(example()).unwrap();
+    /// ```
     #[must_use]
     pub fn with_concurrency(mut self, entries: usize) -> Self {
         self.concurrency = entries.max(1);
