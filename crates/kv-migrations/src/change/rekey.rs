@@ -71,8 +71,8 @@ const VISIBILITY_DELAY: Duration = Duration::from_secs(90);
 /// A service that writes old keys all the time needs two migrations, in two releases: [`copying`](Self::copying) and
 /// [`deleting`](Self::deleting).
 ///
-/// An entry that expires within 90 seconds is not moved but left to expire. An entry that expires after January 2038, which
-/// the Workers runtime cannot write, is an error before anything is written.
+/// An entry that expires within 90 seconds is not moved but left to expire. An entry that cannot have its new key is an error
+/// before anything is written, or stays: see [`Collisions`].
 ///
 /// # Example
 /// ```

@@ -128,7 +128,7 @@ fn a_corrected_mapping_ignores_the_keys_of_the_one_before() {
     let entries = [InitialEntry::new("user_a", "1"), InitialEntry::new("user_b", "2")];
     let service = Service::holding(&entries, 900);
     let wrong = Rekey::new("user_", |key| {
-        Some(if key.name == "user_a" { "new:1".to_owned() } else { "k".repeat(600) })
+        Some(if key.name == "user_a" { "new:1".to_owned() } else { format!("{}x", key.name) })
     })
     .with_collisions(Collisions::Skip);
     // With a page for each key, what was surveyed before the failing key is kept.
@@ -195,6 +195,91 @@ fn an_impossible_new_key_fails_before_anything_is_written() {
     let error = error(&service, Rekey::prefix("user_", "customer:"));
     assert!(error.contains("514 bytes, which KV does not take"), "{error}");
     assert_eq!(keys(&service).len(), 2);
+}
+
+/// Maps some keys to what no entry can have as its key.
+fn partly_impossible() -> Rekey {
+    Rekey::new("user_", |key| {
+        Some(match key.name.strip_prefix("user_")? {
+            "dot" => ".".to_owned(),
+            "empty" => String::new(),
+            "long" => "k".repeat(513),
+            "marker" => "migration_my-service_000".to_owned(),
+            rest => format!("user:{rest}"),
+        })
+    })
+}
+
+fn with_impossible_keys() -> Service {
+    let names = ["user_1", "user_dot", "user_empty", "user_long", "user_marker", "user_z"];
+    let entries = names.map(|key| InitialEntry::new(key, "x"));
+    Service::holding(&entries, 900)
+}
+
+#[test]
+fn with_collisions_skip_entries_whose_new_keys_are_impossible_stay_and_the_others_move() {
+    let service = with_impossible_keys();
+    let rekey = partly_impossible().with_collisions(Collisions::Skip);
+    let reports = service.drive(&service.runner(vec![migration(rekey)])).unwrap();
+    assert_eq!(keys(&service), ["user:1", "user:z", "user_dot", "user_empty", "user_long", "user_marker"]);
+    let failed = &reports.last().unwrap().details[0].failed_entries;
+    let told: Vec<(&str, &str)> = failed.iter().map(|it| (it.key.as_str(), it.reason.as_str())).collect();
+    let starts = [
+        ("user_dot", "was left: it would get the key `.` of 1 bytes, which KV does not take"),
+        ("user_empty", "was left: it would get the key `` of 0 bytes, which KV does not take"),
+        ("user_long", "was left: it would get the key `kkk"),
+        (
+            "user_marker",
+            "was left: it would get the key `migration_my-service_000`, which is the key of a marker",
+        ),
+    ];
+    assert_eq!(told.len(), starts.len(), "{told:?}");
+    for ((key, reason), (expected, start)) in told.into_iter().zip(starts) {
+        assert!(key == expected && reason.starts_with(start), "{key}: {reason}");
+    }
+}
+
+#[test]
+fn impossible_new_keys_are_all_listed_before_anything_is_written() {
+    let service = with_impossible_keys();
+    let before = keys(&service);
+    let error = error(&service, partly_impossible());
+    for key in ["user_dot", "user_empty", "user_long", "user_marker"] {
+        assert!(error.contains(&format!("`{key}`")), "{key} is not named: {error}");
+    }
+    assert_eq!(keys(&service), before);
+}
+
+#[test]
+fn an_entry_with_an_impossible_new_key_that_is_written_meanwhile_is_left_and_told() {
+    let service = Service::holding(&[InitialEntry::new("user_1", "x")], 900);
+    let rekey = partly_impossible().with_collisions(Collisions::Skip);
+    let runner = service.runner(vec![migration(rekey)]);
+    service.request(&runner).unwrap();
+    assert_eq!(keys(&service), ["user:1", "user_1"], "it is copied");
+    service.store.insert("user_long", "later");
+    let reports = service.drive(&runner).unwrap();
+    assert_eq!(keys(&service), ["user:1", "user_long"]);
+    let failed = &reports.last().unwrap().details[0].failed_entries;
+    assert_eq!(failed.iter().map(|it| it.key.as_str()).collect::<Vec<_>>(), ["user_long"]);
+}
+
+#[test]
+fn the_same_value_and_metadata_at_the_new_key_are_no_collision() {
+    let same = |key: &str, ttl| InitialEntry { metadata: Some("[1]"), ttl, ..InitialEntry::new(key, "same") };
+    let service = Service::holding(&[same("user_1", None), same("user:1", Some(100_000))], 900);
+    drive(&service, users()).unwrap();
+    assert_eq!(keys(&service), ["user:1"]);
+    let entries = service.store.entries();
+    let (moved, _) = entries.iter().find(|(key, _)| key.name == "user:1").unwrap();
+    assert_eq!(moved.expiration, None, "it has the expiration of the entry that was moved");
+    let other = InitialEntry::new("user_2", "same");
+    let service = Service::holding(&[other, same("user:2", None)], 900);
+    let error = error(&service, users());
+    assert!(
+        error.contains("`user_2` would get the key `user:2`, at which there is something else"),
+        "{error}"
+    );
 }
 
 #[test]

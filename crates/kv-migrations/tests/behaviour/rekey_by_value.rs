@@ -211,6 +211,30 @@ fn collisions_are_found_before_anything_is_written() {
 }
 
 #[test]
+fn an_entry_whose_value_gives_an_impossible_key_stays_with_collisions_skip_whenever_it_is_written() {
+    fn rekey() -> Rekey {
+        let rekey = Rekey::by_value("user_", |user| Ok(Some(user.text()?.replace('/', ":"))));
+        rekey.with_collisions(Collisions::Skip)
+    }
+    for late in ["user_0", "user_1", "user_9"] {
+        let service = holding(&[("user_1", "user:a:1"), ("user_2", "user:a:2"), ("user_3", "..")]);
+        let left = drive_writing(&service, rekey, |store| store.insert(late, "."));
+        let left = left.unwrap();
+        let reason = "which KV does not take: a key has from 1 to";
+        assert!(left.iter().all(|(_, told)| told.contains(reason)), "{left:?}");
+        let mut expected = vec![late, "user_3"];
+        expected.sort_unstable();
+        assert_eq!(left.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(), expected, "{late}");
+        let mut stay = vec!["user:a:2", late, "user_3"];
+        if late != "user_1" {
+            stay.push("user:a:1");
+        }
+        stay.sort_unstable();
+        assert_eq!(keys(&service), stay, "{late}");
+    }
+}
+
+#[test]
 fn two_entries_that_come_to_have_the_same_new_key_both_keep_their_values() {
     let by_tenant = || {
         Rekey::by_value("user_", |user| {

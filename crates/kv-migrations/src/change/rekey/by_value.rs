@@ -4,7 +4,6 @@
 //! which anything is copied. An entry that is read byte for byte, to be copied or deleted, is mapped again: if it gets another
 //! key by then, that is noted, and the next sweep copies it there. When the batch is done, outdated copies are withdrawn.
 
-use super::collision::Collision;
 use super::found::Found;
 use super::mapping::Target;
 use super::pass::{Pass, Tools, run};
@@ -76,9 +75,7 @@ impl ValueSteps for ByValue {
                     None => (Some(new), None),
                     collision => (None, collision),
                 },
-                Target::NotInverted { new, inverse } => {
-                    (None, Some(Collision::not_inverted(&old, &new, inverse.as_deref())))
-                }
+                Target::Collides(collision) => (None, Some(collision)),
             };
             if let Some(collision) = collision {
                 relocation.leave(collision, state)?;
@@ -149,7 +146,7 @@ fn load<'a>(
             *plan = match value {
                 Loaded::Value(mut value) => {
                     let target = map_value(relocation, session, key.clone(), &mut value)?;
-                    Plan::of_target(&key.name, target)
+                    Plan::of_target(target)
                 }
                 Loaded::Missing => Plan::Stays,
                 Loaded::Unread => Plan::Unmapped { is_large: false },
@@ -167,7 +164,7 @@ async fn resolve(relocation: &Relocation<'_>, tools: &Tools<'_>, key: &Key, plan
         let Some(mut entry) = tools.kv.get(&key.name).await? else { return Ok(Plan::Stays) };
         let target = ByValue.target(relocation, tools.session, key, &mut entry)?;
         let existing = if is_large { Loaded::Large } else { Loaded::Unread };
-        Ok(match Plan::of_target(&key.name, target) {
+        Ok(match Plan::of_target(target) {
             Plan::Moves { new, .. } => Plan::Moves { new, existing },
             plan => plan,
         })
@@ -265,8 +262,11 @@ impl Pass for Checking<'_> {
 
     fn work<'a>(&'a self, tools: Tools<'a>, key: Key, plan: Plan) -> BoxFuture<'a, Result<Found>> {
         Box::pin(async move {
-            let Plan::Moves { new, existing } = resolve(self.0, &tools, &key, plan).await? else {
-                return Ok(Found::Nothing);
+            let plan = resolve(self.0, &tools, &key, plan).await?;
+            let (new, existing) = match Found::unless_it_moves(plan) {
+                Ok(to) => to,
+                // Also one that was written after the survey and cannot have its new key.
+                Err(found) => return Ok(found),
             };
             if self.is_copying() {
                 let is_missing = tools.is_missing(&new, existing).await?;

@@ -1,6 +1,7 @@
 //! Looks whether entries were written under old keys in the meantime.
 
 use super::found::Found;
+use super::mapping::Target;
 use super::pass::{Pass, Tools, run};
 use super::plan::Plan;
 use super::relocation::{Relocation, expires_soon};
@@ -21,9 +22,11 @@ pub(super) async fn check(
     let mut walk = KeyWalk::new(session, Range::all(relocation.mapping.scope()), &state.position);
     while let Some(keys) = walk.next(job).await? {
         for key in &keys {
-            let moves = relocation.target(session, key, state)?.is_some();
-            if moves && !expires_soon(&session.kv, key) {
-                return Ok(WalkEnd::Stopped);
+            match relocation.target(session, key, state)? {
+                Target::Moves(_) if !expires_soon(&session.kv, key) => return Ok(WalkEnd::Stopped),
+                // It was written after the survey.
+                Target::Collides(collision) => relocation.leave(collision, state)?,
+                Target::Moves(_) | Target::Stays => {}
             }
             job.add_done(1);
         }
@@ -51,7 +54,11 @@ impl Pass for Checking<'_> {
 
     fn work<'a>(&'a self, tools: Tools<'a>, key: Key, plan: Plan) -> BoxFuture<'a, Result<Found>> {
         Box::pin(async move {
-            let Plan::Moves { new, existing } = plan else { return Ok(Found::Nothing) };
+            let (new, existing) = match Found::unless_it_moves(plan) {
+                Ok(to) => to,
+                // Also one that was written after the survey and cannot have its new key.
+                Err(found) => return Ok(found),
+            };
             let is_missing = tools.is_missing(&new, existing).await? && !expires_soon(&tools.kv, &key);
             Ok(if is_missing { Found::Uncopied { old: key.name } } else { Found::Copied })
         })

@@ -3,14 +3,21 @@
 use std::collections::BTreeMap;
 
 use crate::error::{BoxError, Result};
+use crate::kv::limits::MAX_KEY_BYTES;
 
 /// How many are listed in an error.
 const MAX_LISTED: usize = 20;
 /// How many a checkpoint keeps.
 pub(super) const MAX_KEPT: usize = 1_000;
 
-/// What a [`Rekey`](crate::Rekey) does with an entry whose new key is not free: because two old keys map to it, or because
-/// something else is stored there.
+/// What a [`Rekey`](crate::Rekey) does with an entry that cannot have its new key.
+///
+/// That is a collision: two old keys map to the new key, or something else is stored there. An entry whose new key is
+/// impossible counts as well: KV does not take the key, it is the key of a marker, or the inverse does not return the old
+/// key for it. So does an entry that expires after January 2038, which the Workers runtime cannot write again.
+///
+/// The same value and metadata at the new key are no collision, whoever wrote them. The expiration does not count: the new
+/// key gets that of the entry.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Collisions {
@@ -18,7 +25,7 @@ pub enum Collisions {
     #[default]
     Fail,
     /// The entry that is at the new key, or whose old key comes first, has the new key. The others stay at their old keys
-    /// and are reported: at most 1,000.
+    /// and are reported: at most 1,000, of all kinds of collisions.
     Skip,
 }
 
@@ -41,6 +48,27 @@ impl Collision {
     pub(super) fn not_inverted(old: &str, new: &str, inverse: Option<&str>) -> Self {
         let inverse = inverse.map_or_else(|| "no key".to_owned(), |inverse| format!("`{inverse}`"));
         Self::new(old, format!("would get the key `{new}`, for which the inverse gives {inverse}"))
+    }
+
+    pub(super) fn impossible(old: &str, new: &str) -> Self {
+        let bytes = new.len();
+        Self::new(
+            old,
+            format!(
+                "would get the key `{new}` of {bytes} bytes, which KV does not take: a key has from 1 to {MAX_KEY_BYTES} \
+                 bytes and is not `.` or `..`"
+            ),
+        )
+    }
+
+    pub(super) fn marker(old: &str, new: &str) -> Self {
+        Self::new(old, format!("would get the key `{new}`, which is the key of a marker"))
+    }
+
+    pub(super) fn expires_late(old: &str) -> Self {
+        let reason = "expires after January 2038, so that it cannot be written again: the Workers runtime does not take \
+                      such a time. Give it a nearer expiration, or none";
+        Self::new(old, reason.to_owned())
     }
 
     pub(super) fn missing(old: &str, new: &str) -> Self {

@@ -145,8 +145,8 @@ fn check_survey(relocation: &Relocation<'_>, state: &RekeyState) -> Result {
     }
     if state.left.len() + state.suspects.len() > MAX_KEPT {
         return Err(format!(
-            "more than {MAX_KEPT} entries cannot have their new keys because something else is there: give them keys of \
-             their own. Nothing was written or deleted"
+            "more than {MAX_KEPT} entries cannot have their new keys: give them keys of their own. Nothing was written or \
+             deleted"
         )
         .into());
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::collision::Collision;
 use crate::change::prefixes::Prefixes;
 use crate::change::record::{AtEntry, Record};
 use crate::change::walk::Scope;
@@ -58,11 +59,8 @@ pub(super) enum Target {
     /// Nowhere.
     Stays,
     Moves(String),
-    /// The inverse gives another key for the new key than the old one.
-    NotInverted {
-        new: String,
-        inverse: Option<String>,
-    },
+    /// To a key that it cannot have.
+    Collides(Collision),
 }
 
 impl<'a> Mapping<'a> {
@@ -80,7 +78,7 @@ impl<'a> Mapping<'a> {
     /// Where the entry of `key` goes.
     ///
     /// # Errors
-    /// If the mapping fails, KV cannot store the entry there, or the new key would be moved again.
+    /// If the mapping fails, or the new key would be moved again.
     pub(super) fn target(
         &self,
         session: &Session<'_>,
@@ -114,22 +112,13 @@ impl<'a> Mapping<'a> {
         let old = &key.name;
         let Some(new) = map(self, key)? else { return Ok(Target::Stays) };
         if matches!(new.as_str(), "" | "." | "..") || new.len() > MAX_KEY_BYTES {
-            let bytes = new.len();
-            return Err(format!(
-                "`{old}` would get the key `{new}` of {bytes} bytes, which KV does not take: a key has from 1 to \
-                 {MAX_KEY_BYTES} bytes and is not `.` or `..`"
-            )
-            .into());
+            return Ok(Target::Collides(Collision::impossible(old, &new)));
         }
         if self.scope.is_marker(session, &new) {
-            return Err(format!("`{old}` would get the key `{new}`, which is the key of a marker").into());
+            return Ok(Target::Collides(Collision::marker(old, &new)));
         }
         if key.expiration.is_some_and(|at| at > MAX_EXPIRATION_SECONDS) {
-            return Err(format!(
-                "`{old}` cannot be written again: it expires after January 2038, which the Workers runtime does not \
-                 take. Give it a nearer expiration, or none"
-            )
-            .into());
+            return Ok(Target::Collides(Collision::expires_late(old)));
         }
         let at_new = Key { name: new, ..key.clone() };
         if self.scope.prefixes().of(&at_new.name).is_some()
@@ -148,7 +137,7 @@ impl<'a> Mapping<'a> {
         Ok(if is_inverted {
             Target::Moves(at_new.name)
         } else {
-            Target::NotInverted { new: at_new.name, inverse: back }
+            Target::Collides(Collision::not_inverted(old, &at_new.name, back.as_deref()))
         })
     }
 }

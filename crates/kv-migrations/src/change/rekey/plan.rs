@@ -50,13 +50,11 @@ impl Plan {
     }
 
     /// As the mapping says, for a survey.
-    pub(super) fn of_target(old: &str, target: Target) -> Self {
+    pub(super) fn of_target(target: Target) -> Self {
         match target {
             Target::Stays => Self::Stays,
             Target::Moves(new) => Self::moves(new),
-            Target::NotInverted { new, inverse } => {
-                Self::Collides(Collision::not_inverted(old, &new, inverse.as_deref()))
-            }
+            Target::Collides(collision) => Self::Collides(collision),
         }
     }
 
@@ -71,7 +69,10 @@ impl Plan {
         if relocation.settings.part == Part::Copying && !state.is_of_interest(old) {
             return Ok(Self::Stays);
         }
-        let Some(new) = relocation.target(session, key, state)? else { return Ok(Self::Stays) };
+        let new = match relocation.target(session, key, state)? {
+            Target::Moves(new) => new,
+            target => return Ok(Self::of_target(target)),
+        };
         for copies in [&*state.copied, &state.copied_again, &state.settled] {
             verify_copy(copies, old, &new)?;
         }

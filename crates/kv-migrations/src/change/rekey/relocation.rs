@@ -118,28 +118,16 @@ pub(super) trait ValueSteps: Send + Sync {
 pub(super) type BoxRecord = Box<dyn FnOnce(&Relocation<'_>, &mut RekeyState) -> Result>;
 
 impl Relocation<'_> {
-    /// The key that an entry gets; `None` if it stays.
-    pub(super) fn target(
-        &self,
-        session: &Session<'_>,
-        key: &Key,
-        state: &RekeyState,
-    ) -> Result<Option<String>> {
+    /// Where an entry goes that is not left.
+    pub(super) fn target(&self, session: &Session<'_>, key: &Key, state: &RekeyState) -> Result<Target> {
         if state.left.contains_key(&key.name) {
-            return Ok(None);
+            return Ok(Target::Stays);
         }
         if self.by_value.is_some() {
-            return Ok(state.targets.get(&key.name).map(str::to_owned));
+            let planned = state.targets.get(&key.name);
+            return Ok(planned.map_or(Target::Stays, |new| Target::Moves(new.to_owned())));
         }
-        match self.mapping.target(session, key, self.inverse.as_ref())? {
-            Target::Stays => Ok(None),
-            Target::Moves(new) => Ok(Some(new)),
-            // An entry that was written after the survey.
-            Target::NotInverted { .. } if self.settings.collisions == Collisions::Skip => Ok(None),
-            Target::NotInverted { new, inverse } => {
-                Err(Collision::not_inverted(&key.name, &new, inverse.as_deref()).into_error())
-            }
-        }
+        self.mapping.target(session, key, self.inverse.as_ref())
     }
 
     /// Whether the mapping gives an entry another key than the one that was planned, now that it was read byte for byte.
@@ -201,9 +189,9 @@ impl Relocation<'_> {
 pub(super) fn leave(collision: Collision, state: &mut RekeyState) -> Result {
     if state.left.len() == MAX_KEPT {
         return Err(format!(
-            "more than {MAX_KEPT} entries would stay at their old keys because their new keys are taken, or have nothing. \
-             What is moved stays moved. Give the others keys of their own, or copy them first. Then reset the migration, to \
-             start over: POST /migrations/{{id}}/reset"
+            "more than {MAX_KEPT} entries would stay at their old keys because they cannot have their new keys, or have \
+             nothing there. What is moved stays moved. Give the others keys of their own, or copy them first. Then reset \
+             the migration, to start over: POST /migrations/{{id}}/reset"
         )
         .into());
     }

@@ -2,7 +2,6 @@
 
 use super::collision::{Collision, Collisions, refuse};
 use super::found::Found;
-use super::mapping::Target;
 use super::pass::{Pass, Tools, run};
 use super::plan::{Plan, load_existing, plan_all};
 use super::relocation::Relocation;
@@ -45,7 +44,7 @@ impl Pass for Surveying<'_> {
         let Self(relocation) = self;
         let mut plan = |key: &Key| {
             let target = relocation.mapping.target(session, key, relocation.inverse.as_ref())?;
-            Ok(Plan::of_target(&key.name, target))
+            Ok(Plan::of_target(target))
         };
         load_existing(session, plan_all(keys, &mut plan))
     }
@@ -119,8 +118,10 @@ pub(super) async fn confirm(
 async fn look_again(relocation: &Relocation<'_>, session: &Session<'_>, old: &str) -> Result<Found> {
     let kv = &session.kv;
     let Some(key) = kv.find(old).await? else { return Ok(Found::Nothing) };
-    let Some(Target::Moves(new)) = relocation.target_now(session, &key).await? else {
-        return Ok(Found::Nothing);
+    let Some(target) = relocation.target_now(session, &key).await? else { return Ok(Found::Nothing) };
+    let new = match Found::unless_it_moves(Plan::of_target(target)) {
+        Ok((new, _)) => new,
+        Err(found) => return Ok(found),
     };
     Ok(if is_free_for(kv, old, &new).await? {
         Found::Free { old: old.to_owned(), new }

@@ -6,6 +6,7 @@ use futures_util::future::try_join;
 
 use super::copies::{Copies, CopyRecord, fingerprint};
 use super::found::Found;
+use super::mapping::Target;
 use super::pass::{Pass, Tools, run};
 use super::plan::{Plan, plan_all};
 use super::relocation::{Part, Relocation, expires_soon};
@@ -106,7 +107,10 @@ impl Sweep<'_> {
         if self.relocation.settings.part == Part::Copying && !state.is_of_interest(&key.name) {
             return Ok(Plan::Stays);
         }
-        let Some(new) = self.relocation.target(session, key, state)? else { return Ok(Plan::Stays) };
+        let new = match self.relocation.target(session, key, state)? {
+            Target::Moves(new) => new,
+            target => return Ok(Plan::of_target(target)),
+        };
         verify_copy(&state.copied, &key.name, &new)?;
         verify_copy(&state.copied_again, &key.name, &new)?;
         if state.copied_again.new_key(&key.name).is_some() {
@@ -117,7 +121,10 @@ impl Sweep<'_> {
     }
 
     async fn follow(&self, tools: Tools<'_>, key: Key, plan: Plan) -> Result<Found> {
-        let Plan::Compared { new, is_proven, is_large } = plan else { return Ok(Found::Nothing) };
+        let (new, is_proven, is_large) = match plan {
+            Plan::Compared { new, is_proven, is_large } => (new, is_proven, is_large),
+            plan => return Ok(Found::unless_it_moves(plan).err().unwrap_or(Found::Nothing)),
+        };
         if is_proven || sabotage::is_on(Defect::DeleteBeforeVerify) {
             return self.conclude(&tools.kv, key).await;
         }

@@ -1,6 +1,7 @@
 //! Refuses a mapping that has changed since entries were copied, before anything is deleted.
 
 use super::copies::Copies;
+use super::mapping::Target;
 use super::relocation::Relocation;
 use super::state::RekeyState;
 use crate::change::Job;
@@ -75,10 +76,11 @@ impl StrayCopies {
         for key in keys.iter().filter(|key| !state.left.contains_key(&key.name)) {
             let Some(copied_to) = state.copied.new_key(&key.name) else { continue };
             let target = relocation.target(session, key, state)?;
-            if target.as_deref() != Some(copied_to) {
+            let target = if let Target::Moves(new) = &target { Some(new.as_str()) } else { None };
+            if target != Some(copied_to) {
                 self.number += 1;
                 if self.listed.len() < MAX_LISTED {
-                    self.listed.push(stray_copy(&key.name, copied_to, target.as_deref()));
+                    self.listed.push(stray_copy(&key.name, copied_to, target));
                 }
             }
         }
