@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use kv_migrations::testing::{Fault, faulty};
-use kv_migrations::{Backfill, Fold, FoldOutput, Migration, Rekey};
+use kv_migrations::{Backfill, Collisions, Fold, FoldOutput, Migration, Rekey};
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -223,6 +223,26 @@ fn a_rekey_that_is_cut_off_anywhere_is_continued() {
 fn a_rekey_without_inverse_that_is_cut_off_anywhere_is_continued() {
     break_off_everywhere(one_way, 900);
     break_off_everywhere(one_way, 15);
+}
+
+/// What is at a new key wins, else the longest value.
+fn choosing() -> Migration {
+    let mapping = Rekey::new("user_", |key| Some(key.name.replace("user_", "user:").to_lowercase()))
+        .choosing(|a, b| Ok(a.value().len().cmp(&b.value().len())))
+        .with_collisions(Collisions::KeepNew);
+    Migration::rekey("long", "user_… to user:… in lower case", mapping)
+}
+
+#[test]
+fn a_rekey_that_chooses_and_is_cut_off_anywhere_is_continued() {
+    let mut entries = entries();
+    for (key, value) in
+        [("user_A", "the longest"), ("user_BINARY", "x"), ("user:3", "new"), ("user:mark", "new")]
+    {
+        entries.push(InitialEntry::new(key, value));
+    }
+    break_off_everywhere_with(&entries, choosing, 900);
+    break_off_everywhere_with(&entries, choosing, 15);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::rekey_by_value::{copying, delete, reversible_users, users};
 use crate::service::{InitialEntry, Service};
 use crate::stores::{Flaky, ShortPages};
 
-fn initial_entries() -> Vec<InitialEntry> {
+pub fn initial_entries() -> Vec<InitialEntry> {
     let mut entries: Vec<InitialEntry> = (0..6)
         .map(|n| InitialEntry::new(format!("user_{n}"), if n % 2 == 0 { "a/x" } else { "b/x" }))
         .collect();

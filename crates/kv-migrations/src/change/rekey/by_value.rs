@@ -4,10 +4,11 @@
 //! which anything is copied. An entry that is read byte for byte, to be copied or deleted, is mapped again: if it gets another
 //! key by then, that is noted, and the next sweep copies it there. When the batch is done, outdated copies are withdrawn.
 
+use super::collision::Collision;
 use super::found::Found;
 use super::mapping::Target;
 use super::pass::{Pass, Tools, run};
-use super::plan::{Plan, Visit, claim, load_existing, release};
+use super::plan::{Plan, Visit, claim, gives_way, load_existing, release};
 use super::relocation::{BoxRecord, Part, Relocation, ValueSteps, expires_soon};
 use super::retarget::set_target;
 use super::state::{RekeyPhase, RekeyState};
@@ -22,6 +23,9 @@ use crate::future::BoxFuture;
 use crate::kv::{Entry, Key, without_byte_order_mark};
 use crate::session::Session;
 
+/// What is chosen must not change while it moves.
+const NO_CHOICE: &str = "`choosing` does not go with a mapping that sees values: an entry whose value changes may get another key than     the one for which it was chosen. The re-key does nothing until you leave `choosing` out; `with_collisions` says what becomes of     entries that get the same key";
+
 /// The steps of a re-key whose mapping sees values.
 pub(super) struct ByValue;
 
@@ -34,6 +38,9 @@ impl ValueSteps for ByValue {
         state: &'a mut RekeyState,
     ) -> BoxFuture<'a, Result<WalkEnd>> {
         Box::pin(async move {
+            if relocation.choice.is_some() {
+                return Err(NO_CHOICE.into());
+            }
             match phase {
                 RekeyPhase::Survey => survey_by(&Surveying(relocation), job, state).await,
                 RekeyPhase::Plan => run(&Planning(relocation), job, state).await,
@@ -71,7 +78,7 @@ impl ValueSteps for ByValue {
         Box::new(move |relocation, state| {
             let (new, collision) = match target {
                 Target::Stays => (None, None),
-                Target::Moves(new) => match claim(relocation, &old, &new, Visit::Repeated, state)? {
+                Target::Moves(new) => match claim_unless_it_gives_way(relocation, &old, &new, state)? {
                     None => (Some(new), None),
                     collision => (None, collision),
                 },
@@ -93,10 +100,22 @@ impl ValueSteps for ByValue {
     }
 }
 
+/// Claims the new key for the entry, unless the entry gives way to what is there.
+fn claim_unless_it_gives_way(
+    relocation: &Relocation<'_>,
+    old: &str,
+    new: &str,
+    state: &mut RekeyState,
+) -> Result<Option<Collision>> {
+    if gives_way(state, old, new) { Ok(None) } else { claim(relocation, old, new, Visit::Repeated, state) }
+}
+
 /// Notes the key that an entry gets by now, and frees the one that it had.
 fn set_new_key(relocation: &Relocation<'_>, old: &str, new: Option<String>, state: &mut RekeyState) {
     // Where both keys stay, what is at a new key is the service's, unless it is known to be a copy.
-    let may_have_copy = relocation.settings.part == Part::Whole;
+    // So it is if the entry gave way to it.
+    let gave_way = state.targets.get(old).is_some_and(|before| gives_way(state, old, before));
+    let may_have_copy = relocation.settings.part == Part::Whole && !gave_way;
     if let Some(before) = set_target(state, old, new, may_have_copy) {
         release(old, &before, state);
     }
@@ -218,7 +237,7 @@ impl Pass for Planning<'_> {
             let old = key.name.clone();
             Ok(match resolve(self.0, &tools, &key, plan).await? {
                 Plan::Moves { new, .. } => Found::Recorded(Box::new(move |relocation, state| {
-                    if let Some(collision) = claim(relocation, &old, &new, Visit::Repeated, state)? {
+                    if let Some(collision) = claim_unless_it_gives_way(relocation, &old, &new, state)? {
                         return relocation.leave(collision, state);
                     }
                     set_new_key(relocation, &old, Some(new), state);

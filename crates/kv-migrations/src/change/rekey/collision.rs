@@ -27,6 +27,13 @@ pub enum Collisions {
     /// The entry that is at the new key, or whose old key comes first, has the new key. The others stay at their old keys
     /// and are reported: at most 1,000, of all kinds of collisions.
     Skip,
+    /// What stands at the new key wins: the entry's old key is deleted, whatever it holds. The survey decides it, before
+    /// anything is written, and the old key is deleted once there is still something at the new key, later than KV's delay.
+    /// Where that is gone by then, the entry stays at its old key and is reported; so does one whose new key is taken after
+    /// the survey. With [`copying`](crate::Rekey::copying) both keys stay as they are.
+    ///
+    /// Other collisions fail the migration. In a rollback, what stands at the old key wins.
+    KeepNew,
 }
 
 /// An entry that cannot have its new key.
@@ -69,6 +76,18 @@ impl Collision {
         let reason = "expires after January 2038, so that it cannot be written again: the Workers runtime does not take \
                       such a time. Give it a nearer expiration, or none";
         Self::new(old, reason.to_owned())
+    }
+
+    pub(super) fn gone(old: &str, new: &str) -> Self {
+        Self::new(old, format!("was to give way to what was at its new key `{new}`, which is gone"))
+    }
+
+    pub(super) fn changed(old: &str, new: &str) -> Self {
+        Self::new(old, format!("has changed since another entry was chosen for its new key `{new}`"))
+    }
+
+    pub(super) fn unmoved(old: &str, new: &str, winner: &str) -> Self {
+        Self::new(old, format!("lost its new key `{new}` to `{winner}`, which is not there"))
     }
 
     pub(super) fn missing(old: &str, new: &str) -> Self {

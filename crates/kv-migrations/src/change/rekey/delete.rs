@@ -9,7 +9,7 @@ use super::collision::{Collision, Collisions};
 use super::found::Found;
 use super::pass::{Pass, Tools, run};
 use super::plan::Plan;
-use super::relocation::{BoxRecord, Missing, Part, Relocation, expires_soon};
+use super::relocation::{Missing, Part, Relocation, expires_soon};
 use super::state::RekeyState;
 use super::verdict::MAX_SIGHTINGS;
 use crate::change::Job;
@@ -46,30 +46,13 @@ impl Pass for Deleting<'_> {
 }
 
 impl Deleting<'_> {
-    /// Whether the entry gets another key by now, where the mapping sees values.
-    async fn recheck(
-        &self,
-        tools: &Tools<'_>,
-        key: &Key,
-        new: &str,
-        is_large: bool,
-    ) -> Result<Option<BoxRecord>> {
-        if self.relocation.by_value.is_none() {
-            return Ok(None);
-        }
-        let read = async {
-            let Some(mut entry) = tools.kv.get(&key.name).await? else { return Ok(None) };
-            self.relocation.recheck(tools.session, key, &mut entry, new)
-        };
-        if is_large { tools.large_values.alone(read).await } else { read.await }
-    }
-
     async fn look(&self, tools: Tools<'_>, key: Key, plan: Plan) -> Result<Found> {
         let (new, existing) = match Found::unless_it_moves(plan) {
             Ok(to) => to,
             Err(found) => return Ok(found),
         };
-        if let Some(record) = self.recheck(&tools, &key, &new, matches!(existing, Loaded::Large)).await? {
+        let is_large = matches!(existing, Loaded::Large);
+        if let Some(record) = tools.recheck(self.relocation, &key, &new, is_large).await? {
             return Ok(Found::Recorded(record));
         }
         let sightings = self.missing.get(&key.name).copied();

@@ -1,7 +1,7 @@
 //! What a pass finds of an entry, or does with it, and what that means for the re-key.
 
-use super::collision::{Collision, MAX_KEPT};
-use super::plan::{Plan, Visit, claim};
+use super::collision::{Collision, Collisions, MAX_KEPT};
+use super::plan::{MAX_REMEMBERED, Plan, Visit, claim};
 use super::relocation::{BoxRecord, Part, Relocation, leave};
 use super::state::{RekeyPhase, RekeyState};
 use super::verdict::MAX_SIGHTINGS;
@@ -25,6 +25,8 @@ pub(super) enum Found {
     Free { old: String, new: String },
     /// Survey: something else is at its new key; perhaps only because one of the two became visible later.
     Taken { old: String },
+    /// Survey: what is at its new key wins.
+    Superseded { old: String, new: String },
     /// Survey before old keys are deleted: nothing is at its new key.
     Absent { old: String, new: String },
 
@@ -51,7 +53,9 @@ impl Found {
         match plan {
             Plan::Moves { new, existing } => Ok((new, existing)),
             Plan::Collides(collision) => Err(Self::Collides(collision)),
-            Plan::Stays | Plan::Unmapped { .. } | Plan::Compared { .. } => Err(Self::Nothing),
+            Plan::Stays | Plan::Unmapped { .. } | Plan::Compared { .. } | Plan::GivesWay { .. } => {
+                Err(Self::Nothing)
+            }
         }
     }
 
@@ -73,11 +77,25 @@ impl Found {
             Self::Recorded(record) => record(relocation, state)?,
             Self::Free { old, new } => {
                 if let Some(collision) = claim(relocation, &old, &new, Visit::First, state)? {
-                    relocation.leave(collision, state)?;
+                    if relocation.choice.is_some() && !relocation.settings.part.is_deleting() {
+                        let place = state.hash(&new);
+                        state.contests.keys.insert(place);
+                    } else {
+                        relocation.leave(collision, state)?;
+                    }
                 } else {
                     state.found = state.found.saturating_add(1);
                     job.add_done(1);
                 }
+            }
+            Self::Superseded { old, new } => {
+                let pair = state.hash_pair(&old, &new);
+                state.superseded.insert(pair);
+                if state.superseded.len() > MAX_REMEMBERED {
+                    return Err(too_many_superseded());
+                }
+                state.found = state.found.saturating_add(1);
+                job.add_done(1);
             }
             Self::Taken { old } => drop(state.suspects.insert(old, 1)),
             Self::Absent { old, new } => {
@@ -110,7 +128,12 @@ impl Found {
             Self::Suspect { old, new } => {
                 let times = state.suspects.get(&old).map_or(1, |times| times.saturating_add(1));
                 if times >= MAX_SIGHTINGS {
-                    return relocation.leave(Collision::occupied(&old, &new), state);
+                    let collision = Collision::occupied(&old, &new);
+                    if relocation.settings.collisions == Collisions::KeepNew {
+                        // It was not there when the survey looked: it may be an earlier copy.
+                        return leave(collision, state);
+                    }
+                    return relocation.leave(collision, state);
                 }
                 return look_again_later(relocation, job, state, old, times);
             }
@@ -151,6 +174,14 @@ fn check_survey(relocation: &Relocation<'_>, state: &RekeyState) -> Result {
         .into());
     }
     Ok(())
+}
+
+fn too_many_superseded() -> BoxError {
+    format!(
+        "more than {MAX_REMEMBERED} entries would give way to what is at their new keys. Nothing was written or deleted. Use \
+         two migrations instead: `copying()`, which leaves what is at the new keys, and `deleting()`"
+    )
+    .into()
 }
 
 fn too_many_suspects() -> BoxError {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::choice::Choose;
 use super::mapping::MapFn;
 use super::relocation::{Relocation, Settings, ValueSteps};
 use super::state::RekeyState;
@@ -75,25 +76,33 @@ pub(super) struct Direction<C: ?Sized, T> {
     pub(super) inverse: Option<MapFn<C, T>>,
     /// If the mapping sees values.
     pub(super) by_value: Option<&'static dyn ValueSteps>,
+    /// Says which of several entries gets their new key.
+    pub(super) choice: Option<Arc<dyn Choose>>,
 }
 
 impl<C: ?Sized, T> Direction<C, T> {
     /// The way back, if there is an inverse.
     pub(super) fn back(&self) -> Option<Self> {
-        let Self { settings, mapping, inverse, by_value } = self;
+        let Self { settings, mapping, inverse, by_value, choice } = self;
         let back = inverse.clone()?;
         let settings = Settings { part: settings.part.inverse(), ..*settings };
         // The way back sees keys alone.
         let inverse = by_value.is_none().then(|| mapping.clone());
-        Some(Self { settings, mapping: back, inverse, by_value: None })
+        Some(Self { settings, mapping: back, inverse, by_value: None, choice: choice.clone() })
     }
 
     fn relocation<'a>(&'a self, context: &'a C, table: &'a T) -> Relocation<'a> {
         Relocation {
             settings: self.settings,
             mapping: self.mapping.with(context, table),
-            inverse: self.inverse.as_ref().map(|inverse| inverse.with(context, table)),
+            // Where entries share new keys, no inverse gives the old key of each.
+            inverse: self
+                .inverse
+                .as_ref()
+                .filter(|_| self.choice.is_none())
+                .map(|inverse| inverse.with(context, table)),
             by_value: self.by_value,
+            choice: self.choice.as_deref(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::found::Found;
 use super::plan::{Plan, load_existing, plan_all};
-use super::relocation::Relocation;
+use super::relocation::{BoxRecord, Relocation};
 use super::state::RekeyState;
 use super::writer::CopyWriter;
 use crate::change::Job;
@@ -52,6 +52,24 @@ impl Tools<'_> {
     pub(super) async fn is_missing(&self, new: &str, existing: Loaded) -> Result<bool> {
         let is_none = async |value: Option<Vec<u8>>| Ok::<_, KvError>(value.is_none());
         Ok(self.large_values.with_value(&self.kv, new, existing, is_none).await?)
+    }
+
+    /// Whether an entry that was not read gets another key by now, where the mapping sees values.
+    pub(super) async fn recheck(
+        &self,
+        relocation: &Relocation<'_>,
+        key: &Key,
+        planned: &str,
+        is_large: bool,
+    ) -> Result<Option<BoxRecord>> {
+        if relocation.by_value.is_none() {
+            return Ok(None);
+        }
+        let read = async {
+            let Some(mut entry) = self.kv.get(&key.name).await? else { return Ok(None) };
+            relocation.recheck(self.session, key, &mut entry, planned)
+        };
+        if is_large { self.large_values.alone(read).await } else { read.await }
     }
 }
 

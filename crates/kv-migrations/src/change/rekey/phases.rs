@@ -25,6 +25,10 @@ use crate::session::Session;
 /// How often what changes in the meantime is moved again before the re-key fails.
 const MAX_ROUNDS: u32 = 5;
 
+/// A checkpoint between two entries of which it cannot say any more which gets their new key.
+const NO_CHOICE: &str = "several entries share a new key, and the re-key does not say any more which of them gets it. Restore \
+    `choosing`, and migrate again";
+
 impl Relocation<'_> {
     /// Gets as far as the budget allows. The state says how far, even after an error.
     pub(super) async fn advance(&self, job: &mut Job<'_>, state: &mut RekeyState) -> Result<Advance> {
@@ -56,6 +60,10 @@ impl Relocation<'_> {
                     by_value.run(phase, self, job, state).await?
                 }
                 RekeyPhase::Plan | RekeyPhase::Withdraw => WalkEnd::Complete,
+                RekeyPhase::Gather | RekeyPhase::Choose | RekeyPhase::Discard => match self.choice {
+                    Some(choice) => choice.run(phase, self, job, state).await?,
+                    None => return Err(NO_CHOICE.into()),
+                },
                 RekeyPhase::Survey => survey(self, job, state).await?,
                 RekeyPhase::Confirm => confirm(self, job, state).await?,
                 RekeyPhase::Copy => copy(self, job, state).await?,
@@ -118,13 +126,15 @@ impl Relocation<'_> {
                 state.wait_until = Some(self.visible_at(session));
                 RekeyPhase::Confirm
             }
+            RekeyPhase::Survey | RekeyPhase::Confirm if !state.contests.is_empty() => RekeyPhase::Gather,
+            RekeyPhase::Gather => RekeyPhase::Choose,
             RekeyPhase::Survey | RekeyPhase::Confirm if state.found == 0 => {
                 // What the migration before this one wrote may not be listed yet. If that has waited itself, and written
                 // nothing since, the look after that is enough.
                 state.wait_until = Some(session.waited_before().unwrap_or_else(|| self.visible_at(session)));
                 RekeyPhase::Check
             }
-            RekeyPhase::Survey | RekeyPhase::Confirm => self.first_of_batch(),
+            RekeyPhase::Survey | RekeyPhase::Confirm | RekeyPhase::Choose => self.first_of_batch(),
             RekeyPhase::Plan => {
                 state.batch_end = (!is_complete).then(|| state.position.clone());
                 if self.settings.part.is_deleting() { RekeyPhase::Sweep } else { RekeyPhase::Copy }
@@ -139,8 +149,8 @@ impl Relocation<'_> {
                 if self.by_value.is_none() {
                     state.batch_end = (!is_complete).then(|| state.position.clone());
                 }
-                let has_copied = !state.copied.is_empty() || state.needs_sweep;
-                if is_complete && !has_copied && state.targets.is_empty() && state.batch_end.is_none() {
+                let is_idle = state.copied.is_empty() && state.superseded.is_empty() && !state.needs_sweep;
+                if is_complete && is_idle && state.targets.is_empty() && state.batch_end.is_none() {
                     let next = self.after_copying_nothing(state);
                     // What the check had found has its new keys, or is gone.
                     state.suspects.clear();
@@ -152,8 +162,11 @@ impl Relocation<'_> {
             RekeyPhase::Sweep => self.after_sweep(session, state)?,
             RekeyPhase::Withdraw => self.after_batch(session, state),
             RekeyPhase::Check if is_complete && state.suspects.is_empty() && !state.targets.is_stopped => {
-                return Ok(None);
+                // All that moves is moved and verified.
+                let is_due = self.settings.part == Part::Whole && state.contests.has_losers();
+                return Ok(is_due.then_some(RekeyPhase::Discard));
             }
+            RekeyPhase::Discard => return Ok(None),
             RekeyPhase::Check => {
                 state.rounds = state.rounds.saturating_add(1);
                 if state.rounds > MAX_ROUNDS {

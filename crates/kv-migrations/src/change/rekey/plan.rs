@@ -2,7 +2,7 @@
 
 use super::collision::Collision;
 use super::mapping::Target;
-use super::relocation::{Part, Relocation};
+use super::relocation::{Missing, Part, Relocation};
 use super::state::RekeyState;
 use super::verify::verify_copy;
 use crate::change::values::{Loaded, load_values};
@@ -12,7 +12,7 @@ use crate::kv::Key;
 use crate::session::Session;
 
 /// How many new keys are remembered where no inverse proves that each has one old key.
-const MAX_REMEMBERED: usize = 250_000;
+pub(super) const MAX_REMEMBERED: usize = 250_000;
 
 /// Where an entry goes, and what is there.
 pub(super) enum Plan {
@@ -25,6 +25,10 @@ pub(super) enum Plan {
     Moves {
         new: String,
         existing: Loaded,
+    },
+    /// It gives way to what is at its new key.
+    GivesWay {
+        new: String,
     },
     /// It moves, and was read in bulk under both keys. It holds no values: many entries wait for their turn.
     Compared {
@@ -45,7 +49,7 @@ impl Plan {
     pub(super) fn new_key(&self) -> Option<&str> {
         match self {
             Self::Moves { new, .. } | Self::Compared { new, .. } => Some(new),
-            Self::Stays | Self::Unmapped { .. } | Self::Collides(_) => None,
+            Self::Stays | Self::Unmapped { .. } | Self::Collides(_) | Self::GivesWay { .. } => None,
         }
     }
 
@@ -76,11 +80,19 @@ impl Plan {
         for copies in [&*state.copied, &state.copied_again, &state.settled] {
             verify_copy(copies, old, &new)?;
         }
+        if gives_way(state, old, &new) {
+            return Ok(Self::GivesWay { new });
+        }
         Ok(match claim(relocation, old, &new, Visit::Repeated, state)? {
             Some(collision) => Self::Collides(collision),
             None => Self::moves(new),
         })
     }
+}
+
+/// Whether an entry gives way to what was at this new key.
+pub(super) fn gives_way(state: &RekeyState, old: &str, new: &str) -> bool {
+    !state.superseded.is_empty() && state.superseded.contains(&state.hash_pair(old, new))
 }
 
 /// Plans each of these entries.
@@ -137,11 +149,11 @@ pub(super) fn claim(
     visit: Visit,
     state: &mut RekeyState,
 ) -> Result<Option<Collision>> {
-    if relocation.inverse.is_some() {
+    let is_chosen = relocation.choice.is_some() && relocation.settings.part == Part::Deleting(Missing::Left);
+    if relocation.inverse.is_some() || is_chosen {
         return Ok(None);
     }
-    let hash = |key: &str| state.key.hash().with(key.as_bytes()).finish();
-    let (place, owner) = (hash(new), hash(old));
+    let (place, owner) = (state.hash(new), state.hash(old));
     let owners = &mut state.owners;
     if let Some(claimed) = owners.insert(place, owner)
         && (visit == Visit::First || claimed != owner)
@@ -161,8 +173,7 @@ pub(super) fn claim(
 
 /// Forgets that a new key belongs to the old key.
 pub(super) fn release(old: &str, new: &str, state: &mut RekeyState) {
-    let hash = |key: &str| state.key.hash().with(key.as_bytes()).finish();
-    let (place, owner) = (hash(new), hash(old));
+    let (place, owner) = (state.hash(new), state.hash(old));
     if state.owners.get(&place) == Some(&owner) {
         state.owners.remove(&place);
     }

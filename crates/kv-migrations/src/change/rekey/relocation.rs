@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::choice::Choose;
 use super::collision::{Collision, Collisions, MAX_KEPT};
 use super::mapping::{Mapping, Target};
 use super::state::{RekeyPhase, RekeyState};
@@ -77,6 +78,8 @@ pub(super) struct Relocation<'a> {
     pub(super) inverse: Option<Mapping<'a>>,
     /// If the mapping sees values.
     pub(super) by_value: Option<&'static dyn ValueSteps>,
+    /// Says which of several entries gets their new key.
+    pub(super) choice: Option<&'a dyn Choose>,
 }
 
 /// What a re-key does in another way if its mapping sees values. A trait object, so that only the wasm of those who have such
@@ -120,7 +123,7 @@ pub(super) type BoxRecord = Box<dyn FnOnce(&Relocation<'_>, &mut RekeyState) -> 
 impl Relocation<'_> {
     /// Where an entry goes that is not left.
     pub(super) fn target(&self, session: &Session<'_>, key: &Key, state: &RekeyState) -> Result<Target> {
-        if state.left.contains_key(&key.name) {
+        if state.left.contains_key(&key.name) || state.contests.is_lost(&key.name) {
             return Ok(Target::Stays);
         }
         if self.by_value.is_some() {

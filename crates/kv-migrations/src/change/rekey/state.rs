@@ -1,10 +1,11 @@
 //! What a checkpoint of a re-key keeps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
+use super::choice::Contests;
 use super::collision::MAX_KEPT;
 use super::copies::{Copies, CopyRecord};
 use super::targets::Targets;
@@ -20,6 +21,8 @@ pub(super) enum RekeyPhase {
     #[default]
     Survey,
     Confirm,
+    Gather,
+    Choose,
     /// Where the mapping sees values: finds the targets of a batch.
     Plan,
     Copy,
@@ -28,16 +31,17 @@ pub(super) enum RekeyPhase {
     /// Where the mapping sees values: deletes copies under keys that their entries no longer get.
     Withdraw,
     Check,
+    Discard,
 }
 
 impl RekeyPhase {
     /// As progress reports it.
     pub(super) fn reported(self) -> Phase {
         match self {
-            Self::Survey => Phase::Survey,
+            Self::Survey | Self::Gather | Self::Choose => Phase::Survey,
             Self::Confirm => Phase::Confirm,
             Self::Plan | Self::Copy => Phase::Copy,
-            Self::Verify | Self::Sweep | Self::Withdraw => Phase::Sweep,
+            Self::Verify | Self::Sweep | Self::Withdraw | Self::Discard => Phase::Sweep,
             Self::Check => Phase::Check,
         }
     }
@@ -81,6 +85,12 @@ pub(crate) struct RekeyState {
     /// For each new key its old key, both as hashes. Used where no inverse proves that there is only one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) owners: BTreeMap<u64, u64>,
+    /// The entries that give way to what the survey saw at their new keys: both keys of each, as a hash.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) superseded: BTreeSet<u64>,
+    /// The new keys that several entries have, and what became of these.
+    #[serde(default, skip_serializing_if = "Contests::is_empty")]
+    pub(super) contests: Contests,
     /// The old keys that stay, and why.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) left: BTreeMap<String, String>,
@@ -127,6 +137,8 @@ impl RekeyState {
             settled: Copies::default(),
             copied_again: Copies::default(),
             owners: BTreeMap::new(),
+            superseded: BTreeSet::new(),
+            contests: Contests::default(),
             left: BTreeMap::new(),
             suspects: BTreeMap::new(),
             next_suspects: BTreeMap::new(),
@@ -135,6 +147,16 @@ impl RekeyState {
             sweeps: 0,
             rounds: 0,
         }
+    }
+
+    /// The hash of a key.
+    pub(super) fn hash(&self, key: &str) -> u64 {
+        self.key.hash().with(key.as_bytes()).finish()
+    }
+
+    /// The hash of an old key and its new key.
+    pub(super) fn hash_pair(&self, old: &str, new: &str) -> u64 {
+        self.key.hash().with(old.as_bytes()).with(new.as_bytes()).finish()
     }
 
     /// Whether the copying looks at this entry: at all at first, then at those that are not settled.
@@ -146,7 +168,10 @@ impl RekeyState {
 
     /// Whether nothing is written yet.
     pub(super) fn is_surveying(&self) -> bool {
-        matches!(self.phase, RekeyPhase::Survey | RekeyPhase::Confirm)
+        matches!(
+            self.phase,
+            RekeyPhase::Survey | RekeyPhase::Confirm | RekeyPhase::Gather | RekeyPhase::Choose
+        )
     }
 
     /// The last key that the phase goes to; `None` if it goes to the end of the prefix.

@@ -75,7 +75,13 @@ pub(super) async fn look(
         Loaded::Large => tools.large_values.alone(is_free_for(kv, &old, &new)).await?,
         Loaded::Value(_) | Loaded::Unread => is_free_for(kv, &old, &new).await?,
     };
-    Ok(if is_free { Found::Free { old, new } } else { Found::Taken { old } })
+    Ok(if is_free {
+        Found::Free { old, new }
+    } else if relocation.settings.collisions == Collisions::KeepNew {
+        Found::Superseded { old, new }
+    } else {
+        Found::Taken { old }
+    })
 }
 
 /// Looks once more, after KV's delay, at entries whose new keys seemed to be taken.

@@ -4,11 +4,12 @@ use std::rc::Rc;
 
 use futures_util::future::try_join;
 
+use super::collision::Collision;
 use super::copies::{Copies, CopyRecord, fingerprint};
 use super::found::Found;
 use super::mapping::Target;
 use super::pass::{Pass, Tools, run};
-use super::plan::{Plan, plan_all};
+use super::plan::{Plan, gives_way, plan_all};
 use super::relocation::{Part, Relocation, expires_soon};
 use super::state::RekeyState;
 use super::verdict::{AtNewKey, Evidence, Verdict, verdict, verdict_of_copying};
@@ -111,6 +112,9 @@ impl Sweep<'_> {
             Target::Moves(new) => new,
             target => return Ok(Plan::of_target(target)),
         };
+        if gives_way(state, &key.name, &new) {
+            return Ok(Plan::GivesWay { new });
+        }
         verify_copy(&state.copied, &key.name, &new)?;
         verify_copy(&state.copied_again, &key.name, &new)?;
         if state.copied_again.new_key(&key.name).is_some() {
@@ -123,6 +127,7 @@ impl Sweep<'_> {
     async fn follow(&self, tools: Tools<'_>, key: Key, plan: Plan) -> Result<Found> {
         let (new, is_proven, is_large) = match plan {
             Plan::Compared { new, is_proven, is_large } => (new, is_proven, is_large),
+            Plan::GivesWay { new } => return self.give_way(&tools, key, new).await,
             plan => return Ok(Found::unless_it_moves(plan).err().unwrap_or(Found::Nothing)),
         };
         if is_proven || sabotage::is_on(Defect::DeleteBeforeVerify) {
@@ -130,6 +135,17 @@ impl Sweep<'_> {
         }
         let look_closer = self.look_closer(&tools, key, new);
         if is_large { tools.large_values.alone(look_closer).await } else { look_closer.await }
+    }
+
+    /// The entry gives way to what is at its new key.
+    async fn give_way(&self, tools: &Tools<'_>, key: Key, new: String) -> Result<Found> {
+        if let Some(record) = tools.recheck(self.relocation, &key, &new, true).await? {
+            return Ok(Found::Recorded(record));
+        }
+        if tools.is_missing(&new, Loaded::Unread).await? {
+            return Ok(Found::Left(Collision::gone(&key.name, &new)));
+        }
+        self.conclude(&tools.kv, key).await
     }
 
     /// The copy is proven.
