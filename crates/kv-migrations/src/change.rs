@@ -32,5 +32,5 @@ pub(crate) use job::Job;
 pub use prefixes::Prefixes;
 pub use record::Record;
 pub(crate) use rekey::Changes;
-pub use rekey::{AnyContext, Collisions, Rekey, RekeyFor};
+pub use rekey::{AnyContext, Collisions, MovingEntry, Rekey, RekeyFor};
 pub(crate) use resumable::ResumableChange;

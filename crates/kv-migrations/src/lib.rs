@@ -35,7 +35,9 @@ mod session;
 mod text;
 
 pub use budget::Budget;
-pub use change::{AnyContext, Backfill, Collisions, Fold, FoldOutput, Prefixes, Record, Rekey, RekeyFor};
+pub use change::{
+    AnyContext, Backfill, Collisions, Fold, FoldOutput, MovingEntry, Prefixes, Record, Rekey, RekeyFor,
+};
 pub use error::{BoxError, Error, Failure, ForeignMarker, Result, Stage, reason};
 pub use future::BoxFuture;
 #[doc(hidden)]

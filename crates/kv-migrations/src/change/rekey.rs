@@ -5,12 +5,15 @@
 //! back, later than KV's delay, and found to be the same.
 
 mod by_value;
+mod changing;
 mod check;
 mod choice;
 mod collision;
+mod contests;
 mod copies;
 mod copy;
 mod delete;
+mod entry;
 mod found;
 mod known;
 mod mapping;
@@ -26,11 +29,11 @@ mod sweep;
 mod targets;
 mod verdict;
 mod verify;
+mod with_change;
 mod withdraw;
 mod writer;
 
 use std::borrow::Cow;
-use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,11 +42,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::prefixes::Prefixes;
-use super::record::Record;
-use crate::error::Result;
 use crate::kv::{Key, Kv};
-use choice::Greatest;
 pub use collision::Collisions;
+pub use entry::MovingEntry;
 pub(crate) use known::Changes;
 pub use known::{AnyContext, RekeyFor};
 use known::{Direction, IntoChanges, Load, WithTable};
@@ -192,57 +193,14 @@ impl<C: ?Sized, T> Rekey<C, T> {
     fn direction(mapping: MapFn<C, T>) -> Direction<C, T> {
         let settings =
             Settings { part: Part::Whole, collisions: Collisions::default(), delay: VISIBILITY_DELAY };
-        Direction { settings, mapping, inverse: None, by_value: None, choice: None }
+        let (inverse, by_value, choice, change, change_back) = (None, None, None, None, None);
+        Direction { settings, mapping, inverse, by_value, choice, change, change_back }
     }
 
     /// Sets what happens to entries whose new keys are not free (default [`Collisions::Fail`]).
     #[must_use]
     pub fn with_collisions(mut self, collisions: Collisions) -> Self {
         self.direction.settings.collisions = collisions;
-        self
-    }
-
-    /// Chooses between entries that have one new key: the greatest by `compare` gets it, and the one whose old key comes first
-    /// of equals. The old keys of the others are deleted.
-    ///
-    /// The survey decides it, before anything is written; an error of `compare` fails the migration there. The winner is
-    /// written once. The others are deleted at the end, once the winner is moved and verified: those that have not changed
-    /// since they were compared. One that has changed stays at its old key and is reported, as does one whose winner is gone.
-    /// An entry that the service writes after the survey is a collision. What stands at a new key already is one too: see
-    /// [`Collisions`].
-    ///
-    /// With [`copying`](Self::copying) only the winners are copied; [`deleting`](Self::deleting) then deletes all old keys.
-    /// [`copying_missing`](Self::copying_missing) does not choose. An inverse does not prove that no two entries get the same
-    /// key then, so that at most 250,000 entries are moved; a rollback does not restore those that were deleted. A mapping that
-    /// sees values ([`Rekey::by_value`]) cannot choose: the migration fails before anything is written.
-    ///
-    /// # Example
-    /// ```
-    /// use kv_migrations::{Migration, Rekey, Runner, kv::MemoryStore};
-    ///
-    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-    /// // user_Ada and user_ada become user:ada: the one that was seen last.
-    /// let users = Rekey::new("user_", |key| Some(key.name.replace("user_", "user:").to_lowercase()))
-    ///     .choosing(|a, b| Ok(a.json::<u64>()?.cmp(&b.json()?)));
-    /// let migration = Migration::rekey("005_users", "user_… to user:…, in lower case", users);
-    ///
-    /// let store = MemoryStore::new();
-    /// store.insert("user_ADA", "1843");
-    /// store.insert("user_Ada", "1852");
-    /// let runner = Runner::new(store.clone(), "my-service", vec![migration])?;
-    /// runner.run_pending(&()).await?; // and again, after the wait that it asks for
-    ///
-    /// assert_eq!(store.value("user:ada").unwrap(), b"1852");
-    /// # Ok(())
-    /// # }
-    /// # futures::executor::block_on(example()).unwrap();
-    /// ```
-    #[must_use]
-    pub fn choosing(
-        mut self,
-        compare: impl Fn(&Record, &Record) -> Result<Ordering> + Send + Sync + 'static,
-    ) -> Self {
-        self.direction.choice = Some(Arc::new(Greatest(Box::new(compare))));
         self
     }
 

@@ -220,7 +220,7 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
     }
 
     /// The entries that have begun and are not returned.
-    fn working_entries(&self) -> usize {
+    pub(super) fn working_entries(&self) -> usize {
         self.working.len() + self.results.len()
     }
 

@@ -6,8 +6,8 @@ use kv_migrations::testing::{Fault, faulty};
 use kv_migrations::{Collisions, Rekey};
 
 use crate::rekey::{error, migration};
-use crate::rekey_by_value::{drive_writing, entries, holding, keys_left, pairs, reversible_users, users};
-use crate::rekey_by_value_crashes::initial_entries;
+use crate::rekey_by_value::{drive_writing, entries, holding, pairs, reversible_users, users};
+use crate::rekey_by_value_crashes::{initial_entries, keys_left};
 use crate::service::{InitialEntry, Service};
 
 /// Two entries have something else at the keys that their first values give.

@@ -184,7 +184,7 @@ fn target(old: &str, value: &[u8]) -> String {
 }
 
 /// The keys that a run has left.
-fn keys_left(report: RunReport) -> Vec<String> {
+pub fn keys_left(report: RunReport) -> Vec<String> {
     let left = report.details.into_iter().flat_map(|detail| detail.failed_entries);
     left.map(|entry| entry.key).collect()
 }

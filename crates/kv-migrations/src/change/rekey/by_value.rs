@@ -115,7 +115,9 @@ fn set_new_key(relocation: &Relocation<'_>, old: &str, new: Option<String>, stat
     // Where both keys stay, what is at a new key is the service's, unless it is known to be a copy.
     // So it is if the entry gave way to it.
     let gave_way = state.targets.get(old).is_some_and(|before| gives_way(state, old, before));
-    let may_have_copy = relocation.settings.part == Part::Whole && !gave_way;
+    // A changed copy is recorded before it is written.
+    let is_recorded = relocation.changing.is_some();
+    let may_have_copy = relocation.settings.part == Part::Whole && !gave_way && !is_recorded;
     if let Some(before) = set_target(state, old, new, may_have_copy) {
         release(old, &before, state);
     }
@@ -206,7 +208,7 @@ impl Pass for Surveying<'_> {
     fn work<'a>(&'a self, tools: Tools<'a>, key: Key, plan: Plan) -> BoxFuture<'a, Result<Found>> {
         Box::pin(async move {
             let plan = resolve(self.0, &tools, &key, plan).await?;
-            look(self.0, tools, key.name, plan).await
+            look(self.0, tools, key, plan).await
         })
     }
 }

@@ -4,16 +4,15 @@
 //! is written. The losers are deleted at the end, once all that moves is moved and verified.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
+use super::Rekey;
 use super::collision::Collision;
-use super::copies::{Copies, CopyRecord, fingerprint};
+use super::copies::{CopyRecord, fingerprint};
 use super::found::Found;
 use super::mapping::Target;
-use super::relocation::{Relocation, leave};
+use super::relocation::{Choose, Relocation, leave};
 use super::state::{RekeyPhase, RekeyState};
 use crate::change::Job;
 use crate::change::record::{AtEntry, Record};
@@ -26,55 +25,50 @@ use crate::session::Session;
 /// How many bytes of keys are remembered: a checkpoint holds them.
 const MAX_KEY_BYTES: usize = 1024 * 1024;
 
-/// What a checkpoint keeps of new keys that several entries have.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct Contests {
-    /// The new keys, as hashes.
-    pub(super) keys: BTreeSet<u64>,
-    /// The entries that are not compared yet: new key and old key.
-    contenders: BTreeSet<(String, String)>,
-    /// The bytes of their keys.
-    bytes: usize,
-    /// The old key of the entry that has won so far, for each new key.
-    winners: BTreeMap<String, String>,
-    /// The others, as they were when they were compared.
-    losers: Copies,
-}
-
-impl Contests {
-    pub(super) fn is_empty(&self) -> bool {
-        self.keys.is_empty()
+impl<C: ?Sized, T> Rekey<C, T> {
+    /// Chooses between entries that have one new key: the greatest by `compare` gets it, and the one whose old key comes first
+    /// of equals. The old keys of the others are deleted.
+    ///
+    /// The survey decides it, before anything is written; an error of `compare` fails the migration there. The winner is
+    /// written once. The others are deleted at the end, once the winner is moved and verified: those that have not changed
+    /// since they were compared. One that has changed stays at its old key and is reported, as does one whose winner is gone.
+    /// An entry that the service writes after the survey is a collision. What stands at a new key already is one too: see
+    /// [`Collisions`].
+    ///
+    /// With [`copying`](Self::copying) only the winners are copied; [`deleting`](Self::deleting) then deletes all old keys.
+    /// [`copying_missing`](Self::copying_missing) does not choose. An inverse does not prove that no two entries get the same
+    /// key then, so that at most 250,000 entries are moved; a rollback does not restore those that were deleted. A mapping that
+    /// sees values ([`Rekey::by_value`]) cannot choose: the migration fails before anything is written.
+    ///
+    /// # Example
+    /// ```
+    /// use kv_migrations::{Migration, Rekey, Runner, kv::MemoryStore};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// // user_Ada and user_ada become user:ada: the one that was seen last.
+    /// let users = Rekey::new("user_", |key| Some(key.name.replace("user_", "user:").to_lowercase()))
+    ///     .choosing(|a, b| Ok(a.json::<u64>()?.cmp(&b.json()?)));
+    /// let migration = Migration::rekey("005_users", "user_… to user:…, in lower case", users);
+    ///
+    /// let store = MemoryStore::new();
+    /// store.insert("user_ADA", "1843");
+    /// store.insert("user_Ada", "1852");
+    /// let runner = Runner::new(store.clone(), "my-service", vec![migration])?;
+    /// runner.run_pending(&()).await?; // and again, after the wait that it asks for
+    ///
+    /// assert_eq!(store.value("user:ada").unwrap(), b"1852");
+    /// # Ok(())
+    /// # }
+    /// # futures::executor::block_on(example()).unwrap();
+    /// ```
+    #[must_use]
+    pub fn choosing(
+        mut self,
+        compare: impl Fn(&Record, &Record) -> Result<Ordering> + Send + Sync + 'static,
+    ) -> Self {
+        self.direction.choice = Some(Arc::new(Greatest(Box::new(compare))));
+        self
     }
-
-    /// Whether another entry gets the new key of this one.
-    pub(super) fn is_lost(&self, old: &str) -> bool {
-        self.losers.new_key(old).is_some()
-    }
-
-    pub(super) fn has_losers(&self) -> bool {
-        !self.losers.is_empty()
-    }
-
-    fn first_loser(&self) -> Option<String> {
-        self.losers.old_keys().next().map(str::to_owned)
-    }
-
-    fn add_loser(&mut self, entry: &Read, new: &str) {
-        let (old, fingerprint) = (entry.record.name().to_owned(), entry.fingerprint);
-        self.losers.insert(CopyRecord { old, new: new.to_owned(), fingerprint });
-    }
-}
-
-/// Says which of several entries gets their new key. A trait object, so that only a re-key that chooses has the code.
-pub(super) trait Choose: Send + Sync {
-    /// Does one of the phases of the choice.
-    fn run<'a>(
-        &'a self,
-        phase: RekeyPhase,
-        relocation: &'a Relocation<'_>,
-        job: &'a mut Job<'_>,
-        state: &'a mut RekeyState,
-    ) -> BoxFuture<'a, Result<WalkEnd>>;
 }
 
 type Compare = dyn Fn(&Record, &Record) -> Result<Ordering> + Send + Sync;
@@ -198,7 +192,9 @@ impl Greatest {
             }
         };
         if let Some(loser) = loser {
-            state.contests.add_loser(&loser, new);
+            let (old, fingerprint) = (loser.record.name().to_owned(), loser.fingerprint);
+            let record = CopyRecord { old, new: new.to_owned(), fingerprint, written: None };
+            state.contests.losers.insert(record);
         }
         state.contests.winners.insert(new.to_owned(), winner.record.name().to_owned());
         Ok(Some(winner))

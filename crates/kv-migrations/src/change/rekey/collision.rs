@@ -90,6 +90,10 @@ impl Collision {
         Self::new(old, format!("lost its new key `{new}` to `{winner}`, which is not there"))
     }
 
+    pub(super) fn expires_soon(old: &str, new: &str) -> Self {
+        Self::new(old, format!("would expire within 90 seconds at its new key `{new}`"))
+    }
+
     pub(super) fn missing(old: &str, new: &str) -> Self {
         Self::new(old, format!("has nothing at its new key `{new}`: the service may have deleted it there"))
     }

@@ -12,12 +12,33 @@ const MAX_COPIES: usize = 50_000;
 const MAX_KEY_BYTES: usize = 1024 * 1024;
 
 /// One copy.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub(super) struct CopyRecord {
     pub(super) old: String,
     pub(super) new: String,
     /// The [fingerprint](fingerprint) of the entry as it was copied.
     pub(super) fingerprint: u64,
+    /// The hash of the copy, if it was changed on its way.
+    pub(super) written: Option<CopyHash>,
+}
+
+/// Recognizes a changed copy: by its value, and by its metadata and expiration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct CopyHash(u64, u64);
+
+impl CopyHash {
+    pub(super) fn new(
+        key: HashKey,
+        old: &str,
+        value: &[u8],
+        metadata: Option<&Metadata>,
+        expiration: Option<u64>,
+    ) -> Self {
+        let value = key.hash().with(old.as_bytes()).with(without_byte_order_mark(value)).finish();
+        let metadata = metadata.map_or("", Metadata::as_json);
+        let rest = key.hash().with(old.as_bytes()).with(metadata.as_bytes());
+        Self(value, rest.with(&expiration.unwrap_or(0).to_le_bytes()).finish())
+    }
 }
 
 /// The copies of a batch. A copy is known by both of its keys, in full, and by the fingerprint of its entry.
@@ -29,40 +50,77 @@ pub(super) struct Copies {
     bytes: usize,
 }
 
+/// The copies of an entry.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Destination {
-    new: String,
+pub(super) struct Destination {
+    pub(super) new: String,
     /// More than one, if the entry was copied again: KV may still show an earlier copy.
-    fingerprints: Vec<u64>,
+    pub(super) fingerprints: Vec<u64>,
+    /// The hash of each copy, where copies are changed on their way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) written: Vec<CopyHash>,
 }
 
 impl Copies {
     pub(super) fn insert(&mut self, copy: CopyRecord) {
-        let CopyRecord { old, new, fingerprint } = copy;
+        let CopyRecord { old, new, fingerprint, written } = copy;
         if let Some(made) = self.made.get_mut(&old).filter(|made| made.new == new) {
-            if !made.fingerprints.contains(&fingerprint) {
-                made.fingerprints.push(fingerprint);
-            }
+            made.add(fingerprint, written);
             return;
         }
         self.bytes += old.len() + new.len();
-        self.made.insert(old, Destination { new, fingerprints: vec![fingerprint] });
+        let mut made = Destination { new, fingerprints: Vec::new(), written: Vec::new() };
+        made.add(fingerprint, written);
+        self.made.insert(old, made);
     }
 
     /// Adds all of other copies.
     pub(super) fn append(&mut self, other: Self) {
-        for (old, Destination { new, fingerprints }) in other.made {
+        for (old, Destination { new, fingerprints, written }) in other.made {
+            let mut written = written.into_iter();
             for fingerprint in fingerprints {
-                self.insert(CopyRecord { old: old.clone(), new: new.clone(), fingerprint });
+                let (old, new) = (old.clone(), new.clone());
+                self.insert(CopyRecord { old, new, fingerprint, written: written.next() });
             }
         }
     }
 
-    /// Forgets the copies of an old key. Returns the new key and the fingerprints.
-    pub(super) fn remove(&mut self, old: &str) -> Option<(String, Vec<u64>)> {
-        let Destination { new, fingerprints } = self.made.remove(old)?;
-        self.bytes = self.bytes.saturating_sub(old.len() + new.len());
-        Some((new, fingerprints))
+    /// Forgets a copy that was not written after all.
+    pub(super) fn retract(&mut self, copy: &CopyRecord) {
+        let Some(made) = self.made.get_mut(&copy.old).filter(|made| made.new == copy.new) else { return };
+        let pairs = made.fingerprints.iter().copied().zip(made.written.iter().copied());
+        let rest = pairs.filter(|pair| *pair != (copy.fingerprint, copy.written.unwrap_or(pair.1)));
+        (made.fingerprints, made.written) = rest.unzip();
+        if made.fingerprints.is_empty() {
+            self.remove(&copy.old);
+        }
+    }
+
+    /// Whether a changed copy of the entry with this fingerprint has this value.
+    pub(super) fn has_value(&self, old: &str, new: &str, fingerprint: u64, copy: CopyHash) -> bool {
+        self.changed(old, new).any(|(of, written)| of == fingerprint && written.0 == copy.0)
+    }
+
+    /// Whether this is a changed copy of the entry with this fingerprint.
+    pub(super) fn has_copy(&self, old: &str, new: &str, fingerprint: u64, copy: CopyHash) -> bool {
+        self.changed(old, new).any(|pair| pair == (fingerprint, copy))
+    }
+
+    /// Whether this is a changed copy of the entry, as it is or as it was.
+    pub(super) fn has_written(&self, old: &str, new: &str, copy: CopyHash) -> bool {
+        self.changed(old, new).any(|(_, written)| written == copy)
+    }
+
+    fn changed(&self, old: &str, new: &str) -> impl Iterator<Item = (u64, CopyHash)> {
+        let made = self.made.get(old).filter(|made| made.new == new);
+        made.into_iter().flat_map(|made| made.fingerprints.iter().copied().zip(made.written.iter().copied()))
+    }
+
+    /// Forgets the copies of an old key. Returns what they were.
+    pub(super) fn remove(&mut self, old: &str) -> Option<Destination> {
+        let made = self.made.remove(old)?;
+        self.bytes = self.bytes.saturating_sub(old.len() + made.new.len());
+        Some(made)
     }
 
     /// The old keys, in their order.
@@ -95,6 +153,19 @@ impl Copies {
     }
 }
 
+impl Destination {
+    fn add(&mut self, fingerprint: u64, written: Option<CopyHash>) {
+        match written {
+            None if self.fingerprints.contains(&fingerprint) => {}
+            None => self.fingerprints.push(fingerprint),
+            Some(written) => {
+                self.fingerprints.push(fingerprint);
+                self.written.push(written);
+            }
+        }
+    }
+}
+
 /// Recognizes the entry of an old key by 8 bytes: its key, its value, its metadata and its expiration.
 pub(super) fn fingerprint(
     key: HashKey,
@@ -116,7 +187,7 @@ mod tests {
     use super::*;
 
     fn copy(old: &str, new: &str, fingerprint: u64) -> CopyRecord {
-        CopyRecord { old: old.to_owned(), new: new.to_owned(), fingerprint }
+        CopyRecord { old: old.to_owned(), new: new.to_owned(), fingerprint, written: None }
     }
 
     #[test]
@@ -136,6 +207,32 @@ mod tests {
             copies.insert(copy("user_1", "user:1", fingerprint));
         }
         assert!(copies.contains("user_1", "user:1", 7) && copies.contains("user_1", "user:1", 8));
+    }
+
+    #[test]
+    fn a_changed_copy_belongs_to_the_entry_that_it_was_made_of() {
+        let (older, newer) = (CopyHash(1, 1), CopyHash(2, 1));
+        let record = |fingerprint, written| CopyRecord {
+            written: Some(written),
+            ..copy("user_1", "user:1", fingerprint)
+        };
+        let mut copies = Copies::default();
+        copies.insert(record(7, older));
+        copies.insert(record(8, newer));
+        assert!(
+            copies.has_copy("user_1", "user:1", 7, older) && copies.has_copy("user_1", "user:1", 8, newer)
+        );
+        assert!(!copies.has_copy("user_1", "user:1", 8, older), "the copy of an earlier entry");
+        assert!(
+            copies.has_written("user_1", "user:1", older) && !copies.has_written("user_1", "user:2", older)
+        );
+        assert!(copies.has_value("user_1", "user:1", 8, CopyHash(2, 9)), "another expiration, perhaps");
+        copies.retract(&record(8, newer));
+        assert!(
+            copies.has_copy("user_1", "user:1", 7, older) && !copies.has_written("user_1", "user:1", newer)
+        );
+        copies.retract(&record(7, older));
+        assert!(copies.is_empty());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::plan::Plan;
 use super::relocation::{Part, Relocation, expires_soon};
 use super::state::RekeyState;
 use super::verify::verify_first_page;
+use super::writer::{NewEntry, Place};
 use crate::change::Job;
 use crate::change::values::Loaded;
 use crate::change::walk::WalkEnd;
@@ -14,13 +15,6 @@ use crate::future::BoxFuture;
 use crate::kv::Key;
 
 struct Copying<'a>(&'a Relocation<'a>);
-
-/// What is known of a new key.
-#[derive(PartialEq, Eq)]
-enum Place {
-    Free,
-    Occupied,
-}
 
 /// Copies a batch of entries. Stopped when the batch is full.
 pub(super) async fn copy(
@@ -71,17 +65,23 @@ impl Copying<'_> {
         if let Some(record) = self.0.recheck(tools.session, key, &mut entry, &new)? {
             return Ok(Found::Recorded(record));
         }
+        let hash = tools.writer.hash_key();
+        let copied =
+            match NewEntry::new(self.0.changing.as_deref(), hash, kv, key, entry, new.clone()).await? {
+                Ok(copied) => copied,
+                Err(collision) => return Ok(Found::Left(collision)),
+            };
         if place == Place::Occupied
             && let Some(copy) = kv.get(&new).await?
         {
             if self.0.settings.part == Part::Copying {
                 return Ok(Found::Nothing);
             }
-            if copy != entry {
+            if copy != copied.entry {
                 return Ok(Found::Unsettled);
             }
         }
-        tools.writer.copy(kv, key, entry, new).await?;
+        tools.writer.write(kv, copied, place).await?;
         Ok(Found::Copied)
     }
 }

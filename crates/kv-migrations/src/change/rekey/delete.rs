@@ -12,6 +12,7 @@ use super::plan::Plan;
 use super::relocation::{Missing, Part, Relocation, expires_soon};
 use super::state::RekeyState;
 use super::verdict::MAX_SIGHTINGS;
+use super::writer::{NewEntry, Place};
 use crate::change::Job;
 use crate::change::values::Loaded;
 use crate::change::walk::WalkEnd;
@@ -88,8 +89,17 @@ impl Deleting<'_> {
             if self.relocation.settings.part == Part::Deleting(Missing::Left) || sightings > MAX_SIGHTINGS {
                 return Ok(Found::Left(Collision::missing(&key.name, &new)));
             }
-            let Some(entry) = tools.kv.get(&key.name).await? else { return Ok(Found::Nothing) };
-            tools.writer.copy(&tools.kv, &key, entry, new).await?;
+            let Some(mut entry) = tools.kv.get(&key.name).await? else { return Ok(Found::Nothing) };
+            if let Some(record) = self.relocation.recheck(tools.session, &key, &mut entry, &new)? {
+                return Ok(Found::Recorded(record));
+            }
+            let hash = tools.writer.hash_key();
+            match NewEntry::new(self.relocation.changing.as_deref(), hash, &tools.kv, &key, entry, new)
+                .await?
+            {
+                Ok(copy) => tools.writer.write(&tools.kv, copy, Place::Free).await?,
+                Err(collision) => return Ok(Found::Left(collision)),
+            }
         }
         Ok(Found::Missing { old: key.name, sightings })
     }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::choice::Choose;
+use super::changing::{ChangeFn, WithContext};
 use super::mapping::MapFn;
-use super::relocation::{Relocation, Settings, ValueSteps};
+use super::relocation::{Choose, Relocation, Settings, ValueSteps};
 use super::state::RekeyState;
+use super::writer::Changing;
 use crate::change::Job;
 use crate::change::contract::BoxChange;
 use crate::change::resumable::{Advance, Resumable, ResumableChange};
@@ -78,17 +79,30 @@ pub(super) struct Direction<C: ?Sized, T> {
     pub(super) by_value: Option<&'static dyn ValueSteps>,
     /// Says which of several entries gets their new key.
     pub(super) choice: Option<Arc<dyn Choose>>,
+    /// Changes entries on their way, and back.
+    pub(super) change: Option<Arc<dyn ChangeFn<C>>>,
+    pub(super) change_back: Option<Arc<dyn ChangeFn<C>>>,
 }
 
 impl<C: ?Sized, T> Direction<C, T> {
     /// The way back, if there is an inverse.
     pub(super) fn back(&self) -> Option<Self> {
-        let Self { settings, mapping, inverse, by_value, choice } = self;
+        let Self { settings, mapping, inverse, by_value, choice, change, change_back } = self;
+        if change.is_some() && change_back.is_none() {
+            return None;
+        }
         let back = inverse.clone()?;
         let settings = Settings { part: settings.part.inverse(), ..*settings };
-        // The way back sees keys alone.
-        let inverse = by_value.is_none().then(|| mapping.clone());
-        Some(Self { settings, mapping: back, inverse, by_value: None, choice: choice.clone() })
+        Some(Self {
+            settings,
+            mapping: back,
+            // The way back sees keys alone.
+            inverse: by_value.is_none().then(|| mapping.clone()),
+            by_value: None,
+            choice: choice.clone(),
+            change: change_back.clone(),
+            change_back: change.clone(),
+        })
     }
 
     fn relocation<'a>(&'a self, context: &'a C, table: &'a T) -> Relocation<'a> {
@@ -103,6 +117,10 @@ impl<C: ?Sized, T> Direction<C, T> {
                 .map(|inverse| inverse.with(context, table)),
             by_value: self.by_value,
             choice: self.choice.as_deref(),
+            changing: self
+                .change
+                .as_deref()
+                .map(|change| Box::new(WithContext { change, context }) as Box<dyn Changing + 'a>),
         }
     }
 }
@@ -111,7 +129,7 @@ impl<C> Resumable<C> for Direction<dyn AnyContext, ()> {
     type State = RekeyState;
 
     fn kind(&self) -> &'static str {
-        self.settings.part.kind()
+        self.settings.part.kind(false)
     }
 
     fn scope(&self) -> &Scope {
@@ -137,7 +155,7 @@ impl<C, T: Serialize + DeserializeOwned> Resumable<C> for WithTable<C, T> {
     type State = RekeyState;
 
     fn kind(&self) -> &'static str {
-        self.direction.settings.part.kind()
+        self.direction.settings.part.kind(self.direction.change.is_some())
     }
 
     fn scope(&self) -> &Scope {

@@ -40,6 +40,20 @@ impl<C: ?Sized, T> MapFn<C, T> {
     }
 }
 
+impl<C: ?Sized + 'static, T: 'static> MapFn<C, T> {
+    /// The same where there is another context, which says what the mapping sees.
+    pub(super) fn for_context<D: ?Sized + 'static>(
+        self,
+        context: impl Fn(&D) -> &C + Send + Sync + 'static,
+    ) -> MapFn<D, T> {
+        let Self { scope, map } = self;
+        MapFn {
+            scope,
+            map: Arc::new(move |key, record, other: &D, table: &T| map(key, record, context(other), table)),
+        }
+    }
+}
+
 impl<C: ?Sized, T> Clone for MapFn<C, T> {
     fn clone(&self) -> Self {
         Self { scope: self.scope.clone(), map: self.map.clone() }

@@ -15,6 +15,9 @@ use crate::future::BoxFuture;
 use crate::kv::{EntryOperations, Key, Kv, KvError, PAUSES};
 use crate::session::Session;
 
+/// What the record of changed copies takes before they are written: a checkpoint, and a look at their new keys.
+const RECORDING: u64 = 4;
+
 /// What a phase does with entries. A trait object, so that the code of a pass is in the wasm once.
 pub(super) trait Pass {
     fn relocation(&self) -> &Relocation<'_>;
@@ -82,6 +85,7 @@ pub(super) async fn run(pass: &dyn Pass, job: &mut Job<'_>, state: &mut RekeySta
     let until = state.until();
     let range = Range { scope: relocation.mapping.scope(), until: until.as_deref() };
     let mut walk = Walk::new(session, range, &state.position);
+    let mut is_spent = false;
     let result = async {
         while let Some(visited) = walk.next(|keys| pass.load(session, keys, state), work).await? {
             if let Visited::Entry(found) = visited {
@@ -92,15 +96,33 @@ pub(super) async fn run(pass: &dyn Pass, job: &mut Job<'_>, state: &mut RekeySta
             if state.is_batch_full(walk.last_begun()) {
                 walk.stop();
             }
+            if let Some(changing) = &relocation.changing {
+                if writer.is_full() {
+                    walk.during(changing.write(job, state, &writer)).await?;
+                }
+                // To write what is prepared, and to record it before.
+                let prepared = (writer.prepared() + walk.working_entries()) as u64;
+                if session.meter.left() < 2 * prepared + RECORDING {
+                    is_spent = true;
+                    walk.stop();
+                }
+            }
             let left = walk.entries_left();
             walk.during(job.save_if_due(state, left)).await?;
         }
         Ok(walk.end())
     }
     .await;
-    let end = walk.finish(job, result).await;
+    let mut end = walk.finish(job, result).await;
     state.note_copies(writer.take_made());
-    end
+    if let Some(changing) = &relocation.changing {
+        end = changing.finish(end, job, state, &writer).await;
+    }
+    match end {
+        // The next request goes on.
+        Ok(WalkEnd::Stopped) if is_spent => Ok(WalkEnd::Paused),
+        end => end,
+    }
 }
 
 /// Works on an entry. If KV refuses a write with 429, somebody else wrote that key a moment ago, perhaps after it was read:

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::choice::Choose;
 use super::collision::{Collision, Collisions, MAX_KEPT};
+use super::entry::expires_soon_at;
 use super::mapping::{Mapping, Target};
 use super::state::{RekeyPhase, RekeyState};
+use super::writer::Changing;
 use crate::change::Job;
 use crate::change::walk::WalkEnd;
 use crate::clock::seconds;
@@ -13,10 +14,6 @@ use crate::error::Result;
 use crate::future::BoxFuture;
 use crate::kv::{Entry, Key, Kv};
 use crate::session::Session;
-
-/// An entry that expires sooner is not written again: KV takes no expiration within 60 seconds, and the write may take
-/// some time.
-const MIN_EXPIRATION_SECONDS: u64 = 90;
 
 /// Which part of the move a migration makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,11 +40,14 @@ impl Part {
     }
 
     /// What checkpoints call it.
-    pub(super) fn kind(self) -> &'static str {
-        match self {
-            Self::Whole => "re-key",
-            Self::Copying => "re-key, copying",
-            Self::Deleting(_) => "re-key, deleting",
+    pub(super) fn kind(self, is_changing: bool) -> &'static str {
+        match (self, is_changing) {
+            (Self::Whole, false) => "re-key",
+            (Self::Copying, false) => "re-key, copying",
+            (Self::Deleting(_), false) => "re-key, deleting",
+            (Self::Whole, true) => "re-key, changing",
+            (Self::Copying, true) => "re-key, copying and changing",
+            (Self::Deleting(_), true) => "re-key, deleting and changing",
         }
     }
 
@@ -70,6 +70,18 @@ pub(super) struct Settings {
     pub(super) delay: Duration,
 }
 
+/// Says which of several entries gets their new key. A trait object, so that only a re-key that chooses has the code.
+pub(super) trait Choose: Send + Sync {
+    /// Does one of the phases of the choice.
+    fn run<'a>(
+        &'a self,
+        phase: RekeyPhase,
+        relocation: &'a Relocation<'_>,
+        job: &'a mut Job<'_>,
+        state: &'a mut RekeyState,
+    ) -> BoxFuture<'a, Result<WalkEnd>>;
+}
+
 /// A re-key in one direction.
 pub(super) struct Relocation<'a> {
     pub(super) settings: Settings,
@@ -80,6 +92,8 @@ pub(super) struct Relocation<'a> {
     pub(super) by_value: Option<&'static dyn ValueSteps>,
     /// Says which of several entries gets their new key.
     pub(super) choice: Option<&'a dyn Choose>,
+    /// Changes entries on their way.
+    pub(super) changing: Option<Box<dyn Changing + 'a>>,
 }
 
 /// What a re-key does in another way if its mapping sees values. A trait object, so that only the wasm of those who have such
@@ -204,5 +218,5 @@ pub(super) fn leave(collision: Collision, state: &mut RekeyState) -> Result {
 
 /// Whether an entry is left to expire.
 pub(super) fn expires_soon(kv: &Kv, key: &Key) -> bool {
-    key.expiration.is_some_and(|at| at < kv.now_seconds().saturating_add(MIN_EXPIRATION_SECONDS))
+    expires_soon_at(kv, key.expiration)
 }

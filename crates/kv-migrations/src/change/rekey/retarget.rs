@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::copies::CopyRecord;
+use super::copies::{CopyRecord, Destination};
 use super::state::RekeyState;
 
 /// Notes the key that an entry gets by now; `None` if it stays. Its copies under another key are outdated. Returns the key
@@ -25,17 +25,19 @@ pub(super) fn set_target(
     let targets = &mut state.targets;
     let before = targets.set(old, new.as_deref());
     if may_have_copy && let Some(before) = &before {
-        outdated.push((before.clone(), Vec::new()));
+        outdated.push(Destination { new: before.clone(), fingerprints: Vec::new(), written: Vec::new() });
     }
-    for (new, fingerprints) in outdated {
-        targets.add_outdated(old, new, fingerprints);
+    for copies in outdated {
+        targets.add_outdated(old, copies);
     }
     // It may get a key again that it had before.
     if let Some(new) = new
         && let Some(copy) = targets.remove_outdated(&new)
     {
+        let mut written = copy.written.into_iter();
         for fingerprint in copy.fingerprints {
-            let copy = CopyRecord { old: old.to_owned(), new: new.clone(), fingerprint };
+            let written = written.next();
+            let copy = CopyRecord { old: old.to_owned(), new: new.clone(), fingerprint, written };
             Rc::make_mut(&mut state.copied).insert(copy);
         }
     }
@@ -57,7 +59,12 @@ mod tests {
         )
         .expect("it has all fields that have no default");
         set_target(&mut state, "user_1", Some("user:a:1".to_owned()), true);
-        let copy = CopyRecord { old: "user_1".to_owned(), new: "user:a:1".to_owned(), fingerprint: 7 };
+        let copy = CopyRecord {
+            old: "user_1".to_owned(),
+            new: "user:a:1".to_owned(),
+            fingerprint: 7,
+            written: None,
+        };
         Rc::make_mut(&mut state.copied).insert(copy);
         state
     }

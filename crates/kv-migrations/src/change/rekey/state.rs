@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
-use super::choice::Contests;
 use super::collision::MAX_KEPT;
+use super::contests::Contests;
 use super::copies::{Copies, CopyRecord};
 use super::targets::Targets;
 use crate::change::Job;
@@ -211,6 +211,14 @@ impl RekeyState {
         for copy in copies {
             noted.insert(copy);
         }
+    }
+
+    /// Forgets a copy that was not written after all: something else is at its new key. The sweep looks at it.
+    pub(super) fn retract(&mut self, copy: &CopyRecord) {
+        let is_sweep = self.phase == RekeyPhase::Sweep;
+        let noted = if is_sweep { &mut self.copied_again } else { Rc::make_mut(&mut self.copied) };
+        noted.retract(copy);
+        self.needs_sweep = true;
     }
 
     /// Whether the batch is full, and all that it has copied has begun, up to this entry. After a failure there may be copies

@@ -1,10 +1,11 @@
 //! Looks at all keys before anything is written: whether each can have its new key.
 
 use super::collision::{Collision, Collisions, refuse};
+use super::entry::MovingEntry;
 use super::found::Found;
 use super::pass::{Pass, Tools, run};
 use super::plan::{Plan, load_existing, plan_all};
-use super::relocation::Relocation;
+use super::relocation::{Part, Relocation};
 use super::state::RekeyState;
 use crate::change::Job;
 use crate::change::values::Loaded;
@@ -50,7 +51,7 @@ impl Pass for Surveying<'_> {
     }
 
     fn work<'a>(&'a self, tools: Tools<'a>, key: Key, plan: Plan) -> BoxFuture<'a, Result<Found>> {
-        Box::pin(look(self.0, tools, key.name, plan))
+        Box::pin(look(self.0, tools, key, plan))
     }
 }
 
@@ -58,10 +59,10 @@ impl Pass for Surveying<'_> {
 pub(super) async fn look(
     relocation: &Relocation<'_>,
     tools: Tools<'_>,
-    old: String,
+    key: Key,
     plan: Plan,
 ) -> Result<Found> {
-    let kv = &tools.kv;
+    let (kv, old) = (&tools.kv, key.name.clone());
     let (new, existing) = match Found::unless_it_moves(plan) {
         Ok(to) => to,
         Err(found) => return Ok(found),
@@ -72,8 +73,8 @@ pub(super) async fn look(
     }
     let is_free = match existing {
         Loaded::Missing => true,
-        Loaded::Large => tools.large_values.alone(is_free_for(kv, &old, &new)).await?,
-        Loaded::Value(_) | Loaded::Unread => is_free_for(kv, &old, &new).await?,
+        Loaded::Large => tools.large_values.alone(is_free_for(relocation, kv, &key, &new)).await?,
+        Loaded::Value(_) | Loaded::Unread => is_free_for(relocation, kv, &key, &new).await?,
     };
     Ok(if is_free {
         Found::Free { old, new }
@@ -129,17 +130,24 @@ async fn look_again(relocation: &Relocation<'_>, session: &Session<'_>, old: &st
         Ok((new, _)) => new,
         Err(found) => return Ok(found),
     };
-    Ok(if is_free_for(kv, old, &new).await? {
+    Ok(if is_free_for(relocation, kv, &key, &new).await? {
         Found::Free { old: old.to_owned(), new }
     } else {
         Found::Collides(Collision::occupied(old, &new))
     })
 }
 
-/// Whether nothing else is at the new key. A copy of an earlier attempt is allowed.
-async fn is_free_for(kv: &Kv, old: &str, new: &str) -> Result<bool> {
-    let (entry, copy) = (kv.get(old).await?, kv.get(new).await?);
-    Ok(entry.is_none() || copy.is_none() || entry == copy)
+/// Whether nothing else is at the new key. The same as the copy would be is allowed: it may be that of an earlier attempt.
+async fn is_free_for(relocation: &Relocation<'_>, kv: &Kv, key: &Key, new: &str) -> Result<bool> {
+    let (entry, copy) = (kv.get(&key.name).await?, kv.get(new).await?);
+    let (Some(entry), Some(copy)) = (entry, copy) else { return Ok(true) };
+    let Some(changing) = &relocation.changing else { return Ok(entry == copy) };
+    if relocation.settings.part == Part::Copying {
+        // The service writes both keys, and knows alone what belongs at the new one.
+        return Ok(true);
+    }
+    let changed = changing.change(MovingEntry::new(key, entry), new).await?;
+    Ok(changed.into_parts(kv.now_seconds()).0 == copy)
 }
 
 /// Fails with all collisions that were found, unless they are to be skipped. The next run begins the survey again.

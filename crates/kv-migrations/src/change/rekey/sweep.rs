@@ -5,15 +5,16 @@ use std::rc::Rc;
 use futures_util::future::try_join;
 
 use super::collision::Collision;
-use super::copies::{Copies, CopyRecord, fingerprint};
+use super::copies::{Copies, CopyHash, CopyRecord, fingerprint};
 use super::found::Found;
 use super::mapping::Target;
 use super::pass::{Pass, Tools, run};
 use super::plan::{Plan, gives_way, plan_all};
 use super::relocation::{Part, Relocation, expires_soon};
 use super::state::RekeyState;
-use super::verdict::{AtNewKey, Evidence, Verdict, verdict, verdict_of_copying};
+use super::verdict::{AtNewKey, Evidence, Verdict, verdict, verdict_of_changed_copying, verdict_of_copying};
 use super::verify::verify_copy;
+use super::writer::{NewEntry, Place};
 use crate::change::Job;
 use crate::change::hash::HashKey;
 use crate::change::values::{Loaded, load_values};
@@ -31,6 +32,8 @@ struct Sweep<'a> {
     key: HashKey,
     copied: Rc<Copies>,
     sweeps: u32,
+    /// Whether copies are changed on their way.
+    is_changing: bool,
     /// See [`RekeyState::is_writing`]. A whole re-key knows its copies by their fingerprints, and does both at once.
     may_prove: bool,
     may_write: bool,
@@ -49,6 +52,7 @@ pub(super) async fn sweep(
         key: state.key,
         copied: state.copied.clone(),
         sweeps: state.sweeps,
+        is_changing: relocation.changing.is_some(),
         may_prove: is_whole || !state.is_writing,
         may_write: is_whole || state.is_writing,
     };
@@ -173,7 +177,12 @@ impl Sweep<'_> {
                 let fingerprint = self.fingerprint(key, old, key.metadata.as_ref(), key.expiration);
                 // What the service has put there itself is its own.
                 let is_of_service = self.part == Part::Copying && self.copied.new_key(&key.name).is_none();
-                is_same && (is_of_service || self.copied.contains(&key.name, &new, fingerprint))
+                if self.is_changing {
+                    let copy = CopyHash::new(self.key, &key.name, copy, None, None);
+                    is_of_service || self.copied.has_value(&key.name, &new, fingerprint, copy)
+                } else {
+                    is_same && (is_of_service || self.copied.contains(&key.name, &new, fingerprint))
+                }
             }
             _ => false,
         };
@@ -196,16 +205,33 @@ impl Sweep<'_> {
         }
         let fingerprint = self.fingerprint(&key, &entry.value, entry.metadata.as_ref(), key.expiration);
         let is_unchanged = self.copied.contains(&key.name, &new, fingerprint);
-        let at_new_key = self.at_new_key(kv, &key, &entry, &new).await?;
+        let at_new_key = if self.is_changing {
+            self.changed_at_new_key(kv, &key, fingerprint, &new).await?
+        } else {
+            self.at_new_key(kv, &key, &entry, &new).await?
+        };
         let evidence = Evidence { is_unchanged, at_new_key, sweeps: self.sweeps };
-        let verdict = if self.part == Part::Copying { verdict_of_copying } else { verdict };
+        let verdict = match self.part {
+            Part::Copying if self.is_changing => verdict_of_changed_copying,
+            Part::Copying => verdict_of_copying,
+            _ => verdict,
+        };
         let old = key.name.clone();
         match verdict(evidence) {
             Verdict::Proven => return self.conclude(kv, key).await,
             Verdict::Collide if self.may_prove => return Ok(Found::Suspect { old, new }),
             Verdict::CopyAgain if expires_soon(kv, &key) => return Ok(Found::Nothing),
-            Verdict::CopyAgain if self.may_write => writer.copy(kv, &key, entry, new).await?,
-            Verdict::Adopt => writer.note(CopyRecord { old: old.clone(), new, fingerprint }),
+            Verdict::CopyAgain if self.may_write => {
+                let is_free = at_new_key == AtNewKey::Nothing;
+                let place = if is_free { Place::Free } else { Place::Occupied };
+                match NewEntry::new(self.relocation.changing.as_deref(), self.key, kv, &key, entry, new)
+                    .await?
+                {
+                    Ok(copy) => writer.write(kv, copy, place).await?,
+                    Err(collision) => return Ok(Found::Left(collision)),
+                }
+            }
+            Verdict::Adopt => writer.note(CopyRecord { old: old.clone(), new, fingerprint, written: None }),
             Verdict::Collide | Verdict::CopyAgain | Verdict::LookAgain => {}
         }
         Ok(Found::Unproven { old })
@@ -227,6 +253,16 @@ impl Sweep<'_> {
         } else {
             AtNewKey::OtherContent { is_our_copy }
         })
+    }
+
+    async fn changed_at_new_key(&self, kv: &Kv, key: &Key, fingerprint: u64, new: &str) -> Result<AtNewKey> {
+        let Some(copy) = kv.get(new).await? else { return Ok(AtNewKey::Nothing) };
+        let expiration = kv.find(new).await?.and_then(|listed| listed.expiration);
+        let copy = CopyHash::new(self.key, &key.name, &copy.value, copy.metadata.as_ref(), expiration);
+        if self.copied.has_copy(&key.name, new, fingerprint, copy) {
+            return Ok(AtNewKey::SameEntry);
+        }
+        Ok(AtNewKey::OtherContent { is_our_copy: self.copied.has_written(&key.name, new, copy) })
     }
 
     /// The fingerprint of the entry of an old key, if it has this content.

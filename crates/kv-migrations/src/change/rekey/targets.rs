@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::copies::{CopyHash, Destination};
+
 /// How many targets a batch has, and how many bytes of keys: the checkpoint holds as many again as copies.
 const MAX_TARGETS: usize = 25_000;
 const MAX_KEY_BYTES: usize = 512 * 1024;
@@ -34,6 +36,9 @@ pub(super) struct OutdatedCopy {
     pub(super) old: String,
     /// The fingerprints of the copies that were made there. None, if a request that was cut off may have made one.
     pub(super) fingerprints: Vec<u64>,
+    /// The hash of each copy, where copies are changed on their way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) written: Vec<CopyHash>,
 }
 
 impl Targets {
@@ -69,10 +74,12 @@ impl Targets {
         self.outdated.remove(new)
     }
 
-    /// Notes that copies of an entry with these fingerprints are at a key that it no longer gets, or may be there.
-    pub(super) fn add_outdated(&mut self, old: &str, new: String, fingerprints: Vec<u64>) {
-        let none = || OutdatedCopy { old: old.to_owned(), fingerprints: Vec::new() };
-        self.outdated.entry(new).or_insert_with(none).fingerprints.extend(fingerprints);
+    /// Notes that these copies of an entry are at a key that it no longer gets, or may be there.
+    pub(super) fn add_outdated(&mut self, old: &str, copies: Destination) {
+        let none = || OutdatedCopy { old: old.to_owned(), fingerprints: Vec::new(), written: Vec::new() };
+        let outdated = self.outdated.entry(copies.new).or_insert_with(none);
+        outdated.fingerprints.extend(copies.fingerprints);
+        outdated.written.extend(copies.written);
     }
 
     /// Whether something may be at a key that its entry no longer gets.

@@ -72,6 +72,15 @@ pub(super) fn verdict_of_copying(evidence: Evidence) -> Verdict {
     }
 }
 
+/// The verdict where both keys stay and copies are changed on their way: what is at the new key is ours or the service's,
+/// which knows alone what belongs there.
+pub(super) fn verdict_of_changed_copying(evidence: Evidence) -> Verdict {
+    match evidence.at_new_key {
+        AtNewKey::OtherContent { is_our_copy: false } => Verdict::Proven,
+        _ => verdict_of_copying(evidence),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::collision::Collision;
-use super::copies::fingerprint;
+use super::copies::{CopyHash, fingerprint};
 use super::plan::release;
 use super::relocation::leave;
 use super::state::RekeyState;
@@ -12,7 +12,7 @@ use crate::change::Job;
 use crate::change::hash::HashKey;
 use crate::change::walk::{WalkEnd, over_budget};
 use crate::error::Result;
-use crate::kv::{EntryOperations, HighestCost, PAUSES};
+use crate::kv::{Entry, EntryOperations, HighestCost, PAUSES};
 use crate::session::Session;
 
 /// A read, a list and a deletion, with one more time.
@@ -50,6 +50,16 @@ enum Withdrawn {
     Kept,
 }
 
+/// Whether this is a copy that the re-key has written.
+fn is_of_rekey(key: HashKey, copy: &OutdatedCopy, entry: &Entry, expiration: Option<u64>) -> bool {
+    let (old, value, metadata) = (&*copy.old, &*entry.value, entry.metadata.as_ref());
+    if copy.written.is_empty() {
+        copy.fingerprints.contains(&fingerprint(key, old, value, metadata, expiration))
+    } else {
+        copy.written.contains(&CopyHash::new(key, old, value, metadata, expiration))
+    }
+}
+
 async fn withdraw_copy(
     session: &Session<'_>,
     key: HashKey,
@@ -66,8 +76,7 @@ async fn withdraw_copy(
         let kv = session.kv.for_entry(attempt);
         let Some(entry) = kv.get(new).await? else { return Ok(Withdrawn::Gone) };
         let expiration = kv.find(new).await?.and_then(|listed| listed.expiration);
-        let found = fingerprint(key, &copy.old, &entry.value, entry.metadata.as_ref(), expiration);
-        if !copy.fingerprints.contains(&found) {
+        if !is_of_rekey(key, copy, &entry, expiration) {
             return Ok(Withdrawn::Kept);
         }
         let result = kv.delete(new).await;

@@ -1,0 +1,165 @@
+//! Copies that are not the same as their entries: the user's closure, and how they are written.
+//!
+//! A changed copy cannot be made a second time: it may hold a random nonce, or the time. So what is about to be written is
+//! recorded in a checkpoint first, as hashes of what was read and of the copy. Whatever is at a new key after a crash, it is
+//! known whether it is a copy of ours.
+
+use std::collections::BTreeSet;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+
+use super::entry::MovingEntry;
+use super::state::RekeyState;
+use super::writer::{Changing, CopyWriter, PreparedCopy};
+use crate::change::Job;
+use crate::change::record::AtEntry;
+use crate::change::values::{Loaded, load_values};
+use crate::change::walk::{WalkEnd, over_budget};
+use crate::error::Result;
+use crate::future::BoxFuture;
+use crate::kv::{EntryOperations, HighestCost, Kv, KvError, StoreExt};
+
+/// How many values are read in one operation.
+const CHUNK: usize = 100;
+
+/// The user's closure.
+pub(super) trait ChangeFn<C: ?Sized>: Send + Sync {
+    fn change<'a>(
+        &'a self,
+        entry: MovingEntry,
+        new: &'a str,
+        context: &'a C,
+    ) -> BoxFuture<'a, Result<MovingEntry>>;
+}
+
+impl<C: ?Sized, F: AsyncFn(MovingEntry, &str, &C) -> Result<MovingEntry> + Send + Sync> ChangeFn<C> for F {
+    fn change<'a>(
+        &'a self,
+        entry: MovingEntry,
+        new: &'a str,
+        context: &'a C,
+    ) -> BoxFuture<'a, Result<MovingEntry>> {
+        Box::pin(self(entry, new, context))
+    }
+}
+
+/// A closure with its context.
+pub(super) struct WithContext<'a, C: ?Sized> {
+    pub(super) change: &'a dyn ChangeFn<C>,
+    pub(super) context: &'a C,
+}
+
+impl<C: ?Sized> Changing for WithContext<'_, C> {
+    fn change<'a>(&'a self, entry: MovingEntry, new: &'a str) -> BoxFuture<'a, Result<MovingEntry>> {
+        let name = entry.name().to_owned();
+        let change = self.change.change(entry, new, self.context);
+        Box::pin(async move { change.await.map_err(|source| AtEntry { name, source }.into()) })
+    }
+
+    fn write<'a>(
+        &'a self,
+        job: &'a mut Job<'_>,
+        state: &'a mut RekeyState,
+        writer: &'a CopyWriter,
+    ) -> BoxFuture<'a, Result> {
+        Box::pin(write(job, state, writer))
+    }
+
+    fn finish<'a>(
+        &'a self,
+        end: Result<WalkEnd>,
+        job: &'a mut Job<'_>,
+        state: &'a mut RekeyState,
+        writer: &'a CopyWriter,
+    ) -> BoxFuture<'a, Result<WalkEnd>> {
+        Box::pin(finish(end, job, state, writer))
+    }
+}
+
+async fn finish(
+    end: Result<WalkEnd>,
+    job: &mut Job<'_>,
+    state: &mut RekeyState,
+    writer: &CopyWriter,
+) -> Result<WalkEnd> {
+    let session = job.session();
+    let written = if session.meter.is_overdrawn() {
+        // They are neither recorded nor written: the sweep finds nothing at their new keys.
+        state.needs_sweep |= !writer.take_prepared().is_empty();
+        Ok(())
+    } else {
+        write(job, state, writer).await
+    };
+    match (end, written) {
+        (Ok(_), Err(_)) if session.meter.is_overdrawn() => Ok(over_budget(job)),
+        (Ok(_), Err(error)) => Err(error),
+        (end, _) => end,
+    }
+}
+
+/// Records the copies that were prepared, and writes them.
+async fn write(job: &mut Job<'_>, state: &mut RekeyState, writer: &CopyWriter) -> Result {
+    let prepared = writer.take_prepared();
+    if prepared.is_empty() {
+        return Ok(());
+    }
+    state.note_copies(prepared.iter().map(|copy| copy.record.clone()).collect());
+    job.save_midway(state).await?;
+    let kv = &job.session().kv;
+    let taken = find_taken(kv, &prepared).await?;
+    let (mut writing, mut result) = (FuturesUnordered::new(), Ok(()));
+    for copy in prepared {
+        if taken.contains(&copy.record.new) {
+            state.retract(&copy.record);
+        } else {
+            writing.push(async move {
+                let written = write_one(kv, &copy).await;
+                (copy.record, written)
+            });
+        }
+    }
+    while let Some((record, written)) = writing.next().await {
+        match written {
+            Ok(Written::Yes) => {}
+            Ok(Written::Taken) => state.retract(&record),
+            Err(error) => result = Err(error.into()),
+        }
+    }
+    result
+}
+
+/// The new keys that were free when their copies were prepared, and are not any more.
+async fn find_taken(kv: &Kv, prepared: &[PreparedCopy]) -> Result<BTreeSet<String>, KvError> {
+    let free: Vec<&str> =
+        prepared.iter().filter(|copy| copy.must_be_free).map(|copy| copy.record.new.as_str()).collect();
+    let mut taken = BTreeSet::new();
+    for names in free.chunks(CHUNK) {
+        for (name, found) in names.iter().zip(load_values(kv, names).await?) {
+            let is_taken = match found {
+                Loaded::Missing => false,
+                Loaded::Value(_) => true,
+                Loaded::Unread | Loaded::Large => kv.bytes(name).await?.is_some(),
+            };
+            if is_taken {
+                taken.insert((*name).to_owned());
+            }
+        }
+    }
+    Ok(taken)
+}
+
+enum Written {
+    Yes,
+    /// Somebody else wrote the new key a moment ago.
+    Taken,
+}
+
+async fn write_one(kv: &Kv, copy: &PreparedCopy) -> Result<Written, KvError> {
+    let new = copy.record.new.as_str();
+    let operations = EntryOperations::new(&HighestCost::default()).begin_attempt(&[new]);
+    let result = kv.for_entry(operations.clone()).store().put(new, &copy.value, &copy.options).await;
+    match result {
+        Err(_) if operations.has_conflict() => Ok(Written::Taken),
+        result => result.map(|()| Written::Yes),
+    }
+}
