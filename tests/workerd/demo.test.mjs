@@ -54,6 +54,27 @@ test("entries of the gazetteer that are not as they should be are told", async (
   assert.equal((await places.differences(start, [entry("city_0", place, {})])).length, 1, "metadata counts");
 });
 
+test("entries of the gazetteer's variant by value that are not as they should be are told", async () => {
+  const place = { name: "Vila", lat: "42.5", lng: "1", country: "AD", admin1: "03", admin2: "" };
+  const vila = { name: "Vila", country: "AD", location: { lat: 42.5, lng: 1 }, region: "03" };
+  const expected = places.entriesByValueAtEnd([place], (time) => time === 7);
+  const found = async (city, country = "Andorra", key = "city:Andorra:0") => {
+    const entries = [
+      { key, value: JSON.stringify(vila), metadata: city },
+      { key: "country:AD", value: country },
+      { key: "migration_gazetteer_001_by_country_name", value: "true" },
+    ];
+    return (await places.differences(expected, entries)).map((line) => line.split(/ expected | came /)[0]);
+  };
+  assert.deepEqual(await found({ movedAt: 7 }), []);
+  for (const metadata of [undefined, {}, { movedAt: 8 }, { movedAt: 7, more: 1 }]) {
+    assert.deepEqual(await found(metadata), ["city:Andorra:0:"]);
+  }
+  assert.deepEqual(await found({ movedAt: 7 }, "Andora"), ["country:AD:"]);
+  assert.deepEqual(await found({ movedAt: 7 }, "Andorra", "city:AD:0"), ["city:AD:0: should not be there", "city:Andorra:0: is missing"]);
+  assert.deepEqual(places.entriesByValueAtStart([place]).get("city_0").value, place);
+});
+
 test("numbers of the benchmarks are written as people read them", () => {
   assert.deepEqual([0, 999, 99.999_999, 1_234_567].map(count), ["0", "999", "100", "1,234,567"]);
   const times = [10, 999.9999, 1_500, 123_456, 1e7, 2e9].map(time);

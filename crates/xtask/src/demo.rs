@@ -9,12 +9,18 @@ use crate::tools::WorkerToolchain;
 use crate::workers::{Profile, Worker};
 use crate::workspace::Workspace;
 
-/// How much of the gazetteer to migrate, and where.
+/// Enough for migrations that take several requests, in which the server can be killed.
+const FEW_PLACES: usize = 1_500;
+
+/// How much of the gazetteer to migrate, how, and where.
 #[derive(Default, clap::Args)]
 pub(crate) struct Scope {
     /// Migrate only this many places, the first ones
     #[arg(long)]
     pub(crate) limit: Option<usize>,
+    /// Migrate by the variant of one migration: a re-key that sees the values, and changes them on their way
+    #[arg(long)]
+    pub(crate) by_value: bool,
     /// Roll all migrations back in the end, and check that everything is as it was
     #[arg(long)]
     pub(crate) and_back: bool,
@@ -41,10 +47,24 @@ pub(crate) fn quickstart_by_wrangler(workspace: &Workspace) -> Result<()> {
 
 pub(crate) fn gazetteer(workspace: &Workspace, scope: &Scope) -> Result<()> {
     build(workspace, "gazetteer")?;
+    run_gazetteer(workspace, scope)
+}
+
+/// Both variants, with few places.
+pub(crate) fn small_gazetteers(workspace: &Workspace) -> Result<()> {
+    build(workspace, "gazetteer")?;
+    for by_value in [false, true] {
+        run_gazetteer(workspace, &Scope { limit: Some(FEW_PLACES), by_value, ..Scope::default() })?;
+    }
+    Ok(())
+}
+
+fn run_gazetteer(workspace: &Workspace, scope: &Scope) -> Result<()> {
     let parent = workspace.root.join(scope.directory.as_deref().unwrap_or("target".as_ref()));
     let directory = parent.join("gazetteer-demo").display().to_string();
     let mut arguments = vec!["--directory".to_owned(), directory];
     arguments.extend(scope.limit.map(|limit| format!("--limit={limit}")));
+    arguments.extend(scope.by_value.then(|| "--by-value".to_owned()));
     arguments.extend(scope.and_back.then(|| "--and-back".to_owned()));
     workspace.node("demo/gazetteer.mjs", &arguments.iter().map(String::as_str).collect::<Vec<_>>())
 }

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use xshell::{Shell, cmd};
 
 use crate::console::heading;
-use crate::demo::{self, Scope};
+use crate::demo;
 use crate::package;
 use crate::paste;
 use crate::simulate;
@@ -13,8 +13,6 @@ use crate::tools::WorkerToolchain;
 use crate::workers::{Profile, Worker};
 use crate::workspace::Workspace;
 
-/// Enough for migrations that take several requests, in which the server can be killed.
-pub(crate) const PLACES: usize = 1_500;
 /// Some seconds of simulated worlds.
 const SEEDS: u64 = 5_000;
 
@@ -28,7 +26,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     size::run(workspace, &size::Scope::default())?;
     build_workers(workspace, &toolchain)?;
     test_end_to_end(workspace)?;
-    demo::gazetteer(workspace, &Scope { limit: Some(PLACES), ..Scope::default() })
+    demo::small_gazetteers(workspace)
 }
 
 fn test_crates(shell: &Shell) -> Result<()> {

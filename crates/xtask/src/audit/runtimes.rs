@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use xshell::cmd;
 
 use crate::console::heading;
-use crate::demo::{self, Scope};
+use crate::demo;
 use crate::test;
 use crate::tools::{Node, WorkerToolchain};
 use crate::workspace::Workspace;
@@ -45,7 +45,7 @@ enum Packages {
 enum Checks {
     /// The tests end to end, and the demos.
     All,
-    /// `cargo xtask demo`, a small `cargo xtask demo gazetteer`, and the first by `wrangler dev`.
+    /// `cargo xtask demo`, both variants of a small `cargo xtask demo gazetteer`, and the first by `wrangler dev`.
     Demos,
 }
 
@@ -90,7 +90,7 @@ impl Combination {
             test::test_end_to_end(&workspace)?;
         }
         demo::quickstart(&workspace)?;
-        demo::gazetteer(&workspace, &Scope { limit: Some(test::PLACES), ..Scope::default() })?;
+        demo::small_gazetteers(&workspace)?;
         demo::quickstart_by_wrangler(&workspace)
     }
 }

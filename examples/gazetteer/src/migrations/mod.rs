@@ -1,5 +1,6 @@
 //! The migrations of this service. Never delete one that was deployed, and never change its id.
 
+mod m001_by_country_name;
 mod m001_normalise;
 mod m002_by_country;
 mod m003_index;
@@ -12,4 +13,9 @@ use worker::Env;
 /// In the order in which they run. Add new ones at the end.
 pub fn migrations(visibility_delay: Option<Duration>) -> Vec<Migration<Env>> {
     vec![m001_normalise::migration(), m002_by_country::migration(visibility_delay), m003_index::migration()]
+}
+
+/// Those of the variant: one migration that normalises the places and gives them new keys.
+pub fn by_value(visibility_delay: Option<Duration>) -> Vec<Migration<Env>> {
+    vec![m001_by_country_name::migration(visibility_delay)]
 }
