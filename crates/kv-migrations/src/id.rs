@@ -93,6 +93,14 @@ pub enum RegistrationError {
         /// The position of the second one in the list, from 1.
         position: usize,
     },
+    /// Two prefixes of a migration overlap.
+    #[non_exhaustive]
+    InvalidMigration {
+        /// The id.
+        id: String,
+        /// Why it is not valid.
+        reason: String,
+    },
 }
 
 impl fmt::Display for RegistrationError {
@@ -109,6 +117,7 @@ impl fmt::Display for RegistrationError {
                 "the key of the marker of `{id}` would be {bytes} bytes long, and KV takes {MAX_KEY_BYTES}: \
                  shorten the id or the prefix"
             ),
+            Self::InvalidMigration { id, reason } => write!(f, "`{id}` cannot be registered: {reason}"),
             Self::DuplicateId { id, first, position } => write!(
                 f,
                 "number {first} and number {position} of the registered migrations have the same id, `{id}`: give the \

@@ -16,6 +16,11 @@ pub(crate) trait Change<C>: Send + Sync {
     /// Whether another request can resume it.
     fn is_resumable(&self) -> bool;
 
+    /// Why it cannot be registered, if so.
+    fn refusal(&self) -> Option<String> {
+        None
+    }
+
     /// Adds the entries that it skipped to the record that it is applied. A hook, so that Workers without long migrations do
     /// not carry that code.
     fn add_skipped(&self, _applied: &mut AppliedRecord, _failed: &[FailedEntry]) {}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 /// How the keys begin that a backfill, a fold or a re-key works on: a prefix, or several.
 ///
 /// Keys are visited in the order of their bytes, whatever the order of the prefixes. No prefix may begin with another one,
-/// because the entries of the longer one would be visited twice: such a migration fails before it reads anything.
+/// because the entries of the longer one would be visited twice: [`Runner::new`](crate::Runner::new) refuses that.
 ///
 /// # Example
 /// ```
@@ -27,8 +27,8 @@ use std::sync::Arc;
 ///
 /// let overlapping = Backfill::new(["user_", "user_v2_"], async |_, _, _: &()| Ok(()));
 /// let migration = Migration::backfill("009_overlapping", "", overlapping);
-/// let run = Runner::new(store, "my-service", vec![migration])?.run_pending(&()).await;
-/// assert!(run.unwrap_err().to_string().contains("`user_` and `user_v2_` overlap"));
+/// let refused = Runner::new(store, "my-service", vec![migration]);
+/// assert!(refused.unwrap_err().to_string().contains("`user_` and `user_v2_` overlap"));
 /// # Ok(())
 /// # }
 /// # futures::executor::block_on(example()).unwrap();

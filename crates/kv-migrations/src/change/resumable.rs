@@ -61,14 +61,6 @@ impl<C, R: Resumable<C>> Change<C> for ResumableChange<R> {
     fn run<'a>(&'a self, job: &'a mut Job<'_>, context: &'a C) -> BoxFuture<'a, Result<Outcome>> {
         Box::pin(async move {
             job.session().meter.set_reserve(true);
-            // Not when it is registered: every Worker would carry that.
-            if let Some(Overlap { shorter, longer }) = self.0.scope().prefixes().overlap() {
-                return Err(format!(
-                    "its prefixes `{shorter}` and `{longer}` overlap: entries of the longer one would be visited twice. \
-                     Nothing was read or changed. Take the longer one out"
-                )
-                .into());
-            }
             let change = format!("{} {}", self.0.kind(), self.0.scope().text());
             let mut state = match job.load(change).await? {
                 Start::AlreadyApplied => return Ok(Outcome::AlreadyApplied),
@@ -112,6 +104,14 @@ impl<C, R: Resumable<C>> Change<C> for ResumableChange<R> {
 
     fn is_resumable(&self) -> bool {
         true
+    }
+
+    fn refusal(&self) -> Option<String> {
+        let Overlap { shorter, longer } = self.0.scope().prefixes().overlap()?;
+        Some(format!(
+            "its prefixes `{shorter}` and `{longer}` overlap: entries of the longer one would be visited twice. Take the \
+             longer one out"
+        ))
     }
 
     fn add_skipped(&self, applied: &mut AppliedRecord, failed: &[FailedEntry]) {

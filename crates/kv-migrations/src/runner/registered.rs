@@ -32,6 +32,10 @@ impl<C> Registered<C> {
             if bytes > MAX_KEY_BYTES {
                 return Err(RegistrationError::KeyTooLong { id: id.to_owned(), bytes });
             }
+            let refusal = migration.up().refusal().or_else(|| migration.down()?.refusal());
+            if let Some(reason) = refusal {
+                return Err(RegistrationError::InvalidMigration { id: id.to_owned(), reason });
+            }
         }
         if let Some((id, first, position)) = id::duplicate(migrations.iter().map(Migration::id)) {
             return Err(RegistrationError::DuplicateId { id: id.to_owned(), first, position });
