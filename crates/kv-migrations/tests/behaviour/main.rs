@@ -42,6 +42,7 @@ mod rekey;
 mod rekey_by_value;
 mod rekey_by_value_collisions;
 mod rekey_by_value_crashes;
+mod rekey_changed_copies;
 mod rekey_changing;
 mod rekey_limits;
 mod rekey_parts;

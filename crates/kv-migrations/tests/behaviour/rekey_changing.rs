@@ -37,7 +37,7 @@ async fn unseal(entry: MovingEntry, _: &str, (): &()) -> Result<MovingEntry, Box
     Ok(entry.with_value(value))
 }
 
-fn sealing() -> Rekey<()> {
+pub fn sealing() -> Rekey<()> {
     Rekey::prefix("user_", "user:").changing(seal).changing_back(unseal)
 }
 
@@ -45,23 +45,23 @@ fn migration(rekey: Rekey<()>) -> Migration {
     Migration::rekey("long", "", rekey)
 }
 
-fn runner(service: &Service, rekey: Rekey<()>) -> Runner {
+pub fn runner(service: &Service, rekey: Rekey<()>) -> Runner {
     service.runner(vec![migration(rekey)])
 }
 
-fn holding(entries: &[(&str, &str)]) -> Service {
+pub fn holding(entries: &[(&str, &str)]) -> Service {
     let entries: Vec<InitialEntry> =
         entries.iter().map(|(key, value)| InitialEntry::new(*key, *value)).collect();
     Service::holding(&entries, 900)
 }
 
-fn left(reports: Vec<RunReport>) -> Vec<(String, String)> {
+pub fn left(reports: Vec<RunReport>) -> Vec<(String, String)> {
     let failed = reports.into_iter().flat_map(|report| report.details).flat_map(|it| it.failed_entries);
     failed.map(|entry| (entry.key, entry.reason)).collect()
 }
 
 /// All entries but markers: without nonces.
-fn contents(service: &Service) -> BTreeMap<String, Vec<u8>> {
+pub fn contents(service: &Service) -> BTreeMap<String, Vec<u8>> {
     let entries = service.store.entries().into_iter().filter(|(key, _)| !key.name.starts_with("migration_"));
     entries.map(|(key, value)| (key.name, opened(&value))).collect()
 }

@@ -2,7 +2,8 @@
 //!
 //! A changed copy cannot be made a second time: it may hold a random nonce, or the time. So what is about to be written is
 //! recorded in a checkpoint first, as hashes of what was read and of the copy. Whatever is at a new key after a crash, it is
-//! known whether it is a copy of ours.
+//! known whether it is a copy of ours. A record whose write KV has not confirmed counts only if that copy is found, with all
+//! that it has.
 
 use std::collections::BTreeSet;
 
@@ -109,9 +110,8 @@ async fn write(job: &mut Job<'_>, state: &mut RekeyState, writer: &CopyWriter) -
     let taken = find_taken(kv, &prepared).await?;
     let (mut writing, mut result) = (FuturesUnordered::new(), Ok(()));
     for copy in prepared {
-        if taken.contains(&copy.record.new) {
-            state.retract(&copy.record);
-        } else {
+        // Otherwise the sweep looks at what is there.
+        if !taken.contains(&copy.record.new) {
             writing.push(async move {
                 let written = write_one(kv, &copy).await;
                 (copy.record, written)
@@ -120,8 +120,8 @@ async fn write(job: &mut Job<'_>, state: &mut RekeyState, writer: &CopyWriter) -
     }
     while let Some((record, written)) = writing.next().await {
         match written {
-            Ok(Written::Yes) => {}
-            Ok(Written::Taken) => state.retract(&record),
+            Ok(Written::Yes) => state.confirm(&record),
+            Ok(Written::Perhaps) => {}
             Err(error) => result = Err(error.into()),
         }
     }
@@ -150,8 +150,8 @@ async fn find_taken(kv: &Kv, prepared: &[PreparedCopy]) -> Result<BTreeSet<Strin
 
 enum Written {
     Yes,
-    /// Somebody else wrote the new key a moment ago.
-    Taken,
+    /// The new key was written a moment ago: by somebody else, or by an attempt whose answer was lost.
+    Perhaps,
 }
 
 async fn write_one(kv: &Kv, copy: &PreparedCopy) -> Result<Written, KvError> {
@@ -159,7 +159,7 @@ async fn write_one(kv: &Kv, copy: &PreparedCopy) -> Result<Written, KvError> {
     let operations = EntryOperations::new(&HighestCost::default()).begin_attempt(&[new]);
     let result = kv.for_entry(operations.clone()).store().put(new, &copy.value, &copy.options).await;
     match result {
-        Err(_) if operations.has_conflict() => Ok(Written::Taken),
+        Err(_) if operations.has_conflict() => Ok(Written::Perhaps),
         result => result.map(|()| Written::Yes),
     }
 }

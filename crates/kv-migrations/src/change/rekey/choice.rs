@@ -193,7 +193,8 @@ impl Greatest {
         };
         if let Some(loser) = loser {
             let (old, fingerprint) = (loser.record.name().to_owned(), loser.fingerprint);
-            let record = CopyRecord { old, new: new.to_owned(), fingerprint, written: None };
+            let new = new.to_owned();
+            let record = CopyRecord { old, new, fingerprint, written: None, is_confirmed: true };
             state.contests.losers.insert(record);
         }
         state.contests.winners.insert(new.to_owned(), winner.record.name().to_owned());

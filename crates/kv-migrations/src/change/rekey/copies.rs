@@ -20,6 +20,8 @@ pub(super) struct CopyRecord {
     pub(super) fingerprint: u64,
     /// The hash of the copy, if it was changed on its way.
     pub(super) written: Option<CopyHash>,
+    /// Whether KV has confirmed the write.
+    pub(super) is_confirmed: bool,
 }
 
 /// Recognizes a changed copy: by its value, and by its metadata and expiration.
@@ -59,41 +61,47 @@ pub(super) struct Destination {
     /// The hash of each copy, where copies are changed on their way.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) written: Vec<CopyHash>,
+    /// Whether KV has not confirmed the last one: an earlier copy, or something else, may be there in its place.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) is_unconfirmed: bool,
 }
 
 impl Copies {
     pub(super) fn insert(&mut self, copy: CopyRecord) {
-        let CopyRecord { old, new, fingerprint, written } = copy;
+        let CopyRecord { old, new, fingerprint, written, is_confirmed } = copy;
         if let Some(made) = self.made.get_mut(&old).filter(|made| made.new == new) {
-            made.add(fingerprint, written);
+            made.add(fingerprint, written, is_confirmed);
             return;
         }
         self.bytes += old.len() + new.len();
-        let mut made = Destination { new, fingerprints: Vec::new(), written: Vec::new() };
-        made.add(fingerprint, written);
+        let mut made =
+            Destination { new, fingerprints: Vec::new(), written: Vec::new(), is_unconfirmed: false };
+        made.add(fingerprint, written, is_confirmed);
         self.made.insert(old, made);
     }
 
     /// Adds all of other copies.
     pub(super) fn append(&mut self, other: Self) {
-        for (old, Destination { new, fingerprints, written }) in other.made {
+        for (old, Destination { new, fingerprints, written, is_unconfirmed }) in other.made {
             let mut written = written.into_iter();
             for fingerprint in fingerprints {
-                let (old, new) = (old.clone(), new.clone());
-                self.insert(CopyRecord { old, new, fingerprint, written: written.next() });
+                let (old, new, written) = (old.clone(), new.clone(), written.next());
+                let is_confirmed = !is_unconfirmed;
+                self.insert(CopyRecord { old, new, fingerprint, written, is_confirmed });
             }
         }
     }
 
-    /// Forgets a copy that was not written after all.
-    pub(super) fn retract(&mut self, copy: &CopyRecord) {
-        let Some(made) = self.made.get_mut(&copy.old).filter(|made| made.new == copy.new) else { return };
-        let pairs = made.fingerprints.iter().copied().zip(made.written.iter().copied());
-        let rest = pairs.filter(|pair| *pair != (copy.fingerprint, copy.written.unwrap_or(pair.1)));
-        (made.fingerprints, made.written) = rest.unzip();
-        if made.fingerprints.is_empty() {
-            self.remove(&copy.old);
+    /// Notes that KV has confirmed the last copy of an old key.
+    pub(super) fn confirm(&mut self, old: &str, new: &str) {
+        if let Some(made) = self.made.get_mut(old).filter(|made| made.new == new) {
+            made.is_unconfirmed = false;
         }
+    }
+
+    /// Whether it is not known that the last copy of an old key was written.
+    pub(super) fn is_unconfirmed(&self, old: &str) -> bool {
+        self.made.get(old).is_some_and(|made| made.is_unconfirmed)
     }
 
     /// Whether a changed copy of the entry with this fingerprint has this value.
@@ -154,7 +162,8 @@ impl Copies {
 }
 
 impl Destination {
-    fn add(&mut self, fingerprint: u64, written: Option<CopyHash>) {
+    fn add(&mut self, fingerprint: u64, written: Option<CopyHash>, is_confirmed: bool) {
+        self.is_unconfirmed = !is_confirmed;
         match written {
             None if self.fingerprints.contains(&fingerprint) => {}
             None => self.fingerprints.push(fingerprint),
@@ -187,7 +196,13 @@ mod tests {
     use super::*;
 
     fn copy(old: &str, new: &str, fingerprint: u64) -> CopyRecord {
-        CopyRecord { old: old.to_owned(), new: new.to_owned(), fingerprint, written: None }
+        CopyRecord {
+            old: old.to_owned(),
+            new: new.to_owned(),
+            fingerprint,
+            written: None,
+            is_confirmed: true,
+        }
     }
 
     #[test]
@@ -227,12 +242,22 @@ mod tests {
             copies.has_written("user_1", "user:1", older) && !copies.has_written("user_1", "user:2", older)
         );
         assert!(copies.has_value("user_1", "user:1", 8, CopyHash(2, 9)), "another expiration, perhaps");
-        copies.retract(&record(8, newer));
-        assert!(
-            copies.has_copy("user_1", "user:1", 7, older) && !copies.has_written("user_1", "user:1", newer)
-        );
-        copies.retract(&record(7, older));
-        assert!(copies.is_empty());
+    }
+
+    #[test]
+    fn what_was_not_confirmed_stays_so_until_it_is() {
+        let mut again = Copies::default();
+        again.insert(CopyRecord { is_confirmed: false, ..copy("user_1", "user:1", 8) });
+        let mut copies = Copies::default();
+        copies.insert(copy("user_1", "user:1", 7));
+        assert!(!copies.is_unconfirmed("user_1"));
+        copies.append(again);
+        let mut copies: Copies = serde_json::from_str(&serde_json::to_string(&copies).unwrap()).unwrap();
+        assert!(copies.is_unconfirmed("user_1"), "a checkpoint keeps it");
+        copies.confirm("user_1", "user:2");
+        assert!(copies.is_unconfirmed("user_1"), "another new key");
+        copies.confirm("user_1", "user:1");
+        assert!(!copies.is_unconfirmed("user_1"));
     }
 
     #[test]

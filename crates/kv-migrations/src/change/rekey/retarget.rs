@@ -25,7 +25,8 @@ pub(super) fn set_target(
     let targets = &mut state.targets;
     let before = targets.set(old, new.as_deref());
     if may_have_copy && let Some(before) = &before {
-        outdated.push(Destination { new: before.clone(), fingerprints: Vec::new(), written: Vec::new() });
+        let (fingerprints, written) = (Vec::new(), Vec::new());
+        outdated.push(Destination { new: before.clone(), fingerprints, written, is_unconfirmed: true });
     }
     for copies in outdated {
         targets.add_outdated(old, copies);
@@ -37,7 +38,8 @@ pub(super) fn set_target(
         let mut written = copy.written.into_iter();
         for fingerprint in copy.fingerprints {
             let written = written.next();
-            let copy = CopyRecord { old: old.to_owned(), new: new.clone(), fingerprint, written };
+            let (old, new) = (old.to_owned(), new.clone());
+            let copy = CopyRecord { old, new, fingerprint, written, is_confirmed: false };
             Rc::make_mut(&mut state.copied).insert(copy);
         }
     }
@@ -64,6 +66,7 @@ mod tests {
             new: "user:a:1".to_owned(),
             fingerprint: 7,
             written: None,
+            is_confirmed: true,
         };
         Rc::make_mut(&mut state.copied).insert(copy);
         state

@@ -213,12 +213,11 @@ impl RekeyState {
         }
     }
 
-    /// Forgets a copy that was not written after all: something else is at its new key. The sweep looks at it.
-    pub(super) fn retract(&mut self, copy: &CopyRecord) {
+    /// Notes that KV has confirmed a copy that this phase has made.
+    pub(super) fn confirm(&mut self, copy: &CopyRecord) {
         let is_sweep = self.phase == RekeyPhase::Sweep;
         let noted = if is_sweep { &mut self.copied_again } else { Rc::make_mut(&mut self.copied) };
-        noted.retract(copy);
-        self.needs_sweep = true;
+        noted.confirm(&copy.old, &copy.new);
     }
 
     /// Whether the batch is full, and all that it has copied has begun, up to this entry. After a failure there may be copies

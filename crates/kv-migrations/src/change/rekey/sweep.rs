@@ -172,6 +172,8 @@ impl Sweep<'_> {
         new_value: &Loaded,
     ) -> Plan {
         let mut is_proven = match (&old_value, new_value) {
+            // A value alone does not tell an earlier copy from one that was perhaps not written.
+            _ if self.copied.is_unconfirmed(&key.name) => false,
             (Loaded::Value(old), Loaded::Value(copy)) => {
                 let is_same = without_byte_order_mark(old) == without_byte_order_mark(copy);
                 let fingerprint = self.fingerprint(key, old, key.metadata.as_ref(), key.expiration);
@@ -204,12 +206,15 @@ impl Sweep<'_> {
             return Ok(Found::Recorded(record));
         }
         let fingerprint = self.fingerprint(&key, &entry.value, entry.metadata.as_ref(), key.expiration);
-        let is_unchanged = self.copied.contains(&key.name, &new, fingerprint);
         let at_new_key = if self.is_changing {
             self.changed_at_new_key(kv, &key, fingerprint, &new).await?
         } else {
             self.at_new_key(kv, &key, &entry, &new).await?
         };
+        // A changed copy is recorded before it is written: what is there in its place may be older than the record.
+        let is_doubtful =
+            self.is_changing && at_new_key != AtNewKey::SameEntry && self.copied.is_unconfirmed(&key.name);
+        let is_unchanged = !is_doubtful && self.copied.contains(&key.name, &new, fingerprint);
         let evidence = Evidence { is_unchanged, at_new_key, sweeps: self.sweeps };
         let verdict = match self.part {
             Part::Copying if self.is_changing => verdict_of_changed_copying,
@@ -219,6 +224,10 @@ impl Sweep<'_> {
         let old = key.name.clone();
         match verdict(evidence) {
             Verdict::Proven => return self.conclude(kv, key).await,
+            Verdict::Collide if self.is_changing => {
+                let is_adopted = self.adopt_changed(tools, &key, entry, &new).await?;
+                return Ok(if is_adopted { Found::Unproven { old } } else { Found::Suspect { old, new } });
+            }
             Verdict::Collide if self.may_prove => return Ok(Found::Suspect { old, new }),
             Verdict::CopyAgain if expires_soon(kv, &key) => return Ok(Found::Nothing),
             Verdict::CopyAgain if self.may_write => {
@@ -231,7 +240,10 @@ impl Sweep<'_> {
                     Err(collision) => return Ok(Found::Left(collision)),
                 }
             }
-            Verdict::Adopt => writer.note(CopyRecord { old: old.clone(), new, fingerprint, written: None }),
+            Verdict::Adopt => {
+                let (old, written) = (old.clone(), None);
+                writer.note(CopyRecord { old, new, fingerprint, written, is_confirmed: true });
+            }
             Verdict::Collide | Verdict::CopyAgain | Verdict::LookAgain => {}
         }
         Ok(Found::Unproven { old })
@@ -263,6 +275,24 @@ impl Sweep<'_> {
             return Ok(AtNewKey::SameEntry);
         }
         Ok(AtNewKey::OtherContent { is_our_copy: self.copied.has_written(&key.name, new, copy) })
+    }
+
+    /// Where the new key has the value and metadata that the change returns, it counts as our copy from now on: the service
+    /// may write both keys.
+    async fn adopt_changed(&self, tools: &Tools<'_>, key: &Key, entry: Entry, new: &str) -> Result<bool> {
+        let (kv, changing) = (&tools.kv, self.relocation.changing.as_deref());
+        let Ok(copy) = NewEntry::new(changing, self.key, kv, key, entry, new.to_owned()).await? else {
+            return Ok(false);
+        };
+        if kv.get(new).await?.as_ref() != Some(&copy.entry) {
+            return Ok(false);
+        }
+        if kv.find(new).await?.and_then(|listed| listed.expiration) == copy.expiration {
+            tools.writer.note(copy.into_record());
+        } else {
+            tools.writer.write(kv, copy, Place::Occupied).await?;
+        }
+        Ok(true)
     }
 
     /// The fingerprint of the entry of an old key, if it has this content.

@@ -14,7 +14,9 @@ impl Rekey {
     /// `change` gets the entry, its new key and the context, and returns the entry as it is to be there. There is no time with
     /// new keys and old values. It may return something else each time, such as a value that is encrypted with a random
     /// nonce: what is about to be written is recorded in the checkpoint first, and copies are recognized by that record. An
-    /// entry that has changed since it was copied is changed and copied again.
+    /// entry that has changed since it was copied is changed and copied again. A service that writes both keys meanwhile writes
+    /// at the new key what `change` returns; if that is never the same twice, move the entries by [`copying`](Self::copying)
+    /// and [`deleting`](Self::deleting) instead, or it is a collision.
     ///
     /// An error of `change` fails the migration at that entry: what is moved stays moved. A copy that would expire within 90
     /// seconds is not written: the entry stays at its old key and is reported. What is at a new key already is no collision if

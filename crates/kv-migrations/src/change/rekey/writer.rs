@@ -71,7 +71,7 @@ pub(super) struct PreparedCopy {
 pub(super) struct NewEntry {
     pub(super) entry: Entry,
     record: CopyRecord,
-    expiration: Option<u64>,
+    pub(super) expiration: Option<u64>,
 }
 
 impl NewEntry {
@@ -88,7 +88,7 @@ impl NewEntry {
         let old = key.name.clone();
         let fingerprint = fingerprint(hash, &old, &entry.value, entry.metadata.as_ref(), key.expiration);
         let Some(changing) = changing else {
-            let record = CopyRecord { old, new, fingerprint, written: None };
+            let record = CopyRecord { old, new, fingerprint, written: None, is_confirmed: false };
             return Ok(Ok(Self { entry, record, expiration: key.expiration }));
         };
         let changed = changing.change(MovingEntry::new(key, entry), &new).await?;
@@ -100,7 +100,13 @@ impl NewEntry {
             return Ok(Err(Collision::expires_soon(&old, &new)));
         }
         let written = Some(CopyHash::new(hash, &old, &entry.value, entry.metadata.as_ref(), expiration));
-        Ok(Ok(Self { entry, record: CopyRecord { old, new, fingerprint, written }, expiration }))
+        let record = CopyRecord { old, new, fingerprint, written, is_confirmed: false };
+        Ok(Ok(Self { entry, record, expiration }))
+    }
+
+    /// The record of it, where it is at the new key already.
+    pub(super) fn into_record(self) -> CopyRecord {
+        CopyRecord { is_confirmed: true, ..self.record }
     }
 }
 
@@ -125,7 +131,7 @@ impl CopyWriter {
         }
         let result = kv.store().put(&record.new, &value, &options).await;
         if result.as_ref().err().is_none_or(KvError::may_have_written) {
-            self.note(record);
+            self.note(CopyRecord { is_confirmed: result.is_ok(), ..record });
         }
         result
     }
