@@ -26,6 +26,11 @@ pub(crate) trait Resumable<C>: Send + Sync {
     /// The keys of the entries that it works on.
     fn scope(&self) -> &Scope;
 
+    /// Why it cannot be registered, if so. Prefixes that overlap are refused anyway.
+    fn refusal(&self) -> Option<String> {
+        None
+    }
+
     /// The state at the beginning. Begins the first phase.
     fn begin(&self, job: &mut Job<'_>) -> Self::State;
 
@@ -107,7 +112,9 @@ impl<C, R: Resumable<C>> Change<C> for ResumableChange<R> {
     }
 
     fn refusal(&self) -> Option<String> {
-        let Overlap { shorter, longer } = self.0.scope().prefixes().overlap()?;
+        let Some(Overlap { shorter, longer }) = self.0.scope().prefixes().overlap() else {
+            return self.0.refusal();
+        };
         Some(format!(
             "its prefixes `{shorter}` and `{longer}` overlap: entries of the longer one would be visited twice. Take the \
              longer one out"

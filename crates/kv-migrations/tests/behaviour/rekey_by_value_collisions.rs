@@ -1,11 +1,11 @@
 //! A re-key whose mapping sees values, and what stands at the new keys already.
 
 use futures::executor::block_on;
-use kv_migrations::kv::StoreExt;
+use kv_migrations::kv::{MemoryStore, StoreExt};
 use kv_migrations::testing::{Fault, faulty};
-use kv_migrations::{Collisions, Rekey};
+use kv_migrations::{Collisions, Migration, Rekey, Runner};
 
-use crate::rekey::{error, migration};
+use crate::rekey::migration;
 use crate::rekey_by_value::{drive_writing, entries, holding, pairs, reversible_users, users};
 use crate::rekey_by_value_crashes::{initial_entries, keys_left};
 use crate::service::{InitialEntry, Service};
@@ -52,12 +52,21 @@ fn an_entry_that_would_give_way_to_what_is_gone_by_then_stays() {
 }
 
 #[test]
-fn choosing_by_value_is_refused_before_anything_is_written() {
-    let initial = [("user_1", "a/x"), ("user_2", "b/y")];
-    let service = holding(&initial);
-    let error = error(&service, users().choosing(|one, other| Ok(one.value().cmp(other.value()))));
-    assert!(error.contains("`choosing` does not go with a mapping that sees values"), "{error}");
-    assert_eq!(entries(&service), pairs(&initial));
+fn choosing_by_value_is_refused_at_registration() {
+    let rekeys: [Migration; 2] = [
+        migration(users().choosing(|one, other| Ok(one.value().cmp(other.value())))),
+        Migration::rekey(
+            "long",
+            "",
+            Rekey::by_value_and_table("user_", async |_, (): &()| Ok(()), |_, (), ()| Ok(None))
+                .choosing(|one, other| Ok(one.value().cmp(other.value()))),
+        ),
+    ];
+    for rekey in rekeys {
+        let refused = Runner::new(MemoryStore::new(), "sim", vec![rekey]).expect_err("it cannot choose");
+        let refused = refused.to_string();
+        assert!(refused.contains("`choosing` does not go with a mapping that sees values"), "{refused}");
+    }
 }
 
 #[test]

@@ -23,9 +23,6 @@ use crate::future::BoxFuture;
 use crate::kv::{Entry, Key, without_byte_order_mark};
 use crate::session::Session;
 
-/// What is chosen must not change while it moves.
-const NO_CHOICE: &str = "`choosing` does not go with a mapping that sees values: an entry whose value changes may get another key than     the one for which it was chosen. The re-key does nothing until you leave `choosing` out; `with_collisions` says what becomes of     entries that get the same key";
-
 /// The steps of a re-key whose mapping sees values.
 pub(super) struct ByValue;
 
@@ -38,9 +35,6 @@ impl ValueSteps for ByValue {
         state: &'a mut RekeyState,
     ) -> BoxFuture<'a, Result<WalkEnd>> {
         Box::pin(async move {
-            if relocation.choice.is_some() {
-                return Err(NO_CHOICE.into());
-            }
             match phase {
                 RekeyPhase::Survey => survey_by(&Surveying(relocation), job, state).await,
                 RekeyPhase::Plan => run(&Planning(relocation), job, state).await,

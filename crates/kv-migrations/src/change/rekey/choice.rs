@@ -38,7 +38,7 @@ impl<C: ?Sized, T> Rekey<C, T> {
     /// With [`copying`](Self::copying) only the winners are copied; [`deleting`](Self::deleting) then deletes all old keys.
     /// [`copying_missing`](Self::copying_missing) does not choose. An inverse does not prove that no two entries get the same
     /// key then, so that at most 250,000 entries are moved; a rollback does not restore those that were deleted. A mapping that
-    /// sees values ([`Rekey::by_value`]) cannot choose: the migration fails before anything is written.
+    /// sees values ([`Rekey::by_value`]) cannot choose: [`Runner::new`](crate::Runner::new) refuses that.
     ///
     /// # Example
     /// ```
@@ -91,6 +91,13 @@ impl Choose for Greatest {
                 _ => discard(job, state).await,
             }
         })
+    }
+
+    fn refusal(&self) -> String {
+        "`choosing` does not go with a mapping that sees values: an entry whose value changes may get another key than the \
+         one for which it was chosen. Leave `choosing` out; `with_collisions` says what becomes of entries that get the \
+         same key"
+            .to_owned()
     }
 }
 

@@ -105,6 +105,11 @@ impl<C: ?Sized, T> Direction<C, T> {
         })
     }
 
+    fn refusal(&self) -> Option<String> {
+        let choice = self.choice.as_deref().filter(|_| self.by_value.is_some())?;
+        Some(choice.refusal())
+    }
+
     fn relocation<'a>(&'a self, context: &'a C, table: &'a T) -> Relocation<'a> {
         Relocation {
             settings: self.settings,
@@ -136,6 +141,10 @@ impl<C> Resumable<C> for Direction<dyn AnyContext, ()> {
         self.mapping.scope()
     }
 
+    fn refusal(&self) -> Option<String> {
+        Direction::refusal(self)
+    }
+
     fn begin(&self, job: &mut Job<'_>) -> RekeyState {
         RekeyState::begin(job)
     }
@@ -160,6 +169,10 @@ impl<C, T: Serialize + DeserializeOwned> Resumable<C> for WithTable<C, T> {
 
     fn scope(&self) -> &Scope {
         self.direction.mapping.scope()
+    }
+
+    fn refusal(&self) -> Option<String> {
+        self.direction.refusal()
     }
 
     fn begin(&self, job: &mut Job<'_>) -> RekeyState {

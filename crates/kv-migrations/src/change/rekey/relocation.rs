@@ -80,6 +80,9 @@ pub(super) trait Choose: Send + Sync {
         job: &'a mut Job<'_>,
         state: &'a mut RekeyState,
     ) -> BoxFuture<'a, Result<WalkEnd>>;
+
+    /// Why it cannot choose where the mapping sees values.
+    fn refusal(&self) -> String;
 }
 
 /// A re-key in one direction.
