@@ -23,38 +23,30 @@ use crate::kv::{EntryOperations, HighestCost, Kv, KvError, StoreExt};
 /// How many values are read in one operation.
 const CHUNK: usize = 100;
 
-/// The user's closure.
+/// The user's closure. A trait object that makes another one, so that only a re-key that changes has the code.
 pub(super) trait ChangeFn<C: ?Sized>: Send + Sync {
-    fn change<'a>(
-        &'a self,
-        entry: MovingEntry,
-        new: &'a str,
-        context: &'a C,
-    ) -> BoxFuture<'a, Result<MovingEntry>>;
+    fn with<'a>(&'a self, context: &'a C) -> Box<dyn Changing + 'a>;
 }
 
 impl<C: ?Sized, F: AsyncFn(MovingEntry, &str, &C) -> Result<MovingEntry> + Send + Sync> ChangeFn<C> for F {
-    fn change<'a>(
-        &'a self,
-        entry: MovingEntry,
-        new: &'a str,
-        context: &'a C,
-    ) -> BoxFuture<'a, Result<MovingEntry>> {
-        Box::pin(self(entry, new, context))
+    fn with<'a>(&'a self, context: &'a C) -> Box<dyn Changing + 'a> {
+        Box::new(WithContext { change: self, context })
     }
 }
 
 /// A closure with its context.
-pub(super) struct WithContext<'a, C: ?Sized> {
-    pub(super) change: &'a dyn ChangeFn<C>,
-    pub(super) context: &'a C,
+struct WithContext<'a, C: ?Sized, F> {
+    change: &'a F,
+    context: &'a C,
 }
 
-impl<C: ?Sized> Changing for WithContext<'_, C> {
+impl<C: ?Sized, F: AsyncFn(MovingEntry, &str, &C) -> Result<MovingEntry>> Changing for WithContext<'_, C, F> {
     fn change<'a>(&'a self, entry: MovingEntry, new: &'a str) -> BoxFuture<'a, Result<MovingEntry>> {
-        let name = entry.name().to_owned();
-        let change = self.change.change(entry, new, self.context);
-        Box::pin(async move { change.await.map_err(|source| AtEntry { name, source }.into()) })
+        Box::pin(async move {
+            let name = entry.name().to_owned();
+            let changed = (self.change)(entry, new, self.context).await;
+            changed.map_err(|source| AtEntry { name, source }.into())
+        })
     }
 
     fn write<'a>(

@@ -6,11 +6,10 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::changing::{ChangeFn, WithContext};
+use super::changing::ChangeFn;
 use super::mapping::MapFn;
 use super::relocation::{Choose, Relocation, Settings, ValueSteps};
 use super::state::RekeyState;
-use super::writer::Changing;
 use crate::change::Job;
 use crate::change::contract::BoxChange;
 use crate::change::resumable::{Advance, Resumable, ResumableChange};
@@ -122,10 +121,7 @@ impl<C: ?Sized, T> Direction<C, T> {
                 .map(|inverse| inverse.with(context, table)),
             by_value: self.by_value,
             choice: self.choice.as_deref(),
-            changing: self
-                .change
-                .as_deref()
-                .map(|change| Box::new(WithContext { change, context }) as Box<dyn Changing + 'a>),
+            changing: self.change.as_deref().map(|change| change.with(context)),
         }
     }
 }
