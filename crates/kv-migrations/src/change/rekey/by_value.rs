@@ -38,7 +38,7 @@ impl ValueSteps for ByValue {
             match phase {
                 RekeyPhase::Survey => survey_by(&Surveying(relocation), job, state).await,
                 RekeyPhase::Plan => run(&Planning(relocation), job, state).await,
-                RekeyPhase::Withdraw => withdraw(job, state).await,
+                RekeyPhase::Withdraw => withdraw(relocation, job, state).await,
                 _ => run(&Checking(relocation), job, state).await,
             }
         })
@@ -128,7 +128,7 @@ fn map_value(
     let text = without_byte_order_mark(value);
     let is_whole = text.len() == value.len();
     let seen = if is_whole { std::mem::take(value) } else { text.to_vec() };
-    let mut record = Record::new(&session.kv, key, seen);
+    let mut record = Record::new(&relocation.old, key, seen);
     let target = relocation.mapping.target_of(session, &mut record, relocation.inverse.as_ref());
     if is_whole {
         *value = record.into_value();
@@ -155,7 +155,7 @@ fn load<'a>(
         if names.is_empty() {
             return Ok(plans);
         }
-        let values = load_values(&session.kv, &names).await?;
+        let values = load_values(&relocation.old, &names).await?;
         let unmapped = plans.iter_mut().filter(|(_, plan)| is_unmapped(plan));
         for ((key, plan), value) in unmapped.zip(values) {
             *plan = match value {
@@ -176,7 +176,7 @@ fn load<'a>(
 async fn resolve(relocation: &Relocation<'_>, tools: &Tools<'_>, key: &Key, plan: Plan) -> Result<Plan> {
     let Plan::Unmapped { is_large } = plan else { return Ok(plan) };
     let read = async {
-        let Some(mut entry) = tools.kv.get(&key.name).await? else { return Ok(Plan::Stays) };
+        let Some(mut entry) = tools.old.get(&key.name).await? else { return Ok(Plan::Stays) };
         let target = ByValue.target(relocation, tools.session, key, &mut entry)?;
         let existing = if is_large { Loaded::Large } else { Loaded::Unread };
         Ok(match Plan::of_target(target) {
@@ -196,7 +196,7 @@ impl Pass for Surveying<'_> {
 
     fn load<'a>(&'a self, session: &'a Session<'a>, keys: Vec<Key>, _: &mut RekeyState) -> Loading<'a, Plan> {
         let plans = load(self.0, session, keys, &|_| true);
-        Box::pin(async move { load_existing(session, plans.await).await })
+        Box::pin(async move { load_existing(&self.0.new, plans.await).await })
     }
 
     fn work<'a>(&'a self, tools: Tools<'a>, key: Key, plan: Plan) -> BoxFuture<'a, Result<Found>> {
@@ -272,7 +272,7 @@ impl Pass for Checking<'_> {
         if !self.is_copying() {
             return plans;
         }
-        Box::pin(async move { load_existing(session, plans.await).await })
+        Box::pin(async move { load_existing(&self.0.new, plans.await).await })
     }
 
     fn work<'a>(&'a self, tools: Tools<'a>, key: Key, plan: Plan) -> BoxFuture<'a, Result<Found>> {

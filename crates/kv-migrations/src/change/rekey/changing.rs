@@ -98,7 +98,7 @@ async fn write(job: &mut Job<'_>, state: &mut RekeyState, writer: &CopyWriter) -
     }
     state.note_copies(prepared.iter().map(|copy| copy.record.clone()).collect());
     job.save_midway(state).await?;
-    let kv = &job.session().kv;
+    let kv = writer.namespace();
     let taken = find_taken(kv, &prepared).await?;
     let (mut writing, mut result) = (FuturesUnordered::new(), Ok(()));
     for copy in prepared {

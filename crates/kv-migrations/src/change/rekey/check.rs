@@ -59,7 +59,7 @@ impl Pass for Checking<'_> {
                 // Also one that was written after the survey and cannot have its new key.
                 Err(found) => return Ok(found),
             };
-            let is_missing = tools.is_missing(&new, existing).await? && !expires_soon(&tools.kv, &key);
+            let is_missing = tools.is_missing(&new, existing).await? && !expires_soon(&tools.old, &key);
             Ok(if is_missing { Found::Uncopied { old: key.name } } else { Found::Copied })
         })
     }

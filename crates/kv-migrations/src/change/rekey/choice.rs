@@ -87,8 +87,8 @@ impl Choose for Greatest {
         Box::pin(async move {
             match phase {
                 RekeyPhase::Gather => gather(relocation, job, state).await,
-                RekeyPhase::Choose => self.choose(job, state).await,
-                _ => discard(job, state).await,
+                RekeyPhase::Choose => self.choose(relocation, job, state).await,
+                _ => discard(relocation, job, state).await,
             }
         })
     }
@@ -142,7 +142,12 @@ async fn gather(relocation: &Relocation<'_>, job: &mut Job<'_>, state: &mut Reke
 
 impl Greatest {
     /// Compares all entries that were gathered.
-    async fn choose(&self, job: &mut Job<'_>, state: &mut RekeyState) -> Result<WalkEnd> {
+    async fn choose(
+        &self,
+        relocation: &Relocation<'_>,
+        job: &mut Job<'_>,
+        state: &mut RekeyState,
+    ) -> Result<WalkEnd> {
         /// Two entries, each listed and read.
         const OPERATIONS: u64 = 4;
         let session = job.session();
@@ -156,7 +161,7 @@ impl Greatest {
             let known = best.take().filter(|best| {
                 state.contests.winners.get(new).map(String::as_str) == Some(best.record.name())
             });
-            match self.compare(&session.kv, state, new, old, known).await {
+            match self.compare(&relocation.old, state, new, old, known).await {
                 Ok(winner) => best = winner,
                 Err(error) => {
                     state.contests.contenders.insert(contender);
@@ -210,7 +215,7 @@ impl Greatest {
 }
 
 /// Deletes the losers that have not changed since they were compared, where there is something at the new key.
-async fn discard(job: &mut Job<'_>, state: &mut RekeyState) -> Result<WalkEnd> {
+async fn discard(relocation: &Relocation<'_>, job: &mut Job<'_>, state: &mut RekeyState) -> Result<WalkEnd> {
     /// A list, two reads and a deletion.
     const OPERATIONS: u64 = 4;
     let session = job.session();
@@ -219,7 +224,7 @@ async fn discard(job: &mut Job<'_>, state: &mut RekeyState) -> Result<WalkEnd> {
         if !is_first && session.meter.left() < OPERATIONS {
             return Ok(WalkEnd::Paused);
         }
-        let found = discard_one(session, state, &old).await;
+        let found = discard_one(relocation, session, state, &old).await;
         if session.meter.is_overdrawn() {
             return Ok(over_budget(job));
         }
@@ -236,13 +241,19 @@ async fn discard(job: &mut Job<'_>, state: &mut RekeyState) -> Result<WalkEnd> {
 }
 
 /// If KV refuses the deletion with 429, somebody else wrote the entry a moment ago: then it is looked at again.
-async fn discard_one(session: &Session<'_>, state: &RekeyState, old: &str) -> Result<Found> {
+async fn discard_one(
+    relocation: &Relocation<'_>,
+    session: &Session<'_>,
+    state: &RekeyState,
+    old: &str,
+) -> Result<Found> {
     let mut pauses = PAUSES.iter();
     loop {
         let pause = pauses.next();
         let own_keys: &[&str] = if pause.is_some() { &[old] } else { &[] };
         let operations = EntryOperations::new(&HighestCost::default()).begin_attempt(own_keys);
-        let result = try_to_discard(&session.kv.for_entry(operations.clone()), state, old).await;
+        let kv = relocation.old.for_entry(operations.clone());
+        let result = try_to_discard(relocation, &kv, state, old).await;
         match pause.filter(|_| operations.has_conflict()) {
             Some(seconds) => session.sleep(Duration::from_secs(*seconds)).await,
             None => return result,
@@ -250,7 +261,12 @@ async fn discard_one(session: &Session<'_>, state: &RekeyState, old: &str) -> Re
     }
 }
 
-async fn try_to_discard(kv: &Kv, state: &RekeyState, old: &str) -> Result<Found> {
+async fn try_to_discard(
+    relocation: &Relocation<'_>,
+    kv: &Kv,
+    state: &RekeyState,
+    old: &str,
+) -> Result<Found> {
     let losers = &state.contests.losers;
     let Some(new) = losers.new_key(old) else { return Ok(Found::Nothing) };
     let Some(entry) = read(kv, state, old).await? else { return Ok(Found::Nothing) };
@@ -258,7 +274,7 @@ async fn try_to_discard(kv: &Kv, state: &RekeyState, old: &str) -> Result<Found>
         return Ok(Found::Left(Collision::changed(old, new)));
     }
     let winner = state.contests.winners.get(new).map_or("", String::as_str);
-    if state.left.contains_key(winner) || kv.bytes(new).await?.is_none() {
+    if state.left.contains_key(winner) || relocation.new.bytes(new).await?.is_none() {
         return Ok(Found::Left(Collision::unmoved(old, new, winner)));
     }
     kv.delete(old).await?;

@@ -51,7 +51,7 @@ impl Copying<'_> {
         match existing {
             // The service writes both keys: what is at the new one is its own. The sweep compares them.
             Loaded::Value(_) if self.0.settings.part == Part::Copying => Ok(Found::Nothing),
-            _ if expires_soon(&tools.kv, &key) => Ok(Found::Nothing),
+            _ if expires_soon(&tools.old, &key) => Ok(Found::Nothing),
             Loaded::Missing => copy(Place::Free).await,
             Loaded::Large => tools.large_values.alone(copy(Place::Occupied)).await,
             Loaded::Value(_) | Loaded::Unread => copy(Place::Occupied).await,
@@ -60,8 +60,8 @@ impl Copying<'_> {
 
     /// Copies an entry. Where something is at the new key, it may be a copy that was made after the last checkpoint.
     async fn copy_entry(&self, tools: &Tools<'_>, key: &Key, new: String, place: Place) -> Result<Found> {
-        let kv = &tools.kv;
-        let Some(mut entry) = kv.get(&key.name).await? else { return Ok(Found::Nothing) };
+        let (old, kv) = (&tools.old, &tools.new);
+        let Some(mut entry) = old.get(&key.name).await? else { return Ok(Found::Nothing) };
         if let Some(record) = self.0.recheck(tools.session, key, &mut entry, &new)? {
             return Ok(Found::Recorded(record));
         }

@@ -64,10 +64,10 @@ impl Deleting<'_> {
             // There is something at its new key since the last look.
             return Ok(Found::Unsettled);
         }
-        let (kv, old) = (&tools.kv, &key.name);
+        let (kv, old) = (&tools.old, &key.name);
         // An entry that could not be copied has another one at its new key.
         if self.relocation.settings.collisions == Collisions::Skip
-            && kv.get(old).await? != kv.get(&new).await?
+            && kv.get(old).await? != tools.new.get(&new).await?
         {
             return Ok(Found::Left(Collision::different(old, &new)));
         }
@@ -82,22 +82,22 @@ impl Deleting<'_> {
         new: String,
         sightings: u32,
     ) -> Result<Found> {
-        if expires_soon(&tools.kv, &key) {
+        if expires_soon(&tools.old, &key) {
             return Ok(Found::Nothing);
         }
         if sightings > 1 {
             if self.relocation.settings.part == Part::Deleting(Missing::Left) || sightings > MAX_SIGHTINGS {
                 return Ok(Found::Left(Collision::missing(&key.name, &new)));
             }
-            let Some(mut entry) = tools.kv.get(&key.name).await? else { return Ok(Found::Nothing) };
+            let Some(mut entry) = tools.old.get(&key.name).await? else { return Ok(Found::Nothing) };
             if let Some(record) = self.relocation.recheck(tools.session, &key, &mut entry, &new)? {
                 return Ok(Found::Recorded(record));
             }
             let hash = tools.writer.hash_key();
-            match NewEntry::new(self.relocation.changing.as_deref(), hash, &tools.kv, &key, entry, new)
+            match NewEntry::new(self.relocation.changing.as_deref(), hash, &tools.new, &key, entry, new)
                 .await?
             {
-                Ok(copy) => tools.writer.write(&tools.kv, copy, Place::Free).await?,
+                Ok(copy) => tools.writer.write(&tools.new, copy, Place::Free).await?,
                 Err(collision) => return Ok(Found::Left(collision)),
             }
         }

@@ -17,6 +17,7 @@ use crate::change::walk::Scope;
 use crate::error::Result;
 use crate::future::BoxFuture;
 use crate::kv::Kv;
+use crate::session::Session;
 
 /// The largest table, as JSON: each checkpoint contains it.
 const MAX_TABLE_BYTES: usize = 4 * 1024 * 1024;
@@ -109,9 +110,11 @@ impl<C: ?Sized, T> Direction<C, T> {
         Some(choice.refusal())
     }
 
-    fn relocation<'a>(&'a self, context: &'a C, table: &'a T) -> Relocation<'a> {
+    fn relocation<'a>(&'a self, session: &Session<'_>, context: &'a C, table: &'a T) -> Relocation<'a> {
         Relocation {
             settings: self.settings,
+            old: self.mapping.scope().kv(session),
+            new: session.kv.clone(),
             mapping: self.mapping.with(context, table),
             // Where entries share new keys, no inverse gives the old key of each.
             inverse: self
@@ -146,7 +149,7 @@ impl<C> Resumable<C> for Direction<dyn AnyContext, ()> {
     }
 
     async fn advance(&self, job: &mut Job<'_>, _: &C, state: &mut RekeyState) -> Result<Advance> {
-        self.relocation(&(), &()).advance(job, state).await
+        self.relocation(job.session(), &(), &()).advance(job, state).await
     }
 }
 
@@ -192,7 +195,7 @@ impl<C, T: Serialize + DeserializeOwned> Resumable<C> for WithTable<C, T> {
         let table = serde_json::from_str(&json);
         state.table = Some(json);
         let table: T = table.map_err(|_| UNREADABLE)?;
-        self.direction.relocation(context, &table).advance(job, state).await
+        self.direction.relocation(job.session(), context, &table).advance(job, state).await
     }
 }
 

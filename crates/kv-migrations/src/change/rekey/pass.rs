@@ -30,7 +30,7 @@ pub(super) trait Pass {
         state: &mut RekeyState,
     ) -> Loading<'a, Plan> {
         let mut plan = |key: &Key| Plan::of_entry(self.relocation(), session, key, state);
-        load_existing(session, plan_all(keys, &mut plan))
+        load_existing(&self.relocation().new, plan_all(keys, &mut plan))
     }
 
     /// The plan of an entry that moves to this key and may have changed since it was read.
@@ -45,7 +45,9 @@ pub(super) trait Pass {
 /// What the work on an entry uses.
 pub(super) struct Tools<'a> {
     pub(super) session: &'a Session<'a>,
-    pub(super) kv: Kv,
+    /// The namespaces of the old and the new key.
+    pub(super) old: Kv,
+    pub(super) new: Kv,
     pub(super) large_values: &'a LargeValues,
     pub(super) writer: &'a CopyWriter,
 }
@@ -54,7 +56,7 @@ impl Tools<'_> {
     /// Whether there is nothing at a new key.
     pub(super) async fn is_missing(&self, new: &str, existing: Loaded) -> Result<bool> {
         let is_none = async |value: Option<Vec<u8>>| Ok::<_, KvError>(value.is_none());
-        Ok(self.large_values.with_value(&self.kv, new, existing, is_none).await?)
+        Ok(self.large_values.with_value(&self.new, new, existing, is_none).await?)
     }
 
     /// Whether an entry that was not read gets another key by now, where the mapping sees values.
@@ -69,7 +71,7 @@ impl Tools<'_> {
             return Ok(None);
         }
         let read = async {
-            let Some(mut entry) = self.kv.get(&key.name).await? else { return Ok(None) };
+            let Some(mut entry) = self.old.get(&key.name).await? else { return Ok(None) };
             relocation.recheck(self.session, key, &mut entry, planned)
         };
         if is_large { self.large_values.alone(read).await } else { read.await }
@@ -79,9 +81,10 @@ impl Tools<'_> {
 /// Goes over all entries of the phase, from its position on. Stopped when the batch is full.
 pub(super) async fn run(pass: &dyn Pass, job: &mut Job<'_>, state: &mut RekeyState) -> Result<WalkEnd> {
     let (session, relocation, large_values) = (job.session(), pass.relocation(), LargeValues::new());
-    let writer = CopyWriter::new(state.key);
-    let tools = Tools { session, kv: session.kv.clone(), large_values: &large_values, writer: &writer };
-    let work = |operations, key, plan| work_on(pass, session, &tools, operations, key, plan);
+    let writer = CopyWriter::new(state.key, relocation.new.clone());
+    let (old, new) = (relocation.old.clone(), relocation.new.clone());
+    let tools = Tools { session, old, new, large_values: &large_values, writer: &writer };
+    let work = |operations, key, plan| work_on(pass, &tools, operations, key, plan);
     let until = state.until();
     let range = Range { scope: relocation.mapping.scope(), until: until.as_deref() };
     let mut walk = Walk::new(session, range, &state.position);
@@ -129,7 +132,6 @@ pub(super) async fn run(pass: &dyn Pass, job: &mut Job<'_>, state: &mut RekeySta
 /// then both keys are looked at again, instead of written over.
 async fn work_on(
     pass: &dyn Pass,
-    session: &Session<'_>,
     tools: &Tools<'_>,
     operations: EntryOperations,
     mut key: Key,
@@ -142,11 +144,11 @@ async fn work_on(
     loop {
         let pause = pauses.next().zip(own_keys.as_ref());
         let attempt = operations.begin_attempt(pause.map_or(&[], |(_, own_keys)| own_keys));
-        let kv = session.kv.for_entry(attempt);
-        let result = pass.work(Tools { kv: kv.clone(), ..*tools }, key, plan).await;
+        let (old, new) = (tools.old.for_entry(attempt.clone()), tools.new.for_entry(attempt));
+        let result = pass.work(Tools { old: old.clone(), new, ..*tools }, key, plan).await;
         let Some((seconds, [_, new])) = pause.filter(|_| operations.has_conflict()) else { return result };
-        session.sleep(Duration::from_secs(*seconds)).await;
-        key = match kv.find(&name).await? {
+        tools.session.sleep(Duration::from_secs(*seconds)).await;
+        key = match old.find(&name).await? {
             None => return Ok(Found::Nothing),
             Some(found) => found,
         };

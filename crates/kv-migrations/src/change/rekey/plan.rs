@@ -8,7 +8,7 @@ use super::verify::verify_copy;
 use crate::change::values::{Loaded, load_values};
 use crate::change::walk::Loading;
 use crate::error::{BoxError, Result};
-use crate::kv::Key;
+use crate::kv::{Key, Kv};
 use crate::session::Session;
 
 /// How many new keys are remembered where no inverse proves that each has one old key.
@@ -109,21 +109,18 @@ pub(super) fn plan_all(
 }
 
 /// Reads what is at the new keys.
-pub(super) fn load_existing<'a>(
-    session: &'a Session<'a>,
-    plans: Result<Vec<(Key, Plan)>>,
-) -> Loading<'a, Plan> {
+pub(super) fn load_existing(new: &Kv, plans: Result<Vec<(Key, Plan)>>) -> Loading<'_, Plan> {
     Box::pin(async move {
         let mut plans = plans?;
         let (mut names, mut places) = (Vec::new(), Vec::new());
         for (_, plan) in &mut plans {
-            if let Plan::Moves { new, existing } = plan {
-                names.push(new.as_str());
+            if let Plan::Moves { new: name, existing } = plan {
+                names.push(name.as_str());
                 places.push(existing);
             }
         }
         if !names.is_empty() {
-            for (place, found) in places.into_iter().zip(load_values(&session.kv, &names).await?) {
+            for (place, found) in places.into_iter().zip(load_values(new, &names).await?) {
                 *place = found;
             }
         }

@@ -88,6 +88,9 @@ pub(super) trait Choose: Send + Sync {
 /// A re-key in one direction.
 pub(super) struct Relocation<'a> {
     pub(super) settings: Settings,
+    /// The namespace of the old keys, and that of the new ones.
+    pub(super) old: Kv,
+    pub(super) new: Kv,
     pub(super) mapping: Mapping<'a>,
     /// Proves that no two old keys have the same new key.
     pub(super) inverse: Option<Mapping<'a>>,
@@ -170,7 +173,7 @@ impl Relocation<'_> {
         let Some(by_value) = self.by_value else {
             return self.mapping.target(session, key, self.inverse.as_ref()).map(Some);
         };
-        let Some(mut entry) = session.kv.get(&key.name).await? else { return Ok(None) };
+        let Some(mut entry) = self.old.get(&key.name).await? else { return Ok(None) };
         by_value.target(self, session, key, &mut entry).map(Some)
     }
 

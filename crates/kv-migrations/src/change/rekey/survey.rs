@@ -47,7 +47,7 @@ impl Pass for Surveying<'_> {
             let target = relocation.mapping.target(session, key, relocation.inverse.as_ref())?;
             Ok(Plan::of_target(target))
         };
-        load_existing(session, plan_all(keys, &mut plan))
+        load_existing(&relocation.new, plan_all(keys, &mut plan))
     }
 
     fn work<'a>(&'a self, tools: Tools<'a>, key: Key, plan: Plan) -> BoxFuture<'a, Result<Found>> {
@@ -62,7 +62,7 @@ pub(super) async fn look(
     key: Key,
     plan: Plan,
 ) -> Result<Found> {
-    let (kv, old) = (&tools.kv, key.name.clone());
+    let old = key.name.clone();
     let (new, existing) = match Found::unless_it_moves(plan) {
         Ok(to) => to,
         Err(found) => return Ok(found),
@@ -73,8 +73,12 @@ pub(super) async fn look(
     }
     let is_free = match existing {
         Loaded::Missing => true,
-        Loaded::Large => tools.large_values.alone(is_free_for(relocation, kv, &key, &new)).await?,
-        Loaded::Value(_) | Loaded::Unread => is_free_for(relocation, kv, &key, &new).await?,
+        Loaded::Large => {
+            tools.large_values.alone(is_free_for(relocation, &tools.old, &tools.new, &key, &new)).await?
+        }
+        Loaded::Value(_) | Loaded::Unread => {
+            is_free_for(relocation, &tools.old, &tools.new, &key, &new).await?
+        }
     };
     Ok(if is_free {
         Found::Free { old, new }
@@ -123,14 +127,13 @@ pub(super) async fn confirm(
 }
 
 async fn look_again(relocation: &Relocation<'_>, session: &Session<'_>, old: &str) -> Result<Found> {
-    let kv = &session.kv;
-    let Some(key) = kv.find(old).await? else { return Ok(Found::Nothing) };
+    let Some(key) = relocation.old.find(old).await? else { return Ok(Found::Nothing) };
     let Some(target) = relocation.target_now(session, &key).await? else { return Ok(Found::Nothing) };
     let new = match Found::unless_it_moves(Plan::of_target(target)) {
         Ok((new, _)) => new,
         Err(found) => return Ok(found),
     };
-    Ok(if is_free_for(relocation, kv, &key, &new).await? {
+    Ok(if is_free_for(relocation, &relocation.old, &relocation.new, &key, &new).await? {
         Found::Free { old: old.to_owned(), new }
     } else {
         Found::Collides(Collision::occupied(old, &new))
@@ -138,8 +141,14 @@ async fn look_again(relocation: &Relocation<'_>, session: &Session<'_>, old: &st
 }
 
 /// Whether nothing else is at the new key. The same as the copy would be is allowed: it may be that of an earlier attempt.
-async fn is_free_for(relocation: &Relocation<'_>, kv: &Kv, key: &Key, new: &str) -> Result<bool> {
-    let (entry, copy) = (kv.get(&key.name).await?, kv.get(new).await?);
+async fn is_free_for(
+    relocation: &Relocation<'_>,
+    old_kv: &Kv,
+    new_kv: &Kv,
+    key: &Key,
+    new: &str,
+) -> Result<bool> {
+    let (entry, copy) = (old_kv.get(&key.name).await?, new_kv.get(new).await?);
     let (Some(entry), Some(copy)) = (entry, copy) else { return Ok(true) };
     let Some(changing) = &relocation.changing else { return Ok(entry == copy) };
     if relocation.settings.part == Part::Copying {
@@ -147,7 +156,7 @@ async fn is_free_for(relocation: &Relocation<'_>, kv: &Kv, key: &Key, new: &str)
         return Ok(true);
     }
     let changed = changing.change(MovingEntry::new(key, entry), new).await?;
-    Ok(changed.into_parts(kv.now_seconds()).0 == copy)
+    Ok(changed.into_parts(new_kv.now_seconds()).0 == copy)
 }
 
 /// Fails with all collisions that were found, unless they are to be skipped. The next run begins the survey again.

@@ -84,7 +84,9 @@ impl Pass for Sweep<'_> {
             if old.is_empty() {
                 return Ok(plans);
             }
-            let (old, new) = try_join(load_values(&session.kv, &old), load_values(&session.kv, &new)).await?;
+            let (old, new) =
+                try_join(load_values(&self.relocation.old, &old), load_values(&self.relocation.new, &new))
+                    .await?;
             let mut values = old.into_iter().zip(new);
             let compare = |(key, plan): (Key, Plan)| match plan {
                 Plan::Moves { new, .. } => {
@@ -135,7 +137,7 @@ impl Sweep<'_> {
             plan => return Ok(Found::unless_it_moves(plan).err().unwrap_or(Found::Nothing)),
         };
         if is_proven || sabotage::is_on(Defect::DeleteBeforeVerify) {
-            return self.conclude(&tools.kv, key).await;
+            return self.conclude(&tools.old, key).await;
         }
         let look_closer = self.look_closer(&tools, key, new);
         if is_large { tools.large_values.alone(look_closer).await } else { look_closer.await }
@@ -149,16 +151,16 @@ impl Sweep<'_> {
         if tools.is_missing(&new, Loaded::Unread).await? {
             return Ok(Found::Left(Collision::gone(&key.name, &new)));
         }
-        self.conclude(&tools.kv, key).await
+        self.conclude(&tools.old, key).await
     }
 
     /// The copy is proven.
-    async fn conclude(&self, kv: &Kv, key: Key) -> Result<Found> {
+    async fn conclude(&self, old: &Kv, key: Key) -> Result<Found> {
         if !self.may_prove {
             return Ok(Found::Unproven { old: key.name });
         }
         if self.part == Part::Whole {
-            kv.delete(&key.name).await?;
+            old.delete(&key.name).await?;
         }
         Ok(Found::Moved)
     }
@@ -200,8 +202,8 @@ impl Sweep<'_> {
 
     /// Reads one entry and its copy exactly, where reading in bulk proved nothing.
     async fn look_closer(&self, tools: &Tools<'_>, key: Key, new: String) -> Result<Found> {
-        let (kv, writer) = (&tools.kv, tools.writer);
-        let Some(mut entry) = kv.get(&key.name).await? else { return Ok(Found::Nothing) };
+        let (kv, writer) = (&tools.new, tools.writer);
+        let Some(mut entry) = tools.old.get(&key.name).await? else { return Ok(Found::Nothing) };
         if let Some(record) = self.relocation.recheck(tools.session, &key, &mut entry, &new)? {
             return Ok(Found::Recorded(record));
         }
@@ -223,7 +225,7 @@ impl Sweep<'_> {
         };
         let old = key.name.clone();
         match verdict(evidence) {
-            Verdict::Proven => return self.conclude(kv, key).await,
+            Verdict::Proven => return self.conclude(&tools.old, key).await,
             Verdict::Collide if self.is_changing => {
                 let is_adopted = self.adopt_changed(tools, &key, entry, &new).await?;
                 return Ok(if is_adopted { Found::Unproven { old } } else { Found::Suspect { old, new } });
@@ -280,7 +282,7 @@ impl Sweep<'_> {
     /// Where the new key has the value and metadata that the change returns, it counts as our copy from now on: the service
     /// may write both keys.
     async fn adopt_changed(&self, tools: &Tools<'_>, key: &Key, entry: Entry, new: &str) -> Result<bool> {
-        let (kv, changing) = (&tools.kv, self.relocation.changing.as_deref());
+        let (kv, changing) = (&tools.new, self.relocation.changing.as_deref());
         let Ok(copy) = NewEntry::new(changing, self.key, kv, key, entry, new.to_owned()).await? else {
             return Ok(false);
         };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::collision::Collision;
 use super::copies::{CopyHash, fingerprint};
 use super::plan::release;
-use super::relocation::leave;
+use super::relocation::{Relocation, leave};
 use super::state::RekeyState;
 use super::targets::OutdatedCopy;
 use crate::change::Job;
@@ -19,7 +19,11 @@ use crate::session::Session;
 const OPERATIONS: u64 = 6;
 
 /// Withdraws all of them.
-pub(super) async fn withdraw(job: &mut Job<'_>, state: &mut RekeyState) -> Result<WalkEnd> {
+pub(super) async fn withdraw(
+    relocation: &Relocation<'_>,
+    job: &mut Job<'_>,
+    state: &mut RekeyState,
+) -> Result<WalkEnd> {
     let session = job.session();
     let mut is_first = true;
     while let Some((new, copy)) = state.targets.first_outdated() {
@@ -27,7 +31,7 @@ pub(super) async fn withdraw(job: &mut Job<'_>, state: &mut RekeyState) -> Resul
             return Ok(WalkEnd::Paused);
         }
         let (new, old) = (new.to_owned(), copy.old.clone());
-        let result = withdraw_copy(session, state.key, &new, copy).await;
+        let result = withdraw_copy(relocation, session, state.key, &new, copy).await;
         if session.meter.is_overdrawn() {
             return Ok(over_budget(job));
         }
@@ -61,6 +65,7 @@ fn is_of_rekey(key: HashKey, copy: &OutdatedCopy, entry: &Entry, expiration: Opt
 }
 
 async fn withdraw_copy(
+    relocation: &Relocation<'_>,
     session: &Session<'_>,
     key: HashKey,
     new: &str,
@@ -73,7 +78,7 @@ async fn withdraw_copy(
         let pause = pauses.next();
         let own_keys = pause.map(|_| new);
         let attempt = operations.begin_attempt(own_keys.as_slice());
-        let kv = session.kv.for_entry(attempt);
+        let kv = relocation.new.for_entry(attempt);
         let Some(entry) = kv.get(new).await? else { return Ok(Withdrawn::Gone) };
         let expiration = kv.find(new).await?.and_then(|listed| listed.expiration);
         if !is_of_rekey(key, copy, &entry, expiration) {

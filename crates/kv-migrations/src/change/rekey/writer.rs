@@ -45,6 +45,8 @@ pub(super) trait Changing {
 /// known.
 pub(super) struct CopyWriter {
     key: HashKey,
+    /// The namespace of the new keys.
+    new: Kv,
     made: Cell<Vec<CopyRecord>>,
     prepared: Cell<Vec<PreparedCopy>>,
     prepared_bytes: Cell<usize>,
@@ -111,12 +113,17 @@ impl NewEntry {
 }
 
 impl CopyWriter {
-    pub(super) fn new(key: HashKey) -> Self {
-        Self { key, made: Cell::default(), prepared: Cell::default(), prepared_bytes: Cell::default() }
+    pub(super) fn new(key: HashKey, new: Kv) -> Self {
+        Self { key, new, made: Cell::default(), prepared: Cell::default(), prepared_bytes: Cell::default() }
     }
 
     pub(super) fn hash_key(&self) -> HashKey {
         self.key
+    }
+
+    /// The namespace of the new keys, for what belongs to no entry.
+    pub(super) fn namespace(&self) -> &Kv {
+        &self.new
     }
 
     /// Writes an entry to its new key. A changed one is written later, once a checkpoint has its record.
