@@ -18,6 +18,7 @@ mod found;
 mod known;
 mod mapping;
 mod more_mappings;
+mod namespaces;
 mod pass;
 mod phases;
 mod plan;
@@ -27,6 +28,7 @@ mod state;
 mod survey;
 mod sweep;
 mod targets;
+mod two_namespaces;
 mod verdict;
 mod verify;
 mod with_change;
@@ -97,7 +99,7 @@ pub struct Rekey<C: ?Sized = dyn AnyContext, T = ()> {
 
 impl Rekey {
     /// Moves every entry whose key begins with one of `prefixes` to the key that `mapping` returns. An entry stays where it is if
-    /// `mapping` returns `None` or the same key.
+    /// `mapping` returns `None` or the same key: in [another namespace](Self::in_namespace) that is a move.
     ///
     /// The mapping sees the key with its metadata and expiration. [`by_value`](Self::by_value) also sees the value, and
     /// [`by_table`](Self::by_table) what was loaded beforehand. The mapping must always return the same for the same
@@ -193,8 +195,9 @@ impl<C: ?Sized, T> Rekey<C, T> {
     fn direction(mapping: MapFn<C, T>) -> Direction<C, T> {
         let settings =
             Settings { part: Part::Whole, collisions: Collisions::default(), delay: VISIBILITY_DELAY };
-        let (inverse, by_value, choice, change, change_back) = (None, None, None, None, None);
-        Direction { settings, mapping, inverse, by_value, choice, change, change_back }
+        let (into, distinct, inverse, by_value, choice) = (None, None, None, None, None);
+        let (change, change_back) = (None, None);
+        Direction { settings, mapping, into, distinct, inverse, by_value, choice, change, change_back }
     }
 
     /// Sets what happens to entries whose new keys are not free (default [`Collisions::Fail`]).
@@ -290,7 +293,7 @@ type Pairs = Vec<(Cow<'static, str>, Cow<'static, str>)>;
 fn replace(pairs: Pairs) -> impl Fn(&Key) -> Option<String> {
     move |key| {
         let (from, to) = pairs.iter().find(|(from, _)| key.name.starts_with(&**from))?;
-        let is_moved = to.starts_with(&**from) && key.name.starts_with(&**to);
+        let is_moved = to != from && to.starts_with(&**from) && key.name.starts_with(&**to);
         let rest = key.name.strip_prefix(&**from).filter(|_| !is_moved)?;
         Some(format!("{to}{rest}"))
     }

@@ -12,8 +12,10 @@ use super::walk::Scope;
 use super::{Change, Job, NEXT_REQUEST, Outcome};
 use crate::error::{BoxError, Result};
 use crate::future::BoxFuture;
+use crate::kv::Kv;
 use crate::ledger::AppliedRecord;
 use crate::report::{AppliedMigration, Direction, FailedEntry};
+use crate::session::Session;
 
 /// What differs between such changes.
 pub(crate) trait Resumable<C>: Send + Sync {
@@ -29,6 +31,17 @@ pub(crate) trait Resumable<C>: Send + Sync {
     /// Why it cannot be registered, if so. Prefixes that overlap are refused anyway.
     fn refusal(&self) -> Option<String> {
         None
+    }
+
+    /// What a checkpoint knows the change by.
+    fn name(&self) -> String {
+        format!("{} {}", self.kind(), self.scope().text())
+    }
+
+    /// The namespaces that it works on beside the routes' own.
+    fn other_namespaces(&self, session: &Session<'_>) -> Vec<Kv> {
+        let scope = self.scope();
+        scope.namespace().map(|_| scope.kv(session)).into_iter().collect()
     }
 
     /// The state at the beginning. Begins the first phase.
@@ -66,11 +79,16 @@ impl<C, R: Resumable<C>> Change<C> for ResumableChange<R> {
     fn run<'a>(&'a self, job: &'a mut Job<'_>, context: &'a C) -> BoxFuture<'a, Result<Outcome>> {
         Box::pin(async move {
             job.session().meter.set_reserve(true);
-            let change = format!("{} {}", self.0.kind(), self.0.scope().text());
-            let mut state = match job.load(change).await? {
+            let mut state = match job.load(self.0.name()).await? {
                 Start::AlreadyApplied => return Ok(Outcome::AlreadyApplied),
                 Start::Resumed(state) => state,
                 Start::Fresh => {
+                    if job.direction() == Direction::Down {
+                        // Before it is announced: if one is not bound any more, the migration stays applied.
+                        for kv in self.0.other_namespaces(job.session()) {
+                            kv.bytes(&job.session().ledger.key(job.id())).await?;
+                        }
+                    }
                     let state = self.0.begin(job);
                     job.announce(&state).await?;
                     state

@@ -13,7 +13,8 @@ use kv_migrations::testing::{Fault, faulty};
 use kv_migrations::{Backfill, Fold, FoldOutput, Migration};
 use proptest::prelude::*;
 
-use crate::service::{InitialEntry, Service, failure, good};
+use crate::rekey_namespaces::Unbound;
+use crate::service::{InitialEntry, Service, failure, good, marking, unmarking};
 use crate::stores::{Flaky, Intercepting, ShortPages};
 
 /// Copies each entry to the service's own namespace, and marks it where it is.
@@ -140,6 +141,18 @@ fn markers_are_in_the_services_own_namespace() {
     service.migrate(vec![copying("user_", old.clone())]);
     assert!(service.store.value("migration_my-service_002_copy").is_some());
     assert!(old.entries().iter().all(|(key, _)| key.name.starts_with("user_")));
+}
+
+#[test]
+fn a_rollback_without_the_namespace_leaves_the_migration_applied() {
+    let (service, old) = (Service::new(), users(3));
+    let migration = |down: Backfill| Migration::backfill("long", "", marking()).with_down_backfill(down);
+    service.migrate(vec![migration(unmarking().in_namespace(old.clone()))]);
+    let runner = service.runner(vec![migration(unmarking().in_namespace(Unbound))]);
+    let error = service.roll_back(&runner).expect_err("it is not bound").to_string();
+    assert!(error.contains("no KV binding"), "{error}");
+    assert_eq!(service.text("migration_my-service_long").as_deref(), Some("true"));
+    service.roll_back(&service.runner(vec![migration(unmarking().in_namespace(old))])).expect("it is bound");
 }
 
 #[test]

@@ -63,13 +63,25 @@ impl Service {
     /// A service with these entries, each of whose requests may make this many operations.
     pub fn holding(entries: &[InitialEntry], operations: u64) -> Self {
         let service = Self { budget: Budget::default().with_operations(operations), ..Self::new() };
+        service.fill(entries);
+        service
+    }
+
+    /// Puts these entries.
+    pub fn fill(&self, entries: &[InitialEntry]) {
         for entry in entries {
             let options = PutOptions::new()
                 .with_metadata(entry.metadata.map(Metadata::from_json))
                 .with_expiration(entry.ttl.map(Expiration::After));
-            block_on(service.store.put(&entry.key, &entry.value, &options)).expect("KV takes it");
+            block_on(self.store.put(&entry.key, &entry.value, &options)).expect("KV takes it");
         }
-        service
+    }
+
+    /// Another namespace at the same time, with these entries.
+    pub fn elsewhere(&self, entries: &[InitialEntry]) -> Self {
+        let elsewhere = Self { store: MemoryStore::with_clock(self.clock.clone()), ..self.clone() };
+        elsewhere.fill(entries);
+        elsewhere
     }
 
     /// Another service in the same namespace.

@@ -45,7 +45,10 @@ pub(super) struct Collision {
 
 impl Collision {
     pub(super) fn occupied(old: &str, new: &str) -> Self {
-        Self::new(old, format!("would get the key `{new}`, at which there is something else"))
+        // A key stays the same only where the new ones are in another namespace.
+        let place =
+            if old == new { "its key in the other namespace".to_owned() } else { format!("the key `{new}`") };
+        Self::new(old, format!("would get {place}, at which there is something else"))
     }
 
     pub(super) fn shared(old: &str, new: &str) -> Self {
@@ -102,12 +105,15 @@ impl Collision {
         Self::new(old, format!("is not the same as what is at its new key `{new}`"))
     }
 
-    pub(super) fn outdated(new: &str, old: &str) -> Self {
+    pub(super) fn outdated(new: &str, old: &str, is_elsewhere: bool) -> Self {
+        // Under its own name it would be taken for an old key.
+        let place =
+            if is_elsewhere { format!("{new} (in the namespace of the new keys)") } else { new.to_owned() };
         let reason = format!(
             "holds something else than what was copied there from `{old}`, which has another key by now. Compare both, and \
              delete it if nothing needs it"
         );
-        Self::new(new, reason)
+        Self::new(&place, reason)
     }
 
     fn new(old: &str, reason: String) -> Self {

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::changing::ChangeFn;
 use super::mapping::MapFn;
-use super::relocation::{Choose, Relocation, Settings, ValueSteps};
+use super::relocation::{Choose, ProveDistinct, Relocation, Settings, ValueSteps};
 use super::state::RekeyState;
 use crate::change::Job;
 use crate::change::contract::BoxChange;
@@ -16,7 +16,7 @@ use crate::change::resumable::{Advance, Resumable, ResumableChange};
 use crate::change::walk::Scope;
 use crate::error::Result;
 use crate::future::BoxFuture;
-use crate::kv::Kv;
+use crate::kv::{Kv, Store};
 use crate::session::Session;
 
 /// The largest table, as JSON: each checkpoint contains it.
@@ -73,7 +73,12 @@ impl<C: ?Sized, T, F: AsyncFn(&Kv, &C) -> Result<T> + Send + Sync> Load<C, T> fo
 /// A re-key in one direction, as it is registered.
 pub(super) struct Direction<C: ?Sized, T> {
     pub(super) settings: Settings,
+    /// It also knows the namespace of the old keys.
     pub(super) mapping: MapFn<C, T>,
+    /// The namespace of the new keys, if it is another one than the routes' own.
+    pub(super) into: Option<Arc<dyn Store>>,
+    /// If it names a namespace.
+    pub(super) distinct: Option<&'static dyn ProveDistinct>,
     pub(super) inverse: Option<MapFn<C, T>>,
     /// If the mapping sees values.
     pub(super) by_value: Option<&'static dyn ValueSteps>,
@@ -87,15 +92,18 @@ pub(super) struct Direction<C: ?Sized, T> {
 impl<C: ?Sized, T> Direction<C, T> {
     /// The way back, if there is an inverse.
     pub(super) fn back(&self) -> Option<Self> {
-        let Self { settings, mapping, inverse, by_value, choice, change, change_back } = self;
+        let Self { settings, mapping, into, distinct, inverse, by_value, choice, change, change_back } = self;
         if change.is_some() && change_back.is_none() {
             return None;
         }
-        let back = inverse.clone()?;
+        let mut back = inverse.clone()?;
+        back.set_namespace(into.clone());
         let settings = Settings { part: settings.part.inverse(), ..*settings };
         Some(Self {
             settings,
             mapping: back,
+            into: mapping.scope().namespace().cloned(),
+            distinct: *distinct,
             // The way back sees keys alone.
             inverse: by_value.is_none().then(|| mapping.clone()),
             by_value: None,
@@ -111,20 +119,22 @@ impl<C: ?Sized, T> Direction<C, T> {
     }
 
     fn relocation<'a>(&'a self, session: &Session<'_>, context: &'a C, table: &'a T) -> Relocation<'a> {
+        let new_keys = self.new_keys();
         Relocation {
             settings: self.settings,
             old: self.mapping.scope().kv(session),
-            new: session.kv.clone(),
-            mapping: self.mapping.with(context, table),
+            new: self.new_namespace(session),
+            mapping: self.mapping.with(context, table, new_keys),
             // Where entries share new keys, no inverse gives the old key of each.
             inverse: self
                 .inverse
                 .as_ref()
                 .filter(|_| self.choice.is_none())
-                .map(|inverse| inverse.with(context, table)),
+                .map(|inverse| inverse.with(context, table, new_keys)),
             by_value: self.by_value,
             choice: self.choice.as_deref(),
             changing: self.change.as_deref().map(|change| change.with(context)),
+            distinct: self.distinct,
         }
     }
 }
@@ -142,6 +152,14 @@ impl<C> Resumable<C> for Direction<dyn AnyContext, ()> {
 
     fn refusal(&self) -> Option<String> {
         Direction::refusal(self)
+    }
+
+    fn name(&self) -> String {
+        self.name_of(self.settings.part.kind(false))
+    }
+
+    fn other_namespaces(&self, session: &Session<'_>) -> Vec<Kv> {
+        self.named_namespaces(session)
     }
 
     fn begin(&self, job: &mut Job<'_>) -> RekeyState {
@@ -172,6 +190,14 @@ impl<C, T: Serialize + DeserializeOwned> Resumable<C> for WithTable<C, T> {
 
     fn refusal(&self) -> Option<String> {
         self.direction.refusal()
+    }
+
+    fn name(&self) -> String {
+        self.direction.name_of(self.kind())
+    }
+
+    fn other_namespaces(&self, session: &Session<'_>) -> Vec<Kv> {
+        self.direction.named_namespaces(session)
     }
 
     fn begin(&self, job: &mut Job<'_>) -> RekeyState {

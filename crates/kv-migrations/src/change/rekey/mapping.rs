@@ -7,8 +7,8 @@ use crate::change::prefixes::Prefixes;
 use crate::change::record::{AtEntry, Record};
 use crate::change::walk::Scope;
 use crate::error::Result;
-use crate::kv::Key;
 use crate::kv::limits::{MAX_EXPIRATION_SECONDS, MAX_KEY_BYTES};
+use crate::kv::{Key, Store};
 use crate::session::Session;
 
 /// New keys for the keys of a scope, as the user says.
@@ -33,10 +33,15 @@ impl<C: ?Sized, T> MapFn<C, T> {
         &self.scope
     }
 
+    /// Sets the namespace of the keys.
+    pub(super) fn set_namespace(&mut self, store: Option<Arc<dyn Store>>) {
+        self.scope.set_namespace(store);
+    }
+
     /// The mapping that knows this context and this table.
-    pub(super) fn with<'a>(&'a self, context: &'a C, table: &'a T) -> Mapping<'a> {
+    pub(super) fn with<'a>(&'a self, context: &'a C, table: &'a T, new_keys: NewKeys) -> Mapping<'a> {
         let Self { scope, map } = self;
-        Mapping { scope, map: Box::new(move |key, record| map(key, record, context, table)) }
+        Mapping { scope, new_keys, map: Box::new(move |key, record| map(key, record, context, table)) }
     }
 }
 
@@ -65,7 +70,19 @@ type MapKey<'a> = dyn Fn(&Key, Option<&Record>) -> Result<Option<String>> + 'a;
 /// New keys for the keys of a prefix.
 pub(super) struct Mapping<'a> {
     scope: &'a Scope,
+    new_keys: NewKeys,
     map: Box<MapKey<'a>>,
+}
+
+/// Where new keys are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum NewKeys {
+    /// In the same namespace as the old ones.
+    BesideOld,
+    /// In the routes' own namespace, where the markers are. The old ones are in another one.
+    InOwnNamespace,
+    /// In one that has no markers.
+    InAnotherNamespace,
 }
 
 /// Where an entry goes.
@@ -83,10 +100,19 @@ impl<'a> Mapping<'a> {
         self.scope
     }
 
-    /// The key that the mapping gives, if it is another one.
+    /// The key that the mapping gives, unless the entry is there already.
     fn map(&self, key: &Key, record: Option<&Record>) -> Result<Option<String>> {
         let new = (self.map)(key, record).map_err(|source| AtEntry { name: key.name.clone(), source })?;
-        Ok(new.filter(|new| *new != key.name))
+        Ok(new.filter(|new| self.new_keys != NewKeys::BesideOld || *new != key.name))
+    }
+
+    /// Whether a new key may be a marker. Elsewhere than beside the old keys, only this service's own ones can be.
+    fn is_marker(&self, session: &Session<'_>, new: &str) -> bool {
+        match self.new_keys {
+            NewKeys::BesideOld => self.scope.is_marker(session, new),
+            NewKeys::InOwnNamespace => new.starts_with(&session.ledger.key("")),
+            NewKeys::InAnotherNamespace => false,
+        }
     }
 
     /// Where the entry of `key` goes.
@@ -128,14 +154,15 @@ impl<'a> Mapping<'a> {
         if matches!(new.as_str(), "" | "." | "..") || new.len() > MAX_KEY_BYTES {
             return Ok(Target::Collides(Collision::impossible(old, &new)));
         }
-        if self.scope.is_marker(session, &new) {
+        if self.is_marker(session, &new) {
             return Ok(Target::Collides(Collision::marker(old, &new)));
         }
         if key.expiration.is_some_and(|at| at > MAX_EXPIRATION_SECONDS) {
             return Ok(Target::Collides(Collision::expires_late(old)));
         }
         let at_new = Key { name: new, ..key.clone() };
-        if self.scope.prefixes().of(&at_new.name).is_some()
+        if self.new_keys == NewKeys::BesideOld
+            && self.scope.prefixes().of(&at_new.name).is_some()
             && let Some(next) = map(self, &at_new)?
         {
             let new = at_new.name;

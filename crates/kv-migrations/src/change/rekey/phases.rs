@@ -29,6 +29,9 @@ const MAX_ROUNDS: u32 = 5;
 const NO_CHOICE: &str = "several entries share a new key, and the re-key does not say any more which of them gets it. Restore \
     `choosing`, and migrate again";
 
+const STUCK: Advance =
+    Advance::Stuck { what: "a single entry could not be moved within", instead: "spend less before it" };
+
 impl Relocation<'_> {
     /// Gets as far as the budget allows. The state says how far, even after an error.
     pub(super) async fn advance(&self, job: &mut Job<'_>, state: &mut RekeyState) -> Result<Advance> {
@@ -52,6 +55,16 @@ impl Relocation<'_> {
                 return Ok(Advance::Waiting(left));
             }
             let phase = state.phase;
+            if let Some(distinct) = self.distinct
+                && matches!(phase, RekeyPhase::Sweep | RekeyPhase::Discard)
+            {
+                match distinct.prove(self, job, state).await? {
+                    WalkEnd::Complete => {}
+                    WalkEnd::Stopped => continue,
+                    WalkEnd::Paused => return Ok(Advance::Paused),
+                    WalkEnd::Stuck => return Ok(STUCK),
+                }
+            }
             let end = match phase {
                 RekeyPhase::Survey | RekeyPhase::Plan | RekeyPhase::Withdraw | RekeyPhase::Check
                     if self.by_value.is_some() =>
@@ -78,10 +91,7 @@ impl Relocation<'_> {
             match end {
                 WalkEnd::Complete | WalkEnd::Stopped => {}
                 WalkEnd::Paused => return Ok(Advance::Paused),
-                WalkEnd::Stuck => {
-                    let what = "a single entry could not be moved within";
-                    return Ok(Advance::Stuck { what, instead: "spend less before it" });
-                }
+                WalkEnd::Stuck => return Ok(STUCK),
             }
             if phase != RekeyPhase::Check {
                 state.waited = None;
@@ -93,6 +103,16 @@ impl Relocation<'_> {
                 job.add_entries(EntryCounts { left: state.left.len() as u64, ..EntryCounts::default() });
                 return Ok(done(state));
             };
+            if let Some(distinct) = self.distinct
+                && state.is_surveying()
+                && matches!(next, RekeyPhase::Plan | RekeyPhase::Copy | RekeyPhase::Sweep)
+            {
+                match distinct.begin(self, job, state).await? {
+                    WalkEnd::Complete | WalkEnd::Stopped => {}
+                    WalkEnd::Paused => return Ok(Advance::Paused),
+                    WalkEnd::Stuck => return Ok(STUCK),
+                }
+            }
             // Also before anything is copied to a key that was planned.
             let is_planned = phase == RekeyPhase::Plan || std::mem::take(&mut state.targets.is_changed);
             let is_surveyed = state.is_surveying() || is_planned;

@@ -100,6 +100,28 @@ pub(super) struct Relocation<'a> {
     pub(super) choice: Option<&'a dyn Choose>,
     /// Changes entries on their way.
     pub(super) changing: Option<Box<dyn Changing + 'a>>,
+    /// If the old and the new keys are said to be in two namespaces.
+    pub(super) distinct: Option<&'static dyn ProveDistinct>,
+}
+
+/// Proves that the old and the new keys are in two namespaces. A trait object, so that only a re-key that names one has the
+/// code.
+pub(super) trait ProveDistinct: Send + Sync {
+    /// Writes what the proof looks at later than KV's delay.
+    fn begin<'a>(
+        &'a self,
+        relocation: &'a Relocation<'_>,
+        job: &'a Job<'_>,
+        state: &'a RekeyState,
+    ) -> BoxFuture<'a, Result<WalkEnd>>;
+
+    /// Proves it, before anything is deleted. Stopped if it has to wait.
+    fn prove<'a>(
+        &'a self,
+        relocation: &'a Relocation<'_>,
+        job: &'a mut Job<'_>,
+        state: &'a mut RekeyState,
+    ) -> BoxFuture<'a, Result<WalkEnd>>;
 }
 
 /// What a re-key does in another way if its mapping sees values. A trait object, so that only the wasm of those who have such

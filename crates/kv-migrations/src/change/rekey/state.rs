@@ -109,6 +109,9 @@ pub(crate) struct RekeyState {
     /// was cut off may have copied what the next one would take for the service's.
     #[serde(default)]
     pub(super) is_writing: bool,
+    /// Whether the old and the new keys are known to be in two namespaces.
+    #[serde(default)]
+    pub(super) is_distinct: bool,
     /// How many sweeps of this batch, and how many rounds over all, left something to do.
     #[serde(default)]
     pub(super) sweeps: u32,
@@ -144,6 +147,7 @@ impl RekeyState {
             next_suspects: BTreeMap::new(),
             needs_sweep: false,
             is_writing: false,
+            is_distinct: false,
             sweeps: 0,
             rounds: 0,
         }

@@ -53,10 +53,12 @@ impl Rekey {
         self,
         change: impl AsyncFn(MovingEntry, &str, &C) -> Result<MovingEntry> + Send + Sync + 'static,
     ) -> Rekey<C> {
-        let Direction { settings, mapping, inverse, by_value, choice, .. } = self.direction;
+        let Direction { settings, mapping, into, distinct, inverse, by_value, choice, .. } = self.direction;
         let direction = Direction {
             settings,
             mapping: mapping.for_context(no_context),
+            into,
+            distinct,
             inverse: inverse.map(|inverse| inverse.for_context(no_context)),
             by_value,
             choice,

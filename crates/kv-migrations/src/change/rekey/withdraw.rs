@@ -36,7 +36,7 @@ pub(super) async fn withdraw(
             return Ok(over_budget(job));
         }
         if result? == Withdrawn::Kept {
-            leave(Collision::outdated(&new, &old), state)?;
+            leave(Collision::outdated(&new, &old, relocation.distinct.is_some()), state)?;
         }
         is_first = false;
         state.targets.remove_outdated(&new);

@@ -29,7 +29,17 @@ impl Scope {
     }
 
     pub(crate) fn set_store(&mut self, store: impl Store + 'static) {
-        self.store = Some(Arc::new(store));
+        self.set_namespace(Some(Arc::new(store)));
+    }
+
+    /// Sets the namespace; `None` for the routes' own.
+    pub(crate) fn set_namespace(&mut self, store: Option<Arc<dyn Store>>) {
+        self.store = store;
+    }
+
+    /// The namespace, if it is another one than the routes' own.
+    pub(crate) fn namespace(&self) -> Option<&Arc<dyn Store>> {
+        self.store.as_ref()
     }
 
     /// Whether the keys are in another namespace.
