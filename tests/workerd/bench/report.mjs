@@ -33,6 +33,7 @@ const KINDS = {
   rekey: "a re-key by the key",
   "rekey-by-value": "a re-key by the value",
   "rekey-by-table": "a re-key by a table",
+  "rekey-into-namespace": "a re-key into another namespace",
 };
 
 const read = (...names) => readFileSync(path.join(ROOT, ...names), "utf8");

@@ -42,7 +42,8 @@ const LOADED_AT_ONCE = 1_000;
  *   instance)
  * @param {import("./namespace.mjs").Entry[]} [options.namespace] what the first KV namespace holds at the start
  * @param {Record<string, string>} [options.bindings] variables and secrets
- * @param {string[]} [options.kvNamespaces] the names of the KV bindings
+ * @param {string[] | Record<string, string>} [options.kvNamespaces] the names of the KV bindings, each with a namespace
+ *   of its own; or each with the name of its namespace
  * @param {string} [options.kvPersist] a directory that keeps the namespaces; without it they live in memory
  * @param {Record<string, string | object>} [options.objects] the classes of Durable Objects, by the names of their
  *   bindings; for the class of another Worker, `{ className, scriptName }`
@@ -90,7 +91,8 @@ export async function startWorker(
     handleRuntimeStdio,
   });
   try {
-    const running = new RunningWorker(miniflare, await miniflare.ready, kvNamespaces[0]);
+    const [binding] = Array.isArray(kvNamespaces) ? kvNamespaces : Object.keys(kvNamespaces);
+    const running = new RunningWorker(miniflare, await miniflare.ready, binding);
     if (namespace.length > 0) await running.load(namespace);
     return running;
   } catch (error) {

@@ -18,7 +18,8 @@ impl<C: ?Sized, T> Rekey<C, T> {
     /// and parts of a re-key are as within one namespace, and a rollback goes the other way.
     ///
     /// Markers stay in the service's own namespace. In another one only markers of this service are left out, whatever the
-    /// prefix; data that begins so is counted in a warning. The budget and the six connections are for all namespaces
+    /// prefix; data that begins so is counted in a warning. In the service's own one everything that begins with `migration_`
+    /// is left out, as in any migration, also by a rollback. The budget and the six connections are for all namespaces
     /// together.
     ///
     /// # Example

@@ -1,6 +1,7 @@
 //! A migration of each kind, behind a feature of its own: what a kind needs is in the WebAssembly of those that name it.
 
 use kv_migrations::{Backfill, Fold, FoldOutput, Migration, Record, Rekey, Result, kv::Kv};
+use kv_migrations_routes::Namespace;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use worker::Env;
@@ -33,6 +34,9 @@ pub(crate) fn add(migrations: &mut Vec<Migration<Env>>) {
     }
     if cfg!(feature = "rekey-by-table") {
         migrations.push(Migration::rekey("002", "", rekey_by_table()));
+    }
+    if cfg!(feature = "rekey-into-namespace") {
+        migrations.push(Migration::rekey("002", "", rekey_into_namespace()));
     }
 }
 
@@ -93,6 +97,10 @@ fn merging_fold() -> Fold<Env, Names> {
 
 fn rekey_by_value() -> Rekey {
     Rekey::by_value("user_", |user| Ok(Some(format!("user:{}", user.text()?))))
+}
+
+fn rekey_into_namespace() -> Rekey {
+    Rekey::prefix("user_", "user:").into_namespace(Namespace::from("NEW_KV"))
 }
 
 fn rekey_by_table() -> Rekey<Env, String> {

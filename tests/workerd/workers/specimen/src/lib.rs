@@ -29,6 +29,7 @@ mod coordinated;
 mod hung;
 mod long;
 mod mount;
+mod namespaces;
 mod out_of_kv;
 mod refused;
 mod rows;

@@ -9,7 +9,7 @@ use kv_migrations::{Backfill, Fold, FoldOutput, Migration, Record, Rekey, Result
 use serde_json::{Map, Value};
 use worker::Env;
 
-use crate::out_of_kv;
+use crate::{namespaces, out_of_kv};
 
 /// The migrations of a scenario, in order: its name, and what it is about. None for the name of another.
 pub fn migrations(scenario: &str) -> Option<Vec<Migration<Env>>> {
@@ -39,6 +39,9 @@ pub fn migrations(scenario: &str) -> Option<Vec<Migration<Env>>> {
         "puts" => about.split_whitespace().zip(1..).filter_map(|(number, nth)| puts(number, nth)).collect(),
         "to-d1" => out_of_kv::to_d1(),
         "to-object" => out_of_kv::to_object(),
+        "copied-from" => namespaces::copied_from(about),
+        "moved-from" => namespaces::moved_from(about),
+        "moved-into" => namespaces::moved_into(about),
         "gated" => vec![gated()],
         "gated-failing" => {
             vec![gated(), Migration::new("002_failing", "Fails", async |_, _: &Env| Err("boom".into()))]
