@@ -19,7 +19,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub type Result<T = (), E = BoxError> = std::result::Result<T, E>;
 
 /// Why a run, a rollback or a status failed. The text says what to do next.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum Error {
     /// The list of migrations is not valid. Nothing was read or changed.
@@ -246,6 +246,13 @@ impl fmt::Display for Error {
             }
             Self::Failed(failure) => failure.fmt(f),
         }
+    }
+}
+
+/// The same text: derived, every Worker with a long migration would carry it for all of a report.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -229,7 +229,7 @@ impl Output {
 /// If two have the same key.
 pub(super) fn in_order(outputs: Vec<FoldOutput>) -> Result<Vec<Output>> {
     let mut outputs: Vec<Output> = outputs.into_iter().map(|output| output.0).collect();
-    outputs.sort_by(|one, other| one.key.cmp(&other.key));
+    outputs.sort_unstable_by(|one, other| one.key.cmp(&other.key));
     match outputs.iter().zip(outputs.iter().skip(1)).find(|(one, next)| one.key == next.key) {
         Some((twice, _)) => Err(format!("the key `{}` would be written twice", twice.key).into()),
         None => Ok(outputs),
