@@ -114,7 +114,9 @@ async fn write(job: &mut Job<'_>, state: &mut RekeyState, writer: &CopyWriter) -
         match written {
             Ok(Written::Yes) => state.confirm(&record),
             Ok(Written::Perhaps) => {}
-            Err(error) => result = Err(error.into()),
+            Err(error) if error.is_outage() => result = Err(error.into()),
+            // KV does not take what the closure has made of this entry.
+            Err(error) => result = Err(AtEntry { name: record.old, source: error.into() }.into()),
         }
     }
     result
