@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures::executor::block_on;
-use kv_migrations::kv::{Key, Kv, KvErrorKind, StoreExt};
+use kv_migrations::kv::{Key, Kv, KvErrorKind, Request, StoreExt};
 use kv_migrations::{Fold, FoldOutput, Migration, Record, Result};
 
 use crate::crashes::break_off_everywhere_with;
 use crate::rekey::keys;
 use crate::service::{InitialEntry, Service, failure, ids};
-use crate::stores::ShortPages;
+use crate::stores::{Intercepting, ShortPages};
 
 /// The number of users for each value. A map needs keys that are text.
 type Counts = BTreeMap<String, u64>;
@@ -200,6 +200,23 @@ fn a_closing_step_that_does_not_fit_into_the_rest_of_a_request_has_the_next_one_
     let reports = service.drive(&runner).unwrap();
     assert!(reports.len() > 1, "{reports:?}");
     assert_eq!(service.text("count_x").as_deref(), Some("60"));
+}
+
+#[test]
+fn a_request_that_is_cut_off_amid_what_the_closing_step_reads_keeps_what_was_gathered() {
+    let service = Service::holding(&entries(), 900);
+    let is_dead = AtomicBool::new(false);
+    let store = Intercepting {
+        store: service.store.clone(),
+        answer: move |request: Request<'_>| {
+            is_dead.fetch_or(request.key() == "name_3", Ordering::Relaxed);
+            is_dead.load(Ordering::Relaxed).then(|| Err(request.refused(None, "injected: crashed")))
+        },
+    };
+    failure(service.drive(&service.runner_on(store, reading(5))));
+    block_on(service.store.delete("user_0")).unwrap();
+    service.drive(&service.runner(reading(5))).unwrap();
+    assert_eq!(service.text("count_bonn").as_deref(), Some("3"), "`user_0` was gathered before");
 }
 
 #[test]
