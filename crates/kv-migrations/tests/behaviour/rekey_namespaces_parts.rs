@@ -152,6 +152,36 @@ fn copying_and_deleting_are_two_migrations_between_namespaces_too() {
     );
 }
 
+/// No bulk get reads the key `42`.
+#[test]
+fn what_has_to_be_read_by_itself_is_looked_for_in_the_namespace_of_the_new_keys() {
+    let (service, old) = two(&[("1", "newer")], &[("1", "one"), ("42", "deleted by the service")]);
+    let rekey = || Rekey::prefix("", "").in_namespace(old.store.clone());
+    let keys: Vec<_> = left(service.drive(&service.runner(vec![migration(rekey().deleting())])).unwrap())
+        .into_iter()
+        .map(|(key, _)| key)
+        .collect();
+    assert_eq!(keys, ["42"]);
+    assert_eq!(texts(&service), pairs(&[("1", "newer")]));
+    assert_eq!(texts(&old), pairs(&[("42", "deleted by the service")]));
+
+    let (service, old) = two(&[], &[("1", "one")]);
+    let make = migration(Rekey::prefix("", "").in_namespace(old.store.clone()).copying());
+    run_writing(&service, make, || old.store.insert("42", "written under its old key alone"));
+    assert_eq!(texts(&service), pairs(&[("1", "one"), ("42", "written under its old key alone")]));
+}
+
+#[test]
+fn a_changed_entry_that_the_service_writes_in_both_namespaces_is_no_collision() {
+    let (service, old) = two(&[], &[("user_1", "Ada")]);
+    let rekey = Rekey::prefix("user_", "user_").in_namespace(old.store.clone()).changing(seal);
+    run_writing(&service, Migration::rekey("long", "", rekey), || {
+        old.store.insert("user_1", "Ada Lovelace");
+        service.store.insert("user_1", "user_1:Ada Lovelace");
+    });
+    assert_eq!((texts(&service), texts(&old)), (pairs(&[("user_1", "user_1:Ada Lovelace")]), vec![]));
+}
+
 #[test]
 fn a_rollback_of_copying_deletes_the_copies() {
     let (service, old) = two(&[("own", "x")], &[("user_1", "Ada")]);
