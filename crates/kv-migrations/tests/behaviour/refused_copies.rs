@@ -2,13 +2,14 @@
 //! what the service wrote is not written over.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kv_migrations::clock::Clock;
 use kv_migrations::kv::{Answer, KvError, MemoryStore, PutOptions, Request, Store, StoreExt};
 use kv_migrations::testing::{DelayedKv, MemoryLog, VirtualTime};
-use kv_migrations::{BoxFuture, Migration, Rekey, Runner};
+use kv_migrations::{BoxFuture, Migration, MovingEntry, Rekey, Runner};
 
 use crate::service::start;
 
@@ -132,4 +133,49 @@ fn what_the_service_wrote_at_the_old_key_just_before_it_is_deleted_is_moved_too(
     let deletion = Turn { before: &[(OLD, "v1")], after: &[] };
     let (_, left) = shown(users(), [Turn::default(), deletion]);
     assert_eq!(left, [None, Some("v1")]);
+}
+
+/// Answers the first write of the new key, which takes effect, with 500, and refuses the next one with 429.
+struct LosingAnAnswer {
+    store: MemoryStore,
+    writes: AtomicU32,
+}
+
+impl Store for LosingAnAnswer {
+    fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
+        Box::pin(async move {
+            let is_copy = matches!(request, Request::Put { .. }) && request.key() == NEW;
+            match is_copy.then(|| self.writes.fetch_add(1, Ordering::Relaxed)) {
+                Some(0) => {
+                    self.store.call(request).await?;
+                    Err(request.refused(Some(500), "Internal Server Error"))
+                }
+                Some(1) => Err(request.refused(Some(429), "Too Many Requests")),
+                _ => self.store.call(request).await,
+            }
+        })
+    }
+}
+
+#[test]
+fn a_changed_copy_whose_answer_was_lost_is_known_though_it_is_refused_when_it_is_tried_again() {
+    let nonces = AtomicU32::new(0);
+    let change = async move |entry: MovingEntry, _: &str, (): &()| {
+        Ok(entry.with_value(format!("nonce {}", nonces.fetch_add(1, Ordering::Relaxed))))
+    };
+    let time = VirtualTime::starting_at(start());
+    let store = MemoryStore::with_clock(time.clone());
+    store.insert(OLD, "v0");
+    let losing = LosingAnAnswer { store: store.clone(), writes: AtomicU32::new(0) };
+    let migration = Migration::rekey("move", "", users().changing(change));
+    let runner = Runner::new(losing, "my-service", vec![migration])
+        .unwrap()
+        .with_clock(Arc::new(time.clone()))
+        .with_log(Arc::new(MemoryLog::default()));
+    time.run(async {
+        while let Some(pause) = runner.run_pending(&()).await.expect("it knows its copy").retry_after {
+            time.sleep(pause).await;
+        }
+    });
+    assert_eq!((store.value(OLD), store.value(NEW)), (None, Some(b"nonce 0".to_vec())));
 }
