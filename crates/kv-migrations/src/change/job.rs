@@ -163,7 +163,8 @@ impl<'a> Job<'a> {
         self.progress.snapshot(self.session.now(), self.session.operations())
     }
 
-    fn is_checkpoint_due(&self, left: Option<usize>) -> bool {
+    /// Whether it is time for a checkpoint.
+    pub(super) fn is_checkpoint_due(&self, left: Option<usize>) -> bool {
         let (session, now) = (self.session, self.session.now());
         let rest = || {
             let done = self.progress.done_in_phase_of_request(now, session.operations());

@@ -13,7 +13,7 @@ use futures::future::{Either, select};
 use kv_migrations::clock::Clock;
 use kv_migrations::kv::{Answer, KvError, MemoryStore, Request, Store};
 use kv_migrations::testing::{MemoryLog, VirtualTime};
-use kv_migrations::{BoxFuture, Error, Fold, FoldOutput, Migration, Rekey, RunReport, Runner};
+use kv_migrations::{BoxFuture, Error, Fold, FoldOutput, Migration, MovingEntry, Rekey, RunReport, Runner};
 
 use crate::service::{marked, marking, start, unmarking};
 use crate::stores::{ShortPages, Slow};
@@ -208,6 +208,28 @@ fn a_migration_whose_every_request_is_killed_still_ends() {
                 let world = World::new(users, make);
                 let requests = world.requests_to_the_end(limit, 600);
                 assert!(requests.is_ok(), "{name} of {users} entries, {limit:?}: {}", requests.unwrap_err());
+            }
+        }
+    }
+}
+
+fn changing() -> Migration {
+    let mark = async |entry: MovingEntry, _: &str, (): &()| {
+        let value = [entry.value(), b"!"].concat();
+        Ok(entry.with_value(value))
+    };
+    Migration::rekey("move", "", Rekey::prefix("user_", "user:").changing(mark))
+}
+
+/// A copy is recorded before it is written: what is only recorded leaves the next request nothing to do but to wait.
+#[test]
+fn a_rekey_that_changes_entries_and_whose_every_request_is_killed_ends() {
+    for limit in (12..=30).map(Limit::Operations) {
+        for users in 1..=9 {
+            let world = World::new(users, changing);
+            world.requests_to_the_end(limit, 20 + 6 * users).expect("each request gets further");
+            for number in 0..users {
+                assert_eq!(world.store.value(&format!("user:{number:05}")).unwrap(), b"x!", "{limit:?}");
             }
         }
     }

@@ -88,7 +88,7 @@ pub(super) async fn run(pass: &dyn Pass, job: &mut Job<'_>, state: &mut RekeySta
     let until = state.until();
     let range = Range { scope: relocation.mapping.scope(), until: until.as_deref() };
     let mut walk = Walk::new(session, range, &state.position);
-    let mut is_spent = false;
+    let (mut is_spent, mut has_written) = (false, false);
     let result = async {
         while let Some(visited) = walk.next(|keys| pass.load(session, keys, state), work).await? {
             if let Visited::Entry(found) = visited {
@@ -99,9 +99,13 @@ pub(super) async fn run(pass: &dyn Pass, job: &mut Job<'_>, state: &mut RekeySta
             if state.is_batch_full(walk.last_begun()) {
                 walk.stop();
             }
+            let left = walk.entries_left();
             if let Some(changing) = &relocation.changing {
-                if writer.is_full() {
+                // The first one at once, and what a checkpoint would pass over: the request may be cut off.
+                let is_due = !has_written || writer.is_full() || job.is_checkpoint_due(left);
+                if is_due && writer.prepared() > 0 {
                     walk.during(changing.write(job, state, &writer)).await?;
+                    has_written = true;
                 }
                 // To write what is prepared, and to record it before.
                 let prepared = (writer.prepared() + walk.working_entries()) as u64;
@@ -110,7 +114,6 @@ pub(super) async fn run(pass: &dyn Pass, job: &mut Job<'_>, state: &mut RekeySta
                     walk.stop();
                 }
             }
-            let left = walk.entries_left();
             walk.during(job.save_if_due(state, left)).await?;
         }
         Ok(walk.end())
