@@ -24,6 +24,14 @@ pub enum Defect {
     UnverifiedCopies,
     /// When one entry is done, all entries that have begun beside it are taken to be done.
     PositionAhead,
+    /// A re-key by a table loads that again in each request.
+    TableReloaded,
+    /// A re-key by values does not map an entry again that has changed since its batch was planned.
+    MappedOnce,
+    /// A re-key by values leaves the copies under keys that entries do not get any more.
+    OutdatedCopiesStay,
+    /// A changed copy is written before a checkpoint has its record.
+    UnrecordedCopies,
 }
 
 #[cfg(feature = "sabotage")]

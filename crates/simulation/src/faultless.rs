@@ -11,6 +11,7 @@ use kv_migrations::{Error, Migration, Runner};
 
 use crate::migrations::Context;
 use crate::plan::{Plan, SERVICE};
+use crate::random::Random;
 use crate::table::InitialEntry;
 use crate::time::{seconds, start};
 use crate::versions::Versions;
@@ -31,7 +32,7 @@ pub fn outcome(
     let store = MemoryStore::with_clock(clock.clone());
     for (number, table) in plan.tables.iter().enumerate() {
         for (index, entry) in table.entries.iter().enumerate() {
-            let key = format!("{}{}", table.prefix(0), entry.name);
+            let key = table.old_key(&entry.name);
             let value = entry.value(versions.written(number, index));
             block_on(store.put(&key, &value, &options(entry, clock.now())))
                 .map_err(|error| error.to_string())?;
@@ -45,7 +46,7 @@ pub fn outcome(
 }
 
 fn migrate(runner: &Runner<Context>, clock: &ManualClock) -> Result<(), Error> {
-    let context = Context { run: 0, monitor: None };
+    let context = Context { run: 0, monitor: None, random: Random::from_seed(0) };
     loop {
         let report = block_on(runner.run_pending(&context))?;
         if report.is_finished() {

@@ -7,8 +7,8 @@
 //!
 //! Virtual time, the executor, KV's delays and the runtime of the object are those of `kv_migrations::testing`.
 //!
-//! Imports run one way: campaign → `world_run` → actors → world → network, faultless → migrations → monitor → invariants →
-//! observations, versions → plan → deployment, situation, table → random.
+//! Imports run one way: campaign → `world_run` → actors → world → network, faultless → migrations, rekeys → monitor →
+//! invariants → observations, versions → plan → deployment, situation, table → moving, value → random.
 
 #![deny(missing_docs)]
 #![allow(clippy::indexing_slicing, reason = "like a test, it may panic where it is wrong itself")]
@@ -16,6 +16,7 @@
 pub mod actors;
 pub mod campaign;
 pub mod deployment;
+pub mod end;
 pub mod fault;
 pub mod faultless;
 pub mod invariants;
@@ -23,10 +24,12 @@ pub mod keys;
 pub mod migrations;
 pub mod mode;
 pub mod monitor;
+pub mod moving;
 pub mod network;
 pub mod observations;
 pub mod plan;
 pub mod random;
+pub mod rekeys;
 pub mod situation;
 pub mod table;
 pub mod tally;

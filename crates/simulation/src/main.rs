@@ -42,6 +42,10 @@ enum Sabotage {
     RetryUnreadable,
     UnverifiedCopies,
     PositionAhead,
+    TableReloaded,
+    MappedOnce,
+    OutdatedCopiesStay,
+    UnrecordedCopies,
 }
 
 impl From<Sabotage> for Defect {
@@ -56,6 +60,10 @@ impl From<Sabotage> for Defect {
             Sabotage::RetryUnreadable => Self::RetryUnreadable,
             Sabotage::UnverifiedCopies => Self::UnverifiedCopies,
             Sabotage::PositionAhead => Self::PositionAhead,
+            Sabotage::TableReloaded => Self::TableReloaded,
+            Sabotage::MappedOnce => Self::MappedOnce,
+            Sabotage::OutdatedCopiesStay => Self::OutdatedCopiesStay,
+            Sabotage::UnrecordedCopies => Self::UnrecordedCopies,
         }
     }
 }

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kv_migrations::kv::{Key, Kv};
+use kv_migrations::kv::Kv;
 use kv_migrations::{Backfill, Fold, FoldOutput, Migration, Record, Rekey, Result};
 
 use crate::keys::{index_group, index_prefix, step_key};
 use crate::monitor::Monitor;
 use crate::plan::{MigrationKind, Plan, PlannedMigration};
+use crate::random::Random;
+use crate::rekeys;
 use crate::value::{marked, unmarked};
 
 /// What migrations get: the run that they belong to, and the monitor that they report to.
@@ -17,6 +19,8 @@ pub struct Context {
     pub run: usize,
     /// `None` where only the outcome matters.
     pub monitor: Option<Monitor>,
+    /// What migrations draw from that do something else each time.
+    pub random: Random,
 }
 
 impl Context {
@@ -58,24 +62,13 @@ fn migration(planned: &PlannedMigration) -> Migration<Context> {
             let down = async move |kv: &Kv, context: &Context| unindex(kv, context, number).await;
             Migration::fold(id, "Indexes all entries", index(number, from)).with_down(down)
         }
-        MigrationKind::Rekey { has_inverse: true } => {
-            Migration::rekey(id, "Moves all entries", Rekey::prefix(from, planned.to.clone()))
-        }
-        MigrationKind::Copying => {
-            let rekey = Rekey::prefix(from, planned.to.clone()).copying();
-            Migration::rekey(id, "All entries are at new keys, too", rekey)
-        }
+        MigrationKind::Rekey { has_inverse } => rekeys::whole(planned, has_inverse),
+        MigrationKind::Copying => rekeys::copying(planned),
         MigrationKind::Deleting => {
             let rekey = Rekey::prefix(from, planned.to.clone()).deleting();
             Migration::rekey(id, "No entry is at an old key", rekey)
         }
-        MigrationKind::Rekey { has_inverse: false } => {
-            let to = planned.to.clone();
-            let rekey = Rekey::new(from.clone(), move |key: &Key| {
-                Some(format!("{to}{}", key.name.strip_prefix(&from)?))
-            });
-            Migration::rekey(id, "Moves all entries, without a way back", rekey)
-        }
+        MigrationKind::Moving(moving) => rekeys::moving(planned, moving),
     }
 }
 

@@ -15,8 +15,9 @@ use kv_migrations::testing::VirtualTime;
 
 use crate::deployment::Deployment;
 use crate::invariants;
+use crate::mode::Mode;
 use crate::observations::{MigrationRecord, Observations};
-use crate::plan::Plan;
+use crate::plan::{Plan, Seal};
 use crate::random::Random;
 use crate::situation::Situation;
 use crate::tally::Tally;
@@ -44,6 +45,8 @@ impl Monitor {
         observations.tally.limit = plan.situation.limit();
         observations.tally.is_live = plan.situation == Situation::LiveService;
         observations.tally.two_releases = plan.situation.older_release().is_some();
+        observations.tally.has_moving = plan.tables.iter().any(|table| table.moving.is_some());
+        observations.tally.has_seals = plan.migrations.iter().any(|planned| planned.seal != Seal::None);
         Self { trace, plan, versions, time, observations: Arc::new(Mutex::new(observations)) }
     }
 
@@ -103,9 +106,27 @@ impl Monitor {
         self.report(&mut observations, check);
     }
 
-    /// Whether a re-key may find two different values of an entry, after a crash or beside another run.
+    /// Whether a re-key may find two different values of an entry, after a crash or beside another run. A copy with a nonce is
+    /// one as soon as nothing is known of it any more.
     pub fn may_report_collision(&self) -> bool {
-        self.plan.has_concurrent_writes() || self.locked().was_out_of_order
+        let observations = self.locked();
+        let starts_over = observations.tally.was_started_over || self.plan.has_rollbacks;
+        let may_forget_nonces = starts_over || self.plan.has_stale_copies();
+        self.plan.has_concurrent_writes()
+            || observations.was_out_of_order
+            || self.plan.has_nonces() && (may_forget_nonces || observations.tally.rekeys_overlapped)
+    }
+
+    /// A migration is cancelled or reset.
+    pub fn starts_over(&self) {
+        self.locked().tally.was_started_over = true;
+    }
+
+    /// Whether a re-key knows all copies that it has made, and the table by which it maps.
+    pub fn knows_all_copies(&self) -> bool {
+        let observations = self.locked();
+        let has_begun_again = observations.tally.was_started_over || observations.was_damaged;
+        !has_begun_again && self.plan.mode != Mode::ManyCallers && !self.plan.has_stale_copies()
     }
 
     /// Whether all data must be right.

@@ -1,11 +1,13 @@
 //! What a world holds: its entries, its migrations, and who works with them.
 
 mod adapt;
+mod vary;
 
 use kv_migrations::testing::LOCATIONS;
 
 use crate::deployment::Deployment;
 use crate::mode::Mode;
+use crate::moving::Moving;
 use crate::random::Random;
 use crate::situation::Situation;
 use crate::table::{InitialEntry, Table, name};
@@ -56,6 +58,26 @@ pub enum MigrationKind {
     Copying,
     /// It deletes the old keys of all entries that have new ones.
     Deleting,
+    /// It re-keys all entries of a table that it has for itself.
+    Moving(Moving),
+}
+
+/// How a re-key changes the values of entries on their way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seal {
+    /// It does not.
+    None,
+    /// By a seal that is always the same.
+    Fixed,
+    /// By a seal with a nonce that is another one each time.
+    Random,
+}
+
+impl Seal {
+    /// The nonce of the next seal.
+    pub fn nonce(self, random: &Random) -> u64 {
+        if self == Self::Random { random.between(1..=u64::MAX) } else { 0 }
+    }
 }
 
 /// A migration.
@@ -67,6 +89,8 @@ pub struct PlannedMigration {
     pub id: String,
     /// What it does.
     pub kind: MigrationKind,
+    /// How it changes values on their way, if it is a re-key.
+    pub seal: Seal,
     /// The table that it works on.
     pub table: usize,
     /// How often the table has been re-keyed before it.
@@ -122,6 +146,7 @@ impl Plan {
         plan.add_entries(random);
         plan.deployments = Deployment::draw_all(random, mode, migrations);
         plan.adapt(special);
+        plan.vary(special);
         plan
     }
 
@@ -146,7 +171,8 @@ impl Plan {
         }
         let (from, to) = (table.prefix(moves), table.prefix(table.moves));
         let id = format!("{number:03}_{}", kind.name());
-        self.migrations.push(PlannedMigration { number, id, kind, table: index, moves, from, to });
+        let seal = Seal::None;
+        self.migrations.push(PlannedMigration { number, id, kind, seal, table: index, moves, from, to });
     }
 
     fn add_entries(&mut self, random: &Random) {
@@ -184,7 +210,25 @@ impl Plan {
 
     /// Whether a migration moves entries to new keys.
     pub fn is_rekey(&self, number: usize) -> bool {
-        self.migrations.get(number).is_some_and(|planned| matches!(planned.kind, MigrationKind::Rekey { .. }))
+        let kind = self.migrations.get(number).map(|planned| planned.kind);
+        matches!(kind, Some(MigrationKind::Rekey { .. } | MigrationKind::Moving(_)))
+    }
+
+    /// How the entries of a table are changed that has only one re-key, or one in two migrations.
+    pub fn seal_of(&self, table: usize) -> Seal {
+        let mut own = self.migrations.iter().filter(|planned| planned.table == table);
+        own.find(|planned| planned.seal != Seal::None).map_or(Seal::None, |planned| planned.seal)
+    }
+
+    /// Whether a re-key leaves what it does not know at new keys, and cannot know a copy of its own by its value.
+    pub fn has_changed_copying(&self) -> bool {
+        let is_changed = |planned: &PlannedMigration| planned.seal != Seal::None;
+        self.migrations.iter().any(|planned| planned.kind == MigrationKind::Copying && is_changed(planned))
+    }
+
+    /// Whether a re-key writes something else each time.
+    pub fn has_nonces(&self) -> bool {
+        self.migrations.iter().any(|planned| planned.seal == Seal::Random)
     }
 
     /// Whether two runs of a re-key can see an entry in different versions.
@@ -214,6 +258,7 @@ impl MigrationKind {
             Self::Rekey { has_inverse: false } => "one_way",
             Self::Copying => "copying",
             Self::Deleting => "deleting",
+            Self::Moving(moving) => moving.name(),
         }
     }
 }

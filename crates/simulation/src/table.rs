@@ -1,5 +1,6 @@
 //! The entries of a world, in tables: those of one table have the same prefix.
 
+use crate::moving::{Moving, without_label};
 use crate::random::Random;
 use crate::value::value;
 
@@ -12,8 +13,12 @@ pub struct Table {
     letter: char,
     /// How often it is re-keyed.
     pub moves: usize,
+    /// How the one re-key of it moves its entries, if that has it for itself.
+    pub moving: Option<Moving>,
     /// Whether a service reads and writes it meanwhile.
     pub is_served: bool,
+    /// Whether that service knows the old keys alone, so that some of its writes may be lost.
+    pub has_old_writes: bool,
     /// Its entries.
     pub entries: Vec<InitialEntry>,
 }
@@ -36,7 +41,7 @@ pub struct InitialEntry {
 impl Table {
     /// A table without entries.
     pub fn new(letter: char) -> Self {
-        Self { letter, moves: 0, is_served: false, entries: Vec::new() }
+        Self { letter, moves: 0, moving: None, is_served: false, has_old_writes: false, entries: Vec::new() }
     }
 
     /// After how many re-keys it has its first prefix again.
@@ -49,9 +54,34 @@ impl Table {
         format!("{}{}", self.letter, SEPARATORS[moves % SEPARATORS.len()])
     }
 
-    /// All prefixes that the table ever has, the last one first.
-    pub fn prefixes(&self) -> impl Iterator<Item = String> {
-        (0..=self.moves).rev().map(|moves| self.prefix(moves))
+    /// The key of an entry before any re-key.
+    pub fn old_key(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix(0))
+    }
+
+    /// All keys that an entry may ever have, the newest first.
+    pub fn keys(&self, name: &str) -> impl Iterator<Item = String> {
+        (0..=self.moves).rev().flat_map(|moves| self.keys_after(moves, name))
+    }
+
+    /// The keys that an entry may have after this many re-keys.
+    pub fn keys_after(&self, moves: usize, name: &str) -> Vec<String> {
+        let prefix = self.prefix(moves);
+        match self.moving.filter(|_| moves > 0) {
+            None => vec![format!("{prefix}{name}")],
+            Some(moving) => {
+                moving.labels(name).into_iter().map(|label| format!("{prefix}{label}{name}")).collect()
+            }
+        }
+    }
+
+    /// The entry that has this key, or had it, or will have it.
+    pub fn entry_of(&self, key: &str) -> Option<usize> {
+        let name = (0..=self.moves).rev().find_map(|moves| {
+            let rest = key.strip_prefix(&self.prefix(moves))?;
+            if self.moving.is_some() && moves > 0 { without_label(rest) } else { Some(rest) }
+        })?;
+        self.entries.iter().position(|entry| entry.name == name)
     }
 }
 

@@ -24,6 +24,18 @@ pub struct Tally {
     pub collision_reported: bool,
     /// Of two re-keys at once, the copy of the one that saw an entry in an older version won.
     pub stale_copy_won: bool,
+    /// A write of a service that knew the old keys alone was lost, within KV's delay.
+    pub old_write_lost: bool,
+    /// A copy under a key that its entry did not get any more was left, and reported.
+    pub outdated_left: bool,
+    /// A re-key mapped by values or by a table.
+    pub has_moving: bool,
+    /// A re-key changed what it moved.
+    pub has_seals: bool,
+    /// A migration was cancelled or reset: then it begins again, whatever it has done.
+    pub was_started_over: bool,
+    /// A changed copy of a re-key that was started over hid what the service had written.
+    pub forgotten_copy_won: bool,
     /// Without a coordinator: a write of a run arrived after the next run had begun.
     pub write_arrived_late: bool,
     /// A run was cut off.
@@ -60,7 +72,7 @@ pub struct Tally {
     pub was_up_to_date: bool,
 }
 
-const FIGURES: usize = 27;
+const FIGURES: usize = 34;
 /// What the figures of a world say, in the order of [`Tally::figures`].
 const LABELS: [&str; FIGURES] = [
     "worlds",
@@ -90,6 +102,13 @@ const LABELS: [&str; FIGURES] = [
     "…… a copy collided with what it had written",
     "… operations of one request interleaved",
     "… operations of two interleaved",
+    "… a re-key mapped by values or a table",
+    "…… a service wrote old keys alone, and lost a write",
+    "…… a copy under an outdated key was left",
+    "…… it reported a collision",
+    "… a re-key changed what it moved",
+    "…… it reported a collision",
+    "…… a copy that it had forgotten won",
 ];
 
 impl Tally {
@@ -124,13 +143,26 @@ impl Tally {
             (self.is_live && self.collision_reported).into(),
             self.interleaved_within.into(),
             self.interleaved_between.into(),
+            self.has_moving.into(),
+            self.old_write_lost.into(),
+            self.outdated_left.into(),
+            (self.has_moving && self.collision_reported).into(),
+            self.has_seals.into(),
+            (self.has_seals && self.collision_reported).into(),
+            self.forgotten_copy_won.into(),
         ]
     }
 }
 
 /// The figures of many worlds, for each mode.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub struct Figures([[u64; FIGURES]; 4]);
+
+impl Default for Figures {
+    fn default() -> Self {
+        Self([[0; FIGURES]; 4])
+    }
+}
 
 impl Figures {
     /// Adds a world.
@@ -164,10 +196,10 @@ impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const MODES: [&str; 4] = ["one pipeline", "many callers", "a coordinator", "both in turn"];
         let [one, many, object, both] = MODES;
-        writeln!(f, "{:<48}{one:>14}{many:>14}{object:>14}{both:>14}", "")?;
+        writeln!(f, "{:<52}{one:>14}{many:>14}{object:>14}{both:>14}", "")?;
         for (index, label) in LABELS.iter().enumerate() {
             let [one, many, object, both] = self.0.map(|column| column[index]);
-            writeln!(f, "{label:<48}{one:>14}{many:>14}{object:>14}{both:>14}")?;
+            writeln!(f, "{label:<52}{one:>14}{many:>14}{object:>14}{both:>14}")?;
         }
         Ok(())
     }

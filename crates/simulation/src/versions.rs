@@ -1,6 +1,7 @@
 //! The version of each entry, as the service wrote it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use crate::plan::Plan;
 
@@ -14,6 +15,8 @@ struct Version {
     begun: u64,
     /// The last version that it has written under all keys.
     written: u64,
+    /// When it had written each version, from the first on.
+    ends: Vec<SystemTime>,
 }
 
 impl Versions {
@@ -31,9 +34,28 @@ impl Versions {
     }
 
     /// Notes that the version begun last is written under all keys of the entry.
-    pub fn end(&self, table: usize, entry: usize) {
+    pub fn end(&self, table: usize, entry: usize, now: SystemTime) {
         let version = &mut self.locked()[table][entry];
         version.written = version.begun;
+        version.ends.push(now);
+    }
+
+    /// The version that was written last before this time.
+    pub fn written_before(&self, table: usize, entry: usize, time: SystemTime) -> u64 {
+        let version = &self.locked()[table][entry];
+        version.ends.partition_point(|end| *end < time) as u64
+    }
+
+    /// Notes that what was written after this version is lost, and may be.
+    pub fn lose_after(&self, table: usize, entry: usize, kept: u64) {
+        let version = &mut self.locked()[table][entry];
+        version.written = version.written.min(kept);
+    }
+
+    /// Whether nothing of an entry was written since this time, and nothing is being written.
+    pub fn is_settled(&self, table: usize, entry: usize, since: SystemTime) -> bool {
+        let version = &self.locked()[table][entry];
+        version.ends.len() as u64 == version.begun && version.ends.last().is_none_or(|end| *end < since)
     }
 
     /// The version that must not be lost.

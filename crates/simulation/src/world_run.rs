@@ -10,12 +10,14 @@ use crate::actors::{
     migrate_within, run_until_finished, serve,
 };
 use crate::deployment::KnownKeys;
+use crate::end::without_chance;
 use crate::faultless;
 use crate::invariants;
 use crate::migrations;
 use crate::network::NetworkConditions;
 use crate::plan::Plan;
 use crate::situation::Situation;
+use crate::table::Table;
 use crate::tally::Tally;
 use crate::trace::Tracing;
 use crate::violation::{Violation, violated};
@@ -107,7 +109,7 @@ impl World {
         for (number, table) in self.plan.tables.iter().enumerate() {
             for (index, entry) in table.entries.iter().enumerate() {
                 let options = faultless::options(entry, self.time.now());
-                let key = format!("{}{}", table.prefix(0), entry.name);
+                let key = table.old_key(&entry.name);
                 let is_fresh = entry.is_fresh && entry.ttl.is_none();
                 if !is_fresh || self.random.chance(500) {
                     let ago = Duration::from_mins(10);
@@ -118,7 +120,7 @@ impl World {
                     let (location, ago) =
                         (Plan::location_of_entry(index), self.random.milliseconds(0..=60_000));
                     self.namespace.put_before(location, &key, &entry.value(version), &options, ago);
-                    self.versions.end(number, index);
+                    self.versions.end(number, index, self.time.now());
                 }
             }
         }
@@ -189,7 +191,7 @@ impl World {
             entries = invariants::no_entry_is_lost(plan, &self.versions, truth, tally);
         });
         let tally = self.monitor.tally();
-        if tally.collision_reported || tally.stale_copy_won {
+        if tally.collision_reported || tally.stale_copy_won || tally.forgotten_copy_won {
             return;
         }
         self.monitor.check(entries);
@@ -209,9 +211,18 @@ impl World {
         let mut found = faultless::data(truth);
         // The service wrote both keys until the end, if its last release knows both.
         let knows_old_keys = self.deployment.known_keys == KnownKeys::Both;
-        let served = plan.tables.iter().filter(|table| table.is_served && knows_old_keys);
-        let served: Vec<String> = served.map(|table| table.prefix(0)).collect();
+        let writes_both = |table: &&Table| table.is_served && !table.has_old_writes && knows_old_keys;
+        let served: Vec<String> =
+            plan.tables.iter().filter(writes_both).map(|table| table.prefix(0)).collect();
         found.retain(|(key, _)| !served.iter().any(|prefix| key.name.starts_with(prefix)));
+        let is_known = self.monitor.knows_all_copies();
+        if is_known && !plan.has_rollbacks {
+            self.monitor.check(invariants::entries_are_mapped_by_one_table(plan, &found));
+        }
+        let (expected, mut found) = (without_chance(plan, expected), without_chance(plan, found));
+        if invariants::forget_outdated_copies(plan, truth, &expected, &mut found, !is_known) {
+            self.monitor.count(|tally| tally.outdated_left = true);
+        }
         self.monitor.check(invariants::data_is_as_without_faults(&expected, &found));
     }
 }

@@ -99,6 +99,32 @@ fn a_position_that_is_ahead_of_entries_under_way_is_found() {
 }
 
 #[test]
+fn a_table_that_is_loaded_again_is_found() {
+    let violated = violated_by(Defect::TableReloaded);
+    // The runner mostly notices that the mapping has changed, and refuses to go on.
+    assert!(violated.contains("runs_without_faults_succeed"), "{violated:?}");
+}
+
+#[test]
+fn an_entry_that_is_mapped_only_once_is_found() {
+    let violated = violated_by(Defect::MappedOnce);
+    assert!(violated.contains("data_is_as_without_faults"), "{violated:?}");
+}
+
+#[test]
+fn a_copy_that_stays_under_an_outdated_key_is_found() {
+    let violated = violated_by(Defect::OutdatedCopiesStay);
+    assert!(violated.contains("data_is_as_without_faults"), "{violated:?}");
+}
+
+/// With a nonce it is not the same when it is made again: the re-key fails at its own copy.
+#[test]
+fn a_changed_copy_of_which_nothing_is_recorded_is_found() {
+    let violated = violated_by(Defect::UnrecordedCopies);
+    assert!(violated.contains("runs_without_faults_succeed"), "{violated:?}");
+}
+
+#[test]
 fn operations_of_one_request_and_of_several_interleave() {
     let tallies: Vec<Tally> = (0..100).map(|seed| replay(seed, None, Tracing::Off).tally).collect();
     assert!(tallies.iter().filter(|tally| tally.interleaved_within).count() > 50, "of one request");

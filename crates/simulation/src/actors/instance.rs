@@ -66,12 +66,13 @@ impl Instance {
             step: step.clone(),
         };
         let (current, context_monitor, limit) = (step.clone(), monitor.clone(), countdown.clone());
+        let random = world.random.clone();
         let context = move || {
             limit.begin_request();
             let run = context_monitor.run_begins(object);
             context_monitor.trace.add(|| format!("instance {number} takes step {run}"));
             current.set(run);
-            Ok(Context { run, monitor: Some(context_monitor.clone()) })
+            Ok(Context { run, monitor: Some(context_monitor.clone()), random: random.clone() })
         };
         let (current, namespace) = (step.clone(), world.namespace.clone());
         let observer =

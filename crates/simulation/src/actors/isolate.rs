@@ -88,7 +88,7 @@ impl Isolate {
     pub async fn migrate(&self, world: &World, countdown: FaultCountdown) -> RequestEnd {
         let (run, runner) = self.runner(world, countdown.clone());
         let monitor = world.monitor.clone();
-        let context = Context { run, monitor: Some(monitor.clone()) };
+        let context = Context { run, monitor: Some(monitor.clone()), random: world.random.clone() };
         let (release, began) = (self.release, world.time.now());
         let work = async move {
             let report = runner.run_pending_observed(&context, &|event| monitor.event(run, event)).await?;
@@ -104,7 +104,7 @@ impl Isolate {
     pub async fn roll_back(&self, world: &World, countdown: FaultCountdown, id: String) -> RequestEnd {
         let (run, runner) = self.runner(world, countdown.clone());
         world.monitor.trace.add(|| format!("run {run} rolls {id} back"));
-        let context = Context { run, monitor: Some(world.monitor.clone()) };
+        let context = Context { run, monitor: Some(world.monitor.clone()), random: world.random.clone() };
         let work = async move {
             let report = runner.rollback(&id, &context).await?;
             Ok(if report.is_finished() { None } else { Some(report.retry_after.unwrap_or_default()) })

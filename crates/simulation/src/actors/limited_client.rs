@@ -10,6 +10,7 @@ use super::object::Object;
 use super::object_client::{ObjectAnswer, ObjectRequest, ask_of};
 use crate::fault::FaultCountdown;
 use crate::invariants::{runs_that_fail_say_why, worlds_whose_requests_are_cut_off_end};
+use crate::plan::{MigrationKind, PlannedMigration};
 use crate::situation::RequestLimit;
 use crate::violation::violated;
 use crate::world::World;
@@ -64,7 +65,7 @@ pub async fn ask_within(object: Rc<Object>, limit: RequestLimit) {
         not_all_is_applied(&world, limit);
     }
     if let Ok(history) = object.current().coordinator.history() {
-        world.monitor.check(runs_that_fail_say_why(&history));
+        world.monitor.check(runs_that_fail_say_why(&world.plan, &history));
     }
     object.remove_client();
 }
@@ -76,8 +77,11 @@ fn max_requests(world: &World, limit: RequestLimit) -> usize {
         return MAX_REQUESTS_BELOW;
     }
     let tables = &world.plan.tables;
-    let entries = world.plan.migrations.iter().map(|planned| tables[planned.table].entries.len());
-    entries.map(|entries| 20 + 4 * entries).sum()
+    let requests = |planned: &PlannedMigration| {
+        let phases = if matches!(planned.kind, MigrationKind::Moving(_)) { 6 } else { 4 };
+        20 + phases * tables[planned.table].entries.len()
+    };
+    world.plan.migrations.iter().map(requests).sum()
 }
 
 /// The next request begins a second after this one began, or when this one asks for it, or a little later.

@@ -117,6 +117,9 @@ pub(super) fn ask_of(
     let (world, began) = (world.clone(), world.time.now());
     async move {
         let is_run = !matches!(request, ObjectRequest::Rollback(_));
+        if matches!(request, ObjectRequest::Cancel(_) | ObjectRequest::Reset(_)) {
+            world.monitor.starts_over();
+        }
         let answer = ask(instance.clone(), request).await;
         if matches!(answer, Ok(ObjectAnswer::Finished | ObjectAnswer::UpToDate)) && is_run {
             world.monitor.told_that_all_is_applied(instance.release, began);

@@ -1,4 +1,5 @@
-//! The service whose entries are re-keyed: it writes both keys of an entry, and reads the new key first and then the old.
+//! The service whose entries are re-keyed: it writes both keys of an entry, or the old one alone, and reads the new key first
+//! and then the old.
 
 use std::time::Duration;
 
@@ -7,14 +8,17 @@ use kv_migrations::kv::{Entry, Metadata, PutOptions, StoreExt};
 
 use crate::deployment::KnownKeys;
 use crate::invariants::entries_are_found_under_one_of_their_keys;
-use crate::network::Binding;
-use crate::plan::Plan;
+use crate::moving::{Moving, group_of_version, label};
+use crate::plan::{Plan, Seal};
 use crate::situation::Situation;
 use crate::time::start;
+use crate::value::{SEALED, sealed};
 use crate::world::World;
 
 /// The longest time until all locations see a write.
 const DELAY: Duration = Duration::from_mins(1);
+/// The time after which the service repeats what KV has refused.
+const BEFORE_NEXT_TRY: Duration = Duration::from_millis(1_100);
 
 /// Reads and writes the entries of one table at one location, as the guide asks for: each entry is written at one
 /// location only.
@@ -27,7 +31,8 @@ pub async fn serve(world: World, table: usize, location: usize) {
         let index = random.below(entries.len());
         let is_own = Plan::location_of_entry(index) == location;
         if entries[index].ttl.is_none() {
-            if is_own && random.chance(500) {
+            let may_write = is_own && is_written(&world, table, index);
+            if may_write && random.chance(500) {
                 write(&world, table, index, location).await;
             } else {
                 read(&world, table, index, location).await;
@@ -38,26 +43,64 @@ pub async fn serve(world: World, table: usize, location: usize) {
     }
 }
 
+/// Whether this release writes an entry. Where it knows the old key alone, only as long as the entry is there.
+fn is_written(world: &World, table: usize, index: usize) -> bool {
+    let table = &world.plan.tables[table];
+    let old = table.old_key(&table.entries[index].name);
+    !table.has_old_writes || world.namespace.truth().value(&old).is_some()
+}
+
 async fn write(world: &World, table: usize, index: usize, location: usize) {
-    let entry = &world.plan.tables[table].entries[index];
     let binding = world.binding(location, "the service".to_owned());
     let version = world.versions.begin(table, index);
-    let options = PutOptions::new().with_metadata(entry.metadata.map(Metadata::from_json));
-    let mut keys = keys(world, table, index);
+    let mut writes = writes(world, table, index, version);
     if world.random.chance(500) {
-        keys.reverse();
+        writes.reverse();
     }
-    for key in keys {
-        put(world, &binding, &key, &entry.value(version), &options).await;
+    for (key, value, options) in &writes {
+        while binding.put(key, value, options).await.is_err() {
+            world.time.sleep(BEFORE_NEXT_TRY).await;
+        }
     }
-    world.versions.end(table, index);
+    let is_outdated = |key: &String| writes.iter().all(|(written, ..)| written != key);
+    let before = new_key(world, table, index, version.saturating_sub(1));
+    if !world.plan.tables[table].has_old_writes && is_outdated(&before) {
+        while binding.delete(&before).await.is_err() {
+            world.time.sleep(BEFORE_NEXT_TRY).await;
+        }
+    }
+    world.versions.end(table, index, world.time.now());
     world.monitor.count(|tally| tally.service_writes += 1);
 }
 
-/// Repeats a put until it succeeds.
-async fn put(world: &World, binding: &Binding, key: &str, value: &[u8], options: &PutOptions) {
-    while binding.put(key, value, options).await.is_err() {
-        world.time.sleep(Duration::from_millis(1_100)).await;
+/// What this release of the service writes for a version of an entry.
+fn writes(world: &World, table: usize, index: usize, version: u64) -> Vec<(String, Vec<u8>, PutOptions)> {
+    let this = &world.plan.tables[table];
+    let entry = &this.entries[index];
+    let (value, options) = (entry.value(version), |metadata: Option<&str>| {
+        PutOptions::new().with_metadata(metadata.map(Metadata::from_json))
+    });
+    let (new_value, new_metadata) = match world.plan.seal_of(table) {
+        Seal::None => (value.clone(), entry.metadata),
+        seal => (sealed(&value, seal.nonce(&world.random)), entry.metadata.or(Some(SEALED))),
+    };
+    let new = (new_key(world, table, index, version), new_value, options(new_metadata));
+    let old = (this.old_key(&entry.name), value, options(entry.metadata));
+    match world.deployment.known_keys {
+        KnownKeys::Both if this.has_old_writes => vec![old],
+        KnownKeys::Both => vec![new, old],
+        KnownKeys::New => vec![new],
+    }
+}
+
+/// The new key of an entry in this version.
+fn new_key(world: &World, table: usize, index: usize, version: u64) -> String {
+    let table = &world.plan.tables[table];
+    let name = &table.entries[index].name;
+    let prefix = table.prefix(table.moves);
+    match table.moving {
+        Some(Moving::ByValue) => format!("{prefix}{}{name}", label(0, group_of_version(version))),
+        _ => format!("{prefix}{name}"),
     }
 }
 
@@ -74,7 +117,11 @@ async fn read(world: &World, table: usize, index: usize, location: usize) {
     }
     let entry = &world.plan.tables[table].entries[index];
     // This location may not see yet what was written a moment before the start.
-    if !entry.is_fresh || began >= start() + DELAY {
+    let is_visible = !entry.is_fresh || began >= start() + DELAY;
+    // Nor to which new key the service has moved an entry a moment ago.
+    let is_in_place = world.plan.tables[table].moving.is_none_or(|moving| !moving.sees_values())
+        || world.versions.is_settled(table, index, began - DELAY);
+    if is_visible && is_in_place {
         world.monitor.check(entries_are_found_under_one_of_their_keys(&entry.name, found.as_ref()));
     }
 }
@@ -82,9 +129,9 @@ async fn read(world: &World, table: usize, index: usize, location: usize) {
 /// The keys of an entry that this release knows, the newest first.
 fn keys(world: &World, table: usize, index: usize) -> Vec<String> {
     let table = &world.plan.tables[table];
-    let known = match world.deployment.known_keys {
-        KnownKeys::Both => table.moves + 1,
-        KnownKeys::New => 1,
-    };
-    table.prefixes().take(known).map(|prefix| format!("{prefix}{}", table.entries[index].name)).collect()
+    let name = &table.entries[index].name;
+    match world.deployment.known_keys {
+        KnownKeys::Both => table.keys(name).collect(),
+        KnownKeys::New => table.keys_after(table.moves, name),
+    }
 }

@@ -1,5 +1,7 @@
 //! What becomes of the entries.
 
+use std::time::{Duration, SystemTime};
+
 use kv_migrations::kv::{Entry, Key, MemoryStore};
 
 use crate::keys::{index_group, index_prefix, step_key};
@@ -11,6 +13,9 @@ use crate::tally::Tally;
 use crate::value::{marked, version};
 use crate::versions::Versions;
 use crate::violation::{Check, violated};
+
+/// The longest time until all locations see a write.
+const DELAY: Duration = Duration::from_mins(1);
 
 /// What is marked as applied is done to every entry.
 pub fn marked_migrations_are_done(plan: &Plan, planned: &PlannedMigration, truth: &MemoryStore) -> Check {
@@ -47,10 +52,11 @@ pub fn marked_migrations_are_done(plan: &Plan, planned: &PlannedMigration, truth
                 .find(|entry| is_there(entry))
                 .map(|entry| format!("`{}` is still at its old key", entry.name))
         }
-        MigrationKind::Rekey { .. } => {
+        MigrationKind::Rekey { .. } | MigrationKind::Moving(_) => {
             let is_moved = |entry: &InitialEntry| {
-                let mut later = (planned.moves + 1..=table.moves).map(|moves| table.prefix(moves));
-                let is_there = later.any(|prefix| truth.value(&format!("{prefix}{}", entry.name)).is_some());
+                let mut later =
+                    (planned.moves + 1..=table.moves).flat_map(|moves| table.keys_after(moves, &entry.name));
+                let is_there = later.any(|key| truth.value(&key).is_some());
                 let old = format!("{}{}", planned.from, entry.name);
                 is_there && (table.is_served || truth.value(&old).is_none())
             };
@@ -65,7 +71,7 @@ pub fn marked_migrations_are_done(plan: &Plan, planned: &PlannedMigration, truth
 
 /// The value of an entry, under the key that it has now.
 fn find(table: &Table, name: &str, truth: &MemoryStore) -> Option<String> {
-    let values = table.prefixes().filter_map(|prefix| truth.value(&format!("{prefix}{name}")));
+    let values = table.keys(name).filter_map(|key| truth.value(&key));
     values.map(|value| String::from_utf8_lossy(&value).into_owned()).max_by_key(|value| version(value))
 }
 
@@ -74,26 +80,37 @@ fn find(table: &Table, name: &str, truth: &MemoryStore) -> Option<String> {
 /// One exception is counted only. Two runs of a re-key, at the same moment or at two locations within KV's delay, can copy
 /// the same entry, one of them in an older version. The older copy can win: it looks like something newer that the service
 /// wrote. If the other run has deleted the old entry already, this is seen at the end of the world.
+/// Another one is a write of a service that knows the old keys alone: it may be lost if KV's delay was not over when the run
+/// began that deletes the old key.
 pub fn only_copied_entries_are_deleted(
     plan: &Plan,
     versions: &Versions,
     write: &CompletedWrite<'_>,
+    began: Option<SystemTime>,
     truth: &MemoryStore,
     tally: &mut Tally,
 ) -> Check {
     let Some(deleted) = write.deleted else { return Ok(()) };
     for (number, table) in plan.tables.iter().enumerate() {
-        let name = table.prefixes().find_map(|prefix| write.key.strip_prefix(&prefix));
-        let Some(index) = name.and_then(|name| table.entries.iter().position(|entry| entry.name == name))
-        else {
-            continue;
-        };
+        let Some(index) = table.entry_of(write.key) else { continue };
         let entry = &table.entries[index];
         let deleted = String::from_utf8_lossy(deleted);
         // A version that the service still has to write under the other key may be deleted here.
         let deleted_version = version(&deleted).min(Some(versions.written(number, index)));
         let elsewhere = find(table, &entry.name, truth).and_then(|value| version(&value));
         if elsewhere < deleted_version && entry.ttl.is_none() {
+            if table.has_old_writes
+                && let (Some(kept), Some(began)) = (elsewhere, began)
+                && kept >= versions.written_before(number, index, began - DELAY)
+            {
+                versions.lose_after(number, index, kept);
+                tally.old_write_lost = true;
+                return Ok(());
+            }
+            if can_be_forgotten(plan, tally) && elsewhere.is_some() {
+                tally.forgotten_copy_won = true;
+                return Ok(());
+            }
             if can_be_stale(plan, tally) && elsewhere.is_some() {
                 tally.stale_copy_won = true;
                 return Ok(());
@@ -109,6 +126,11 @@ pub fn only_copied_entries_are_deleted(
 /// Whether an older copy may win over a newer entry.
 fn can_be_stale(plan: &Plan, tally: &Tally) -> bool {
     plan.has_stale_copies() || tally.rekeys_overlapped
+}
+
+/// Whether a changed copy may hide what the service had written, since nothing is known any more of that copy.
+fn can_be_forgotten(plan: &Plan, tally: &Tally) -> bool {
+    tally.was_started_over && plan.has_changed_copying()
 }
 
 /// A reader of all keys of an entry, the newest key first, finds the entry.
@@ -151,6 +173,10 @@ pub fn no_entry_is_lost(plan: &Plan, versions: &Versions, truth: &MemoryStore, t
             if value.as_deref().and_then(version).is_some_and(|version| version >= written) {
                 continue;
             }
+            if can_be_forgotten(plan, tally) && value.is_some() {
+                tally.forgotten_copy_won = true;
+                continue;
+            }
             if can_be_stale(plan, tally) && value.is_some() {
                 tally.stale_copy_won = true;
                 continue;
@@ -172,6 +198,9 @@ pub fn data_is_as_without_faults(expected: &[(Key, Vec<u8>)], found: &[(Key, Vec
         let instead = found.iter().find(|(key, _)| key.name == missing.0.name);
         let instead = instead.map_or_else(|| "nothing".to_owned(), text);
         return violated(NAME, format!("expected {}, found {instead}", text(missing)));
+    }
+    if let Some([twice, ..]) = found.windows(2).find(|pair| pair[0].0.name == pair[1].0.name) {
+        return violated(NAME, format!("found {} twice", text(twice)));
     }
     match found.iter().find(|entry| !expected.contains(entry)) {
         Some(extra) => violated(NAME, format!("expected nothing, found {}", text(extra))),

@@ -95,9 +95,10 @@ impl Monitor {
         let is_late = write.run.is_some_and(|run| observations.is_long_over(run, now));
         observations.tally.write_arrived_late |= is_late && !observations.is_coordinated;
         let Some(planned) = self.plan.migrations.iter().find(|planned| planned.marker() == write.key) else {
-            let tally = &mut observations.tally;
+            let began = write.run.map(|run| observations.runs[run].began);
+            let (plan, versions, tally) = (&self.plan, &self.versions, &mut observations.tally);
             let check =
-                invariants::only_copied_entries_are_deleted(&self.plan, &self.versions, write, truth, tally);
+                invariants::only_copied_entries_are_deleted(plan, versions, write, began, truth, tally);
             return self.report(&mut observations, check);
         };
         if !observations.is_coordinated {

@@ -1,6 +1,6 @@
 //! Changes a plan to what the situation of its world needs.
 
-use super::{MigrationKind, Plan, PlannedMigration};
+use super::{MigrationKind, Plan, PlannedMigration, Seal};
 use crate::deployment::{Deployment, KnownKeys};
 use crate::mode::Mode;
 use crate::random::Random;
@@ -48,7 +48,7 @@ impl Plan {
         let kinds = [MigrationKind::Copying, MigrationKind::Deleting].into_iter().enumerate();
         let planned = |(number, kind): (usize, MigrationKind)| {
             let (id, from, to) = (format!("{number:03}_{}", kind.name()), from.clone(), to.clone());
-            PlannedMigration { number, id, kind, table: 0, moves: 0, from, to }
+            PlannedMigration { number, id, kind, seal: Seal::None, table: 0, moves: 0, from, to }
         };
         self.migrations = kinds.map(planned).collect();
         let both = self.deployments[0];

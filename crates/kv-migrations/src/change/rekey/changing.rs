@@ -19,6 +19,7 @@ use crate::change::walk::{WalkEnd, over_budget};
 use crate::error::Result;
 use crate::future::BoxFuture;
 use crate::kv::{EntryOperations, HighestCost, Kv, KvError, StoreExt};
+use crate::sabotage::{self, Defect};
 
 /// How many values are read in one operation.
 const CHUNK: usize = 100;
@@ -97,7 +98,9 @@ async fn write(job: &mut Job<'_>, state: &mut RekeyState, writer: &CopyWriter) -
         return Ok(());
     }
     state.note_copies(prepared.iter().map(|copy| copy.record.clone()).collect());
-    job.save_midway(state).await?;
+    if !sabotage::is_on(Defect::UnrecordedCopies) {
+        job.save_midway(state).await?;
+    }
     let kv = writer.namespace();
     let taken = find_taken(kv, &prepared).await?;
     let (mut writing, mut result) = (FuturesUnordered::new(), Ok(()));

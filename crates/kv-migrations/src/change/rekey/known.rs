@@ -17,6 +17,7 @@ use crate::change::walk::Scope;
 use crate::error::Result;
 use crate::future::BoxFuture;
 use crate::kv::{Kv, Store};
+use crate::sabotage::{self, Defect};
 use crate::session::Session;
 
 /// The largest table, as JSON: each checkpoint contains it.
@@ -205,7 +206,8 @@ impl<C, T: Serialize + DeserializeOwned> Resumable<C> for WithTable<C, T> {
     }
 
     async fn advance(&self, job: &mut Job<'_>, context: &C, state: &mut RekeyState) -> Result<Advance> {
-        let json = if let Some(json) = state.table.take() {
+        let kept = state.table.take().filter(|_| !sabotage::is_on(Defect::TableReloaded));
+        let json = if let Some(json) = kept {
             json
         } else {
             let session = job.session();

@@ -13,6 +13,7 @@ use crate::clock::seconds;
 use crate::error::Result;
 use crate::future::BoxFuture;
 use crate::kv::{Entry, Key, Kv};
+use crate::sabotage::{self, Defect};
 use crate::session::Session;
 
 /// Which part of the move a migration makes.
@@ -183,7 +184,9 @@ impl Relocation<'_> {
         entry: &mut Entry,
         planned: &str,
     ) -> Result<Option<BoxRecord>> {
-        let Some(by_value) = self.by_value else { return Ok(None) };
+        let Some(by_value) = self.by_value.filter(|_| !sabotage::is_on(Defect::MappedOnce)) else {
+            return Ok(None);
+        };
         Ok(match by_value.target(self, session, key, entry)? {
             Target::Moves(new) if new == planned => None,
             target => Some(by_value.retarget(key.name.clone(), target)),

@@ -13,6 +13,7 @@ use crate::change::hash::HashKey;
 use crate::change::walk::{WalkEnd, over_budget};
 use crate::error::Result;
 use crate::kv::{Entry, EntryOperations, HighestCost, PAUSES};
+use crate::sabotage::{self, Defect};
 use crate::session::Session;
 
 /// A read, a list and a deletion, with one more time.
@@ -83,6 +84,9 @@ async fn withdraw_copy(
         let expiration = kv.find(new).await?.and_then(|listed| listed.expiration);
         if !is_of_rekey(key, copy, &entry, expiration) {
             return Ok(Withdrawn::Kept);
+        }
+        if sabotage::is_on(Defect::OutdatedCopiesStay) {
+            return Ok(Withdrawn::Gone);
         }
         let result = kv.delete(new).await;
         let Some(seconds) = pause.filter(|_| operations.has_conflict()) else {

@@ -1,0 +1,52 @@
+//! What becomes of entries that are mapped by their values, or by a table.
+
+use kv_migrations::kv::MemoryStore;
+
+use crate::end::{Data, loaded_tables, reported_keys};
+use crate::moving::{Moving, TABLES};
+use crate::plan::{MigrationKind, Plan};
+use crate::violation::{Check, violated};
+
+/// A re-key maps all entries by the table that it has loaded once.
+pub fn entries_are_mapped_by_one_table(plan: &Plan, found: &[Data]) -> Check {
+    for table in plan.tables.iter().filter(|table| table.moving.is_some_and(Moving::has_table)) {
+        let loaded = loaded_tables(plan, table, found);
+        if loaded.len() > 1 {
+            let text = format!("entries of {} were mapped by {} tables", table.prefix(1), loaded.len());
+            return violated("entries_are_mapped_by_one_table", text);
+        }
+    }
+    Ok(())
+}
+
+/// Forgets copies under keys that their entries did not get any more, which the re-key has reported: somebody may have changed
+/// them, or a request may have made them after its last checkpoint. Where two runs are at it at once, or one was started over
+/// and has perhaps loaded another table, such a copy may be left without a word. Returns whether there was one.
+pub fn forget_outdated_copies(
+    plan: &Plan,
+    truth: &MemoryStore,
+    expected: &[Data],
+    found: &mut Vec<Data>,
+    may_be_unknown: bool,
+) -> bool {
+    let before = found.len();
+    for planned in &plan.migrations {
+        if !matches!(planned.kind, MigrationKind::Moving(_)) {
+            continue;
+        }
+        let reported = reported_keys(truth, &planned.marker());
+        let is_reported = |label_and_name: &str| {
+            let mut tables = 0..TABLES;
+            let rest = label_and_name.get(1..).unwrap_or_default();
+            tables.any(|table| reported.contains(&format!("{:?}", format!("{}{table}{rest}", planned.to))))
+        };
+        found.retain(|entry| {
+            let Some(rest) = entry.0.name.strip_prefix(&planned.to) else { return true };
+            expected.contains(entry) || !may_be_unknown && !is_reported(rest)
+        });
+    }
+    if may_be_unknown {
+        found.dedup();
+    }
+    found.len() < before
+}

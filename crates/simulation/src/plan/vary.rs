@@ -1,0 +1,69 @@
+//! Gives some worlds re-keys that change what they move, or that need tables for themselves.
+
+use super::{MigrationKind, Plan, Seal};
+use crate::moving::Moving;
+use crate::random::Random;
+use crate::situation::Situation;
+use crate::table::{InitialEntry, Table, name};
+
+impl Plan {
+    /// Draws whether the world has such re-keys, and which. Where it has none, it is what it was.
+    pub(super) fn vary(&mut self, random: &Random) {
+        if !random.chance(500) {
+            return;
+        }
+        for number in 0..self.migrations.len() {
+            match self.migrations[number].kind {
+                MigrationKind::Steps(_) if random.chance(600) => self.give_own_table(random, number),
+                MigrationKind::Rekey { .. } | MigrationKind::Copying => self.draw_seal(random, number),
+                _ => {}
+            }
+        }
+    }
+
+    /// Draws how a re-key changes what it moves. A copy with a nonce of which nothing is known any more is a collision.
+    fn draw_seal(&mut self, random: &Random, number: usize) {
+        let seal = random.pick([Seal::None, Seal::Fixed, Seal::Random]);
+        let is_known = self.situation != Situation::DamagedRows;
+        self.migrations[number].seal = if is_known || seal == Seal::None { seal } else { Seal::Fixed };
+    }
+
+    /// Makes a migration a re-key of a table that no other migration works on.
+    fn give_own_table(&mut self, random: &Random, number: usize) {
+        let moving = Moving::draw(random);
+        let letter = char::from(b'm' + u8::try_from(number).unwrap_or(0));
+        let entries = random.pick([2, 4, 9]);
+        let is_undisturbed = matches!(self.situation, Situation::CutOff(_) | Situation::DamagedRows);
+        let may_be_served = !is_undisturbed && !self.has_rollbacks;
+        let is_served = may_be_served && random.chance(600);
+        let may_be_fresh = may_be_served && random.chance(500);
+        let entry = |number| InitialEntry {
+            name: name(random, number),
+            is_text: random.chance(800),
+            metadata: random.pick([None, None, Some("{\"a\":[1,2]}"), Some("null")]),
+            ttl: match random.between(0..=9) {
+                0 => Some(random.between(61..=400)),
+                1 => Some(1_000_000),
+                _ => None,
+            },
+            is_fresh: may_be_fresh && random.chance(500),
+        };
+        let mut table = Table::new(letter);
+        (table.moves, table.moving, table.is_served) = (1, Some(moving), is_served);
+        // To write new keys, it would have to know the table.
+        table.has_old_writes = is_served && (moving.has_table() || random.chance(500));
+        table.entries = (0..entries).map(entry).collect();
+        let planned = &mut self.migrations[number];
+        planned.kind = MigrationKind::Moving(moving);
+        planned.id = format!("{number:03}_{}", planned.kind.name());
+        (planned.moves, planned.from, planned.to) = (0, table.prefix(0), table.prefix(1));
+        if self.is_chained {
+            planned.table = self.tables.len();
+            self.tables.push(table);
+        } else {
+            let place = planned.table;
+            self.tables[place] = table;
+        }
+        self.draw_seal(random, number);
+    }
+}
