@@ -12,7 +12,7 @@ use kv_migrations::{Error, Migration, Runner};
 use crate::migrations::Context;
 use crate::plan::{Plan, SERVICE};
 use crate::random::Random;
-use crate::table::InitialEntry;
+use crate::table::{InitialEntry, STANDING};
 use crate::time::{seconds, start};
 use crate::versions::Versions;
 
@@ -33,9 +33,14 @@ pub fn outcome(
     for (number, table) in plan.tables.iter().enumerate() {
         for (index, entry) in table.entries.iter().enumerate() {
             let key = table.old_key(&entry.name);
-            let value = entry.value(versions.written(number, index));
-            block_on(store.put(&key, &value, &options(entry, clock.now())))
-                .map_err(|error| error.to_string())?;
+            let version = if entry.has_standing { entry.version } else { versions.written(number, index) };
+            let put = |key: &str, version, options: &PutOptions| {
+                block_on(store.put(key, &entry.value(version), options)).map_err(|error| error.to_string())
+            };
+            put(&key, version, &options(entry, clock.now()))?;
+            for key in table.standing_keys(entry) {
+                put(&key, STANDING, &PutOptions::new())?;
+            }
         }
     }
     let runner = Runner::new(store.clone(), SERVICE, migrations).map_err(|error| error.to_string())?;

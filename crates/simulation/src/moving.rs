@@ -4,6 +4,10 @@ use crate::random::Random;
 
 /// How many groups of entries there are, of which the new keys tell.
 const GROUPS: u64 = 3;
+/// In the names of entries whose new keys are too long.
+pub const LONG: &str = "long";
+/// The bytes that a key has at most.
+const MAX_KEY_BYTES: usize = 512;
 /// How many tables a re-key may load that maps by a table.
 pub const TABLES: usize = 3;
 
@@ -16,12 +20,29 @@ pub enum Moving {
     ByTable,
     /// By the group of the entry, which its value tells, and what a table calls it.
     ByValueAndTable,
+    /// Each of two prefixes by another one.
+    Prefixes,
+    /// Entries whose new keys are taken, or too long, stay.
+    Skipping,
+    /// What stands at a new key wins.
+    KeepingNew,
+    /// Of several entries with one new key, the one with the highest version gets it.
+    Choosing,
 }
 
 impl Moving {
     /// Draws one of them.
     pub fn draw(random: &Random) -> Self {
-        random.pick([Self::ByValue, Self::ByValue, Self::ByTable, Self::ByValueAndTable])
+        random.pick([
+            Self::ByValue,
+            Self::ByValue,
+            Self::ByTable,
+            Self::ByValueAndTable,
+            Self::Prefixes,
+            Self::Skipping,
+            Self::KeepingNew,
+            Self::Choosing,
+        ])
     }
 
     /// Its name in the id of a migration.
@@ -30,21 +51,47 @@ impl Moving {
             Self::ByValue => "by_value",
             Self::ByTable => "by_table",
             Self::ByValueAndTable => "by_value_and_table",
+            Self::Prefixes => "prefixes",
+            Self::Skipping => "skipping",
+            Self::KeepingNew => "keeping_new",
+            Self::Choosing => "choosing",
         }
     }
 
     /// Whether the new key of an entry changes with its value.
     pub fn sees_values(self) -> bool {
-        self != Self::ByTable
+        matches!(self, Self::ByValue | Self::ByValueAndTable)
+    }
+
+    /// Whether the new keys have labels.
+    pub fn has_labels(self) -> bool {
+        matches!(self, Self::ByValue | Self::ByTable | Self::ByValueAndTable)
+    }
+
+    /// Whether something may stand at the new key of an entry from the start.
+    pub fn may_have_standing(self) -> bool {
+        matches!(self, Self::Skipping | Self::KeepingNew)
+    }
+
+    /// The name of an entry in its new key, without the label.
+    pub fn new_name(self, name: &str) -> String {
+        match self {
+            Self::Choosing => name.split('.').next().unwrap_or_default().to_owned(),
+            Self::Skipping if name.contains(LONG) => format!("{name}{}", LONG.repeat(MAX_KEY_BYTES)),
+            _ => name.to_owned(),
+        }
     }
 
     /// Whether the new keys depend on the table that was loaded.
     pub fn has_table(self) -> bool {
-        self != Self::ByValue
+        matches!(self, Self::ByTable | Self::ByValueAndTable)
     }
 
     /// What may be between the prefix and the name in a new key.
     pub fn labels(self, name: &str) -> Vec<String> {
+        if !self.has_labels() {
+            return vec![String::new()];
+        }
         let tables = if self.has_table() { 0..TABLES } else { 0..1 };
         let groups = if self.sees_values() { 0..GROUPS } else { group_of(name)..group_of(name) + 1 };
         tables.flat_map(|table| groups.clone().map(move |group| label(table, group))).collect()

@@ -197,6 +197,8 @@ impl Plan {
                         1 => Some(1_000_000),
                         _ => None,
                     },
+                    version: 0,
+                    has_standing: false,
                     is_fresh: may_be_fresh && random.chance(500),
                 })
                 .collect();

@@ -1,7 +1,7 @@
 //! The re-keys of a world, as a user would write them.
 
 use kv_migrations::kv::{Key, Kv};
-use kv_migrations::{Migration, MovingEntry, Record, Rekey, Result};
+use kv_migrations::{Collisions, Migration, MovingEntry, Record, Rekey, Result};
 
 use crate::migrations::Context;
 use crate::moving::{Moving, TABLES, group_of, group_of_version, label, without_label};
@@ -58,6 +58,22 @@ pub fn moving(planned: &PlannedMigration, moving: Moving) -> Migration<Context> 
             });
             with_seal(planned, "Moves all entries to keys of their groups", rekey.with_inverse(to, old_key))
         }
+        Moving::Prefixes => {
+            let other = (from.to_uppercase(), to.to_uppercase());
+            with_seal(planned, "Moves all entries of two prefixes", Rekey::prefixes([(from, to), other]))
+        }
+        Moving::Skipping | Moving::KeepingNew => {
+            let is_skipping = moving == Moving::Skipping;
+            let collisions = if is_skipping { Collisions::Skip } else { Collisions::KeepNew };
+            let rekey = to_new_names(from, to, moving).with_collisions(collisions);
+            with_seal(planned, "Moves all entries that can be moved", rekey)
+        }
+        Moving::Choosing => {
+            let compare = |a: &Record, b: &Record| Ok(version_of(a)?.cmp(&version_of(b)?));
+            // After a new start, the entry that was chosen stands at the new key.
+            let rekey = to_new_names(from, to, moving).with_collisions(Collisions::KeepNew);
+            with_seal(planned, "Moves the newest of all entries", rekey.choosing(compare))
+        }
         Moving::ByTable => {
             let rekey = Rekey::by_table(from.clone(), load, move |key: &Key, table: &usize, _: &Context| {
                 let name = key.name.strip_prefix(&from).unwrap_or_default();
@@ -77,10 +93,19 @@ pub fn moving(planned: &PlannedMigration, moving: Moving) -> Migration<Context> 
     }
 }
 
+fn to_new_names(from: String, to: String, moving: Moving) -> Rekey {
+    Rekey::new(from.clone(), move |key: &Key| {
+        Some(format!("{to}{}", moving.new_name(key.name.strip_prefix(&from)?)))
+    })
+}
+
+fn version_of(record: &Record) -> Result<u64> {
+    let version = version(&String::from_utf8_lossy(record.value()));
+    Ok(version.ok_or("it is not the value of an entry")?)
+}
+
 fn group_of_value(record: &Record) -> Result<u64> {
-    let version =
-        version(&String::from_utf8_lossy(record.value())).ok_or("it is not the value of an entry")?;
-    Ok(group_of_version(version))
+    Ok(group_of_version(version_of(record)?))
 }
 
 fn with_seal(planned: &PlannedMigration, text: &'static str, rekey: Rekey) -> Migration<Context> {

@@ -1,11 +1,14 @@
 //! The entries of a world, in tables: those of one table have the same prefix.
 
-use crate::moving::{Moving, without_label};
+use crate::moving::{LONG, Moving, without_label};
 use crate::random::Random;
 use crate::value::value;
 
 /// How a table's prefix ends: before any re-key, and after each.
 const SEPARATORS: [&str; 4] = ["_", ":", "/", "~"];
+
+/// The version of what stands at a new key from the start: the newest.
+pub const STANDING: u64 = 1_000;
 
 /// Entries with the same prefix.
 #[derive(Debug)]
@@ -34,6 +37,10 @@ pub struct InitialEntry {
     pub metadata: Option<&'static str>,
     /// In how many seconds it expires.
     pub ttl: Option<u64>,
+    /// The version that it has from the start.
+    pub version: u64,
+    /// Whether something stands at its new key from the start, in the version [`STANDING`].
+    pub has_standing: bool,
     /// Whether the previous release wrote it at another location, within KV's delay of the start.
     pub is_fresh: bool,
 }
@@ -54,9 +61,20 @@ impl Table {
         format!("{}{}", self.letter, SEPARATORS[moves % SEPARATORS.len()])
     }
 
+    /// The other prefix after this many re-keys, if there are two.
+    pub fn other_prefix(&self, moves: usize) -> Option<String> {
+        (self.moving == Some(Moving::Prefixes)).then(|| self.prefix(moves).to_uppercase())
+    }
+
+    /// The prefix of this entry after this many re-keys.
+    fn prefix_of(&self, moves: usize, name: &str) -> String {
+        let is_of_other = name.len().is_multiple_of(2);
+        self.other_prefix(moves).filter(|_| is_of_other).unwrap_or_else(|| self.prefix(moves))
+    }
+
     /// The key of an entry before any re-key.
     pub fn old_key(&self, name: &str) -> String {
-        format!("{}{name}", self.prefix(0))
+        format!("{}{name}", self.prefix_of(0, name))
     }
 
     /// All keys that an entry may ever have, the newest first.
@@ -66,26 +84,39 @@ impl Table {
 
     /// The keys that an entry may have after this many re-keys.
     pub fn keys_after(&self, moves: usize, name: &str) -> Vec<String> {
-        let prefix = self.prefix(moves);
+        let prefix = self.prefix_of(moves, name);
         match self.moving.filter(|_| moves > 0) {
             None => vec![format!("{prefix}{name}")],
             Some(moving) => {
-                moving.labels(name).into_iter().map(|label| format!("{prefix}{label}{name}")).collect()
+                let new_name = moving.new_name(name);
+                moving.labels(name).into_iter().map(|label| format!("{prefix}{label}{new_name}")).collect()
             }
         }
+    }
+
+    /// The new key of an entry, if something stands there from the start.
+    pub fn standing_keys(&self, entry: &InitialEntry) -> Vec<String> {
+        if entry.has_standing { self.keys_after(1, &entry.name) } else { Vec::new() }
     }
 
     /// The entry that has this key, or had it, or will have it.
     pub fn entry_of(&self, key: &str) -> Option<usize> {
         let name = (0..=self.moves).rev().find_map(|moves| {
-            let rest = key.strip_prefix(&self.prefix(moves))?;
-            if self.moving.is_some() && moves > 0 { without_label(rest) } else { Some(rest) }
+            let other = || key.strip_prefix(&self.other_prefix(moves)?);
+            let rest = key.strip_prefix(&self.prefix(moves)).or_else(other)?;
+            let has_label = moves > 0 && self.moving.is_some_and(Moving::has_labels);
+            if has_label { without_label(rest) } else { Some(rest) }
         })?;
         self.entries.iter().position(|entry| entry.name == name)
     }
 }
 
 impl InitialEntry {
+    /// Whether a re-key that moves entries like this leaves it at its old key.
+    pub fn is_left(&self, moving: Option<Moving>) -> bool {
+        moving == Some(Moving::Skipping) && (self.has_standing || self.name.contains(LONG))
+    }
+
     /// The value, in the version that the service wrote.
     pub fn value(&self, version: u64) -> Vec<u8> {
         let value = value(&self.name, version).into_bytes();

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use crate::plan::Plan;
+use crate::table::{InitialEntry, STANDING};
 
 /// The versions of all entries. Clones share them.
 #[derive(Debug, Clone)]
@@ -20,9 +21,13 @@ struct Version {
 }
 
 impl Versions {
-    /// All entries in version 0.
+    /// All entries in their first versions.
     pub fn new(plan: &Plan) -> Self {
-        let tables = plan.tables.iter().map(|table| vec![Version::default(); table.entries.len()]);
+        let version = |entry: &InitialEntry| {
+            let written = if entry.has_standing { STANDING } else { entry.version };
+            Version { begun: entry.version, written, ends: Vec::new() }
+        };
+        let tables = plan.tables.iter().map(|table| table.entries.iter().map(version).collect());
         Self(Arc::new(Mutex::new(tables.collect())))
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kv_migrations::clock::Clock;
+use kv_migrations::kv::PutOptions;
 use kv_migrations::testing::{Executor, LOCATIONS, Stopped};
 
 use crate::actors::{
@@ -17,7 +18,7 @@ use crate::migrations;
 use crate::network::NetworkConditions;
 use crate::plan::Plan;
 use crate::situation::Situation;
-use crate::table::Table;
+use crate::table::{STANDING, Table};
 use crate::tally::Tally;
 use crate::trace::Tracing;
 use crate::violation::{Violation, violated};
@@ -113,7 +114,11 @@ impl World {
                 let is_fresh = entry.is_fresh && entry.ttl.is_none();
                 if !is_fresh || self.random.chance(500) {
                     let ago = Duration::from_mins(10);
-                    self.namespace.put_before(0, &key, &entry.value(0), &options, ago);
+                    self.namespace.put_before(0, &key, &entry.value(entry.version), &options, ago);
+                }
+                for key in table.standing_keys(entry) {
+                    let ago = Duration::from_mins(10);
+                    self.namespace.put_before(0, &key, &entry.value(STANDING), &PutOptions::new(), ago);
                 }
                 if is_fresh {
                     let version = self.versions.begin(number, index);
@@ -224,5 +229,6 @@ impl World {
             self.monitor.count(|tally| tally.outdated_left = true);
         }
         self.monitor.check(invariants::data_is_as_without_faults(&expected, &found));
+        self.monitor.check(invariants::left_entries_are_reported(plan, truth));
     }
 }

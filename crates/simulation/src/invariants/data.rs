@@ -57,6 +57,9 @@ pub fn marked_migrations_are_done(plan: &Plan, planned: &PlannedMigration, truth
                 let mut later =
                     (planned.moves + 1..=table.moves).flat_map(|moves| table.keys_after(moves, &entry.name));
                 let is_there = later.any(|key| truth.value(&key).is_some());
+                if entry.is_left(table.moving) {
+                    return truth.value(&table.old_key(&entry.name)).is_some();
+                }
                 let old = format!("{}{}", planned.from, entry.name);
                 is_there && (table.is_served || truth.value(&old).is_none())
             };

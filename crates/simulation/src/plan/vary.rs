@@ -1,7 +1,7 @@
 //! Gives some worlds re-keys that change what they move, or that need tables for themselves.
 
 use super::{MigrationKind, Plan, Seal};
-use crate::moving::Moving;
+use crate::moving::{LONG, Moving};
 use crate::random::Random;
 use crate::situation::Situation;
 use crate::table::{InitialEntry, Table, name};
@@ -24,28 +24,38 @@ impl Plan {
     /// Draws how a re-key changes what it moves. A copy with a nonce of which nothing is known any more is a collision.
     fn draw_seal(&mut self, random: &Random, number: usize) {
         let seal = random.pick([Seal::None, Seal::Fixed, Seal::Random]);
-        let is_known = self.situation != Situation::DamagedRows;
+        // Where collisions are skipped, such an entry would be left.
+        let is_skipping = self.migrations[number].kind == MigrationKind::Moving(Moving::Skipping);
+        let is_known = self.situation != Situation::DamagedRows && !is_skipping;
         self.migrations[number].seal = if is_known || seal == Seal::None { seal } else { Seal::Fixed };
     }
 
     /// Makes a migration a re-key of a table that no other migration works on.
     fn give_own_table(&mut self, random: &Random, number: usize) {
         let moving = Moving::draw(random);
+        let is_mapped = moving.has_labels();
         let letter = char::from(b'm' + u8::try_from(number).unwrap_or(0));
         let entries = random.pick([2, 4, 9]);
         let is_undisturbed = matches!(self.situation, Situation::CutOff(_) | Situation::DamagedRows);
-        let may_be_served = !is_undisturbed && !self.has_rollbacks;
+        let may_be_served = is_mapped && !is_undisturbed && !self.has_rollbacks;
         let is_served = may_be_served && random.chance(600);
         let may_be_fresh = may_be_served && random.chance(500);
         let entry = |number| InitialEntry {
-            name: name(random, number),
+            name: match moving {
+                // Several have one new key.
+                Moving::Choosing => format!("{}.{number}", number / random.pick([1, 2, 3])),
+                Moving::Skipping if random.chance(200) => format!("{number}{LONG}"),
+                _ => name(random, number),
+            },
             is_text: random.chance(800),
             metadata: random.pick([None, None, Some("{\"a\":[1,2]}"), Some("null")]),
             ttl: match random.between(0..=9) {
-                0 => Some(random.between(61..=400)),
+                0 if moving != Moving::Choosing => Some(random.between(61..=400)),
                 1 => Some(1_000_000),
                 _ => None,
             },
+            version: if moving == Moving::Choosing { random.between(0..=3) } else { 0 },
+            has_standing: moving.may_have_standing() && random.chance(300),
             is_fresh: may_be_fresh && random.chance(500),
         };
         let mut table = Table::new(letter);
@@ -53,6 +63,10 @@ impl Plan {
         // To write new keys, it would have to know the table.
         table.has_old_writes = is_served && (moving.has_table() || random.chance(500));
         table.entries = (0..entries).map(entry).collect();
+        for entry in &mut table.entries {
+            // Nothing can stand at a key that is too long.
+            entry.has_standing &= !entry.name.contains(LONG);
+        }
         let planned = &mut self.migrations[number];
         planned.kind = MigrationKind::Moving(moving);
         planned.id = format!("{number:03}_{}", planned.kind.name());
