@@ -24,9 +24,10 @@ impl Plan {
     /// Draws how a re-key changes what it moves. A copy with a nonce of which nothing is known any more is a collision.
     fn draw_seal(&mut self, random: &Random, number: usize) {
         let seal = random.pick([Seal::None, Seal::Fixed, Seal::Random]);
-        // Where collisions are skipped, such an entry would be left.
-        let is_skipping = self.migrations[number].kind == MigrationKind::Moving(Moving::Skipping);
-        let is_known = self.situation != Situation::DamagedRows && !is_skipping;
+        // Where a collision does not fail the migration, such an entry is left, and reported.
+        let leaves = [Moving::Skipping, Moving::KeepingNew, Moving::Choosing];
+        let is_left = leaves.map(MigrationKind::Moving).contains(&self.migrations[number].kind);
+        let is_known = self.situation != Situation::DamagedRows && !is_left;
         self.migrations[number].seal = if is_known || seal == Seal::None { seal } else { Seal::Fixed };
     }
 
