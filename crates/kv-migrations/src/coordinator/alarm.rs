@@ -126,7 +126,11 @@ impl<C> Coordinator<C> {
         // Copies that KV rejects are not retried in every step of a run. A caller who asks for a run may have fixed the
         // cause.
         let is_asked_for = task.is_some_and(|task| task.totals.steps == 0);
-        let noted = if is_asked_for || mirror::due(&*records.storage, records.now())? <= records.now() {
+        if is_asked_for {
+            records.note_copied(None);
+        }
+        let is_due = is_asked_for || mirror::due(&*records.storage, records.now())? <= records.now();
+        let noted = if is_due && self.may_copy(result.as_ref()).await {
             self.copy_markers(&step, lease, result.as_ref()).await?
         } else {
             None
@@ -153,6 +157,20 @@ impl<C> Coordinator<C> {
         settle(records, waiters, lease, &transition, result)
     }
 
+    /// Whether to copy markers now. KV takes no copy of the same marker for a while: a step that follows at once leaves the
+    /// copies to a later one, and the last step waits.
+    async fn may_copy(&self, result: Option<&StepResult>) -> bool {
+        let pause = self.records.copy_pause();
+        if pause.is_zero() {
+            return true;
+        }
+        if result.is_none_or(StepResult::is_followed_at_once) {
+            return false;
+        }
+        self.records.clock.sleep(pause).await;
+        true
+    }
+
     /// Copies markers to KV. The change that notes how that went, unless the lease was lost.
     async fn copy_markers(
         &self,
@@ -161,6 +179,9 @@ impl<C> Coordinator<C> {
         result: Option<&StepResult>,
     ) -> Result<Option<RowChange>, StorageError> {
         let kv = step.kv();
+        if !step.journal.unmirrored()?.is_empty() {
+            self.records.note_copied(Some(self.records.now()));
+        }
         match mirror::copy_markers(&step.journal, lease, kv.store(), self.max_copies(result)).await {
             Ok(()) => Ok(Some(mirror::succeeded())),
             Err(MirrorError::Lease(LeaseError::Superseded)) => Ok(None),

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use super::observer::JournalObserver;
 use super::records::Records;
 use super::sleep::Sleep;
 use super::storage::Storage;
@@ -35,7 +34,7 @@ impl<C> Coordinator<C> {
         Self {
             runner,
             context: Box::new(context),
-            records: Records { storage, clock, service, observer: JournalObserver::default() },
+            records: Records::new(storage, clock, service),
             waiters: Waiters::default(),
             interrupt: Mutex::default(),
             sleep: Sleep::default(),
@@ -50,7 +49,7 @@ impl<C> Coordinator<C> {
         mut self,
         observer: impl Fn(&super::observer::JournalEvent) + Send + Sync + 'static,
     ) -> Self {
-        self.records.observer = JournalObserver::new(observer);
+        self.records.observer = super::observer::JournalObserver::new(observer);
         self
     }
 }

@@ -1,7 +1,7 @@
 //! What one object has written down, read by its clock: the task in progress, its lease, the markers and the alarm.
 
-use std::sync::Arc;
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use super::error::CoordinatorError;
 use super::observer::JournalObserver;
@@ -9,9 +9,12 @@ use super::report::{HistoryEntry, RunOutcome};
 use super::storage::journal::{Journal, Writer};
 use super::storage::{Lease, RowChange, Storage, StorageError, applied, asked, history, lease, mirror, rows};
 use super::task::{Findings, Task};
-use crate::clock::{Clock, iso8601};
+use crate::clock::{Clock, between, iso8601};
 use crate::kv::{Kv, Policy};
 use crate::ledger::{Ledger, Markers};
+
+/// KV takes one write a second to a key. Steps follow each other faster.
+const COPY_INTERVAL: Duration = Duration::from_secs(1);
 
 const TASK: &str = "task";
 /// Whether markers were adopted from KV before the first answer.
@@ -25,9 +28,15 @@ pub(super) struct Records {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) service: String,
     pub(super) observer: JournalObserver,
+    /// When the task in progress copied markers last.
+    copied: Mutex<Option<SystemTime>>,
 }
 
 impl Records {
+    pub(super) fn new(storage: Arc<dyn Storage>, clock: Arc<dyn Clock>, service: String) -> Self {
+        Self { storage, clock, service, observer: JournalObserver::default(), copied: Mutex::default() }
+    }
+
     pub(super) fn now(&self) -> SystemTime {
         self.clock.now()
     }
@@ -151,11 +160,22 @@ impl Records {
         let copies = if self.journal().unmirrored()?.is_empty() {
             None
         } else {
-            Some(mirror::due(&*self.storage, now)?)
+            Some(mirror::due(&*self.storage, now)?.max(now + self.copy_pause()))
         };
         let next = due.into_iter().chain(copies).min();
         // What is overdue is due now: the runtime takes no alarm at 1970.
         Ok(next.map(|next| next.max(now)))
+    }
+
+    /// How long KV takes no other copy of a marker that was copied just now.
+    pub(super) fn copy_pause(&self) -> Duration {
+        let copied = *self.copied.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = |copied| COPY_INTERVAL.saturating_sub(between(copied, self.now()));
+        copied.map_or(Duration::ZERO, left)
+    }
+
+    pub(super) fn note_copied(&self, at: Option<SystemTime>) {
+        *self.copied.lock().unwrap_or_else(PoisonError::into_inner) = at;
     }
 
     /// Sets the alarm if something is due: an alarm that got lost is set again by the next request.

@@ -1,5 +1,7 @@
 //! How a step ended, and what its caller is told.
 
+use std::time::Duration;
+
 use crate::change::NEXT_REQUEST;
 use crate::coordinator::error::CoordinatorError;
 use crate::coordinator::transition::StepOutcome;
@@ -12,6 +14,15 @@ pub(crate) struct StepResult {
     pub(crate) outcome: StepOutcome,
     pub(crate) result: Result<TaskReport, CoordinatorError>,
     pub(crate) operations: u64,
+}
+
+/// The pause before a step that waits for nothing, in which the object answers who asks.
+const NEXT_STEP: Duration = Duration::from_millis(1);
+
+/// The pause before the next step. A request pauses for a second where KV takes no write to the marker before; a step
+/// writes a row instead.
+fn before_next_step(retry_after: Option<Duration>) -> Duration {
+    retry_after.filter(|after| *after != NEXT_REQUEST).unwrap_or(NEXT_STEP)
 }
 
 impl StepResult {
@@ -30,13 +41,18 @@ impl StepResult {
         Self { outcome, operations, result: Err(error) }
     }
 
+    /// Whether the next step follows at once.
+    pub(crate) fn is_followed_at_once(&self) -> bool {
+        matches!(self.outcome, StepOutcome::Unfinished { after, .. } if after <= NEXT_STEP)
+    }
+
     pub(super) fn from_run(result: Result<RunReport, Error>) -> Self {
         match result {
             Ok(report) => Self {
                 outcome: if report.is_finished() {
                     StepOutcome::Finished
                 } else {
-                    let after = report.retry_after.unwrap_or(NEXT_REQUEST);
+                    let after = before_next_step(report.retry_after);
                     StepOutcome::Unfinished { after, migration: report.remaining.first().cloned() }
                 },
                 operations: report.operations,
@@ -60,7 +76,7 @@ impl StepResult {
                 outcome: if report.is_finished() {
                     StepOutcome::Finished
                 } else {
-                    let after = report.retry_after.unwrap_or(NEXT_REQUEST);
+                    let after = before_next_step(report.retry_after);
                     StepOutcome::Unfinished { after, migration: Some(id.to_owned()) }
                 },
                 operations: report.operations,

@@ -21,7 +21,7 @@ fn under_way(object: &Object) -> Coordinator {
 
 #[test]
 fn a_paused_run_changes_nothing_until_it_is_resumed() {
-    for milliseconds in (0..1500).step_by(50) {
+    for milliseconds in (0..600).step_by(20) {
         let object = Object::new().with_users(100);
         let coordinator = under_way(&object);
         let status = object.serve(&coordinator, async {
@@ -45,7 +45,7 @@ fn a_paused_run_changes_nothing_until_it_is_resumed() {
 
 #[test]
 fn a_cancelled_migration_is_pending_and_starts_over() {
-    for milliseconds in (0..1500).step_by(50) {
+    for milliseconds in (0..600).step_by(20) {
         let object = Object::new().with_users(100);
         let coordinator = under_way(&object);
         let status = object.serve(&coordinator, async {

@@ -77,12 +77,14 @@ fn a_run_that_waits_to_be_retried_is_cancelled_by_a_reset() {
 fn a_paused_run_is_cancelled_by_a_reset_and_a_running_one_is_not() {
     let object = Object::new().with_users(100);
     let coordinator = object.instance(vec![marking("001"), good("002")]);
-    object.migrate(&coordinator).expect("nothing fails");
-    let refused = reset(&object, &coordinator, "001").expect_err("it is running");
-    assert!(matches!(refused, CoordinatorError::InProgress(_)), "{refused:?}");
-    assert_eq!(reset(&object, &coordinator, "002").expect("no run is at it").state, State::Pending);
-
-    object.serve(&coordinator, coordinator.pause("001", &Caller::default())).expect("it is under way");
+    object.serve(&coordinator, async {
+        let caller = Caller::default();
+        coordinator.run_pending(&caller).await.expect("nothing fails");
+        let refused = coordinator.reset("001", &caller).await.expect_err("it is running");
+        assert!(matches!(refused, CoordinatorError::InProgress(_)), "{refused:?}");
+        assert_eq!(coordinator.reset("002", &caller).await.expect("no run is at it").state, State::Pending);
+        coordinator.pause("001", &caller).await.expect("it is under way");
+    });
     assert_eq!(reset(&object, &coordinator, "001").expect("it is paused").state, State::Pending);
     assert_eq!(
         object.migrate(&coordinator).expect("no run is paused").progress.map(|it| it.requests),

@@ -1,16 +1,18 @@
 //! The steps of a run.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use kv_migrations::clock::Clock;
 use kv_migrations::coordinator::{Caller, CoordinatorError, RunOutcome};
+use kv_migrations::kv::Request;
 use kv_migrations::testing::VirtualTime;
 use kv_migrations::{BoxFuture, Error, State};
 
 use crate::object::{Object, marking};
 use crate::service::{failing, good, ids};
+use crate::stores::Refusing;
 
 #[test]
 fn a_run_that_fits_in_one_step_is_answered_as_finished() {
@@ -51,6 +53,43 @@ fn alarms_continue_a_run_that_does_not_fit_in_one_step() {
     assert_eq!(object.state(&coordinator, "001"), State::Applied);
     assert_eq!(object.kv.value("done/002").unwrap(), b"true", "and what is behind it");
     assert_eq!(object.storage.alarm(), None, "nothing is left to be done");
+}
+
+/// KV takes one write a second to a marker. The object's rows can be written at any time.
+#[test]
+fn a_run_of_many_short_steps_waits_for_nothing_between_them() {
+    let object = Object::new().with_users(999);
+    let (store, markers) = (object.kv.clone(), Arc::new(Mutex::new(Vec::new())));
+    let (time, written) = (object.time.clone(), markers.clone());
+    let refuses = move |request: Request<'_>| {
+        if matches!(request, Request::Put { .. }) && request.key().starts_with("migration_") {
+            written.lock().expect("nobody panics").push(time.now());
+        }
+        false
+    };
+    let coordinator = object.instance_on(Refusing { store, refuses }, vec![marking("001")]);
+    let start = object.time.now();
+    let report = object.serve(&coordinator, coordinator.run_pending(&Caller::default().queued()));
+    let report = report.expect("nothing fails");
+    assert_eq!((report.is_finished(), object.marked()), (true, 999));
+
+    let took = object.time.now().duration_since(start).expect("time goes on");
+    let history = coordinator.history().expect("it can be read");
+    let [run] = &*history else { unreachable!("one run: {history:?}") };
+    let (steps, stepping) = (run.steps, Duration::from_millis(run.duration_ms));
+    assert!(steps > 50, "{steps} steps");
+    assert!(stepping * 100 >= took * 95, "{steps} steps took {stepping:?} of {took:?}");
+
+    let markers = markers.lock().expect("nobody panics");
+    let pauses = markers.windows(2).map(|pair| pair[1].duration_since(pair[0]).expect("time goes on"));
+    assert!(markers.len() > 3, "KV shows how far it is: {markers:?}");
+    for pause in pauses {
+        assert!(
+            pause >= Duration::from_secs(1),
+            "KV would refuse a copy of the marker {pause:?} after the one before"
+        );
+    }
+    assert_eq!(object.marker("001").as_deref(), Some("true"), "and that it is applied");
 }
 
 #[test]
