@@ -47,9 +47,7 @@ impl Namespace {
 
     pub(crate) fn store_in(&self, environment: &Environment) -> Arc<dyn Store> {
         match &self.0 {
-            Place::Binding(name) => {
-                Arc::new(Binding { name: name.clone(), environment: environment.clone() })
-            }
+            Place::Binding(name) => Arc::new(Binding::new(name.clone(), environment)),
             Place::Store(store) => store.clone(),
         }
     }

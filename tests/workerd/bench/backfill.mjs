@@ -25,7 +25,7 @@ export async function backfills(ways, sizes) {
       const started = [];
       try {
         for (const [index, way] of ways.entries()) {
-          started.push({ ...way, subject: await Subject.start(way.way, way.modules, seeds[index]) });
+          started.push({ ...way, subject: await Subject.start(way.way, way.modules, { kvPersist: seeds[index] }) });
         }
         for (const milliseconds of latencies) rows.push(...(await measure(started, records, milliseconds)));
         await Promise.all(started.map(({ subject, times }) => check(subject, records, times)));

@@ -4,6 +4,7 @@ import { gzipSync } from "node:zlib";
 import { backfills, requests } from "./backfill.mjs";
 import { coldStarts } from "./cold-start.mjs";
 import { idle, pending } from "./ledger.mjs";
+import { ownWork } from "./own-work.mjs";
 import { requestTimes } from "./request-time.mjs";
 import { Subject, rust, typescript } from "./subject.mjs";
 
@@ -16,6 +17,7 @@ const FULL = {
     { records: 100_000, latencies: [0] },
   ],
   requests: [1_000, 10_000],
+  ownWork: { warm: 15, records: 10_000, cold: 9 },
   coldStarts: 21,
   requestTimes: { another: 5_000, status: 500 },
 };
@@ -28,6 +30,7 @@ const QUICK = {
   pending: { runs: [[100, 1], [100, 10]], latencies: [0, 1], limits: FEW },
   backfills: [{ records: 1_000, latencies: [0, 1] }],
   requests: [1_000],
+  ownWork: { warm: 3, records: 10_000, cold: 3 },
   coldStarts: 5,
   requestTimes: { another: 500, status: 100 },
 };
@@ -56,14 +59,13 @@ export async function measure(isQuick) {
     await measured("runs", async () => (results.pending = await pending(Object.values(subjects), scope.pending)));
   });
 
-  await measured("backfills", async () => {
-    const ways = [
-      { way: "rust", modules: ours, migrations: "backfill" },
-      { way: "one by one", modules: theirs, migrations: "backfill one by one" },
-      { way: "in pages", modules: theirs, migrations: "backfill in pages" },
-    ];
-    results.backfills = await backfills(ways, scope.backfills);
-  });
+  const ways = [
+    { way: "rust", modules: ours, migrations: "backfill" },
+    { way: "one by one", modules: theirs, migrations: "backfill one by one" },
+    { way: "in pages", modules: theirs, migrations: "backfill in pages" },
+  ];
+  await measured("backfills", async () => (results.backfills = await backfills(ways, scope.backfills)));
+  await measured("own work", async () => (results.ownWork = await ownWork(ways, scope.ownWork)));
 
   await withSubjects({ rust: ours }, async ({ rust }) => {
     await measured("requests", async () => (results.requests = await requests(rust, scope.requests)));

@@ -16,7 +16,7 @@ export async function withSeeds(entries, number, work) {
   const directory = await mkdtemp(path.join(tmpdir(), "seeds-"));
   try {
     const [first, ...others] = Array.from({ length: number }, (_, index) => path.join(directory, String(index)));
-    const writer = await Subject.start("writer", await typescript(), first);
+    const writer = await Subject.start("writer", await typescript(), { kvPersist: first });
     try {
       await writer.put(entries);
     } finally {

@@ -1,3 +1,4 @@
+import { existsSync, readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -30,20 +31,26 @@ export async function typescript() {
 
 /**
  * A Worker that is measured, in a workerd of its own. Its KV is behind a meter, in memory where the system has files there,
- * and is gone with it, unless a directory keeps it.
+ * and is gone with it, unless a directory keeps it. Or it is a stub in the Worker's isolate, which costs next to nothing.
  */
 export class Subject {
-  static async start(name, modules, kvPersist) {
+  /**
+   * @param {{ kvPersist?: string, hasStub?: boolean, isCounting?: boolean }} [options]
+   */
+  static async start(name, modules, { kvPersist, hasStub = false, isCounting = false } = {}) {
+    const counting = { type: "ESModule", path: "counting.mjs", contents: `export default ${isCounting};` };
+    const kv = hasStub ? "stub" : "meter";
+    const before = new Set(children());
     const miniflare = new Miniflare({
       workers: [
         {
           name: "subject",
           compatibilityDate: COMPATIBILITY_DATE,
-          modules: [await module("entry.mjs"), await module("memory.mjs"), ...modules],
+          modules: [await module("entry.mjs"), await module("instance.mjs"), counting, ...modules],
           bindings: { MIGRATIONS_TOKEN: TOKEN },
-          wrappedBindings: { [KV_BINDING]: { scriptName: "meter" } },
+          wrappedBindings: { [KV_BINDING]: { scriptName: kv } },
         },
-        { name: "meter", modules: [await module("meter.mjs")], kvNamespaces: { kv: KV_BINDING } },
+        { name: kv, modules: [await module(`${kv}.mjs`)], kvNamespaces: hasStub ? {} : { kv: KV_BINDING } },
         { ...LOADER, kvNamespaces: { [KV_BINDING]: KV_BINDING } },
       ],
       host: "127.0.0.1",
@@ -53,15 +60,18 @@ export class Subject {
       // The log of a run is not what is measured.
       handleRuntimeStdio: (...streams) => streams.forEach((stream) => stream.resume()),
     });
-    return new Subject(name, miniflare, await miniflare.ready);
+    const url = await miniflare.ready;
+    return new Subject(name, miniflare, url, children().find((child) => !before.has(child)));
   }
 
   #miniflare;
   #loader;
   #url;
+  #process;
 
-  constructor(name, miniflare, url) {
+  constructor(name, miniflare, url, process) {
     this.name = name;
+    this.#process = process;
     this.#miniflare = miniflare;
     this.#loader = new Loader(miniflare);
     this.#url = url;
@@ -78,6 +88,12 @@ export class Subject {
     const took = performance.now() - start;
     if (!answer.ok) throw new Error(`${this.name} answered ${answer.status} to ${method} ${route}: ${text}`);
     return { status: answer.status, headers: answer.headers, text, took, ...JSON.parse(answer.headers.get("measured")) };
+  }
+
+  /** How many milliseconds its thread has computed. Linux tells. */
+  get processorTime() {
+    const [nanoseconds] = readFileSync(`/proc/${this.#process}/task/${this.#process}/schedstat`, "utf8").split(" ");
+    return Number(nanoseconds) / 1e6;
   }
 
   /** Puts entries, past the meter. */
@@ -99,4 +115,10 @@ export class Subject {
   stop() {
     return this.#miniflare.dispose();
   }
+}
+
+/** The processes that this one has started. */
+function children() {
+  const file = `/proc/${process.pid}/task/${process.pid}/children`;
+  return existsSync(file) ? readFileSync(file, "utf8").trim().split(" ").filter(Boolean) : [];
 }

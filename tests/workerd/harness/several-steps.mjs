@@ -4,9 +4,9 @@ import { until } from "./coordinated.mjs";
 
 export const MARKER = "migration_my-service_001_seen";
 
-/** So few operations that these entries take several steps. */
+/** So few operations that these entries take several steps, each of which takes a while. */
 export const ENTRIES = customers(150);
-export const SEEN = { migrations: "seen", budget: "60" };
+export const SEEN = { migrations: "seen", budget: "60", latency: "40" };
 
 /** Waits for the end of the run, with no request that could carry it on: KV alone is asked. */
 export async function applied(client) {

@@ -1,25 +1,72 @@
-//! A KV binding of the Worker's environment, as a store of the core crate. The binding is looked up by its name at every
-//! call, so that mounting the routes cannot fail.
+//! A KV binding of the Worker's environment, as a store of the core crate. A binding that is not there fails its operations,
+//! so that mounting the routes cannot fail.
 //!
-//! It calls the runtime directly. `worker::kv` would add serde's conversion of JavaScript objects to every Worker.
+//! It calls the runtime by `kv.js`. `worker::kv` would add serde's conversion of JavaScript objects to every Worker.
 
 use std::sync::Arc;
 
-use kv_migrations::kv::{
-    Answer, BulkValue, Entry, Expiration, Key, KvError, ListOptions, Metadata, Page, PutOptions, Request,
-    Store,
-};
+use kv_migrations::kv::{Answer, BulkValue, Entry, Expiration, Key, KvError, Metadata, Page, Request, Store};
 use kv_migrations::{BoxFuture, RunLock};
+use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
-use worker::js_sys::{Array, Function, JSON, Map, Object, Promise, Reflect, Uint8Array};
+use worker::js_sys::Promise;
+use worker::send::SendWrapper;
 use worker::wasm_bindgen_futures::JsFuture;
 
 use super::environment::{Environment, has_method};
 
+#[wasm_bindgen(module = "/src/platform/kv.js")]
+extern "C" {
+    #[wasm_bindgen(catch)]
+    fn send(
+        kv: &JsValue,
+        operation: u8,
+        key: &str,
+        value: &[u8],
+        text: Option<&str>,
+        number: f64,
+    ) -> Result<Promise, JsValue>;
+}
+
+#[wasm_bindgen]
+extern "C" {
+    /// An answer of `kv.js`.
+    type Received;
+
+    #[wasm_bindgen(method, getter)]
+    fn bytes(this: &Received) -> Vec<u8>;
+
+    #[wasm_bindgen(method, getter)]
+    fn numbers(this: &Received) -> Vec<u32>;
+
+    #[wasm_bindgen(method, getter)]
+    fn text(this: &Received) -> Option<String>;
+
+    /// The next long value.
+    #[wasm_bindgen(method)]
+    fn next(this: &Received) -> Vec<u8>;
+}
+
+/// No limit, and no expiration.
+const NONE: f64 = -1.0;
+
+/// What stands for the length of a text that is not there.
+const MISSING: u32 = u32::MAX;
+const NO_TEXT: u32 = u32::MAX - 1;
+const LONG: u32 = u32::MAX - 2;
+
 /// A KV namespace by the name of its binding.
 pub(crate) struct Binding {
-    pub(crate) name: Arc<str>,
-    pub(crate) environment: Environment,
+    name: Arc<str>,
+    /// Looked up once: a lookup for each operation costs more than the operation.
+    namespace: Option<SendWrapper<JsValue>>,
+}
+
+impl Binding {
+    pub(crate) fn new(name: Arc<str>, environment: &Environment) -> Self {
+        let namespace = environment.binding(&name).map(SendWrapper::new);
+        Self { name, namespace }
+    }
 }
 
 /// Why a name is not that of a KV namespace.
@@ -47,7 +94,7 @@ pub(crate) fn check(name: &str, environment: &Environment) -> Result<(), NoNames
 impl Store for Binding {
     fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
         Box::pin(async move {
-            let Some(namespace) = self.environment.binding(&self.name) else {
+            let Some(namespace) = &self.namespace else {
                 let name = &self.name;
                 let message = format!(
                     "the Worker has no KV binding `{name}`: name it under [[kv_namespaces]] in wrangler.toml"
@@ -55,11 +102,12 @@ impl Store for Binding {
                 return Err(request.refused(None, message));
             };
             // The call throws, or its promise is rejected.
-            let answer = match send(&namespace, request) {
+            let answer = match send_request(namespace, request) {
                 Ok(promise) => JsFuture::from(promise).await,
                 Err(error) => Err(error),
             };
-            read(request, &answer.map_err(|error| request.js_error(&error))?)
+            let answer = answer.map_err(|error| request.js_error(&error))?;
+            read(request, answer.unchecked_ref())
         })
     }
 
@@ -69,128 +117,74 @@ impl Store for Binding {
 }
 
 /// One call for all operations: each function that is imported, and each branch that calls one, would add its own code.
-fn send(namespace: &JsValue, request: Request<'_>) -> Result<Promise, JsValue> {
-    let arguments = Array::new();
-    let add = |argument: JsValue| _ = arguments.push(&argument);
-    let method = match request {
-        Request::Get { key } => {
-            add(key.into());
-            add("arrayBuffer".into());
-            "getWithMetadata"
-        }
+fn send_request(namespace: &JsValue, request: Request<'_>) -> Result<Promise, JsValue> {
+    let (mut joined, mut lengths) = (String::new(), Vec::new());
+    let (operation, key, value, text, number) = match request {
+        Request::Get { key } => (0, key, &[][..], None, NONE),
         Request::GetBulk { keys } => {
-            add(names(keys).into());
-            add("text".into());
-            "get"
-        }
-        Request::Put { key, value, options } => {
-            add(key.into());
-            add(Uint8Array::from(value).into());
-            add(put_options(options)?.into());
-            "put"
-        }
-        Request::Delete { key } => {
-            add(key.into());
-            "delete"
+            for key in keys {
+                joined.push_str(key);
+                // At most 512: KV refuses a longer key.
+                lengths.extend_from_slice(&u32::try_from(key.len()).unwrap_or(0).to_le_bytes());
+            }
+            (1, &*joined, &*lengths, None, NONE)
         }
         Request::List(options) => {
-            add(list_options(options).into());
-            "list"
+            (2, options.prefix, &[][..], options.cursor, options.limit.map_or(NONE, f64::from))
+        }
+        Request::Delete { key } => (3, key, &[][..], None, NONE),
+        Request::Put { key, value, options } => {
+            let (operation, number) = match options.expiration {
+                None => (4, NONE),
+                Some(Expiration::At(at)) => (4, seconds(at)),
+                Some(Expiration::After(after)) => (5, seconds(after)),
+            };
+            (operation, key, value, options.metadata.as_ref().map(Metadata::as_json), number)
         }
         _ => return Err(JsValue::from_str("unknown operation")),
     };
-    let method = field(namespace, method);
-    method.unchecked_ref::<Function>().apply(namespace, &arguments).map(JsCast::unchecked_into)
-}
-
-fn read(request: Request<'_>, answer: &JsValue) -> Result<Answer, KvError> {
-    Ok(match request {
-        Request::Get { .. } => {
-            let value = field(answer, "value");
-            let bytes = (!value.is_null()).then(|| Uint8Array::new(&value).to_vec());
-            Answer::Entry(bytes.map(|value| Entry::new(value).with_metadata(metadata(answer))))
-        }
-        Request::GetBulk { keys } => {
-            let values: &Map = answer.unchecked_ref();
-            Answer::Values(keys.iter().map(|key| bulk_value(values, &JsValue::from_str(key))).collect())
-        }
-        Request::List(_) => {
-            let keys: Array = field(answer, "keys").unchecked_into();
-            let mut listed = Vec::new();
-            for key in keys.iter() {
-                listed.push(listed_key(&key));
-            }
-            let cursor = field(answer, "cursor").as_string();
-            let is_complete = field(answer, "list_complete").as_bool() == Some(true);
-            let page = Page::from_result(listed, is_complete, cursor);
-            Answer::Page(page.map_err(|message| request.refused(None, message))?)
-        }
-        _ => Answer::Done,
-    })
-}
-
-fn names(keys: &[&str]) -> Array {
-    keys.iter().map(|key| JsValue::from_str(key)).collect()
-}
-
-fn put_options(options: &PutOptions) -> Result<Object, JsValue> {
-    let object = Object::new();
-    if let Some(metadata) = &options.metadata {
-        set(&object, "metadata", &JSON::parse(metadata.as_json())?);
-    }
-    match options.expiration {
-        None => {}
-        Some(Expiration::At(at)) => set(&object, "expiration", &number(at)),
-        Some(Expiration::After(seconds)) => set(&object, "expirationTtl", &number(seconds)),
-    }
-    Ok(object)
-}
-
-fn list_options(options: ListOptions<'_>) -> Object {
-    let object = Object::new();
-    set(&object, "prefix", &options.prefix.into());
-    if let Some(cursor) = options.cursor {
-        set(&object, "cursor", &cursor.into());
-    }
-    if let Some(limit) = options.limit {
-        set(&object, "limit", &limit.into());
-    }
-    object
-}
-
-fn bulk_value(values: &Map, key: &JsValue) -> BulkValue {
-    let value = values.get(key);
-    match value.as_string() {
-        Some(text) => BulkValue::from_text(text),
-        None if value.is_null() => BulkValue::Missing,
-        None => BulkValue::Unread,
-    }
-}
-
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "seconds since 1970")]
-fn listed_key(listed: &JsValue) -> Key {
-    Key::new(field(listed, "name").as_string().unwrap_or_default())
-        .with_expiration(field(listed, "expiration").as_f64().map(|seconds| seconds as u64))
-        .with_metadata(metadata(listed))
-}
-
-/// The metadata in an answer. Where there is none, it is null or undefined.
-fn metadata(answer: &JsValue) -> Option<Metadata> {
-    let json = JSON::stringify(&field(answer, "metadata")).ok()?.as_string()?;
-    (json != "null").then(|| Metadata::from_json(json))
-}
-
-/// A field of an object, or undefined.
-fn field(object: &JsValue, name: &str) -> JsValue {
-    Reflect::get(object, &name.into()).unwrap_or_default()
-}
-
-/// Sets a field of an object of ours, which cannot fail.
-fn set(object: &Object, name: &str, value: &JsValue) {
-    _ = Reflect::set(object, &name.into(), value);
+    send(namespace, operation, key, value, text, number)
 }
 
 #[allow(clippy::cast_precision_loss, reason = "times are far below 2⁵³, up to which it is exact")]
-fn number(number: u64) -> JsValue {
-    JsValue::from_f64(number as f64)
+fn seconds(seconds: u64) -> f64 {
+    seconds as f64
+}
+
+fn read(request: Request<'_>, answer: &Received) -> Result<Answer, KvError> {
+    if matches!(request, Request::Put { .. } | Request::Delete { .. }) {
+        return Ok(Answer::Done);
+    }
+    let (bytes, numbers, text) = (answer.bytes(), answer.numbers(), answer.text());
+    if let Request::Get { .. } = request {
+        let entry = || Entry::new(bytes).with_metadata(text.map(Metadata::from_json));
+        return Ok(Answer::Entry((numbers != [MISSING]).then(entry)));
+    }
+    let mut bytes = bytes.as_slice();
+    if let Request::GetBulk { .. } = request {
+        let value = |number| match number {
+            MISSING => BulkValue::Missing,
+            NO_TEXT => BulkValue::Unread,
+            LONG => String::from_utf8(answer.next()).map_or(BulkValue::Unread, BulkValue::from_text),
+            length => BulkValue::from_text(take(&mut bytes, length)),
+        };
+        return Ok(Answer::Values(numbers.into_iter().map(value).collect()));
+    }
+    let (keys, is_complete) = numbers.as_chunks::<3>();
+    let mut listed = Vec::new();
+    for &[name, metadata, expiration] in keys {
+        let (name, metadata) = (take(&mut bytes, name), take(&mut bytes, metadata));
+        let metadata = (!metadata.is_empty()).then(|| Metadata::from_json(metadata));
+        let expiration = (expiration > 0).then_some(expiration.into());
+        listed.push(Key::new(name).with_expiration(expiration).with_metadata(metadata));
+    }
+    let page = Page::from_result(listed, is_complete == [1], text);
+    page.map(Answer::Page).map_err(|message| request.refused(None, message))
+}
+
+/// The next of the texts that came as one, by the number of its bytes.
+fn take(bytes: &mut &[u8], length: u32) -> String {
+    let (text, rest) = bytes.split_at_checked(length as usize).unwrap_or_default();
+    *bytes = rest;
+    String::from_utf8(text.to_vec()).unwrap_or_default()
 }
