@@ -3,7 +3,7 @@
 use super::{MigrationKind, Plan, Seal};
 use crate::moving::{LONG, Moving};
 use crate::random::Random;
-use crate::situation::Situation;
+use crate::situation::{RequestLimit, Situation};
 use crate::table::{InitialEntry, Table, name};
 
 impl Plan {
@@ -28,12 +28,25 @@ impl Plan {
         let leaves = [Moving::Skipping, Moving::KeepingNew, Moving::Choosing];
         let is_left = leaves.map(MigrationKind::Moving).contains(&self.migrations[number].kind);
         let is_known = self.situation != Situation::DamagedRows && !is_left;
-        self.migrations[number].seal = if is_known || seal == Seal::None { seal } else { Seal::Fixed };
+        self.migrations[number].seal = match seal {
+            _ if self.has_short_requests() => Seal::None,
+            Seal::Random if !is_known => Seal::Fixed,
+            seal => seal,
+        };
+    }
+
+    /// Whether each request is cut off after so few operations that plain re-keys get on, but not those that list several
+    /// prefixes or record copies before they write.
+    fn has_short_requests(&self) -> bool {
+        matches!(self.situation, Situation::CutOff(RequestLimit::Operations(12..20)))
     }
 
     /// Makes a migration a re-key of a table that no other migration works on.
     fn give_own_table(&mut self, random: &Random, number: usize) {
-        let moving = Moving::draw(random);
+        let moving = match Moving::draw(random) {
+            Moving::Prefixes if self.has_short_requests() => Moving::ByTable,
+            moving => moving,
+        };
         let is_mapped = moving.has_labels();
         let letter = char::from(b'm' + u8::try_from(number).unwrap_or(0));
         let entries = random.pick([2, 4, 9]);
