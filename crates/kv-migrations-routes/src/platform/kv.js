@@ -7,6 +7,9 @@ const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 /** Longer values of a bulk read are handed over one by one, so that they are copied only once. */
 const MAX_JOINED = 4096;
 
+/** A later one is as good as never: the runtime writes none after 2038. */
+const MAX_EXPIRATION = 2 ** 32 - 1;
+
 const MISSING = 2 ** 32 - 1;
 const NO_TEXT = 2 ** 32 - 2;
 const LONG = 2 ** 32 - 3;
@@ -56,7 +59,7 @@ function page({ keys, list_complete, cursor }) {
   const texts = keys.flatMap(({ name, metadata }) => [name, json(metadata) ?? ""]);
   const numbers = texts.map((text) => text.length);
   const { bytes } = joined(texts, numbers);
-  const all = keys.flatMap(({ expiration }, index) => [numbers[2 * index], numbers[2 * index + 1], expiration ?? 0]);
+  const all = keys.flatMap(({ expiration }, index) => [numbers[2 * index], numbers[2 * index + 1], Math.min(expiration ?? 0, MAX_EXPIRATION)]);
   return { bytes, numbers: [...all, list_complete === true ? 1 : 0], text: typeof cursor === "string" ? cursor : undefined };
 }
 
