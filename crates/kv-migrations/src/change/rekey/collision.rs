@@ -105,15 +105,20 @@ impl Collision {
         Self::new(old, format!("is not the same as what is at its new key `{new}`"))
     }
 
+    pub(super) fn last_copy(new: &str, old: &str, is_elsewhere: bool) -> Self {
+        let reason = format!(
+            "holds what was copied there from `{old}`, which got another key then and is gone by now, under both. If the \
+             service has deleted it, delete this too"
+        );
+        Self::new(&copy_key(new, is_elsewhere), reason)
+    }
+
     pub(super) fn outdated(new: &str, old: &str, is_elsewhere: bool) -> Self {
-        // Under its own name it would be taken for an old key.
-        let place =
-            if is_elsewhere { format!("{new} (in the namespace of the new keys)") } else { new.to_owned() };
         let reason = format!(
             "holds something else than what was copied there from `{old}`, which has another key by now. Compare both, and \
              delete it if nothing needs it"
         );
-        Self::new(&place, reason)
+        Self::new(&copy_key(new, is_elsewhere), reason)
     }
 
     fn new(old: &str, reason: String) -> Self {
@@ -129,6 +134,11 @@ impl Collision {
         )
         .into()
     }
+}
+
+/// The key of a copy, as a report has it. Under its own name one in another namespace would be taken for an old key.
+fn copy_key(new: &str, is_elsewhere: bool) -> String {
+    if is_elsewhere { format!("{new} (in the namespace of the new keys)") } else { new.to_owned() }
 }
 
 /// The error for all collisions at once, before anything was written.

@@ -17,7 +17,8 @@ impl Rekey {
     /// before anything is written.
     ///
     /// A value may change while the migration is under way, and its new key with it. The entry then ends at its last one. Its
-    /// copy under the earlier one is deleted, unless somebody has changed it since: then it is left and reported. Each entry is
+    /// copy under the earlier one is deleted, unless somebody has changed it since, or the entry is nowhere else: then it is left
+    /// and reported. Each entry is
     /// mapped again from the bytes that are copied, and once more before it is deleted, so that `mapping` must be quick and
     /// return the same for the same entry. It gets the value without a byte order mark, and must not write through the record.
     ///

@@ -16,8 +16,8 @@ use crate::kv::{Entry, EntryOperations, HighestCost, PAUSES};
 use crate::sabotage::{self, Defect};
 use crate::session::Session;
 
-/// A read, a list and a deletion, with one more time.
-const OPERATIONS: u64 = 6;
+/// Three reads, a list and a deletion, with one more time.
+const OPERATIONS: u64 = 8;
 
 /// Withdraws all of them.
 pub(super) async fn withdraw(
@@ -32,12 +32,15 @@ pub(super) async fn withdraw(
             return Ok(WalkEnd::Paused);
         }
         let (new, old) = (new.to_owned(), copy.old.clone());
-        let result = withdraw_copy(relocation, session, state.key, &new, copy).await;
+        let result = withdraw_copy(relocation, session, state, &new, copy).await;
         if session.meter.is_overdrawn() {
             return Ok(over_budget(job));
         }
-        if result? == Withdrawn::Kept {
-            leave(Collision::outdated(&new, &old, relocation.distinct.is_some()), state)?;
+        let is_elsewhere = relocation.distinct.is_some();
+        match result? {
+            Withdrawn::Gone => {}
+            Withdrawn::Other => leave(Collision::outdated(&new, &old, is_elsewhere), state)?,
+            Withdrawn::Last => leave(Collision::last_copy(&new, &old, is_elsewhere), state)?,
         }
         is_first = false;
         state.targets.remove_outdated(&new);
@@ -48,11 +51,12 @@ pub(super) async fn withdraw(
     Ok(WalkEnd::Complete)
 }
 
-#[derive(PartialEq, Eq)]
 enum Withdrawn {
     Gone,
     /// Something else is there.
-    Kept,
+    Other,
+    /// The copy is there, and the entry is nowhere else.
+    Last,
 }
 
 /// Whether this is a copy that the re-key has written.
@@ -65,10 +69,21 @@ fn is_of_rekey(key: HashKey, copy: &OutdatedCopy, entry: &Entry, expiration: Opt
     }
 }
 
+/// Whether the entry of an old key is under the key that it gets by now, or still under the old one. Another run may have
+/// deleted it, by what it had read before the entry got another key.
+async fn has_entry(relocation: &Relocation<'_>, state: &RekeyState, old: &str) -> Result<bool> {
+    if let Some(new) = state.targets.get(old)
+        && relocation.new.bytes(new).await?.is_some()
+    {
+        return Ok(true);
+    }
+    Ok(relocation.old.bytes(old).await?.is_some())
+}
+
 async fn withdraw_copy(
     relocation: &Relocation<'_>,
     session: &Session<'_>,
-    key: HashKey,
+    state: &RekeyState,
     new: &str,
     copy: &OutdatedCopy,
 ) -> Result<Withdrawn> {
@@ -82,8 +97,11 @@ async fn withdraw_copy(
         let kv = relocation.new.for_entry(attempt);
         let Some(entry) = kv.get(new).await? else { return Ok(Withdrawn::Gone) };
         let expiration = kv.find(new).await?.and_then(|listed| listed.expiration);
-        if !is_of_rekey(key, copy, &entry, expiration) {
-            return Ok(Withdrawn::Kept);
+        if !is_of_rekey(state.key, copy, &entry, expiration) {
+            return Ok(Withdrawn::Other);
+        }
+        if !has_entry(relocation, state, &copy.old).await? {
+            return Ok(Withdrawn::Last);
         }
         if sabotage::is_on(Defect::OutdatedCopiesStay) {
             return Ok(Withdrawn::Gone);
