@@ -30,6 +30,8 @@ pub(crate) struct KeyPage {
     /// Where it begins. For an empty last page, where the page before begins: nobody can tell whether a cursor leads to the
     /// end or is no longer known.
     pub(super) start: PageStart,
+    /// Where the next prefix begins, if the page is the last one of its prefix; otherwise `start`.
+    pub(super) end: PageStart,
     pub(super) is_last: bool,
     /// Whether it is the first page again, because KV no longer knew the cursor of a checkpoint.
     pub(super) is_first_again: bool,
@@ -39,7 +41,7 @@ impl KeyPage {
     /// The position after the page.
     pub(crate) fn end(&self, before: &Position) -> Position {
         let mut end = before.clone();
-        end.set_page(&self.start);
+        end.set_page(&self.end);
         if let Some(last) = self.keys.last() {
             end.set_after(last.name.clone());
         }
@@ -89,12 +91,16 @@ impl<'a> Pages<'a> {
         }
         let cursor = if is_end { self.cursor_with_keys.take() } else { listed };
         let start = PageStart { prefix: self.next.prefix, cursor };
+        let mut end = start.clone();
         if ends_prefix {
             self.next.prefix += 1;
             self.cursor_with_keys = None;
+            if !self.is_complete {
+                end = self.next.clone();
+            }
         }
         let is_first_again = std::mem::take(&mut self.has_lost_cursor);
-        Ok(Some(KeyPage { keys, start, is_last: self.is_complete, is_first_again }))
+        Ok(Some(KeyPage { keys, start, end, is_last: self.is_complete, is_first_again }))
     }
 
     /// KV does not say how long a cursor is valid. If it no longer knows the cursor of a checkpoint, it may answer that

@@ -21,8 +21,15 @@ pub(super) struct Queue<T> {
 
 /// One step, on a page.
 pub(super) enum Step<L> {
-    Entry { key: Key, loaded: L, page: PageStart },
-    EndOfPage { page: PageStart },
+    Entry {
+        key: Key,
+        loaded: L,
+        page: PageStart,
+    },
+    /// With the page that comes next, or the same one.
+    EndOfPage {
+        page: PageStart,
+    },
 }
 
 /// What was loaded for an entry.
@@ -35,7 +42,8 @@ pub(super) struct Loaded<T> {
 pub(super) struct Chunk {
     pub(super) keys: Vec<Key>,
     page: PageStart,
-    ends_page: bool,
+    /// Where the walk is behind the page, if the chunk is the end of it.
+    end: Option<Box<PageStart>>,
 }
 
 impl<T> Queue<T> {
@@ -70,7 +78,7 @@ impl<T> Queue<T> {
 
     /// Adds a page; `None` after the last one.
     pub(super) fn add_page(&mut self, page: Option<KeyPage>) {
-        let Some(KeyPage { keys, start, is_last, .. }) = page else {
+        let Some(KeyPage { keys, start, end, is_last, .. }) = page else {
             self.is_listed = true;
             return;
         };
@@ -78,7 +86,7 @@ impl<T> Queue<T> {
         self.is_listed = is_last;
         let entry = |key| Step::Entry { key, loaded: (), page: start.clone() };
         self.listed.extend(keys.into_iter().map(entry));
-        self.listed.push_back(Step::EndOfPage { page: start });
+        self.listed.push_back(Step::EndOfPage { page: end });
     }
 
     /// Takes at most this many keys of one page, to load them.
@@ -86,7 +94,7 @@ impl<T> Queue<T> {
         let (mut keys, mut last) = (Vec::new(), PageStart::default());
         while let Some(step) = self.listed.pop_front() {
             match step {
-                Step::EndOfPage { page } => return Chunk { keys, page, ends_page: true },
+                Step::EndOfPage { page } => return Chunk { keys, page: last, end: Some(Box::new(page)) },
                 Step::Entry { .. } if keys.len() == number => {
                     self.listed.push_front(step);
                     break;
@@ -97,20 +105,18 @@ impl<T> Queue<T> {
                 }
             }
         }
-        Chunk { keys, page: last, ends_page: false }
+        Chunk { keys, page: last, end: None }
     }
 
     /// Adds what was loaded for a chunk.
     pub(super) fn add_loaded(&mut self, chunk: Chunk, entries: Vec<(Key, T)>, at: SystemTime) {
-        let Chunk { page, ends_page, .. } = chunk;
+        let Chunk { page, end, .. } = chunk;
         let entry = |(key, value)| {
             let loaded = Loaded { value, at };
             Step::Entry { key, loaded, page: page.clone() }
         };
         self.loaded.extend(entries.into_iter().map(entry));
-        if ends_page {
-            self.loaded.push_back(Step::EndOfPage { page });
-        }
+        self.loaded.extend(end.map(|page| Step::EndOfPage { page: *page }));
     }
 
     /// Forgets what is loaded, so that it is loaded again. No chunk may be on its way: it belongs behind that.
