@@ -126,7 +126,9 @@ impl Monitor {
     pub fn knows_all_copies(&self) -> bool {
         let observations = self.locked();
         let has_begun_again = observations.tally.was_started_over || observations.was_damaged;
-        !has_begun_again && self.plan.mode != Mode::ManyCallers && !self.plan.has_stale_copies()
+        // A rollback that is not ended, too, lets the re-key begin again.
+        let may_begin_again = has_begun_again || self.plan.has_rollbacks;
+        !may_begin_again && self.plan.mode != Mode::ManyCallers && !self.plan.has_stale_copies()
     }
 
     /// Whether all data must be right.

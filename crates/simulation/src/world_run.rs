@@ -221,7 +221,7 @@ impl World {
             plan.tables.iter().filter(writes_both).map(|table| table.prefix(0)).collect();
         found.retain(|(key, _)| !served.iter().any(|prefix| key.name.starts_with(prefix)));
         let is_known = self.monitor.knows_all_copies();
-        if is_known && !plan.has_rollbacks {
+        if is_known {
             self.monitor.check(invariants::entries_are_mapped_by_one_table(plan, &found));
         }
         let (expected, mut found) = (without_chance(plan, expected), without_chance(plan, found));

@@ -66,6 +66,7 @@ pub fn forget_outdated_copies(
         });
     }
     if may_be_unknown {
+        found.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
         found.dedup();
     }
     found.len() < before
