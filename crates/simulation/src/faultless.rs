@@ -9,7 +9,7 @@ use kv_migrations::kv::{Expiration, Key, MemoryStore, Metadata, PutOptions, Stor
 use kv_migrations::testing::{ManualClock, MemoryLog};
 use kv_migrations::{Error, Migration, Runner};
 
-use crate::migrations::Context;
+use crate::context::Context;
 use crate::plan::{Plan, SERVICE};
 use crate::random::Random;
 use crate::table::{InitialEntry, STANDING};

@@ -15,6 +15,7 @@
 
 pub mod actors;
 pub mod campaign;
+pub mod context;
 pub mod deployment;
 pub mod end;
 pub mod fault;

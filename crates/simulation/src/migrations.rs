@@ -6,32 +6,11 @@ use std::sync::Arc;
 use kv_migrations::kv::Kv;
 use kv_migrations::{Backfill, Fold, FoldOutput, Migration, Record, Rekey, Result};
 
+use crate::context::Context;
 use crate::keys::{index_group, index_prefix, step_key};
-use crate::monitor::Monitor;
 use crate::plan::{MigrationKind, Plan, PlannedMigration};
-use crate::random::Random;
 use crate::rekeys;
 use crate::value::{marked, unmarked};
-
-/// What migrations get: the run that they belong to, and the monitor that they report to.
-pub struct Context {
-    /// The number of the run.
-    pub run: usize,
-    /// `None` where only the outcome matters.
-    pub monitor: Option<Monitor>,
-    /// What migrations draw from that do something else each time.
-    pub random: Random,
-}
-
-impl Context {
-    fn up_is_running(&self, number: usize) {
-        self.monitor.iter().for_each(|monitor| monitor.up_is_running(self.run, number));
-    }
-
-    fn down_is_running(&self, number: usize) {
-        self.monitor.iter().for_each(|monitor| monitor.down_is_running(number));
-    }
-}
 
 /// The first migrations of a plan, this many.
 pub fn first(plan: &Plan, number: usize) -> Arc<[Migration<Context>]> {

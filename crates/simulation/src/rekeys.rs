@@ -3,7 +3,7 @@
 use kv_migrations::kv::{Key, Kv};
 use kv_migrations::{Collisions, Migration, MovingEntry, Record, Rekey, Result};
 
-use crate::migrations::Context;
+use crate::context::Context;
 use crate::moving::{Moving, TABLES, group_of, group_of_version, label, without_label};
 use crate::plan::{PlannedMigration, Seal};
 use crate::value::{SEALED, sealed, unsealed, version};

@@ -7,9 +7,10 @@ use kv_migrations::Migration;
 use kv_migrations::coordinator::MemoryStorage;
 use kv_migrations::testing::VirtualTime;
 
+use crate::context::Context;
 use crate::deployment::Deployment;
 use crate::fault::{FaultCountdown, ParkedTasks};
-use crate::migrations::{self, Context};
+use crate::migrations;
 use crate::monitor::Monitor;
 use crate::network::{Binding, CurrentRun, Namespace, UnderWay};
 use crate::plan::Plan;

@@ -12,8 +12,8 @@ use kv_migrations::testing::ObjectRuntime;
 
 use super::isolate::runner;
 use super::object_storage::ObjectStorage;
+use crate::context::Context;
 use crate::fault::{Fault, FaultCountdown};
-use crate::migrations::Context;
 use crate::network::{Binding, CurrentRun};
 use crate::time::SkewedClock;
 use crate::world::World;

@@ -8,8 +8,9 @@ use kv_migrations::clock::Clock;
 use kv_migrations::log::Log;
 use kv_migrations::{Budget, Error, RunLock, Runner, State};
 
+use crate::context::Context;
 use crate::fault::{Fault, FaultCountdown, FaultableTask, TaskEnd};
-use crate::migrations::{self, Context};
+use crate::migrations;
 use crate::network::{Binding, CurrentRun};
 use crate::plan::SERVICE;
 use crate::random::Random;
