@@ -33,7 +33,7 @@ impl<C: ?Sized, T> Rekey<C, T> {
     /// written once. The others are deleted at the end, once the winner is moved and verified: those that have not changed
     /// since they were compared. One that has changed stays at its old key and is reported, as does one whose winner is gone.
     /// An entry that the service writes after the survey is a collision. What stands at a new key already is one too: see
-    /// [`Collisions`].
+    /// [`Collisions`](crate::Collisions).
     ///
     /// With [`copying`](Self::copying) only the winners are copied; [`deleting`](Self::deleting) then deletes all old keys.
     /// [`copying_missing`](Self::copying_missing) does not choose. An inverse does not prove that no two entries get the same

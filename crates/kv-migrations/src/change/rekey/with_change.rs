@@ -24,7 +24,7 @@ impl Rekey {
     ///
     /// The migration is reversible only with [`changing_back`](Self::changing_back). With [`copying`](Self::copying) what is
     /// at a new key, and the re-key has not written, is left as the service's own. [`deleting`](Self::deleting) compares
-    /// nothing but with [`Collisions::Skip`].
+    /// nothing but with [`Collisions::Skip`](crate::Collisions::Skip).
     ///
     /// # Example
     /// ```
