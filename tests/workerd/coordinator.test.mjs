@@ -119,7 +119,7 @@ test("from runs without a coordinator to runs with one, and back again", async (
 
 test("a backfill that began without a coordinator is carried on by one, and the other way round", async (t) => {
   const entries = customers(200);
-  const settings = { migrations: "seen", budget: "60" };
+  const settings = { migrations: "seen", budget: "60", latency: "40" };
   const client = await serveCoordinated(t, settings, { namespace: entries });
   const plain = { coordinator: null, ...settings };
   const { done } = assertAnswer(await client.migrate(plain), 202).progress;
@@ -130,7 +130,7 @@ test("a backfill that began without a coordinator is carried on by one, and the 
   assert.ok(paused.json.progress.done > done, "it goes on from there");
   assert.ok(paused.json.progress.done < entries.length, "it is paused in the middle");
 
-  const answers = await client.migrateToEnd(plain, 2);
+  const answers = await client.migrateToEnd(plain, 5);
   assertAnswer(answers.at(-1));
   assertEntries(withoutMarkers(await client.worker.dump()), seen(entries), "each once");
 });

@@ -130,7 +130,8 @@ impl<C> Coordinator<C> {
             records.note_copied(None);
         }
         let is_due = is_asked_for || mirror::due(&*records.storage, records.now())? <= records.now();
-        let noted = if is_due && self.may_copy(result.as_ref()).await {
+        let is_stopping = records.task()?.is_some_and(|task| task.stop.is_some());
+        let noted = if is_due && self.may_copy(result.as_ref(), is_stopping).await {
             self.copy_markers(&step, lease, result.as_ref()).await?
         } else {
             None
@@ -157,14 +158,14 @@ impl<C> Coordinator<C> {
         settle(records, waiters, lease, &transition, result)
     }
 
-    /// Whether to copy markers now. KV takes no copy of the same marker for a while: a step that follows at once leaves the
-    /// copies to a later one, and the last step waits.
-    async fn may_copy(&self, result: Option<&StepResult>) -> bool {
+    /// Whether to copy markers now. KV takes no copy of the same marker for a while: a step that is followed at once leaves the
+    /// copies to a later one, and the last step waits, also the last one before a pause.
+    async fn may_copy(&self, result: Option<&StepResult>, is_stopping: bool) -> bool {
         let pause = self.records.copy_pause();
         if pause.is_zero() {
             return true;
         }
-        if result.is_none_or(StepResult::is_followed_at_once) {
+        if !is_stopping && result.is_none_or(StepResult::is_followed_at_once) {
             return false;
         }
         self.records.clock.sleep(pause).await;

@@ -43,6 +43,25 @@ fn a_paused_run_changes_nothing_until_it_is_resumed() {
     }
 }
 
+/// A run without a coordinator goes on from there.
+#[test]
+fn kv_shows_all_that_a_paused_run_has_done() {
+    for milliseconds in (0..600).step_by(20) {
+        let object = Object::new().with_users(100);
+        let coordinator = under_way(&object);
+        let paused = object.serve(&coordinator, async {
+            object.time.sleep(Duration::from_millis(milliseconds)).await;
+            coordinator.pause("001", &Caller::default()).await
+        });
+        paused.expect("it is under way");
+        let entries = object.kv.entries().into_iter();
+        let marker = entries.map(|(key, _)| key).find(|key| key.name == "migration_my-service_001");
+        let metadata = marker.and_then(|key| key.metadata).expect("the marker has its progress");
+        let progress: serde_json::Value = metadata.parse().expect("it is JSON");
+        assert_eq!(progress["done"], object.marked(), "after {milliseconds} ms: {progress}");
+    }
+}
+
 #[test]
 fn a_cancelled_migration_is_pending_and_starts_over() {
     for milliseconds in (0..600).step_by(20) {
