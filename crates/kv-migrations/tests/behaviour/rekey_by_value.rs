@@ -7,7 +7,7 @@ use kv_migrations::kv::{MemoryStore, StoreExt};
 use kv_migrations::{Collisions, Error, Migration, Rekey};
 
 use crate::rekey::{drive, error, keys, migration};
-use crate::service::{InitialEntry, Service};
+use crate::service::{InitialEntry, Service, holding};
 
 /// Moves `user_{id}` to `user:{tenant}:{id}`. The tenant is the value up to its first `/`. What has none stays.
 pub fn users() -> Rekey {
@@ -20,11 +20,6 @@ pub fn users() -> Rekey {
 
 pub fn reversible_users() -> Rekey {
     users().with_inverse("user:", |key| Some(format!("user_{}", key.name.splitn(3, ':').nth(2)?)))
-}
-
-pub fn holding(entries: &[(&str, &str)]) -> Service {
-    let entries: Vec<_> = entries.iter().map(|(key, value)| InitialEntry::new(*key, *value)).collect();
-    Service::holding(&entries, 900)
 }
 
 /// Runs the re-key; the service writes as `write` says once the first copies are made.

@@ -6,9 +6,9 @@ use kv_migrations::testing::{Fault, faulty};
 use kv_migrations::{Collisions, Migration, Rekey, Runner};
 
 use crate::rekey::migration;
-use crate::rekey_by_value::{drive_writing, entries, holding, pairs, reversible_users, users};
+use crate::rekey_by_value::{drive_writing, entries, pairs, reversible_users, users};
 use crate::rekey_by_value_crashes::{initial_entries, keys_left};
-use crate::service::{InitialEntry, Service};
+use crate::service::{InitialEntry, Service, holding};
 
 /// Two entries have something else at the keys that their first values give.
 fn contested() -> Vec<InitialEntry> {

@@ -9,8 +9,8 @@ use kv_migrations::testing::{Fault, faulty};
 use kv_migrations::{Error, Migration, Rekey};
 
 use crate::rekey::{keys, users};
-use crate::rekey_changing::{contents, holding, left, runner, sealing};
-use crate::service::{InitialEntry, Service};
+use crate::rekey_changing::{contents, runner, sealing};
+use crate::service::{InitialEntry, Service, holding, left};
 use crate::stores::Intercepting;
 
 /// Always the same for the same entry.

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::executor::block_on;
-use kv_migrations::{BoxError, Migration, MovingEntry, Rekey, RunReport, Runner};
+use kv_migrations::{BoxError, Migration, MovingEntry, Rekey, Runner};
 
 use crate::rekey::keys;
 use crate::rekey_by_value;
-use crate::service::{InitialEntry, Service};
+use crate::service::{InitialEntry, Service, holding, left};
 
 /// Stands for randomness: never the same again.
 static NONCE: AtomicU64 = AtomicU64::new(0);
@@ -43,17 +43,6 @@ pub fn migration(rekey: Rekey<()>) -> Migration {
 
 pub fn runner(service: &Service, rekey: Rekey<()>) -> Runner {
     service.runner(vec![migration(rekey)])
-}
-
-pub fn holding(entries: &[(&str, &str)]) -> Service {
-    let entries: Vec<InitialEntry> =
-        entries.iter().map(|(key, value)| InitialEntry::new(*key, *value)).collect();
-    Service::holding(&entries, 900)
-}
-
-pub fn left(reports: Vec<RunReport>) -> Vec<(String, String)> {
-    let failed = reports.into_iter().flat_map(|report| report.details).flat_map(|it| it.failed_entries);
-    failed.map(|entry| (entry.key, entry.reason)).collect()
 }
 
 /// All entries but markers: without nonces.

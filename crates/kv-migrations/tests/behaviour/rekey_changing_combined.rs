@@ -10,8 +10,8 @@ use kv_migrations::{BoxError, Collisions, Migration, MovingEntry, Rekey};
 
 use crate::rekey::keys;
 use crate::rekey_by_value;
-use crate::rekey_changing::{contents, holding, left, runner, seal, sealing};
-use crate::service::{InitialEntry, Service};
+use crate::rekey_changing::{contents, runner, seal, sealing};
+use crate::service::{InitialEntry, Service, holding, holding_with, left};
 
 /// Value and key, sealed: what `seal` makes of it, without its nonce.
 fn sealed(pairs: &[(&str, &str)]) -> BTreeMap<String, Vec<u8>> {
@@ -127,12 +127,6 @@ fn each_combination_ends_alike_after_a_crash_anywhere() {
             }
         }
     }
-}
-
-fn holding_with(entries: &[(&str, &str)], operations: u64) -> Service {
-    let entries: Vec<InitialEntry> =
-        entries.iter().map(|(key, value)| InitialEntry::new(*key, *value)).collect();
-    Service::holding(&entries, operations)
 }
 
 #[test]

@@ -6,8 +6,8 @@ use kv_migrations::testing::{Fault, faulty};
 use proptest::prelude::*;
 
 use crate::rekey_by_value_crashes::initial_entries;
-use crate::rekey_changing::{bytes, contents, left, migration, runner, sealing, sealing_by_value};
-use crate::service::{InitialEntry, Service};
+use crate::rekey_changing::{bytes, contents, migration, runner, sealing, sealing_by_value};
+use crate::service::{InitialEntry, Service, left};
 use crate::stores::{Flaky, ShortPages};
 
 fn some() -> Vec<InitialEntry> {

@@ -5,8 +5,8 @@ use kv_migrations::kv::StoreExt;
 use kv_migrations::{Collisions, Migration, Rekey};
 
 use crate::rekey::{drive, error, keys, migration, users};
-use crate::rekey_several::{finish, holding, left};
-use crate::service::{InitialEntry, Service};
+use crate::rekey_several::finish;
+use crate::service::{InitialEntry, Service, holding, left};
 
 fn keep_new() -> Rekey {
     users().with_collisions(Collisions::KeepNew)

@@ -10,7 +10,7 @@ use kv_migrations::kv::{Answer, Key, KvError, MemoryStore, Request, Store, Store
 use kv_migrations::{Collisions, Error, Migration, Rekey, RunReport};
 
 use crate::rekey::{error, keys, migration};
-use crate::service::{InitialEntry, Service, good};
+use crate::service::{InitialEntry, Service, good, left};
 use crate::stores::Intercepting;
 
 fn entries(entries: &[(&str, &str)]) -> Vec<InitialEntry> {
@@ -26,12 +26,6 @@ pub fn two(own: &[(&str, &str)], other: &[(&str, &str)]) -> (Service, Service) {
 
 fn run(service: &Service, rekey: Rekey) -> Result<Vec<RunReport>, Error> {
     service.drive(&service.runner(vec![migration(rekey)]))
-}
-
-/// What a run has left, and why.
-pub fn left(reports: Vec<RunReport>) -> Vec<(String, String)> {
-    let left = reports.into_iter().flat_map(|report| report.details).flat_map(|it| it.failed_entries);
-    left.map(|left| (left.key, left.reason)).collect()
 }
 
 /// All that is in a namespace but the service's own markers.

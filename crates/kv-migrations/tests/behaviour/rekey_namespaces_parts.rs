@@ -6,8 +6,8 @@ use kv_migrations::kv::MemoryStore;
 use kv_migrations::{Collisions, Migration, MovingEntry, Rekey, RunReport};
 
 use crate::rekey::migration;
-use crate::rekey_namespaces::{left, texts, two};
-use crate::service::Service;
+use crate::rekey_namespaces::{texts, two};
+use crate::service::{Service, left};
 
 type Pairs = Vec<(String, String)>;
 

@@ -6,24 +6,12 @@ use std::collections::BTreeMap;
 use futures::executor::block_on;
 use kv_migrations::kv::StoreExt;
 use kv_migrations::testing::{Fault, faulty};
-use kv_migrations::{BoxError, Collisions, Migration, Record, Rekey, RunReport};
+use kv_migrations::{BoxError, Collisions, Migration, Record, Rekey};
 use proptest::prelude::*;
 
 use crate::rekey::{drive, error, keys, migration};
-use crate::service::{InitialEntry, Service};
+use crate::service::{InitialEntry, Service, holding, left};
 use crate::stores::{Flaky, ShortPages};
-
-pub fn holding(entries: &[(&str, &str)]) -> Service {
-    let entries: Vec<InitialEntry> =
-        entries.iter().map(|(key, value)| InitialEntry::new(*key, *value)).collect();
-    Service::holding(&entries, 900)
-}
-
-/// The keys that were left, with the reasons.
-pub fn left(reports: Vec<RunReport>) -> Vec<(String, String)> {
-    let failed = reports.into_iter().flat_map(|report| report.details).flat_map(|it| it.failed_entries);
-    failed.map(|entry| (entry.key, entry.reason)).collect()
-}
 
 pub fn finish(service: &Service, rekey: Rekey) -> Vec<(String, String)> {
     left(service.drive(&service.runner(vec![migration(rekey)])).unwrap())

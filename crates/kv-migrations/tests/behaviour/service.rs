@@ -171,6 +171,23 @@ impl Service {
     }
 }
 
+/// A service with entries of these keys and values, each of whose requests may make 900 operations.
+pub fn holding(entries: &[(&str, &str)]) -> Service {
+    holding_with(entries, 900)
+}
+
+/// A service with entries of these keys and values, each of whose requests may make this many operations.
+pub fn holding_with(entries: &[(&str, &str)], operations: u64) -> Service {
+    let entries: Vec<_> = entries.iter().map(|(key, value)| InitialEntry::new(*key, *value)).collect();
+    Service::holding(&entries, operations)
+}
+
+/// The keys that runs have left, and why.
+pub fn left(reports: Vec<RunReport>) -> Vec<(String, String)> {
+    let left = reports.into_iter().flat_map(|report| report.details).flat_map(|it| it.failed_entries);
+    left.map(|entry| (entry.key, entry.reason)).collect()
+}
+
 /// Writes `done/{id}`, and deletes it again.
 pub fn good(id: &'static str) -> Migration {
     Migration::new(id, format!("Does {id}"), async move |kv, ()| {
