@@ -4,6 +4,7 @@
 //! what those share that read entries, and `verdict` decides what is deleted. Nothing is deleted before its copy was read
 //! back, later than KV's delay, and found to be the same.
 
+mod attempts;
 mod by_value;
 mod changing;
 mod check;

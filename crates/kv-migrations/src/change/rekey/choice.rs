@@ -5,9 +5,9 @@
 
 use std::cmp::Ordering;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::Rekey;
+use super::attempts::look_and_delete;
 use super::collision::Collision;
 use super::copies::{CopyRecord, fingerprint};
 use super::found::Found;
@@ -19,8 +19,7 @@ use crate::change::record::{AtEntry, Record};
 use crate::change::walk::{KeyWalk, Range, WalkEnd, over_budget};
 use crate::error::{BoxError, Result};
 use crate::future::BoxFuture;
-use crate::kv::{EntryOperations, HighestCost, Key, Kv, PAUSES};
-use crate::session::Session;
+use crate::kv::{Key, Kv};
 
 /// How many bytes of keys are remembered: a checkpoint holds them.
 const MAX_KEY_BYTES: usize = 1024 * 1024;
@@ -74,7 +73,7 @@ impl<C: ?Sized, T> Rekey<C, T> {
 type Compare = dyn Fn(&Record, &Record) -> Result<Ordering> + Send + Sync;
 
 /// Chooses the greatest entry, and the first one of equals.
-pub(super) struct Greatest(pub(super) Box<Compare>);
+struct Greatest(Box<Compare>);
 
 impl Choose for Greatest {
     fn run<'a>(
@@ -224,7 +223,8 @@ async fn discard(relocation: &Relocation<'_>, job: &mut Job<'_>, state: &mut Rek
         if !is_first && session.meter.left() < OPERATIONS {
             return Ok(WalkEnd::Paused);
         }
-        let found = discard_one(relocation, session, state, &old).await;
+        let discard = async |kv| discard_one(relocation, &kv, state, &old).await;
+        let found = look_and_delete(session, &relocation.old, &old, discard).await;
         if session.meter.is_overdrawn() {
             return Ok(over_budget(job));
         }
@@ -240,33 +240,7 @@ async fn discard(relocation: &Relocation<'_>, job: &mut Job<'_>, state: &mut Rek
     Ok(WalkEnd::Complete)
 }
 
-/// If KV refuses the deletion with 429, somebody else wrote the entry a moment ago: then it is looked at again.
-async fn discard_one(
-    relocation: &Relocation<'_>,
-    session: &Session<'_>,
-    state: &RekeyState,
-    old: &str,
-) -> Result<Found> {
-    let mut pauses = PAUSES.iter();
-    loop {
-        let pause = pauses.next();
-        let own_keys: &[&str] = if pause.is_some() { &[old] } else { &[] };
-        let operations = EntryOperations::new(&HighestCost::default()).begin_attempt(own_keys);
-        let kv = relocation.old.for_entry(operations.clone());
-        let result = try_to_discard(relocation, &kv, state, old).await;
-        match pause.filter(|_| operations.has_conflict()) {
-            Some(seconds) => session.sleep(Duration::from_secs(*seconds)).await,
-            None => return result,
-        }
-    }
-}
-
-async fn try_to_discard(
-    relocation: &Relocation<'_>,
-    kv: &Kv,
-    state: &RekeyState,
-    old: &str,
-) -> Result<Found> {
+async fn discard_one(relocation: &Relocation<'_>, kv: &Kv, state: &RekeyState, old: &str) -> Result<Found> {
     let losers = &state.contests.losers;
     let Some(new) = losers.new_key(old) else { return Ok(Found::Nothing) };
     let Some(entry) = read(kv, state, old).await? else { return Ok(Found::Nothing) };

@@ -1,7 +1,6 @@
 //! Deletes copies under keys that their entries no longer get, where nothing else was written since.
 
-use std::time::Duration;
-
+use super::attempts::look_and_delete;
 use super::collision::Collision;
 use super::copies::{CopyHash, fingerprint};
 use super::plan::release;
@@ -12,9 +11,8 @@ use crate::change::Job;
 use crate::change::hash::HashKey;
 use crate::change::walk::{WalkEnd, over_budget};
 use crate::error::Result;
-use crate::kv::{Entry, EntryOperations, HighestCost, PAUSES};
+use crate::kv::{Entry, Kv};
 use crate::sabotage::{self, Defect};
-use crate::session::Session;
 
 /// Three reads, a list and a deletion, with one more time.
 const OPERATIONS: u64 = 8;
@@ -32,7 +30,8 @@ pub(super) async fn withdraw(
             return Ok(WalkEnd::Paused);
         }
         let (new, old) = (new.to_owned(), copy.old.clone());
-        let result = withdraw_copy(relocation, session, state, &new, copy).await;
+        let withdraw = async |kv| withdraw_copy(relocation, &kv, state, &new, copy).await;
+        let result = look_and_delete(session, &relocation.new, &new, withdraw).await;
         if session.meter.is_overdrawn() {
             return Ok(over_budget(job));
         }
@@ -82,35 +81,21 @@ async fn has_entry(relocation: &Relocation<'_>, state: &RekeyState, old: &str) -
 
 async fn withdraw_copy(
     relocation: &Relocation<'_>,
-    session: &Session<'_>,
+    kv: &Kv,
     state: &RekeyState,
     new: &str,
     copy: &OutdatedCopy,
 ) -> Result<Withdrawn> {
-    let operations = EntryOperations::new(&HighestCost::default());
-    let mut pauses = PAUSES.iter();
-    loop {
-        // If KV refuses the deletion with 429, somebody wrote the key a moment ago.
-        let pause = pauses.next();
-        let own_keys = pause.map(|_| new);
-        let attempt = operations.begin_attempt(own_keys.as_slice());
-        let kv = relocation.new.for_entry(attempt);
-        let Some(entry) = kv.get(new).await? else { return Ok(Withdrawn::Gone) };
-        let expiration = kv.find(new).await?.and_then(|listed| listed.expiration);
-        if !is_of_rekey(state.key, copy, &entry, expiration) {
-            return Ok(Withdrawn::Other);
-        }
-        if !has_entry(relocation, state, &copy.old).await? {
-            return Ok(Withdrawn::Last);
-        }
-        if sabotage::is_on(Defect::OutdatedCopiesStay) {
-            return Ok(Withdrawn::Gone);
-        }
-        let result = kv.delete(new).await;
-        let Some(seconds) = pause.filter(|_| operations.has_conflict()) else {
-            result?;
-            return Ok(Withdrawn::Gone);
-        };
-        session.sleep(Duration::from_secs(*seconds)).await;
+    let Some(entry) = kv.get(new).await? else { return Ok(Withdrawn::Gone) };
+    let expiration = kv.find(new).await?.and_then(|listed| listed.expiration);
+    if !is_of_rekey(state.key, copy, &entry, expiration) {
+        return Ok(Withdrawn::Other);
     }
+    if !has_entry(relocation, state, &copy.old).await? {
+        return Ok(Withdrawn::Last);
+    }
+    if !sabotage::is_on(Defect::OutdatedCopiesStay) {
+        kv.delete(new).await?;
+    }
+    Ok(Withdrawn::Gone)
 }
