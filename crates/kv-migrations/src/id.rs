@@ -93,7 +93,7 @@ pub enum RegistrationError {
         /// The position of the second one in the list, from 1.
         position: usize,
     },
-    /// Two prefixes of a migration overlap.
+    /// A migration is not valid: two of its prefixes overlap, or two of its settings contradict each other.
     #[non_exhaustive]
     InvalidMigration {
         /// The id.

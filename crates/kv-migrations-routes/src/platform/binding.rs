@@ -47,6 +47,14 @@ extern "C" {
     fn next(this: &Received) -> Vec<u8>;
 }
 
+/// Operations, as `kv.js` numbers them.
+const GET: u8 = 0;
+const GET_BULK: u8 = 1;
+const LIST: u8 = 2;
+const DELETE: u8 = 3;
+const PUT: u8 = 4;
+const PUT_WITH_TTL: u8 = 5;
+
 /// No limit, and no expiration.
 const NONE: f64 = -1.0;
 
@@ -120,24 +128,24 @@ impl Store for Binding {
 fn send_request(namespace: &JsValue, request: Request<'_>) -> Result<Promise, JsValue> {
     let (mut joined, mut lengths) = (String::new(), Vec::new());
     let (operation, key, value, text, number) = match request {
-        Request::Get { key } => (0, key, &[][..], None, NONE),
+        Request::Get { key } => (GET, key, &[][..], None, NONE),
         Request::GetBulk { keys } => {
             for key in keys {
                 joined.push_str(key);
                 // At most 512: KV refuses a longer key.
                 lengths.extend_from_slice(&u32::try_from(key.len()).unwrap_or(0).to_le_bytes());
             }
-            (1, &*joined, &*lengths, None, NONE)
+            (GET_BULK, &*joined, &*lengths, None, NONE)
         }
         Request::List(options) => {
-            (2, options.prefix, &[][..], options.cursor, options.limit.map_or(NONE, f64::from))
+            (LIST, options.prefix, &[][..], options.cursor, options.limit.map_or(NONE, f64::from))
         }
-        Request::Delete { key } => (3, key, &[][..], None, NONE),
+        Request::Delete { key } => (DELETE, key, &[][..], None, NONE),
         Request::Put { key, value, options } => {
             let (operation, number) = match options.expiration {
-                None => (4, NONE),
-                Some(Expiration::At(at)) => (4, seconds(at)),
-                Some(Expiration::After(after)) => (5, seconds(after)),
+                None => (PUT, NONE),
+                Some(Expiration::At(at)) => (PUT, seconds(at)),
+                Some(Expiration::After(after)) => (PUT_WITH_TTL, seconds(after)),
             };
             (operation, key, value, options.metadata.as_ref().map(Metadata::as_json), number)
         }

@@ -14,26 +14,35 @@ const MISSING = 2 ** 32 - 1;
 const NO_TEXT = 2 ** 32 - 2;
 const LONG = 2 ** 32 - 3;
 
+// Operations, as `binding.rs` numbers them. `PUT` has the time of an expiration, `PUT_WITH_TTL` the seconds until it.
+const GET = 0;
+const GET_BULK = 1;
+const LIST = 2;
+const DELETE = 3;
+const PUT = 4;
+const PUT_WITH_TTL = 5;
+
 /**
- * Sends an operation: the codes are those of `binding.rs`. A negative number is none. A bulk read has all keys in `key`, and the lengths of each in
- * `value`. `value` lies in the memory of WebAssembly, where it does not stay.
+ * Sends an operation. A negative number is none. A bulk read has all keys in `key`, and the length of each in `value`. `value`
+ * lies in the memory of WebAssembly, where it does not stay.
  */
 export function send(kv, operation, key, value, text, number) {
   switch (operation) {
-    case 0:
+    case GET:
       return kv.getWithMetadata(key, "arrayBuffer").then(entry);
-    case 1: {
+    case GET_BULK: {
       const keys = split(key, new Uint32Array(value.slice().buffer));
       return kv.get(keys, "text").then((values) => bulk(keys.map((name) => values.get(name))));
     }
-    case 2:
+    case LIST:
       return kv.list({ prefix: key, ...(text !== undefined && { cursor: text }), ...(number >= 0 && { limit: number }) }).then(page);
-    case 3:
+    case DELETE:
       return kv.delete(key);
-    default: {
+    case PUT:
+    case PUT_WITH_TTL: {
       const options = {};
       if (text !== undefined) options.metadata = JSON.parse(text);
-      if (number >= 0) options[operation === 4 ? "expiration" : "expirationTtl"] = number;
+      if (number >= 0) options[operation === PUT ? "expiration" : "expirationTtl"] = number;
       return kv.put(key, value.slice(), options);
     }
   }

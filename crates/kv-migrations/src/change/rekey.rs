@@ -6,6 +6,7 @@
 
 mod attempts;
 mod by_value;
+mod changes;
 mod changing;
 mod check;
 mod choice;
@@ -14,9 +15,9 @@ mod contests;
 mod copies;
 mod copy;
 mod delete;
+mod direction;
 mod entry;
 mod found;
-mod known;
 mod mapping;
 mod more_mappings;
 mod namespaces;
@@ -28,6 +29,7 @@ mod retarget;
 mod state;
 mod survey;
 mod sweep;
+mod table;
 mod targets;
 mod two_namespaces;
 mod verdict;
@@ -46,13 +48,16 @@ use serde::de::DeserializeOwned;
 
 use super::prefixes::Prefixes;
 use crate::kv::{Key, Kv};
+pub(crate) use changes::Changes;
+use changes::IntoChanges;
+pub use changes::RekeyFor;
 pub use collision::Collisions;
+pub use direction::AnyContext;
+use direction::Direction;
 pub use entry::MovingEntry;
-pub(crate) use known::Changes;
-pub use known::{AnyContext, RekeyFor};
-use known::{Direction, IntoChanges, Load, WithTable};
 use mapping::MapFn;
 use relocation::{Missing, Part, Settings};
+use table::{Load, WithTable};
 
 /// How long KV takes until a write is visible everywhere, and until a cached miss is forgotten: 60 seconds or more.
 ///

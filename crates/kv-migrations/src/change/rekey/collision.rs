@@ -16,8 +16,8 @@ pub(super) const MAX_KEPT: usize = 1_000;
 /// impossible counts as well: KV does not take the key, it is the key of a marker, or the inverse does not return the old
 /// key for it. So does an entry that expires after January 2038, which the Workers runtime cannot write again.
 ///
-/// The same value and metadata at the new key are no collision, whoever wrote them. The expiration does not count: the new
-/// key gets that of the entry.
+/// If the new key already has the same value and metadata, that is no collision: the service may have written them, or the
+/// re-key. The expiration does not count: the new key gets that of the entry.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Collisions {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Rekey;
 use super::by_value::ByValue;
-use super::known::Direction;
+use super::direction::Direction;
 use super::mapping::MapFn;
 use crate::change::prefixes::Prefixes;
 use crate::change::record::Record;

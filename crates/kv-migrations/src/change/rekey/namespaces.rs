@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Rekey;
-use super::known::Direction;
+use super::direction::Direction;
 use super::mapping::NewKeys;
 use super::two_namespaces::TwoNamespaces;
 use crate::kv::{Kv, Store};

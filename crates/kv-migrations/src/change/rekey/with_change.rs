@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::Rekey;
+use super::direction::{AnyContext, Direction};
 use super::entry::MovingEntry;
-use super::known::{AnyContext, Direction};
 use crate::error::Result;
 use crate::kv::Kv;
 
