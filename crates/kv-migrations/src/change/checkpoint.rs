@@ -148,6 +148,7 @@ impl<'a> Checkpoints<'a> {
             bytes: self.bytes,
             saved: self.saved,
             is_careful: self.is_careful,
+            was_cut_off: self.limit.is_some(),
             operations: self.session.operations(),
         };
         is_due(&moment, rest)

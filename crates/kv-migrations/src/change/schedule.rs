@@ -34,6 +34,8 @@ pub(super) struct Moment {
     pub(super) saved: u32,
     /// Whether a request before this one may have been cut off before it saved anything.
     pub(super) is_careful: bool,
+    /// Whether one before this one was cut off, as far as its checkpoint tells.
+    pub(super) was_cut_off: bool,
     /// The operations of this request so far.
     pub(super) operations: u64,
 }
@@ -87,7 +89,10 @@ pub(super) fn is_due(moment: &Moment, rest: impl FnOnce() -> Option<Work>) -> bo
         && rest().is_none_or(|rest| {
             if is_first {
                 let operations = moment.operations.saturating_add(rest.operations);
-                let fits = operations < MIN_OPERATIONS && elapsed.saturating_add(rest.time) <= FIRST;
+                // An entry may take more operations than those before it. After one that was cut off, no estimate counts.
+                let fits = !moment.was_cut_off
+                    && operations < MIN_OPERATIONS
+                    && elapsed.saturating_add(rest.time) <= FIRST;
                 rest.entries > 0 && !fits
             } else {
                 // A checkpoint now would delay the end, which writes the marker too.
@@ -105,7 +110,8 @@ pub(super) fn rest(done: Work, left: Left) -> Option<Work> {
     if done.entries == 0 {
         return None;
     }
-    let affordable = left.operations.saturating_mul(done.entries) / done.operations.max(1);
+    // One more begins in any case, and may cost less.
+    let affordable = (left.operations.saturating_mul(done.entries) / done.operations.max(1)).max(1);
     let entries = affordable.min(left.entries.unwrap_or(u64::MAX));
     let share = |all: u64| entries.saturating_mul(all) / done.entries;
     let milliseconds = u64::try_from(done.time.as_millis()).unwrap_or(u64::MAX);
@@ -151,6 +157,7 @@ mod tests {
             bytes: 100,
             saved,
             is_careful: false,
+            was_cut_off: false,
             operations: 50,
         }
     }
@@ -165,6 +172,7 @@ mod tests {
         let long = of(1_000, 1_000, 5_000);
         let short = of(50, 50, 400);
         let careful = |moment| Moment { is_careful: true, operations: 5, ..moment };
+        let after_cut_off = |moment| Moment { was_cut_off: true, ..careful(moment) };
         let rows = |moment| Moment { write_interval: ROWS, ..moment };
         let sized = |bytes, moment| Moment { bytes, ..moment };
         #[rustfmt::skip]
@@ -174,6 +182,8 @@ mod tests {
             ("… but not if nothing can go wrong",           careful(at(50, None, 0)),              of(4, 4, 100),    false),
             ("… and not if that took long",                 careful(at(50, None, 0)),              of(4, 4, 300),    true),
             ("… and not if nothing is left",                careful(at(50, None, 0)),              of(0, 0, 0),      false),
+            ("after a request that was cut off",            after_cut_off(at(50, None, 0)),        of(4, 4, 100),    true),
+            ("… but not if nothing is left",                after_cut_off(at(50, None, 0)),        of(0, 0, 0),      false),
             ("the first step after an orderly end",         at(299, Some(1_500), 0),               long,             false),
             ("… 300 ms into the request",                   at(300, Some(1_500), 0),               long,             true),
             ("… although the rest is short",                at(300, Some(1_500), 0),               short,            true),
@@ -214,6 +224,8 @@ mod tests {
             (left(Some(50), 90, 9_000), of(30, 90, 600)),
             (left(None, 90, 9_000), of(30, 90, 600)),
             (left(None, 90, 400), of(30, 90, 400)),
+            // One more than the budget covers at this cost.
+            (left(Some(50), 2, 9_000), of(1, 3, 20)),
         ];
         for (left, expected) in rows {
             assert_eq!(rest(done, left), expected, "{left:?}");

@@ -234,6 +234,28 @@ fn a_rekey_that_changes_entries_and_whose_every_request_is_killed_ends() {
     }
 }
 
+fn by_value() -> Migration {
+    let rekey = Rekey::by_value("user_", |user| Ok(Some(user.name().replace("user_", "user:"))));
+    Migration::rekey("long", "", rekey.with_visibility_delay(Duration::from_secs(2)))
+}
+
+/// Values that are read in bulk cost nothing more, and others up to three operations each: no estimate by the first entries
+/// knows what the next ones take.
+#[test]
+fn a_rekey_by_value_whose_every_request_is_killed_ends_whichever_values_are_read_one_by_one() {
+    const USERS: u32 = 6;
+    for limit in (12..=15).map(Limit::Operations) {
+        for single in 0..1_u32 << USERS {
+            let world = World::new(USERS, by_value);
+            for number in (0..USERS).filter(|number| single >> number & 1 == 1) {
+                world.store.insert(&format!("user_{number:05}"), [0xff]);
+            }
+            let requests = world.requests_to_the_end(limit, 20 + 6 * USERS);
+            assert!(requests.is_ok(), "{limit:?}, {single:b}: {}", requests.unwrap_err());
+        }
+    }
+}
+
 fn of_two_prefixes() -> Migration {
     Migration::rekey("move", "", Rekey::prefixes([("first_", "first:"), ("user_", "user:")]))
 }
