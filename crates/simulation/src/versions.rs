@@ -18,6 +18,8 @@ struct Version {
     written: u64,
     /// When it had written each version, from the first on.
     ends: Vec<SystemTime>,
+    /// Whether a version was lost.
+    is_lost: bool,
 }
 
 impl Versions {
@@ -25,7 +27,7 @@ impl Versions {
     pub fn new(plan: &Plan) -> Self {
         let version = |entry: &InitialEntry| {
             let written = if entry.has_standing { STANDING } else { entry.version };
-            Version { begun: entry.version, written, ends: Vec::new() }
+            Version { begun: entry.version, written, ends: Vec::new(), is_lost: false }
         };
         let tables = plan.tables.iter().map(|table| table.entries.iter().map(version).collect());
         Self(Arc::new(Mutex::new(tables.collect())))
@@ -54,7 +56,15 @@ impl Versions {
     /// Notes that what was written after this version is lost, and may be.
     pub fn lose_after(&self, table: usize, entry: usize, kept: u64) {
         let version = &mut self.locked()[table][entry];
-        version.written = version.written.min(kept);
+        (version.written, version.is_lost) = (version.written.min(kept), true);
+    }
+
+    /// Notes that there is this version in the end. One that was lost may have been copied by a run that still saw it.
+    pub fn find(&self, table: usize, entry: usize, found: u64) {
+        let version = &mut self.locked()[table][entry];
+        if version.is_lost {
+            version.written = version.written.max(found);
+        }
     }
 
     /// Whether nothing of an entry was written since this time, and nothing is being written.

@@ -173,7 +173,8 @@ pub fn no_entry_is_lost(plan: &Plan, versions: &Versions, truth: &MemoryStore, t
                 find(table, &entry.name, truth)
             };
             let written = versions.written(number, index);
-            if value.as_deref().and_then(version).is_some_and(|version| version >= written) {
+            if let Some(found) = value.as_deref().and_then(version).filter(|found| *found >= written) {
+                versions.find(number, index, found);
                 continue;
             }
             if can_be_forgotten(plan, tally) && value.is_some() {
