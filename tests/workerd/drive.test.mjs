@@ -72,6 +72,15 @@ for (const [name, script] of Object.entries(SCRIPTS)) {
       assert.equal(await client.isRunForTypeScript("001_seen"), false);
     });
 
+    test("ends where the daily quota is used up, and says so", async (t) => {
+      const namespace = [...ENTRIES, { key: "quota", value: JSON.stringify({ put: 20 }) }];
+      const client = await serveSpecimen(t, { namespace, kvWrapper: "quota.mjs" });
+      const { code, output } = await run(t, script, client.worker.url, { migrations: "seen" }, options);
+      assert.match(output, /"quotaExhausted":true|problem:quota-exhausted/);
+      if (name === "a single curl") assert.notEqual(code, 0, output);
+      else assert.equal(code, 75, output);
+    });
+
     test("fails with a wrong token", async (t) => {
       const client = await serveSpecimen(t);
       await fails(t, client.worker, SEEN, { token: "wrong" });

@@ -8,4 +8,6 @@ mod timer;
 
 pub(crate) use calendar::{iso8601, parse_iso8601};
 pub use system::{Clock, SystemClock};
-pub(crate) use time::{at_milliseconds, between, later, milliseconds, milliseconds_between, seconds};
+pub(crate) use time::{
+    at_milliseconds, between, later, milliseconds, milliseconds_between, seconds, until_quota_begins,
+};

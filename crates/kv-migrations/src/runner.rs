@@ -205,6 +205,9 @@ impl<C> Runner<C> {
             }
         }
         report.operations = session.operations();
+        if !report.is_finished() {
+            report.quota_exhausted = session.wait_for_quota(&mut report.retry_after);
+        }
         Ok(report)
     }
 
@@ -234,10 +237,10 @@ impl<C> Runner<C> {
         let advance = advance(down, "", &mut job, context, Share::Whole, false).await;
         let mut report = RollbackReport::default();
         let progress = match advance {
-            Ok(Advance::Partly { retry_after, .. }) => {
+            Ok(Advance::Partly { progress, retry_after }) => {
                 session.log().info(&format!("[Migration] … {id} is partly rolled back: roll it back again"));
                 report.retry_after = Some(retry_after);
-                report.progress = Some(job.progress());
+                report.progress = progress;
                 job.progress()
             }
             Ok(Advance::Wholly { progress, failed_entries }) => {
@@ -256,6 +259,9 @@ impl<C> Runner<C> {
         };
         report.duration_ms = progress.duration_ms;
         report.operations = session.operations();
+        if !report.is_finished() {
+            report.quota_exhausted = session.wait_for_quota(&mut report.retry_after);
+        }
         report.entries = down.is_resumable().then_some(progress.entries);
         Ok(report)
     }

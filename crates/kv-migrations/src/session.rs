@@ -130,6 +130,18 @@ impl<'a> Session<'a> {
         self.meter.operations()
     }
 
+    /// Whether an operation of this run was over KV's daily quota.
+    pub(crate) fn is_over_quota(&self) -> bool {
+        self.policy.until_quota().is_some() && self.is_current()
+    }
+
+    /// Sets the time until KV's daily quota begins again, if an operation was over it.
+    pub(crate) fn wait_for_quota(&self, retry_after: &mut Option<Duration>) -> bool {
+        let until = self.policy.until_quota();
+        *retry_after = until.or(*retry_after);
+        until.is_some()
+    }
+
     /// The text of an error for work that does not fit into the budget: what is too large, and what to do instead.
     pub(crate) fn over_budget(&self, what: &str, instead: &str) -> String {
         let budget = self.meter.budget();

@@ -4,6 +4,7 @@
 //! This module may use all others of the crate; outside of tests, none uses it.
 
 pub mod conformance;
+mod daily_quota;
 mod delayed_kv;
 mod executor;
 mod faulty;
@@ -12,6 +13,7 @@ mod memory_log;
 mod object_runtime;
 mod virtual_time;
 
+pub use daily_quota::daily_quota;
 pub use delayed_kv::{Delay, DelayedKv, LOCATIONS, Origin, Visibility};
 pub use executor::{Executor, Spawner, Stopped};
 pub use faulty::{Fault, faulty};

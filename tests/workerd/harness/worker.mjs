@@ -1,4 +1,4 @@
-import { existsSync, statfsSync } from "node:fs";
+import { existsSync, readFileSync, statfsSync } from "node:fs";
 import http from "node:http";
 import path from "node:path";
 import { Readable } from "node:stream";
@@ -31,6 +31,14 @@ export const LOADER = {
   compatibilityFlags: COMPATIBILITY_FLAGS,
 };
 
+/** The options of a Worker that has its KV by way of a wrapper. */
+const WRAPPED = { kvNamespaces: {}, wrappedBindings: { [KV_BINDING]: { scriptName: "wrapper" } } };
+
+function wrapper(file) {
+  const contents = readFileSync(new URL(file, import.meta.url), "utf8");
+  return { name: "wrapper", modules: [{ type: "ESModule", path: file, contents }], kvNamespaces: { kv: KV_BINDING } };
+}
+
 /** How many entries one request to the loader puts. */
 const LOADED_AT_ONCE = 1_000;
 
@@ -45,6 +53,7 @@ const LOADED_AT_ONCE = 1_000;
  * @param {string[] | Record<string, string>} [options.kvNamespaces] the names of the KV bindings, each with a namespace
  *   of its own; or each with the name of its namespace
  * @param {string} [options.kvPersist] a directory that keeps the namespaces; without it they live in memory
+ * @param {string} [options.kvWrapper] a module of this directory that stands between the Worker and its first KV namespace
  * @param {Record<string, string | object>} [options.objects] the classes of Durable Objects, by the names of their
  *   bindings; for the class of another Worker, `{ className, scriptName }`
  * @param {object[]} [options.others] more Workers of the same crate beside it, each with a `name`, `bindings` and
@@ -61,6 +70,7 @@ export async function startWorker(
     bindings = {},
     kvNamespaces = [KV_BINDING],
     kvPersist,
+    kvWrapper,
     objects = {},
     others = [],
     objectsPersist,
@@ -78,8 +88,9 @@ export async function startWorker(
   const worker = ({ objects = {}, ...options }) => ({ ...shared, durableObjects: withSqlite(objects), ...options });
   const miniflare = new Miniflare({
     workers: [
-      worker({ bindings, objects, ...workerOptions }),
+      worker({ bindings, objects, ...workerOptions, ...(kvWrapper && WRAPPED) }),
       ...others.map(worker),
+      ...(kvWrapper ? [wrapper(kvWrapper)] : []),
       { ...LOADER, kvNamespaces },
     ],
     kvPersist,
@@ -169,7 +180,7 @@ class RunningWorker {
 
   /** The namespace of a binding, by default the first, to look into or to change behind the Worker's back. */
   kv(binding = this.#binding) {
-    return this.#miniflare.getKVNamespace(binding);
+    return this.#miniflare.getKVNamespace(binding, LOADER.name);
   }
 
   /** The D1 database of a binding. */

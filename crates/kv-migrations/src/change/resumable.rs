@@ -118,6 +118,10 @@ impl<C, R: Resumable<C>> Change<C> for ResumableChange<R> {
                     Err(error)
                 }
                 Err(error) => {
+                    if job.session().is_over_quota() {
+                        // The quota that is used up may be another one than that of writes.
+                        job.save(&state).await.ok();
+                    }
                     job.keep(&state);
                     Err(error)
                 }

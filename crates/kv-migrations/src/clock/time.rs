@@ -34,9 +34,28 @@ pub(crate) fn seconds(time: SystemTime) -> u64 {
     between(UNIX_EPOCH, time).as_secs()
 }
 
+/// The time until KV's daily quotas begin again: 00:00 UTC. A day that has just begun may not have begun for KV yet.
+pub(crate) fn until_quota_begins(now: SystemTime) -> Duration {
+    const DAY: u64 = 24 * 60 * 60;
+    const TOLERANCE: u64 = 10 * 60;
+    let second = seconds(now) % DAY;
+    let next = if second < TOLERANCE { TOLERANCE } else { DAY };
+    Duration::from_secs(next - second)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn quotas_begin_at_midnight_and_are_tried_again_soon_after_it() {
+        let midnight = 1_795_305_600;
+        let until = |second: u64| until_quota_begins(at_milliseconds(1_000 * (midnight + second))).as_secs();
+        assert_eq!(until(600), 24 * 60 * 60 - 600);
+        assert_eq!(until(24 * 60 * 60 - 1), 1);
+        assert_eq!(until(0), 600, "KV's clock may be late");
+        assert_eq!(until(599), 1);
+    }
 
     #[test]
     fn a_time_that_no_clock_can_show_is_the_last_one() {

@@ -127,7 +127,8 @@ pub enum RunOutcome {
     Paused,
     /// It did everything that there was to do.
     Finished,
-    /// Nothing is left to do, but the migration that it was at was taken off the list half made.
+    /// Nothing is left to do, but the migration that it was at was taken off the list half made. Or it waited for KV's daily
+    /// quota, and another run took its place.
     Unfinished,
     /// It failed: in its first step, or after its last retry.
     Failed,

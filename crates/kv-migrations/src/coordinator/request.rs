@@ -143,14 +143,14 @@ impl<C> Coordinator<C> {
             if task.is_paused() && self.can_be_resumed(&task) {
                 return Err(CoordinatorError::Paused(Box::new(task.activity())));
             }
-            if records.is_stepping()? || !task.is_paused() && !task.is_retrying() {
+            if records.is_stepping()? || !task.is_paused() && !task.is_replaceable() {
                 return Ok(Admission::Busy(Box::new(task.activity())));
             }
-            // The task waits to be retried: the caller has fixed the cause, or wants to know. Or it waits to be resumed
-            // at a migration that this release does not have. The new task replaces it.
+            // The task waits to be retried, or for KV's quota: the caller has fixed the cause, or wants to know. Or it waits
+            // to be resumed at a migration that this release does not have. The new task replaces it.
             waiters.close(task.number);
-            let outcome =
-                if self.can_be_resumed(&task) { RunOutcome::Failed } else { RunOutcome::Unfinished };
+            let is_failed = task.is_retrying() && self.can_be_resumed(&task);
+            let outcome = if is_failed { RunOutcome::Failed } else { RunOutcome::Unfinished };
             changes = records.end(&task, outcome, Findings::default())?;
             changes.extend(lease::revoke(&*records.storage)?);
         }

@@ -54,7 +54,7 @@ impl<C> Coordinator<C> {
     fn stopped_task_at(&self, id: &str) -> Result<Option<Task>, CoordinatorError> {
         let records = &self.records;
         let Some(task) = records.task()?.filter(|task| task.migration() == Some(id)) else { return Ok(None) };
-        if !task.is_paused() && !task.is_retrying() || records.is_running(&task)? {
+        if !task.is_paused() && !task.is_replaceable() || records.is_running(&task)? {
             return Err(CoordinatorError::InProgress(Box::new(task.activity())));
         }
         Ok(Some(task))

@@ -56,10 +56,11 @@ pub(super) fn settle(
     if let Some(key) = forgotten {
         records.journal().tell(&key, None, Some(task.number));
     }
-    let is_last = *outcome != RunOutcome::Running;
+    // Nobody waits for hours. Alarms continue the task.
+    let is_last = *outcome != RunOutcome::Running || task.is_awaiting_quota();
     waiters.reply(Reply { number: task.number, kind: task.work.kind(), is_last, result });
     waiters.steps.notify();
-    if is_last || task.is_retrying() {
+    if is_last || task.is_replaceable() {
         waiters.ends.notify();
     }
     Ok(())

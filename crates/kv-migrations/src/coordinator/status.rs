@@ -75,7 +75,7 @@ impl<C> Coordinator<C> {
                 status.state = State::Running;
                 status.error = Some(cut_off(tries));
             }
-            if task.is_retrying() {
+            if task.is_replaceable() {
                 status.retry_at = task.due().map(iso8601);
             }
         }

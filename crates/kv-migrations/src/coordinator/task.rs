@@ -82,6 +82,8 @@ pub(super) enum TaskStage {
     Stepping { due: u64, tries: u32, is_retry: bool },
     /// The last step failed. It is retried at this time.
     Retrying { at: u64 },
+    /// KV's daily quota is used up. The next step is due when it begins again.
+    AwaitingQuota { at: u64 },
     /// Nothing, until it is resumed.
     Paused,
 }
@@ -177,9 +179,10 @@ impl Task {
     /// When its next step is due, or was; `None` if it is paused.
     pub(super) fn due(&self) -> Option<SystemTime> {
         match self.stage {
-            TaskStage::Due { at } | TaskStage::Stepping { due: at, .. } | TaskStage::Retrying { at } => {
-                Some(at_milliseconds(at))
-            }
+            TaskStage::Due { at }
+            | TaskStage::Stepping { due: at, .. }
+            | TaskStage::Retrying { at }
+            | TaskStage::AwaitingQuota { at } => Some(at_milliseconds(at)),
             TaskStage::Paused => None,
         }
     }
@@ -187,10 +190,13 @@ impl Task {
     /// The task with a time for its next step that a clock of today can have written: a later one would be waited for,
     /// perhaps for ever.
     pub(super) fn with_possible_times(mut self, now: SystemTime) -> Self {
-        const MAX_PAUSE: Duration = Duration::from_hours(1);
+        const MAX_PAUSE: Duration = Duration::from_hours(25);
         let latest = milliseconds(now + MAX_PAUSE);
         match &mut self.stage {
-            TaskStage::Due { at } | TaskStage::Stepping { due: at, .. } | TaskStage::Retrying { at } => {
+            TaskStage::Due { at }
+            | TaskStage::Stepping { due: at, .. }
+            | TaskStage::Retrying { at }
+            | TaskStage::AwaitingQuota { at } => {
                 if *at > latest {
                     *at = milliseconds(now);
                 }
@@ -207,6 +213,16 @@ impl Task {
     /// Whether its last step failed and is to be retried, or is being retried.
     pub(super) fn is_retrying(&self) -> bool {
         matches!(self.stage, TaskStage::Retrying { .. } | TaskStage::Stepping { is_retry: true, .. })
+    }
+
+    /// Whether it waits for KV's daily quota.
+    pub(super) fn is_awaiting_quota(&self) -> bool {
+        matches!(self.stage, TaskStage::AwaitingQuota { .. })
+    }
+
+    /// Whether it waits for what somebody may have mended meanwhile, so that the next run takes its place.
+    pub(super) fn is_replaceable(&self) -> bool {
+        self.is_retrying() || self.is_awaiting_quota()
     }
 
     /// How many times in a row its step was cut off. `is_running`: a step is under way, which is not cut off yet.

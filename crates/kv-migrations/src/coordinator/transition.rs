@@ -34,6 +34,8 @@ pub(super) enum StepOutcome {
     Finished,
     /// More is to be done after this time, at this migration.
     Unfinished { after: Duration, migration: Option<String> },
+    /// KV's daily quota is used up. It begins again after this time.
+    OverQuota { after: Duration, migration: Option<String> },
     /// The task cannot be done, or not any more. A retry would change nothing.
     Refused { error: String },
     /// Another release has to take the rest of the steps.
@@ -81,7 +83,9 @@ fn resume(task: &mut Task, now: SystemTime) -> RunOutcome {
 
 fn begin_step(task: &mut Task, now: SystemTime) -> RunOutcome {
     task.stage = match task.stage {
-        TaskStage::Due { at } => TaskStage::Stepping { due: at, tries: 1, is_retry: false },
+        TaskStage::Due { at } | TaskStage::AwaitingQuota { at } => {
+            TaskStage::Stepping { due: at, tries: 1, is_retry: false }
+        }
         TaskStage::Retrying { at } => TaskStage::Stepping { due: at, tries: 1, is_retry: true },
         TaskStage::Stepping { due, tries, is_retry } if tries < MAX_TRIES => {
             TaskStage::Stepping { due, tries: tries + 1, is_retry }
@@ -112,6 +116,10 @@ fn end_step(task: &mut Task, outcome: StepOutcome, now: SystemTime) -> RunOutcom
         StepOutcome::Unfinished { after, migration } => {
             task.move_to(migration);
             task.stage = TaskStage::Due { at: milliseconds(later(now, after)) };
+        }
+        StepOutcome::OverQuota { after, migration } => {
+            task.move_to(migration);
+            task.stage = TaskStage::AwaitingQuota { at: milliseconds(later(now, after)) };
         }
         // Its caller asked the release before, and cannot be told.
         StepOutcome::Elsewhere { error, migration } => {
@@ -171,6 +179,7 @@ mod tests {
     const DUE: TaskStage = TaskStage::Due { at: BEFORE };
     const RETRYING: TaskStage = TaskStage::Retrying { at: BEFORE };
     const PAUSED: TaskStage = TaskStage::Paused;
+    const AWAITING: TaskStage = TaskStage::AwaitingQuota { at: BEFORE };
 
     const fn stepping(tries: u32) -> TaskStage {
         TaskStage::Stepping { due: BEFORE, tries, is_retry: false }
@@ -202,6 +211,11 @@ mod tests {
         TaskEvent::StepEnded(StepOutcome::Unfinished { after, migration })
     }
 
+    fn over_quota() -> TaskEvent {
+        let (after, migration) = (Duration::from_hours(5), Some("002".to_owned()));
+        TaskEvent::StepEnded(StepOutcome::OverQuota { after, migration })
+    }
+
     fn failed(done: u64) -> TaskEvent {
         let (error, migration) = ("boom".to_owned(), Some("002".to_owned()));
         TaskEvent::StepEnded(StepOutcome::Failed { error, migration, done })
@@ -227,6 +241,7 @@ mod tests {
 
         let due_in = |seconds: u64| TaskStage::Due { at: NOW + 1_000 * seconds };
         let retried_in = |seconds: u64| TaskStage::Retrying { at: NOW + 1_000 * seconds };
+        let awaiting_in = |hours: u64| TaskStage::AwaitingQuota { at: NOW + 3_600_000 * hours };
         let finished = || StepEnded(StepOutcome::Finished);
         #[rustfmt::skip]
         let rows = [
@@ -237,6 +252,7 @@ mod tests {
             (stepping(1),        0,  None,                 StepBegan,     stepping(2),        Running,    0),
             (stepping_again(4),  7,  None,                 StepBegan,     stepping_again(5),  Running,    0),
             (stepping(5),        0,  None,                 StepBegan,     stepping(5),        Failed,     1),
+            (AWAITING,           7,  None,                 StepBegan,     stepping(1),        Running,    0),
             (PAUSED,             7,  None,                 StepBegan,     PAUSED,             Paused,     0),
 
             (stepping(1),        0,  None,                 finished(),    stepping(1),        Finished,   0),
@@ -250,6 +266,11 @@ mod tests {
             (stepping(1),        7,  Some(pause("002")),   unfinished(),  PAUSED,             Paused,     0),
             (stepping(1),        7,  Some(pause("001")),   unfinished(),  due_in(1),          Running,    0),
             (stepping(1),        7,  Some(cancel("001")),  unfinished(),  due_in(1),          Cancelled,  0),
+
+            (stepping(1),        0,  None,                 over_quota(),  awaiting_in(5),     Running,    0),
+            (stepping_again(1),  7,  None,                 over_quota(),  awaiting_in(5),     Running,    0),
+            (stepping(1),        7,  Some(pause("002")),   over_quota(),  PAUSED,             Paused,     0),
+            (stepping(1),        7,  Some(cancel("002")),  over_quota(),  awaiting_in(5),     Cancelled,  0),
 
             (stepping(1),        0,  None,                 failed(0),     stepping(1),        Failed,     1),
             (stepping(1),        0,  Some(pause("002")),   failed(0),     PAUSED,             Paused,     1),
@@ -267,6 +288,7 @@ mod tests {
             (DUE,                7,  Some(pause("002")),   Idle,          PAUSED,             Paused,     0),
             (DUE,                7,  Some(pause("001")),   Idle,          DUE,                Running,    0),
             (RETRYING,           7,  Some(pause("002")),   Idle,          PAUSED,             Paused,     0),
+            (AWAITING,           7,  Some(pause("002")),   Idle,          PAUSED,             Paused,     0),
             (stepping(3),        7,  Some(pause("002")),   Idle,          PAUSED,             Paused,     0),
             (stepping(3),        7,  Some(cancel("002")),  Idle,          stepping(3),        Cancelled,  0),
             (PAUSED,             7,  Some(cancel("002")),  Idle,          PAUSED,             Cancelled,  0),

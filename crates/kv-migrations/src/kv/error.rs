@@ -1,6 +1,7 @@
 //! The error of a KV operation.
 
 use std::fmt;
+use std::time::Duration;
 
 use super::JsonError;
 use crate::text::{bounded, without_stacks};
@@ -65,6 +66,13 @@ pub enum KvErrorKind {
     NotJson(JsonError),
     /// The value cannot be written as JSON.
     NotSerializable,
+    /// The account's daily quota for such operations is used up. Nothing was read or changed. Only the free plan has one,
+    /// which begins again at 00:00 UTC (<https://developers.cloudflare.com/kv/platform/limits/>).
+    #[non_exhaustive]
+    QuotaExhausted {
+        /// The time until it begins again.
+        retry_after: Duration,
+    },
     /// The run has used up its [`Budget`](crate::Budget). Nothing was sent.
     OverBudget,
     /// The run has ended, or was inactive for so long that another may have replaced it. Nothing was sent.
@@ -130,7 +138,7 @@ impl KvError {
         match self.0.kind {
             KvErrorKind::Refused { status: None, .. } => !matches!(self.key(), "" | "." | ".."),
             KvErrorKind::Refused { status, .. } => !matches!(status, Some(400 | 413 | 414)),
-            KvErrorKind::Superseded => true,
+            KvErrorKind::QuotaExhausted { .. } | KvErrorKind::Superseded => true,
             _ => false,
         }
     }
@@ -145,6 +153,9 @@ impl fmt::Display for KvError {
             }
             KvErrorKind::Refused { status: None, message } => {
                 write!(f, "KV {operation} of `{key}` failed: {message}")
+            }
+            KvErrorKind::QuotaExhausted { .. } => {
+                write!(f, "KV {operation} of `{key}` failed: the daily quota is used up")
             }
             KvErrorKind::NotUtf8 => {
                 write!(f, "the value of `{key}` is not UTF-8 text: read it with `Kv::bytes`")
@@ -195,7 +206,10 @@ mod tests {
     fn what_kv_does_not_take_is_no_outage_and_all_else_is() {
         let superseded = KvError::new(Operation::Put, "k", KvErrorKind::Superseded);
         let outages = [429, 500, 503, 403].map(|status| refused(Some(status), "no"));
-        for error in outages.into_iter().chain([refused(None, "Network connection lost."), superseded]) {
+        let exhausted =
+            KvError::new(Operation::Put, "k", KvErrorKind::QuotaExhausted { retry_after: Duration::ZERO });
+        let others = [refused(None, "Network connection lost."), superseded, exhausted];
+        for error in outages.into_iter().chain(others) {
             assert!(error.is_outage(), "{error}");
         }
         let nameless = ["", ".", ".."].map(|key| KvError::refused(Operation::Put, key, None, "not allowed"));

@@ -5,6 +5,7 @@ mod entry;
 mod refusals;
 
 use std::ops::Deref;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) counter: Counter,
     pub(crate) refusals: Refusals,
+    /// The time until a quota begins again that was used up, in seconds. Zero if none was.
+    until_quota: AtomicU64,
     connections: Connections,
     /// The lease without which nothing is sent. `None` outside a run.
     lease: Option<Weak<LeaseGuard>>,
@@ -56,6 +59,7 @@ impl Policy {
             clock,
             counter: Counter::default(),
             refusals: Refusals::default(),
+            until_quota: AtomicU64::new(0),
             connections: Connections::new(limits::MAX_CONNECTIONS),
             lease: lease.map(Arc::downgrade),
         };
@@ -75,6 +79,12 @@ impl Policy {
     /// The policy of operations of the same work in another namespace.
     pub(super) fn in_other_namespace(self) -> Self {
         Self { entry: self.entry.map(|entry| entry.in_other_namespace()), ..self }
+    }
+
+    /// The time until a quota begins again that the operations so far have used up.
+    pub(crate) fn until_quota(&self) -> Option<Duration> {
+        let seconds = self.until_quota.load(Ordering::Relaxed);
+        (seconds > 0).then(|| Duration::from_secs(seconds))
     }
 
     /// Notes that the entry is not done, whatever its work makes of that.
@@ -127,6 +137,11 @@ impl Store for PolicyStore {
             let mut pauses = PAUSES.iter();
             loop {
                 let result = self.send(request).await;
+                if let Err(error) = &result
+                    && let KvErrorKind::QuotaExhausted { retry_after } = error.kind()
+                {
+                    self.policy.until_quota.store(retry_after.as_secs().max(1), Ordering::Relaxed);
+                }
                 let pause = match &result {
                     Err(error) if error.is_retryable() => pauses.next().zip(Some(error)),
                     _ => None,

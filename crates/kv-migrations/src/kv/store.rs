@@ -4,8 +4,9 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use super::{BulkValue, Entry, KvError, ListOptions, Operation, Page, PutOptions};
+use super::{BulkValue, Entry, KvError, KvErrorKind, ListOptions, Operation, Page, PutOptions};
 use crate::future::BoxFuture;
 use crate::lock::RunLock;
 
@@ -69,6 +70,11 @@ impl<'a> Request<'a> {
     /// The error of a store that cannot do it: the HTTP status, where there is one, and a message.
     pub fn refused(&self, status: Option<u16>, message: impl AsRef<str>) -> KvError {
         KvError::refused(self.operation(), self.key(), status, message.as_ref())
+    }
+
+    /// The error of a store whose quota for such operations is used up for this time.
+    pub fn quota_exhausted(&self, retry_after: Duration) -> KvError {
+        KvError::new(self.operation(), self.key(), KvErrorKind::QuotaExhausted { retry_after })
     }
 }
 

@@ -9,9 +9,13 @@ use super::{
     Answer, BulkValue, Entry, Expiration, Key, KvError, ListOptions, Metadata, Page, PutOptions, Request,
     Store,
 };
+use crate::clock::{Clock, SystemClock, until_quota_begins};
 use crate::future::BoxFuture;
 use crate::lock::RunLock;
 use crate::text::split_at;
+
+/// What the runtime says on the free plan after the last operation of a day: `KV put() limit exceeded for the day.`
+const QUOTA_EXHAUSTED: &str = " limit exceeded for the day";
 
 impl Store for KvStore {
     fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
@@ -96,6 +100,9 @@ impl Request<'_> {
             None => error.as_string(),
         };
         let message = message.unwrap_or_else(|| "an error without a message".to_owned());
+        if split_at(&message, QUOTA_EXHAUSTED).is_some() {
+            return self.quota_exhausted(until_quota_begins(SystemClock.now()));
+        }
         let (status, message) = parse_message(&message);
         self.refused(status, message)
     }

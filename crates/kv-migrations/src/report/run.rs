@@ -45,6 +45,9 @@ pub struct RunReport {
     /// How far the first of `remaining` has got, if it has begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Box<Progress>>,
+    /// Whether something remains because KV's daily quota is used up: the next run before 00:00 UTC gets no further.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub quota_exhausted: bool,
     /// How long to wait before the next run, if anything remains. Not part of the JSON.
     #[serde(skip)]
     pub retry_after: Option<Duration>,
@@ -155,6 +158,9 @@ pub struct RollbackReport {
     /// How far its `down` has got, if it is not finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Box<Progress>>,
+    /// Whether it is not finished because KV's daily quota is used up: a call before 00:00 UTC gets no further.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub quota_exhausted: bool,
     /// How long to wait before the rollback is called again. Not part of the JSON.
     #[serde(skip)]
     pub retry_after: Option<Duration>,

@@ -81,33 +81,40 @@ pub(super) async fn advance<C>(
     let is_resumable = change.is_resumable();
     let progress = job.progress();
     job.wait_for_marker().await;
-    match result {
+    let failed = match result {
         Ok(failed_entries) => {
             let entries = is_resumable.then_some(progress.entries);
             let mut applied = AppliedRecord { entries, is_out_of_order, ..AppliedRecord::default() };
             change.add_skipped(&mut applied, &failed_entries);
             let recorded = recording(job, &progress, applied).await;
             let stage = if is_up { Stage::Record } else { Stage::Unrecord };
-            recorded.map_err(|error| Failed::new(stage, error.into()))?;
-            let done = if is_up { "Completed" } else { "Rolled back" };
-            session.log().info(&format!("[Migration] ✓ {done} {id}"));
-            Ok(Advance::Wholly { progress, failed_entries })
+            let Err(error) = recorded else {
+                let done = if is_up { "Completed" } else { "Rolled back" };
+                session.log().info(&format!("[Migration] ✓ {done} {id}"));
+                return Ok(Advance::Wholly { progress, failed_entries });
+            };
+            Failed::new(stage, error.into())
         }
-        Err(error) => {
-            let failed = Failed::new(stage, error);
-            if let Some(recording) = failure_recording(job, &failed.reason, is_resumable)
-                && let Err(error) = recording.await
-            {
-                session
-                    .log()
-                    .error(&format!("[Migration] The failure of {id} could not be recorded: {error}"));
-            }
-            if is_up {
-                session.notify(&Event::Failed { id: id.to_owned(), error: failed.reason.clone() });
-            }
-            Err(failed)
-        }
+        Err(error) => Failed::new(stage, error),
+    };
+    if session.is_over_quota() {
+        // Nothing is wrong with the migration.
+        session.log().info(&format!("[Migration] … {id}: {}", failed.reason));
+        let progress = is_resumable.then_some(progress);
+        return Ok(Advance::Partly { progress, retry_after: NEXT_REQUEST });
     }
+    if matches!(failed.stage, Stage::Record | Stage::Unrecord) {
+        return Err(failed);
+    }
+    if let Some(recording) = failure_recording(job, &failed.reason, is_resumable)
+        && let Err(error) = recording.await
+    {
+        session.log().error(&format!("[Migration] The failure of {id} could not be recorded: {error}"));
+    }
+    if is_up {
+        session.notify(&Event::Failed { id: id.to_owned(), error: failed.reason.clone() });
+    }
+    Err(failed)
 }
 
 /// Notes that the migration begins: an `up` with a description, or a `down`. Fails if another run has the lease.

@@ -7,6 +7,7 @@ mod exclusion;
 mod history;
 mod journal;
 mod mirror;
+mod quota;
 mod releases;
 mod reset;
 mod retries;

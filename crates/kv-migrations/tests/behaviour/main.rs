@@ -37,6 +37,7 @@ mod object;
 mod pace;
 mod passed_over;
 mod prefixes;
+mod quota;
 mod refused_copies;
 mod rekey;
 mod rekey_by_value;

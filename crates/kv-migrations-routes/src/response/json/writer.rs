@@ -288,11 +288,11 @@ mod tests {
         assert_is_written::<RunReport>(&json!({
             "ran": ["001_a", "002_b"], "skipped": [], "details": [applied(), applied()], "outOfOrder": ["002_b"],
             "missing": ["000"], "unfinished": ["0"], "missingUnknown": true, "warnings": ["w"], "operations": 0,
-            "remaining": ["003"], "progress": progress(),
+            "remaining": ["003"], "progress": progress(), "quotaExhausted": true,
         }));
         assert_is_written::<RollbackReport>(&json!({
             "rolledBack": "001_a", "durationMs": 1, "operations": 2, "entries": progress()["entries"],
-            "failedEntries": applied()["failedEntries"], "progress": progress(),
+            "failedEntries": applied()["failedEntries"], "progress": progress(), "quotaExhausted": true,
         }));
         assert_is_written::<Vec<HistoryEntry>>(&json!([{
             "number": 7, "action": "migrate", "by": "me", "startedAt": "a", "endedAt": "b", "outcome": "cancelled",

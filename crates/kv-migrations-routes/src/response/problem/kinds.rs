@@ -158,6 +158,13 @@ pub(super) const UNFINISHED: Kind = Kind {
     help: "Nothing is wrong. Migrate again after `Retry-After`: the next run continues.",
 };
 
+pub(super) const QUOTA_EXHAUSTED: Kind = Kind {
+    name: "quota-exhausted",
+    title: "Quota exhausted",
+    status: StatusCode::SERVICE_UNAVAILABLE,
+    help: "Ask again after `Retry-After`.",
+};
+
 pub(super) const MIGRATION_FAILED: Kind = Kind {
     name: "migration-failed",
     title: "Migration failed",

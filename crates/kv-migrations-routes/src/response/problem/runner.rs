@@ -17,7 +17,8 @@ impl Problem {
     pub(crate) fn unfinished(report: &mut RunReport) -> Box<Self> {
         let number = report.remaining.len();
         let detail = format!("Migrations that are still to be applied: {number}.");
-        let mut problem = Self::new(&kinds::UNFINISHED, detail)
+        let kind = if report.quota_exhausted { &kinds::QUOTA_EXHAUSTED } else { &kinds::UNFINISHED };
+        let mut problem = Self::new(kind, detail)
             .with_retry_after(report.retry_after.unwrap_or_default())
             .with_migration(report.remaining.first().cloned());
         problem.take_run(report);
@@ -61,6 +62,9 @@ impl From<Error> for Box<Problem> {
             Error::Superseded { id, .. } => (&kinds::RUN_IN_PROGRESS, Some(id), Some(LEASE)),
             Error::Ledger(error) => match error.kind() {
                 KvErrorKind::Superseded => (&kinds::RUN_IN_PROGRESS, None, Some(LEASE)),
+                KvErrorKind::QuotaExhausted { retry_after, .. } => {
+                    (&kinds::QUOTA_EXHAUSTED, None, Some(*retry_after))
+                }
                 _ if error.is_retryable() => (&kinds::KV_UNAVAILABLE, None, Some(KV_RETRY_AFTER)),
                 _ => (&kinds::KV_FAILED, None, None),
             },

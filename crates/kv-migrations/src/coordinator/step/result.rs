@@ -7,6 +7,7 @@ use crate::coordinator::error::CoordinatorError;
 use crate::coordinator::transition::StepOutcome;
 use crate::coordinator::waiters::TaskReport;
 use crate::error::Error;
+use crate::kv::KvErrorKind;
 use crate::report::{RollbackReport, RunReport};
 
 /// A step that has ended.
@@ -19,10 +20,15 @@ pub(crate) struct StepResult {
 /// The pause before a step that waits for nothing, in which the object answers who asks.
 const NEXT_STEP: Duration = Duration::from_millis(1);
 
-/// The pause before the next step. A request pauses for a second where KV takes no write to the marker before; a step
-/// writes a row instead.
-fn before_next_step(retry_after: Option<Duration>) -> Duration {
-    retry_after.filter(|after| *after != NEXT_REQUEST).unwrap_or(NEXT_STEP)
+/// How a step ends that leaves something to do. A request pauses for a second where KV takes no write to the marker before;
+/// a step writes a row instead.
+fn unfinished(retry_after: Option<Duration>, is_over_quota: bool, migration: Option<String>) -> StepOutcome {
+    let after = retry_after.filter(|after| *after != NEXT_REQUEST).unwrap_or(NEXT_STEP);
+    if is_over_quota {
+        StepOutcome::OverQuota { after, migration }
+    } else {
+        StepOutcome::Unfinished { after, migration }
+    }
 }
 
 impl StepResult {
@@ -52,8 +58,8 @@ impl StepResult {
                 outcome: if report.is_finished() {
                     StepOutcome::Finished
                 } else {
-                    let after = before_next_step(report.retry_after);
-                    StepOutcome::Unfinished { after, migration: report.remaining.first().cloned() }
+                    let migration = report.remaining.first().cloned();
+                    unfinished(report.retry_after, report.quota_exhausted, migration)
                 },
                 operations: report.operations,
                 result: Ok(TaskReport::Run(report)),
@@ -76,8 +82,7 @@ impl StepResult {
                 outcome: if report.is_finished() {
                     StepOutcome::Finished
                 } else {
-                    let after = before_next_step(report.retry_after);
-                    StepOutcome::Unfinished { after, migration: Some(id.to_owned()) }
+                    unfinished(report.retry_after, report.quota_exhausted, Some(id.to_owned()))
                 },
                 operations: report.operations,
                 result: Ok(TaskReport::Rollback(report)),
@@ -86,7 +91,8 @@ impl StepResult {
         }
     }
 
-    fn from_error(error: Error, migration: Option<&str>) -> Self {
+    /// The result of a step that ended with an error.
+    pub(super) fn from_error(error: Error, migration: Option<&str>) -> Self {
         let (operations, migration, done) = match &error {
             Error::Failed(failure) => {
                 let done = failure.report.progress.as_ref().map_or(0, |progress| progress.done);
@@ -103,8 +109,17 @@ impl StepResult {
                 | Error::AnotherPrefix { .. }
                 | Error::Registration(_)
         );
+        let until_quota = match &error {
+            Error::Ledger(error) => match *error.kind() {
+                KvErrorKind::QuotaExhausted { retry_after } => Some(retry_after),
+                _ => None,
+            },
+            _ => None,
+        };
         let outcome = if is_refused {
             StepOutcome::Refused { error: text }
+        } else if let Some(after) = until_quota {
+            StepOutcome::OverQuota { after, migration }
         } else {
             StepOutcome::Failed { error: text, migration, done }
         };

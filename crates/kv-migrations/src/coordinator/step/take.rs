@@ -24,6 +24,7 @@ use crate::sabotage::{self, Defect};
 pub(crate) async fn take<C>(step: &Step<'_, C>, task: &Task) -> StepResult {
     match try_to_take(step, task).await {
         Ok(result) => result,
+        Err(CoordinatorError::Runner(error)) => StepResult::from_error(error, task.migration()),
         Err(error) => StepResult::failed(error, task.migration()),
     }
 }
