@@ -32,6 +32,14 @@ pub enum Defect {
     OutdatedCopiesStay,
     /// A changed copy is written before a checkpoint has its record.
     UnrecordedCopies,
+    /// A re-key does not report the entries that it leaves.
+    LeftUnreported,
+    /// Of several entries with one new key, a re-key chooses the first.
+    FirstChosen,
+    /// A re-key forgets that what stands at a new key wins.
+    NewForgotten,
+    /// A migration of several prefixes ends after the first one.
+    FirstPrefixOnly,
 }
 
 #[cfg(feature = "sabotage")]

@@ -46,6 +46,10 @@ enum Sabotage {
     MappedOnce,
     OutdatedCopiesStay,
     UnrecordedCopies,
+    LeftUnreported,
+    FirstChosen,
+    NewForgotten,
+    FirstPrefixOnly,
 }
 
 impl From<Sabotage> for Defect {
@@ -64,6 +68,10 @@ impl From<Sabotage> for Defect {
             Sabotage::MappedOnce => Self::MappedOnce,
             Sabotage::OutdatedCopiesStay => Self::OutdatedCopiesStay,
             Sabotage::UnrecordedCopies => Self::UnrecordedCopies,
+            Sabotage::LeftUnreported => Self::LeftUnreported,
+            Sabotage::FirstChosen => Self::FirstChosen,
+            Sabotage::NewForgotten => Self::NewForgotten,
+            Sabotage::FirstPrefixOnly => Self::FirstPrefixOnly,
         }
     }
 }

@@ -125,6 +125,31 @@ fn a_changed_copy_of_which_nothing_is_recorded_is_found() {
 }
 
 #[test]
+fn an_entry_that_is_left_without_a_word_is_found() {
+    let violated = violated_by(Defect::LeftUnreported);
+    assert!(violated.contains("left_entries_are_reported"), "{violated:?}");
+}
+
+#[test]
+fn a_choice_of_the_wrong_entry_is_found() {
+    let violated = violated_by(Defect::FirstChosen);
+    assert!(violated.contains("only_copied_entries_are_deleted"), "{violated:?}");
+}
+
+/// It is left, as one whose new key was taken after the survey.
+#[test]
+fn an_entry_that_does_not_give_way_is_found() {
+    let violated = violated_by(Defect::NewForgotten);
+    assert!(violated.contains("marked_migrations_are_done"), "{violated:?}");
+}
+
+#[test]
+fn entries_of_a_second_prefix_that_stay_are_found() {
+    let violated = violated_by(Defect::FirstPrefixOnly);
+    assert!(violated.contains("marked_migrations_are_done"), "{violated:?}");
+}
+
+#[test]
 fn operations_of_one_request_and_of_several_interleave() {
     let tallies: Vec<Tally> = (0..100).map(|seed| replay(seed, None, Tracing::Off).tally).collect();
     assert!(tallies.iter().filter(|tally| tally.interleaved_within).count() > 50, "of one request");

@@ -20,6 +20,7 @@ use crate::change::walk::{KeyWalk, Range, WalkEnd, over_budget};
 use crate::error::{BoxError, Result};
 use crate::future::BoxFuture;
 use crate::kv::{Key, Kv};
+use crate::sabotage::{self, Defect};
 
 /// How many bytes of keys are remembered: a checkpoint holds them.
 const MAX_KEY_BYTES: usize = 1024 * 1024;
@@ -199,7 +200,11 @@ impl Greatest {
             (Some(best), Some(entry)) => {
                 let order = (self.0)(&best.record, &entry.record);
                 let order = order.map_err(|source| AtEntry { name: old.to_owned(), source })?;
-                if order == Ordering::Less { (entry, Some(best)) } else { (best, Some(entry)) }
+                if order == Ordering::Less && !sabotage::is_on(Defect::FirstChosen) {
+                    (entry, Some(best))
+                } else {
+                    (best, Some(entry))
+                }
             }
         };
         if let Some(loser) = loser {

@@ -9,6 +9,7 @@ use crate::change::values::{Loaded, load_values};
 use crate::change::walk::Loading;
 use crate::error::{BoxError, Result};
 use crate::kv::{Key, Kv};
+use crate::sabotage::{self, Defect};
 use crate::session::Session;
 
 /// How many new keys are remembered where no inverse proves that each has one old key.
@@ -92,7 +93,8 @@ impl Plan {
 
 /// Whether an entry gives way to what was at this new key.
 pub(super) fn gives_way(state: &RekeyState, old: &str, new: &str) -> bool {
-    !state.superseded.is_empty() && state.superseded.contains(&state.hash_pair(old, new))
+    let is_known = !state.superseded.is_empty() && !sabotage::is_on(Defect::NewForgotten);
+    is_known && state.superseded.contains(&state.hash_pair(old, new))
 }
 
 /// Plans each of these entries.

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::position::{PageStart, Position, Range};
 use crate::kv::{Key, Kv, KvError, ListOptions, Page, StoreExt};
+use crate::sabotage::{self, Defect};
 use crate::session::Session;
 
 /// The pages of a range.
@@ -76,7 +77,8 @@ impl<'a> Pages<'a> {
         let is_end = keys.is_empty() && cursor.is_none();
         let is_past = keys.last().is_some_and(|key| range.ends_before(&key.name));
         let ends_prefix = cursor.is_none();
-        let is_last_prefix = prefixes.get(self.next.prefix + 1).is_none_or(|next| range.ends_before(next));
+        let is_last_prefix = sabotage::is_on(Defect::FirstPrefixOnly)
+            || prefixes.get(self.next.prefix + 1).is_none_or(|next| range.ends_before(next));
         self.is_complete = is_past || ends_prefix && is_last_prefix;
         keys.retain(|key| {
             let name = key.name.as_str();
