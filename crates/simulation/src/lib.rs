@@ -39,5 +39,6 @@ pub mod trace;
 pub mod value;
 pub mod versions;
 pub mod violation;
-pub mod world;
+pub mod ways;
+mod world;
 pub mod world_run;

@@ -1,9 +1,9 @@
 //! The migrations of a world, as a user would write them: each may run twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use kv_migrations::kv::Kv;
+use kv_migrations::kv::{Key, Kv};
 use kv_migrations::{Backfill, Fold, FoldOutput, Migration, Record, Rekey, Result};
 
 use crate::context::Context;
@@ -11,6 +11,7 @@ use crate::keys::{index_group, index_prefix, step_key};
 use crate::plan::{MigrationKind, Plan, PlannedMigration};
 use crate::rekeys;
 use crate::value::{marked, unmarked};
+use crate::ways::Way;
 
 /// The first migrations of a plan, this many.
 pub fn first(plan: &Plan, number: usize) -> Arc<[Migration<Context>]> {
@@ -26,11 +27,7 @@ fn migration(planned: &PlannedMigration) -> Migration<Context> {
             Migration::new(id, "Writes keys of its own", up).with_down(down)
         }
         MigrationKind::Backfill => {
-            let mark = Backfill::new(from.clone(), async move |_, record: &Record, context: &Context| {
-                context.up_is_running(number);
-                let Some(value) = marked(record.text()?, number) else { return Ok(()) };
-                Ok(record.put(value).await?)
-            });
+            let mark = mark(planned);
             let unmark = Backfill::new(from, async move |_, record: &Record, _: &Context| {
                 let Some(value) = unmarked(record.text()?, number) else { return Ok(()) };
                 Ok(record.put(value).await?)
@@ -39,7 +36,7 @@ fn migration(planned: &PlannedMigration) -> Migration<Context> {
         }
         MigrationKind::Fold => {
             let down = async move |kv: &Kv, context: &Context| unindex(kv, context, number).await;
-            Migration::fold(id, "Indexes all entries", index(number, from)).with_down(down)
+            Migration::fold(id, "Indexes all entries", index(planned)).with_down(down)
         }
         MigrationKind::Rekey { has_inverse } => rekeys::whole(planned, has_inverse),
         MigrationKind::Copying => rekeys::copying(planned),
@@ -73,24 +70,63 @@ async fn down(kv: &Kv, context: &Context, number: usize, steps: usize) -> Result
     Ok(())
 }
 
-type Index = BTreeMap<String, Vec<String>>;
-
-fn index(number: usize, prefix: String) -> Fold<Context, Index> {
-    let entry_prefix = prefix.clone();
-    Fold::new(
-        prefix,
-        Index::new,
-        move |index: &mut Index, record: &Record, context: &Context| {
-            context.up_is_running(number);
-            let name = record.name().strip_prefix(&entry_prefix).unwrap_or_default();
-            index.entry(index_group(name).to_string()).or_default().push(name.to_owned());
+fn mark(planned: &PlannedMigration) -> Backfill<Context> {
+    let (number, from) = (planned.number, planned.from.clone());
+    let mark = async move |record: &Record, context: &Context| {
+        context.up_is_running(number);
+        let Some(value) = marked(record.text()?, number) else { return Ok(()) };
+        Ok(record.put(value).await?)
+    };
+    if let Way::Batches(size) = planned.way {
+        return Backfill::in_batches(from, size, async move |_, records: &[Record], context: &Context| {
+            for record in records {
+                mark(record, context).await?;
+            }
             Ok(())
-        },
-        move |index: &Index, _: &Context| {
-            let prefix = index_prefix(number);
-            index.iter().map(|(group, names)| FoldOutput::json(format!("{prefix}{group}"), names)).collect()
-        },
-    )
+        });
+    }
+    let backfill =
+        Backfill::new(from, async move |_, record: &Record, context: &Context| mark(record, context).await);
+    if planned.way == Way::Plain { backfill } else { backfill.only(taken(planned)) }
+}
+
+/// Whether a migration that takes only some entries takes this one.
+fn taken(planned: &PlannedMigration) -> impl Fn(&Key) -> bool + Send + Sync + 'static {
+    let (way, from) = (planned.way, planned.from.clone());
+    move |key| key.name.strip_prefix(&from).is_some_and(|name| way.takes(name))
+}
+
+type Index = BTreeMap<String, BTreeSet<String>>;
+
+fn index(planned: &PlannedMigration) -> Fold<Context, Index> {
+    let (number, prefix) = (planned.number, planned.from.clone());
+    let entry_prefix = prefix.clone();
+    let each = move |index: &mut Index, record: &Record, context: &Context| {
+        context.up_is_running(number);
+        let name = record.name().strip_prefix(&entry_prefix).unwrap_or_default();
+        index.entry(index_group(name).to_string()).or_default().insert(name.to_owned());
+        Ok(())
+    };
+    let group_key = move |group: &str| format!("{}{group}", index_prefix(number));
+    if planned.way == Way::Merging {
+        return Fold::merging(prefix, Index::new, each, async move |kv, index: &Index, _: &Context| {
+            let mut outputs = Vec::new();
+            for (group, names) in index {
+                let key = group_key(group);
+                let before: BTreeSet<String> = kv.json(&key).await?.unwrap_or_default();
+                outputs.push(FoldOutput::json(key, &before.union(names).collect::<Vec<_>>())?);
+            }
+            Ok(outputs)
+        });
+    }
+    let fold = Fold::new(prefix, Index::new, each, move |index: &Index, _: &Context| {
+        index.iter().map(|(group, names)| FoldOutput::json(group_key(group), names)).collect()
+    });
+    match planned.way {
+        Way::KeysOnly => fold.keys_only(),
+        Way::Only => fold.only(taken(planned)),
+        _ => fold,
+    }
 }
 
 async fn unindex(kv: &Kv, context: &Context, number: usize) -> Result {

@@ -11,6 +11,7 @@ use crate::moving::Moving;
 use crate::random::Random;
 use crate::situation::Situation;
 use crate::table::{InitialEntry, Table, name};
+use crate::ways::Way;
 
 /// The name of the service in the markers.
 pub const SERVICE: &str = "sim";
@@ -89,6 +90,8 @@ pub struct PlannedMigration {
     pub id: String,
     /// What it does.
     pub kind: MigrationKind,
+    /// How it goes about that.
+    pub way: Way,
     /// How it changes values on their way, if it is a re-key.
     pub seal: Seal,
     /// The table that it works on.
@@ -171,8 +174,9 @@ impl Plan {
         }
         let (from, to) = (table.prefix(moves), table.prefix(table.moves));
         let id = format!("{number:03}_{}", kind.name());
-        let seal = Seal::None;
-        self.migrations.push(PlannedMigration { number, id, kind, seal, table: index, moves, from, to });
+        let (way, seal) = (Way::Plain, Seal::None);
+        let planned = PlannedMigration { number, id, kind, way, seal, table: index, moves, from, to };
+        self.migrations.push(planned);
     }
 
     fn add_entries(&mut self, random: &Random) {

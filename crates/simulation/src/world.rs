@@ -52,7 +52,9 @@ impl World {
     pub fn new(seed: u64, tracing: Tracing) -> Self {
         let (time, random) = (VirtualTime::starting_at(start()), Random::from_seed(seed));
         let special = Random::from_seed(!seed);
-        let plan = Arc::new(Plan::draw(&random, &special));
+        let mut plan = Plan::draw(&random, &special);
+        plan.draw_ways(&Random::from_seed(seed.rotate_left(32)));
+        let plan = Arc::new(plan);
         let versions = Versions::new(&plan);
         let trace = Trace::new(time.clone(), tracing);
         trace.add(|| format!("{plan:#?}"));

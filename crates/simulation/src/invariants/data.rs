@@ -20,7 +20,8 @@ const DELAY: Duration = Duration::from_mins(1);
 /// What is marked as applied is done to every entry.
 pub fn marked_migrations_are_done(plan: &Plan, planned: &PlannedMigration, truth: &MemoryStore) -> Check {
     let table = &plan.tables[planned.table];
-    let mut lasting = table.entries.iter().filter(|entry| entry.ttl.is_none());
+    let lasting = table.entries.iter().filter(|entry| entry.ttl.is_none());
+    let mut lasting = lasting.filter(|entry| planned.way.takes(&entry.name));
     let missing = match planned.kind {
         MigrationKind::Steps(steps) => {
             let mut keys = (0..steps).map(|step| step_key(planned.number, step));

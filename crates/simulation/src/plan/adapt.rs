@@ -5,6 +5,7 @@ use crate::deployment::{Deployment, KnownKeys};
 use crate::mode::Mode;
 use crate::random::Random;
 use crate::situation::Situation;
+use crate::ways::Way;
 
 impl Plan {
     /// Draws what is special about the world, and changes the plan to that.
@@ -48,7 +49,17 @@ impl Plan {
         let kinds = [MigrationKind::Copying, MigrationKind::Deleting].into_iter().enumerate();
         let planned = |(number, kind): (usize, MigrationKind)| {
             let (id, from, to) = (format!("{number:03}_{}", kind.name()), from.clone(), to.clone());
-            PlannedMigration { number, id, kind, seal: Seal::None, table: 0, moves: 0, from, to }
+            PlannedMigration {
+                number,
+                id,
+                kind,
+                way: Way::Plain,
+                seal: Seal::None,
+                table: 0,
+                moves: 0,
+                from,
+                to,
+            }
         };
         self.migrations = kinds.map(planned).collect();
         let both = self.deployments[0];
