@@ -8,17 +8,16 @@ use crate::clock::{Clock, between};
 
 /// What one run may use before it stops in good order. The next run resumes where it stopped.
 ///
-/// The default is 900 KV operations, with a reserve of 80, and 25 seconds:
+/// | | [`paid_plan`](Self::paid_plan), the default | [`free_plan`](Self::free_plan) |
+/// | --- | --- | --- |
+/// | KV operations, with reserve | 900, 980 | 150, 166 |
+/// | time | 25 seconds | 25 seconds |
+/// | entries of long migrations | no limit | 100 |
+/// | bytes of their values | no limit | 512 KiB |
 ///
-/// - After 900 operations a run begins nothing more: no migration, no entry of a backfill.
-/// - In the reserve, entries that have begun are finished, and the run records how far it got. No run makes more than
-///   budget and reserve together, 980 operations.
-///
-/// A Worker on the free plan may make 1,000 operations in a request; the rest is for the service's own operations. A paid
-/// plan allows 10,000 and more, but KV's own page still says 1,000.
-///
-/// Sources: <https://developers.cloudflare.com/workers/platform/limits/>,
-/// <https://developers.cloudflare.com/kv/platform/limits/>.
+/// - After so many operations a run begins nothing more: no migration, no entry of a backfill.
+/// - In the reserve, entries that have begun are finished, and the run records how far it got. No run makes more operations
+///   than budget and reserve together.
 ///
 /// # Example
 /// ```
@@ -36,7 +35,12 @@ pub struct Budget {
     /// `None` for the default.
     reserve: Option<u64>,
     time: Duration,
+    entries: u64,
+    bytes: u64,
 }
+
+/// How many keys that are only listed take as much of a Worker's processor as one entry.
+const KEYS_PER_ENTRY: usize = 25;
 
 /// What a run needs at most to record how far it got: a marker that is looked at, and one that is written, each tried five
 /// times, and some more.
@@ -44,11 +48,64 @@ const RECORDING: u64 = 16;
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { operations: 900, reserve: None, time: Duration::from_secs(25) }
+        Self::paid_plan()
     }
 }
 
 impl Budget {
+    /// The budget of a Worker on a paid plan, which is also the default.
+    ///
+    /// A request has 30 seconds of processor time there, and 10,000 subrequests or more; but KV's own page says 1,000
+    /// operations for either plan, so that the budget keeps to these. The rest is for the service's own operations.
+    ///
+    /// Sources: <https://developers.cloudflare.com/workers/platform/limits/>,
+    /// <https://developers.cloudflare.com/kv/platform/limits/>.
+    ///
+    /// # Example
+    /// ```
+    /// # use kv_migrations::Budget;
+    /// assert_eq!(Budget::paid_plan(), Budget::default());
+    /// ```
+    pub const fn paid_plan() -> Self {
+        let time = Duration::from_secs(25);
+        Self { operations: 900, reserve: None, time, entries: u64::MAX, bytes: u64::MAX }
+    }
+
+    /// The budget of a Worker on the free plan.
+    ///
+    /// A request has 10 milliseconds of processor time there. A Worker cannot measure what it has used of them, so this budget
+    /// bounds what takes it: operations, entries and bytes. A request that is killed all the same leaves a checkpoint, and
+    /// the next one does less. A day has 1,000 writes: see [`RunReport::quota_exhausted`](crate::RunReport::quota_exhausted).
+    ///
+    /// # Example
+    /// ```
+    /// # use kv_migrations::{Budget, Migration, Runner, RegistrationError, kv::MemoryStore};
+    /// # fn example(migrations: Vec<Migration>) -> Result<Runner, RegistrationError> {
+    /// let runner = Runner::new(MemoryStore::new(), "my-service", migrations)?.with_budget(Budget::free_plan());
+    /// # Ok(runner)
+    /// # }
+    /// # assert!(example(Vec::new()).is_ok());
+    /// ```
+    pub const fn free_plan() -> Self {
+        Self { operations: 150, entries: 100, bytes: 512 * 1024, ..Self::paid_plan() }
+    }
+
+    /// Sets how many entries long migrations may work on (default: any number). As many as have begun are finished; the first
+    /// one always begins. 25 keys that are only listed count as one entry.
+    #[must_use]
+    pub const fn with_entries(mut self, entries: u64) -> Self {
+        self.entries = entries;
+        self
+    }
+
+    /// Sets how many bytes of values long migrations may read (default: any number). Once they have read as many, no entry
+    /// begins.
+    #[must_use]
+    pub const fn with_bytes(mut self, bytes: u64) -> Self {
+        self.bytes = bytes;
+        self
+    }
+
     /// Sets the number of KV operations (default 900). Failed operations count too, as they do at Cloudflare.
     #[must_use]
     pub fn with_operations(mut self, operations: u64) -> Self {
@@ -136,13 +193,58 @@ struct Usage {
     limit: AtomicU64,
     has_reserve: AtomicBool,
     is_overdrawn: AtomicBool,
+    /// Listed keys, and [`KEYS_PER_ENTRY`] for each entry.
+    keys: AtomicU64,
+    bytes: AtomicU64,
+    /// Whether all entries or bytes of the budget are used.
+    is_spent: AtomicBool,
 }
 
 impl Meter {
     pub(crate) fn new(budget: Budget, counter: Counter, clock: Arc<dyn Clock>, interrupt: Interrupt) -> Self {
         let (start, is_overdrawn) = (clock.now(), AtomicBool::new(false));
         let (limit, has_reserve) = (AtomicU64::new(u64::MAX), AtomicBool::new(false));
-        Self(Arc::new(Usage { budget, counter, clock, start, interrupt, limit, has_reserve, is_overdrawn }))
+        let (keys, bytes, is_spent) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
+        Self(Arc::new(Usage {
+            budget,
+            counter,
+            clock,
+            start,
+            interrupt,
+            limit,
+            has_reserve,
+            is_overdrawn,
+            keys,
+            bytes,
+            is_spent,
+        }))
+    }
+
+    /// Counts entries that a long migration works on.
+    pub(crate) fn add_entries(&self, entries: usize) {
+        self.add_keys(entries.saturating_mul(KEYS_PER_ENTRY));
+    }
+
+    /// Counts keys that a long migration lists.
+    pub(crate) fn add_keys(&self, keys: usize) {
+        let all = self.0.keys.fetch_add(keys as u64, Ordering::Relaxed).saturating_add(keys as u64);
+        if all / KEYS_PER_ENTRY as u64 >= self.0.budget.entries {
+            self.0.is_spent.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// How many entries a long migration may still begin.
+    pub(crate) fn entries_left(&self) -> u64 {
+        let done = self.0.keys.load(Ordering::Relaxed) / KEYS_PER_ENTRY as u64;
+        self.0.budget.entries.saturating_sub(done)
+    }
+
+    /// Counts bytes of values that a long migration reads.
+    pub(crate) fn add_bytes(&self, bytes: usize) {
+        let all = self.0.bytes.fetch_add(bytes as u64, Ordering::Relaxed).saturating_add(bytes as u64);
+        if all >= self.0.budget.bytes {
+            self.0.is_spent.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Begins no new work after this many operations, because the request before was cut off. Work that has begun may
@@ -161,9 +263,10 @@ impl Meter {
     }
 
     /// How many operations new work may still begin. Zero once the last tenth of the time has begun, which is reserved
-    /// for ending in good order, and once the run is interrupted.
+    /// for ending in good order, once the run is interrupted, and once all entries or bytes of the budget are used.
     pub(crate) fn left(&self) -> u64 {
-        if self.time_left().is_zero() || self.0.interrupt.is_raised() {
+        let is_spent = self.0.is_spent.load(Ordering::Relaxed);
+        if is_spent || self.time_left().is_zero() || self.0.interrupt.is_raised() {
             return 0;
         }
         let limit = self.0.limit.load(Ordering::Relaxed).min(self.0.budget.operations);

@@ -151,9 +151,9 @@ function ownWork({ ownWork }) {
     `${row.microseconds.toFixed(2)} µs`,
     calls(row) ?? "",
     milliseconds(row.first),
-    milliseconds(row.budget),
+    milliseconds(row.free),
   ];
-  const head = ["way", "a record", "calls of JavaScript a record", "first request, 100 records", "first request, default budget"];
+  const head = ["way", "a record", "calls of JavaScript a record", "first request, 100 records", "first request, the free plan's budget"];
   return table(head, ownWork.map(cells));
 }
 

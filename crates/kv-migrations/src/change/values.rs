@@ -14,6 +14,12 @@ pub(super) enum Loaded {
 
 /// The values of at most 100 keys. One operation.
 pub(super) async fn load_values(kv: &Kv, names: &[&str]) -> Result<Vec<Loaded>, KvError> {
+    let values = load_uncounted(kv, names).await?;
+    kv.add_bytes(values.iter().map(Loaded::bytes).sum());
+    Ok(values)
+}
+
+async fn load_uncounted(kv: &Kv, names: &[&str]) -> Result<Vec<Loaded>, KvError> {
     let values = match kv.store().get_bulk(names).await {
         Err(error) if error.is_too_large() => names.iter().map(|_| Loaded::Large).collect(),
         values => values?.into_iter().map(Loaded::from).collect(),
@@ -21,11 +27,19 @@ pub(super) async fn load_values(kv: &Kv, names: &[&str]) -> Result<Vec<Loaded>, 
     Ok(values)
 }
 
-/// Listed keys, each with its value. One operation.
+/// Listed keys, each with its value. One operation. A value counts for the budget when it is worked on: it may wait for that in
+/// vain.
 pub(super) async fn load_entries(kv: &Kv, keys: Vec<Key>) -> Result<Vec<(Key, Loaded)>, KvError> {
     let names: Vec<&str> = keys.iter().map(|key| key.name.as_str()).collect();
-    let values = load_values(kv, &names).await?;
+    let values = load_uncounted(kv, &names).await?;
     Ok(keys.into_iter().zip(values).collect())
+}
+
+impl Loaded {
+    /// The size of the value, if it was read.
+    fn bytes(&self) -> usize {
+        if let Self::Value(value) = self { value.len() } else { 0 }
+    }
 }
 
 impl From<BulkValue> for Loaded {
@@ -61,10 +75,19 @@ impl LargeValues {
         work: impl AsyncFnOnce(Option<Vec<u8>>) -> Result<R, E>,
     ) -> Result<R, E> {
         match loaded {
-            Loaded::Value(value) => work(Some(value)).await,
+            Loaded::Value(value) => {
+                kv.add_bytes(value.len());
+                work(Some(value)).await
+            }
             Loaded::Missing => work(None).await,
-            Loaded::Unread => work(kv.bytes(name).await?).await,
-            Loaded::Large => self.alone(async { work(kv.bytes(name).await?).await }).await,
+            Loaded::Unread => work(read(kv, name).await?).await,
+            Loaded::Large => self.alone(async { work(read(kv, name).await?).await }).await,
         }
     }
+}
+
+async fn read(kv: &Kv, name: &str) -> Result<Option<Vec<u8>>, KvError> {
+    let value = kv.bytes(name).await?;
+    kv.add_bytes(value.as_ref().map_or(0, Vec::len));
+    Ok(value)
 }

@@ -107,6 +107,11 @@ impl Kv {
         &*self.store
     }
 
+    /// Counts bytes of values that a long migration has read.
+    pub(crate) fn add_bytes(&self, bytes: usize) {
+        self.store.policy.add_bytes(bytes);
+    }
+
     pub(crate) fn now_seconds(&self) -> u64 {
         seconds(self.now())
     }

@@ -92,6 +92,10 @@ impl Policy {
         self.entry.iter().for_each(|entry| entry.cut_off());
     }
 
+    pub(super) fn add_bytes(&self, bytes: usize) {
+        self.meter.iter().for_each(|meter| meter.add_bytes(bytes));
+    }
+
     /// Counts one more operation, if it may be sent.
     pub(super) fn admit(&self) -> Result<(), KvErrorKind> {
         if self.meter.as_ref().is_some_and(|meter| !meter.admits()) {

@@ -36,6 +36,7 @@ mod namespaces;
 mod object;
 mod pace;
 mod passed_over;
+mod plans;
 mod prefixes;
 mod quota;
 mod refused_copies;

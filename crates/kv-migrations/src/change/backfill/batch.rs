@@ -194,6 +194,7 @@ impl<C> BatchRun<'_, C> {
                 continue;
             }
             let before = self.session.operations();
+            self.session.meter.add_entries(keys.len());
             let batch = self.read(keys).await?;
             let last = batch.last.clone();
             let pause = pauses.next();

@@ -56,6 +56,7 @@ impl<'a> Pace<'a> {
             self.start = now;
         }
         self.started += 1;
+        self.session.meter.add_entries(1);
         EntryOperations::new(&self.highest)
     }
 
@@ -81,7 +82,10 @@ impl<'a> Pace<'a> {
 
     /// How many values to read now, while this many wait and this many entries are worked on.
     pub(super) fn values_to_read(&self, waiting: usize, working: usize) -> usize {
-        values_to_read(self.speed, waiting, working)
+        let values = values_to_read(self.speed, waiting, working);
+        // The first entry always begins.
+        let left = self.session.meter.entries_left().max(u64::from(self.started == 0));
+        values.min(usize::try_from(left).unwrap_or(usize::MAX).saturating_sub(waiting))
     }
 
     /// Whether one more entry may begin: if the budget covers it and those that are worked on, each at the average cost so

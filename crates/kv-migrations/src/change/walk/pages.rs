@@ -124,6 +124,8 @@ impl<'a> Pages<'a> {
 
     async fn list_from_cursor(&self, prefix: &str) -> Result<Page, KvError> {
         let options = ListOptions::new(prefix).with_cursor(self.next.cursor.as_deref());
-        self.kv.store().list(options).await
+        let page = self.kv.store().list(options).await?;
+        self.session.meter.add_keys(page.keys.len());
+        Ok(page)
     }
 }

@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | `Migrations` | how many that put one key each are registered; `backfill`: one that changes every customer |
 //! | `Records` | what the keys of the customers begin with |
-//! | `Budget` | `none`: everything is done in one request, as a TypeScript runner tries to |
+//! | `Budget` | `none`: everything is done in one request, as a TypeScript runner tries to; `free`: that of the free plan |
 
 use std::time::Duration;
 
@@ -23,15 +23,13 @@ const ONE_HOUR: Duration = Duration::from_hours(1);
 #[event(fetch)]
 async fn fetch(request: HttpRequest, _env: Env, _context: Context) -> Result<impl IntoResponse> {
     let headers = request.headers();
-    let is_endless = header(headers, "budget") == "none";
-    let routes =
-        migration_routes("MY_SERVICE_KV", "my-service", migrations(headers)).with_runner(move |runner| {
-            if is_endless {
-                runner.with_budget(Budget::default().with_operations(u64::MAX).with_time(ONE_HOUR))
-            } else {
-                runner
-            }
-        });
+    let budget = match header(headers, "budget") {
+        "none" => Budget::default().with_operations(u64::MAX).with_time(ONE_HOUR),
+        "free" => Budget::free_plan(),
+        _ => Budget::default(),
+    };
+    let routes = migration_routes("MY_SERVICE_KV", "my-service", migrations(headers))
+        .with_runner(move |runner| runner.with_budget(budget));
     let router = Router::new().route("/", get(async || "hello\n"));
     Ok(routes.in_front_of(router).call(request).await?)
 }
