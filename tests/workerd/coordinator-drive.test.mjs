@@ -52,6 +52,12 @@ for (const [name, settings, headers, token] of [
   });
 }
 
+test("ends where the writes of the day are used up, and says so", async (t) => {
+  const client = await serveCoordinated(t, { ...SEEN, "writes-per-day": "20" }, { namespace: ENTRIES });
+  const { code, output } = await run(t, pipeline, client.worker.url, COORDINATED, expecting("001_seen"));
+  assert.equal(code, 75, output);
+});
+
 test("gives up where nobody answers", async (t) => {
   const { code, calls } = await run(t, pipeline, new URL("http://127.0.0.1:1"));
   assert.notEqual(code, 0);

@@ -73,3 +73,15 @@ test("a coordinator waits for the next day, loses nothing, and tries at once whe
   const outcomes = (await client.history()).map(({ outcome, failedAttempts }) => [outcome, failedAttempts]);
   assert.deepEqual(outcomes, [["finished", 0], ["unfinished", 0]]);
 });
+
+test("a coordinator makes no more writes a day than it may", async (t) => {
+  const settings = { migrations: "seen", "writes-per-day": "20" };
+  const client = await serveCoordinated(t, settings, { namespace: ENTRIES });
+  const changed = async () => timesSeen(withoutMarkers(await client.worker.dump())).filter((times) => times > 0).length;
+  for (const time of ["first", "second"]) {
+    const answer = await client.run("?wait=true");
+    assert.equal(assertAnswer(answer, 202).quotaExhausted, true);
+    assertLeadsToMidnight(answer);
+    assert.equal(await changed(), 18, `two are kept for copies of markers: ${time}`);
+  }
+});

@@ -34,7 +34,7 @@ pub use namespace::Namespace;
 pub use platform::object_storage::ObjectStorage;
 pub use request::head::RequestHead;
 pub use response::body::Body;
-pub use routes::{MigrationRoutes, migration_routes, migration_routes_with_context};
+pub use routes::{CoordinatorBinding, MigrationRoutes, migration_routes, migration_routes_with_context};
 
 /// The code in the README and in the guide compiles, and what it asserts holds.
 #[cfg(doctest)]

@@ -36,6 +36,9 @@ pub(crate) trait Forward: Send + Sync {
     /// The route that a path below `base_path` names.
     fn route(&self, path: &str, base_path: &str) -> Option<Route>;
 
+    /// How many writes a day migrations may make, if that is limited.
+    fn writes_per_day(&self) -> Option<u64>;
+
     /// Whether requests are forwarded to the object with this id. `None` if nothing tells.
     fn is_at(&self, id: &ObjectId<'_>, environment: &Environment) -> Option<bool>;
 
@@ -56,6 +59,7 @@ pub(crate) struct Remote {
     pub(crate) object: String,
     /// The release of the Worker.
     pub(crate) release: Box<dyn Fn() -> Release + Send + Sync>,
+    pub(crate) writes_per_day: Option<u64>,
 }
 
 /// What a refusal of an object of another release says.
@@ -67,6 +71,10 @@ struct Refusal {
 impl Forward for Remote {
     fn route(&self, path: &str, base_path: &str) -> Option<Route> {
         Route::parse_coordinated(path, base_path)
+    }
+
+    fn writes_per_day(&self) -> Option<u64> {
+        self.writes_per_day
     }
 
     fn is_at(&self, id: &ObjectId<'_>, environment: &Environment) -> Option<bool> {

@@ -1,10 +1,12 @@
 //! The routes of a service: how they are set up, and who answers a request.
 
 mod authorization;
+mod binding;
 
 use std::fmt;
 use std::sync::Arc;
 
+pub use binding::CoordinatorBinding;
 use http::{Method, Response};
 use kv_migrations::coordinator::{Coordinator, Storage};
 use kv_migrations::{BoxError, Error, Migration, RegistrationError, RunLock, Runner};
@@ -200,7 +202,7 @@ impl<C: 'static> MigrationRoutes<C> {
     /// further requests.
     ///
     /// [`coordinator!`](crate::coordinator!) makes the object's class of the same routes. `binding` is its name in
-    /// `wrangler.toml`:
+    /// `wrangler.toml`, or a [`CoordinatorBinding`]:
     ///
     /// ```toml
     /// [[durable_objects.bindings]]
@@ -231,10 +233,12 @@ impl<C: 'static> MigrationRoutes<C> {
     /// # fn main() {}
     /// ```
     #[must_use]
-    pub fn with_coordinator(mut self, binding: impl Into<String>) -> Self {
+    pub fn with_coordinator(mut self, binding: impl Into<CoordinatorBinding>) -> Self {
         let (object, migrations) = (self.object_name(), self.0.migrations.clone());
         let release = Box::new(move || Release::new(&migrations));
-        self.settings_mut().coordinator = Some(Arc::new(Remote { binding: binding.into(), object, release }));
+        let CoordinatorBinding { name: binding, writes_per_day } = binding.into();
+        let coordinator = Remote { binding, object, release, writes_per_day };
+        self.settings_mut().coordinator = Some(Arc::new(coordinator));
         self
     }
 
@@ -317,9 +321,14 @@ impl<C: 'static> MigrationRoutes<C> {
 
     /// The coordinator of the service, in the object with this storage.
     pub(crate) fn coordinator(&self, storage: Arc<dyn Storage>) -> Result<Coordinator<C>, RegistrationError> {
-        let Settings { context, environment, .. } = &*self.0;
+        let Settings { context, environment, coordinator, .. } = &*self.0;
+        let writes_per_day = coordinator.as_ref().and_then(|coordinator| coordinator.writes_per_day());
         let (context, environment) = (context.clone(), environment.clone());
-        Ok(Coordinator::new(self.runner()?, storage, move || context(&environment)))
+        let coordinator = Coordinator::new(self.runner()?, storage, move || context(&environment));
+        Ok(match writes_per_day {
+            Some(writes) => coordinator.with_writes_per_day(writes),
+            None => coordinator,
+        })
     }
 
     /// Made only for a request that needs it: all others do not pay for the check of the migrations.

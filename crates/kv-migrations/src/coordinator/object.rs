@@ -41,6 +41,32 @@ impl<C> Coordinator<C> {
         }
     }
 
+    /// Lets migrations make at most this many puts and as many deletes a day (default: any number). Days begin at 00:00 UTC.
+    ///
+    /// On the free plan, KV takes 1,000 of each a day for all namespaces of the account together: this leaves the rest to the
+    /// service. Once they are used up, the run waits for the next day, as it does at KV's own quota
+    /// ([`RunReport::quota_exhausted`](crate::RunReport::quota_exhausted)). A tenth of them, 20 at most, is kept for the
+    /// copies of markers. A step that is cut off may have made a few that are not counted, in its last second.
+    ///
+    /// # Example
+    /// ```
+    /// use kv_migrations::coordinator::{Coordinator, MemoryStorage};
+    /// use kv_migrations::{Migration, RegistrationError, Runner, kv::MemoryStore};
+    /// use std::sync::Arc;
+    ///
+    /// # fn example() -> Result<Coordinator, RegistrationError> {
+    /// let runner = Runner::new(MemoryStore::new(), "my-service", Vec::<Migration>::new())?;
+    /// let coordinator = Coordinator::new(runner, Arc::new(MemoryStorage::new()), || Ok(())).with_writes_per_day(500);
+    /// # Ok(coordinator)
+    /// # }
+    /// # assert!(example().is_ok());
+    /// ```
+    #[must_use]
+    pub fn with_writes_per_day(mut self, writes: u64) -> Self {
+        self.records.writes_per_day = Some(writes);
+        self
+    }
+
     /// Sets an observer, which is called right after something was written down: for tests and simulations, with the
     /// feature `testing`.
     #[cfg(feature = "testing")]

@@ -7,7 +7,10 @@ use super::error::CoordinatorError;
 use super::observer::JournalObserver;
 use super::report::{HistoryEntry, RunOutcome};
 use super::storage::journal::{Journal, Writer};
-use super::storage::{Lease, RowChange, Storage, StorageError, applied, asked, history, lease, mirror, rows};
+use super::storage::{
+    Allowance, Lease, RowChange, Storage, StorageError, allowance, applied, asked, history, lease, mirror,
+    rows,
+};
 use super::task::{Findings, Task};
 use crate::clock::{Clock, between, iso8601};
 use crate::kv::{Kv, Policy};
@@ -28,13 +31,15 @@ pub(super) struct Records {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) service: String,
     pub(super) observer: JournalObserver,
+    pub(super) writes_per_day: Option<u64>,
     /// When the task in progress copied markers last.
     copied: Mutex<Option<SystemTime>>,
 }
 
 impl Records {
     pub(super) fn new(storage: Arc<dyn Storage>, clock: Arc<dyn Clock>, service: String) -> Self {
-        Self { storage, clock, service, observer: JournalObserver::default(), copied: Mutex::default() }
+        let (observer, copied) = (JournalObserver::default(), Mutex::default());
+        Self { storage, clock, service, observer, writes_per_day: None, copied }
     }
 
     pub(super) fn now(&self) -> SystemTime {
@@ -120,6 +125,7 @@ impl Records {
         changes.extend(rows::delete_unreadable::<bool>(storage, ADOPTED)?);
         changes.extend(lease::without_unreadable(storage, self.now())?);
         changes.extend(mirror::without_unreadable(storage)?);
+        changes.extend(allowance::without_unreadable(storage)?);
         changes.extend(asked::without_unreadable(storage)?);
         changes.extend(applied::without_unreadable(storage)?);
         changes.extend(history::without_unreadable(storage)?);
@@ -138,7 +144,9 @@ impl Records {
 
     /// Takes the lease. Only when no step is under way.
     pub(super) fn take_lease(&self) -> Result<Lease, StorageError> {
-        Lease::take(&self.storage, &self.clock)
+        let load = |max| Allowance::load(&*self.storage, &self.clock, max);
+        let allowance = self.writes_per_day.map(load).transpose()?;
+        Lease::take(&self.storage, &self.clock, allowance)
     }
 
     /// Whether a step is under way, here or in another instance.

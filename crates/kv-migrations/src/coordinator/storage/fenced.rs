@@ -7,17 +7,36 @@ use super::lease::{Lease, superseded};
 use crate::future::BoxFuture;
 use crate::kv::{Answer, KvError, Request, Store};
 
-/// Renews the lease before each operation. Once the lease is lost, every operation fails without being sent.
+/// Renews the lease before each operation. Once the lease is lost, every operation fails without being sent. So does a write
+/// of a migration once the writes of a day are used up.
 pub(crate) struct FencedStore {
     pub(crate) lease: Arc<Lease>,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) purpose: Purpose,
+}
+
+/// What a store is used for.
+pub(crate) enum Purpose {
+    Migrations,
+    Markers,
 }
 
 impl Store for FencedStore {
     fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
-        match self.lease.renew() {
+        if self.lease.renew().is_err() {
+            return Box::pin(ready(Err(superseded(request))));
+        }
+        let admitted = match (&self.lease.allowance, &self.purpose) {
+            (Some(allowance), Purpose::Migrations) => allowance.admit(request),
+            (Some(allowance), Purpose::Markers) => {
+                allowance.add(request);
+                Ok(())
+            }
+            (None, _) => Ok(()),
+        };
+        match admitted {
             Ok(()) => self.store.call(request),
-            Err(_) => Box::pin(ready(Err(superseded(request)))),
+            Err(error) => Box::pin(ready(Err(error))),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::{RowChange, Storage, StorageError, rows};
+use super::{Allowance, RowChange, Storage, StorageError, rows};
 use crate::clock::{Clock, at_milliseconds, between, milliseconds};
 use crate::kv::{KvError, KvErrorKind, Request};
 use crate::sabotage::{self, Defect};
@@ -36,6 +36,8 @@ pub(crate) struct Lease {
     /// Milliseconds since 1970.
     renewed: AtomicU64,
     is_lost: AtomicBool,
+    /// The writes that the step may make. `None` for any number.
+    pub(super) allowance: Option<Allowance>,
 }
 
 /// Why nothing was written.
@@ -91,7 +93,11 @@ pub(crate) fn without_unreadable(
 
 impl Lease {
     /// Takes the lease, which must not be held.
-    pub(crate) fn take(storage: &Arc<dyn Storage>, clock: &Arc<dyn Clock>) -> Result<Self, StorageError> {
+    pub(crate) fn take(
+        storage: &Arc<dyn Storage>,
+        clock: &Arc<dyn Clock>,
+        allowance: Option<Allowance>,
+    ) -> Result<Self, StorageError> {
         let before = rows::read::<LeaseRow>(&**storage, ROW)?;
         let lease = Self {
             storage: storage.clone(),
@@ -99,6 +105,7 @@ impl Lease {
             epoch: before.map_or(0, |row| row.epoch).wrapping_add(1),
             renewed: AtomicU64::new(0),
             is_lost: AtomicBool::new(false),
+            allowance,
         };
         lease.hold(Vec::new())?;
         Ok(lease)
@@ -125,6 +132,7 @@ impl Lease {
         self.abandon();
         let renewed = milliseconds(self.clock.now());
         changes.push(rows::put(ROW, &LeaseRow { epoch: self.epoch, renewed, is_held: false }));
+        changes.extend(self.allowance.as_ref().and_then(Allowance::change));
         self.storage.write(&changes).map_err(LeaseError::Storage)
     }
 
@@ -162,6 +170,7 @@ impl Lease {
         let renewed = milliseconds(now);
         changes.push(RowChange::alarm(now + TERM));
         changes.push(rows::put(ROW, &LeaseRow { epoch: self.epoch, renewed, is_held: true }));
+        changes.extend(self.allowance.as_ref().and_then(Allowance::change));
         self.storage.write(&changes)?;
         self.renewed.store(renewed, Ordering::Relaxed);
         Ok(())

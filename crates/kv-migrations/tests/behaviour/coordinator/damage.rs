@@ -33,12 +33,12 @@ const SITUATIONS: [Situation; 6] = [
         object.migrate(&object.instance_on(refusing(object), migrations())).expect("nothing fails");
     }),
     ("a run is paused", |object| {
-        let coordinator = object.instance(migrations());
+        let coordinator = object.instance(migrations()).with_writes_per_day(10_000);
         object.migrate(&coordinator).expect("nothing fails");
         object.serve(&coordinator, coordinator.pause("002", &Caller::default())).expect("it is under way");
     }),
     ("a step was cut off", |object| {
-        let coordinator = object.instance(migrations());
+        let coordinator = object.instance(migrations()).with_writes_per_day(10_000);
         object.migrate(&coordinator).expect("nothing fails");
         object.serve_for(Duration::from_millis(1_100), &coordinator, std::future::pending::<()>());
     }),
@@ -54,7 +54,7 @@ const SITUATIONS: [Situation; 6] = [
         object.pass(&coordinator, Duration::from_secs(4));
     }),
     ("a rollback is between two steps", |object| {
-        let coordinator = object.instance(migrations());
+        let coordinator = object.instance(migrations()).with_writes_per_day(10_000);
         object
             .serve(&coordinator, coordinator.run_pending(&Caller::default().queued()))
             .expect("it succeeds");
@@ -201,7 +201,7 @@ fn whatever_a_row_holds_every_route_answers_and_there_is_a_way_out() {
                 let shown = String::from_utf8_lossy(&damaged).chars().take(300).collect::<String>();
                 let asked = Asked {
                     object: &object,
-                    coordinator: object.instance(migrations()),
+                    coordinator: object.instance(migrations()).with_writes_per_day(10_000),
                     row: &row,
                     situation: format!("{situation}, and the row `{row}` holds `{shown}`"),
                     alarms: Cell::new(0),

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kv_migrations::coordinator::{Caller, Coordinator, RunOutcome};
+use kv_migrations::coordinator::{Caller, Coordinator, RowChange, RunOutcome, Storage};
 use kv_migrations::testing::daily_quota;
-use kv_migrations::{Budget, State};
+use kv_migrations::{Budget, Migration, Rekey, State};
 
 use crate::object::{Object, marking};
 use crate::service::{good, ids};
@@ -93,4 +93,61 @@ fn a_rollback_waits_for_the_next_day_too() {
     assert!(report.quota_exhausted && !report.is_finished(), "{report:?}");
     object.pass(&coordinator, Duration::from_hours(14));
     assert_eq!((object.state(&coordinator, "001"), object.marked()), (State::Pending, 0));
+}
+
+/// An object whose migrations may make this many puts and deletes a day.
+fn allowed(object: &Object, writes: u64) -> Coordinator {
+    object.instance(vec![marking("001"), good("002")]).with_writes_per_day(writes)
+}
+
+#[test]
+fn migrations_leave_the_rest_of_the_days_writes_to_the_service() {
+    let object = with_users();
+    let coordinator = allowed(&object, 50);
+    let report = object.migrate(&coordinator).expect("nothing is wrong with it");
+    assert!(report.quota_exhausted, "{report:?}");
+    assert_eq!(object.marked(), 45, "a tenth is kept for copies of markers");
+    object.pass(&coordinator, Duration::from_hours(1));
+    assert!(object.marker("001").is_some(), "the copy of its checkpoint is not refused");
+
+    let again = object.migrate(&coordinator).expect("it is not refused");
+    assert!(again.quota_exhausted, "asking again does not make more: {again:?}");
+    let restarted = allowed(&object, 50);
+    object.migrate(&restarted).expect("it is not refused");
+    assert_eq!(object.marked(), 45, "nor does another instance");
+
+    object.pass(&restarted, Duration::from_hours(14));
+    assert!((85..=90).contains(&object.marked()), "the next day: {}", object.marked());
+    object.pass(&restarted, Duration::from_hours(24));
+    assert_eq!((object.marked(), object.state(&restarted, "002")), (100, State::Applied));
+}
+
+#[test]
+fn deletes_are_counted_beside_puts() {
+    let object = with_users();
+    let rekey = Migration::rekey("001", "", Rekey::prefix("user_", "user:"));
+    let coordinator = object.instance(vec![rekey]).with_writes_per_day(50);
+    object.migrate(&coordinator).expect("nothing is wrong with it");
+    let count =
+        |start: &str| object.kv.entries().iter().filter(|(key, _)| key.name.starts_with(start)).count();
+    assert_eq!((count("user:"), count("user_")), (45, 100));
+    object.pass(&coordinator, Duration::from_hours(10 * 24));
+    assert_eq!((count("user:"), count("user_")), (100, 0));
+    assert_eq!(object.state(&coordinator, "001"), State::Applied);
+}
+
+#[test]
+fn a_damaged_count_is_told_and_can_be_removed() {
+    let object = with_users();
+    let coordinator = allowed(&object, 50);
+    object.migrate(&coordinator).unwrap();
+    object.storage.write(&[RowChange::put("writes", b"[1,{".to_vec())]).unwrap();
+    let caller = Caller::default().queued();
+    let asked = object.serve_for(Duration::from_mins(1), &coordinator, coordinator.run_pending(&caller));
+    let error = asked.expect("it is answered").expect_err("it cannot go on").to_string();
+    assert!(error.contains("`writes`"), "{error}");
+    object.serve(&coordinator, coordinator.cancel("001", &Caller::default())).unwrap();
+    let goes_on = object.serve(&coordinator, coordinator.run_pending(&Caller::default().queued()));
+    goes_on.expect("the count begins again");
+    assert!(object.marked() > 45, "{}", object.marked());
 }

@@ -1,6 +1,6 @@
 //! Routes with a coordinator, and the classes of Durable Objects that are bound to it, rightly or wrongly.
 
-use kv_migrations_routes::{MigrationRoutes, coordinator, migration_routes};
+use kv_migrations_routes::{CoordinatorBinding, MigrationRoutes, coordinator, migration_routes};
 use worker::durable::State;
 #[allow(unused_imports, reason = "what `durable_object` makes looks for it by this name")]
 use worker::wasm_bindgen;
@@ -23,7 +23,12 @@ pub fn mounted(env: &Env) -> MigrationRoutes {
     let routes = routes(&settings, env);
     match Settings::get(&settings, "coordinated") {
         "no" => routes,
-        _ => routes.with_coordinator(OBJECT),
+        _ => match Settings::get(&settings, "writes-per-day").parse() {
+            Ok(writes) => {
+                routes.with_coordinator(CoordinatorBinding::new(OBJECT).with_writes_per_day(writes))
+            }
+            Err(_) => routes.with_coordinator(OBJECT),
+        },
     }
 }
 
