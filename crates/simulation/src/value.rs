@@ -14,6 +14,11 @@ pub fn version(value: &str) -> Option<u64> {
     rest.split(['+', '~']).next()?.parse().ok()
 }
 
+/// A value as a trace shows it: the first 60 characters of its first line. The rest of a checkpoint is no text.
+pub fn shown(value: &[u8]) -> String {
+    String::from_utf8_lossy(value).lines().next().unwrap_or_default().chars().take(60).collect()
+}
+
 /// The metadata of a sealed entry that had none.
 pub const SEALED: &str = "\"sealed\"";
 

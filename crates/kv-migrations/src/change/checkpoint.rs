@@ -16,29 +16,47 @@ use crate::ledger::{Checkpoint, MarkerState};
 use crate::report::{Direction, Progress};
 use crate::session::Session;
 
-/// The version of a checkpoint's format. A release reads only its own version.
-const VERSION: u32 = 1;
-
-/// The value of a checkpoint. The marker's metadata has the [`Progress`].
+/// The value of a checkpoint after its [first line](first_line) and its [checksum], as postcard writes it. The marker's
+/// metadata has the [`Progress`].
 #[derive(Serialize, Deserialize)]
 struct Saved<S> {
-    version: u32,
-    direction: Direction,
-    /// The kind and the prefix of the change; empty if there is no state to resume from.
+    /// The kind and the prefix of the change.
     change: String,
     /// The operations after which the next request begins no more entries. Only where that is fewer than its budget has:
     /// because the request that wrote this goes on, and was cut off if nothing follows; or one before it was.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     limit: Option<u64>,
     state: S,
 }
 
-/// The value of a checkpoint that has no state to resume from. Written out, because every user's wasm has it.
-const fn nothing(direction: Direction) -> &'static [u8] {
+/// The first line of a checkpoint. A checkpoint that has no state to resume from is this line alone.
+///
+/// A release that changes what a state keeps raises the version, because postcard writes no names of fields. To read the
+/// checkpoints of the version before all the same, it adds the new field at the end of the state, with `None`, `false`, zero
+/// or nothing as its default, which is one zero byte: so it reads an older checkpoint with as many zeros appended.
+const fn first_line(direction: Direction) -> &'static [u8] {
     match direction {
-        Direction::Up => br#"{"version":1,"direction":"up","change":"","state":null}"#,
-        Direction::Down => br#"{"version":1,"direction":"down","change":"","state":null}"#,
+        Direction::Up => b"{\"version\":1,\"direction\":\"up\"}\n",
+        Direction::Down => b"{\"version\":1,\"direction\":\"down\"}\n",
     }
+}
+
+/// The checksum of what follows it, 64-bit FNV-1a: a tool that copies a marker as text replaces bytes, and postcard would
+/// read many of those as another state.
+///
+/// Source: <https://www.rfc-editor.org/rfc/rfc9923>.
+fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
+    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    hash.to_le_bytes()
+}
+
+const CHECKSUM_BYTES: usize = 8;
+
+/// What follows the first line and the checksum; `None` if that is another one.
+fn body(value: &[u8], direction: Direction) -> Option<&[u8]> {
+    let (expected, body) = value.strip_prefix(first_line(direction))?.split_at_checked(CHECKSUM_BYTES)?;
+    (checksum(body) == expected).then_some(body)
 }
 
 /// Where a change begins.
@@ -112,7 +130,7 @@ impl<'a> Checkpoints<'a> {
         // A time that another clock wrote may be in the future.
         self.written = parse_iso8601(&checkpoint.progress.checkpoint_at).map(|written| written.min(now));
         self.marker = Some(direction);
-        if direction != self.direction || checkpoint.value == nothing(direction) {
+        if direction != self.direction || checkpoint.value == first_line(direction) {
             return Ok(Start::Fresh);
         }
         let saved = self.decode(&checkpoint.value);
@@ -181,7 +199,7 @@ impl<'a> Checkpoints<'a> {
 
     /// Keeps a checkpoint without state for the failure that is about to be returned: the next run starts over.
     pub(super) fn keep_nothing(&mut self, progress: Box<Progress>) {
-        let value = nothing(self.direction).to_vec();
+        let value = first_line(self.direction).to_vec();
         self.last = Some(Checkpoint { value, progress: self.dated(progress) });
     }
 
@@ -223,15 +241,22 @@ impl<'a> Checkpoints<'a> {
     }
 
     fn encode(&self, state: &impl Serialize, end: RequestEnd) -> Result<Vec<u8>> {
-        let (direction, change) = (self.direction, self.change.clone());
         let all = self.session.meter.budget().operations();
         let limit = next_limit(self.limit, end).filter(|limit| *limit < all);
-        let value = serde_json::to_vec(&Saved { version: VERSION, direction, change, limit, state })
+        let saved = Saved { change: self.change.clone(), limit, state };
+        let start = [first_line(self.direction), &[0; CHECKSUM_BYTES]].concat();
+        let body = start.len();
+        let mut value = postcard::to_extend(&saved, start)
             .map_err(|_| "its state cannot be written as JSON: its maps need keys that are text")?;
+        if let Some((start, body)) = value.split_at_mut_checked(body)
+            && let Some(place) = start.last_chunk_mut()
+        {
+            *place = checksum(body);
+        }
         let bytes = value.len();
         if bytes > MAX_VALUE_BYTES {
             return Err(format!(
-                "its state has grown to {bytes} bytes of JSON, and a checkpoint holds {MAX_VALUE_BYTES}. Split the fold \
+                "its state has grown to {bytes} bytes, and a checkpoint holds {MAX_VALUE_BYTES}. Split the fold \
                  into several migrations, for instance by prefix"
             )
             .into());
@@ -240,11 +265,10 @@ impl<'a> Checkpoints<'a> {
     }
 
     fn decode<S: DeserializeOwned>(&self, value: &[u8]) -> Result<Saved<S>> {
-        let saved = serde_json::from_slice::<Saved<S>>(value).ok();
-        let is_own = |saved: &Saved<S>| {
-            saved.version == VERSION && saved.direction == self.direction && saved.change == self.change
-        };
-        saved.filter(is_own).ok_or_else(|| {
+        let saved = body(value, self.direction).and_then(|body| postcard::take_from_bytes(body).ok());
+        let own =
+            saved.filter(|(saved, rest): &(Saved<S>, &[u8])| rest.is_empty() && saved.change == self.change);
+        own.map(|(saved, _)| saved).ok_or_else(|| {
             let id = self.id;
             format!(
                 "cannot read its checkpoint. The migration's prefix, kind or state type has changed since the checkpoint \
@@ -253,18 +277,5 @@ impl<'a> Checkpoints<'a> {
             )
             .into()
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_checkpoint_without_state_has_the_form_of_the_others() {
-        for direction in [Direction::Up, Direction::Down] {
-            let saved = Saved { version: VERSION, direction, change: String::new(), limit: None, state: () };
-            assert_eq!(serde_json::to_vec(&saved).expect("it is JSON"), nothing(direction));
-        }
     }
 }

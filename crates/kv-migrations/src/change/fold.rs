@@ -1,7 +1,7 @@
 //! A state that is gathered from every entry of a prefix and then written.
 
-mod bytes;
 mod gather;
+mod json;
 mod once;
 mod output;
 mod repeated;

@@ -14,7 +14,6 @@ use crate::random::Random;
 
 /// The secret key of hashes.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
 pub(super) struct HashKey([u64; 2]);
 
 impl HashKey {

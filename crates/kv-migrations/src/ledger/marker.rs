@@ -170,8 +170,8 @@ mod tests {
     #[test]
     fn the_value_of_a_checkpoint_says_its_direction() {
         let rows = [
-            (r#"{"version":1,"direction":"up","change":"backfill user_","state":{}}"#, Some(Direction::Up)),
-            (r#"{"version":1,"direction":"down","change":"","state":null}"#, Some(Direction::Down)),
+            ("{\"version\":1,\"direction\":\"up\"}\nstate", Some(Direction::Up)),
+            ("{\"version\":1,\"direction\":\"down\"}\n", Some(Direction::Down)),
             (r#"{"version":12,"direction":"down"}"#, Some(Direction::Down)),
             (r#"{"version":1,"direction":"downwards"}"#, None),
             (r#"{"version":1,"direction":"#, None),

@@ -241,11 +241,11 @@ fn a_checkpoint_of_another_kind_is_an_error_and_stays() {
     let service = filled(1_700);
     let backfill = || vec![Migration::backfill("001", "", touching())];
     block_on(service.runner(backfill()).run_pending(&())).unwrap();
-    let before = service.text("migration_my-service_001");
+    let before = service.store.value("migration_my-service_001");
     let rekey = Migration::rekey("001", "", kv_migrations::Rekey::prefix("user_", "user:"));
     let failed = failure(block_on(service.runner(vec![rekey]).run_pending(&())));
     assert!(failed.reason.contains("POST /migrations/001/reset"), "{failed}");
-    assert_eq!(service.text("migration_my-service_001"), before, "it can still be continued");
+    assert_eq!(service.store.value("migration_my-service_001"), before, "it can still be continued");
     assert_eq!(service.migrate(backfill()), ids(&["001"]));
 }
 
@@ -379,7 +379,7 @@ fn a_marker_from_a_clock_ahead_does_not_prevent_checkpoints() {
     // The clock of a request elsewhere is two minutes ahead.
     service.clock.advance(Duration::from_mins(2));
     assert!(!block_on(service.runner(slow()).run_pending(&())).unwrap().is_finished());
-    let before = service.text("migration_my-service_001").unwrap();
+    let before = service.store.value("migration_my-service_001").unwrap();
     let behind = ManualClock::starting_at(service.clock.now() - Duration::from_mins(2));
     let other = behind.clone();
     let slow = vec![Migration::backfill(
@@ -395,7 +395,11 @@ fn a_marker_from_a_clock_ahead_does_not_prevent_checkpoints() {
         .runner_on(faulty(service.store.clone(), Fault::Crash(200)), slow)
         .with_clock(Arc::new(behind.clone()));
     block_on(killed.run_pending(&())).unwrap_err();
-    assert_ne!(service.text("migration_my-service_001").unwrap(), before, "nothing was kept of 20 seconds");
+    assert_ne!(
+        service.store.value("migration_my-service_001").unwrap(),
+        before,
+        "nothing was kept of 20 seconds"
+    );
 }
 
 /// A bulk get cannot read the key `42` exactly. It is read singly, and a single get keeps a byte order mark.

@@ -359,7 +359,7 @@ fn the_hashes_of_a_rekey_have_a_key_of_their_own_that_a_test_can_set() {
             runner = runner.with_hash_key(key);
         }
         service.request(&runner).unwrap();
-        service.text("migration_my-service_long").unwrap()
+        service.store.value("migration_my-service_long").unwrap()
     };
     assert_ne!(checkpoint(None), checkpoint(None), "the key is random");
     assert_eq!(checkpoint(Some([1, 2])), checkpoint(Some([1, 2])));

@@ -98,8 +98,8 @@ impl World {
     }
 
     /// The value of the marker.
-    fn checkpoint(&self) -> Option<String> {
-        self.store.value("migration_sim_long").map(|value| String::from_utf8(value).expect("it is JSON"))
+    fn checkpoint(&self) -> Option<Vec<u8>> {
+        self.store.value("migration_sim_long")
     }
 
     /// How many requests it takes, all of them with this limit.

@@ -17,6 +17,7 @@ mod coordinator;
 mod costs;
 mod crashes;
 mod cut_off;
+mod damaged_checkpoints;
 mod ends;
 mod entry_counts;
 mod error_texts;

@@ -286,7 +286,7 @@ fn a_checkpoint_of_outputs_keeps_neither_the_state_nor_what_is_written() {
     let mut sizes = Vec::new();
     while !service.request(&runner).unwrap().is_finished() {
         if service.text("out_00").is_some() {
-            sizes.push(service.text("migration_my-service_long").unwrap().len());
+            sizes.push(service.store.value("migration_my-service_long").unwrap().len());
         }
     }
     assert!(sizes.len() > 1 && sizes[0] < 5_000 && sizes.is_sorted_by(|one, next| next < one), "{sizes:?}");

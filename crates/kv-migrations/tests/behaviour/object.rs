@@ -131,10 +131,10 @@ impl Object {
         self.status(coordinator, id).state
     }
 
-    /// The value of a migration's marker in KV.
+    /// The value of a migration's marker in KV. A checkpoint is text in its first line only.
     pub fn marker(&self, id: &str) -> Option<String> {
         let value = self.kv.value(&format!("migration_my-service_{id}"))?;
-        Some(String::from_utf8(value).expect("it is text"))
+        Some(String::from_utf8_lossy(&value).into_owned())
     }
 
     /// How many users have the mark.

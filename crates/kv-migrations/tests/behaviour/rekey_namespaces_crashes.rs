@@ -137,7 +137,7 @@ fn a_rollback_that_is_cut_off_at_any_operation_in_either_namespace_is_continued(
             );
             let is_cut_off = service.roll_back(&cut_off).is_err();
             // If it was done, and only its answer was lost, there is nothing more to roll back.
-            if service.text("migration_my-service_long").is_some() {
+            if service.store.value("migration_my-service_long").is_some() {
                 service
                     .roll_back(&runner)
                     .unwrap_or_else(|error| panic!("{faults:?}: it cannot be continued: {error}"));

@@ -38,10 +38,10 @@ fn a_checkpoint_that_cannot_be_read_fails_the_migration_and_a_reset_starts_it_ov
 fn a_checkpoint_that_could_not_be_read_can_still_be_resumed_by_the_old_version() {
     let service = filled(1_700);
     block_on(service.runner(vec![long()]).run_pending(&())).expect("nothing fails");
-    let before = service.text("migration_my-service_001");
+    let before = service.store.value("migration_my-service_001");
     let of_another_kind = Migration::rekey("001", "", Rekey::prefix("user_", "user:"));
     failure(block_on(service.runner(vec![of_another_kind]).run_pending(&())));
-    assert_eq!(service.text("migration_my-service_001"), before);
+    assert_eq!(service.store.value("migration_my-service_001"), before);
     assert_eq!(service.migrate(vec![long()]), ids(&["001"]));
     assert_eq!(marked(&service.store), 1_700);
 }

@@ -100,7 +100,7 @@ fn a_half_done_rollback_whose_metadata_is_lost_is_still_a_rollback() {
         let half = marked(&service.store);
         assert!((1..1_000).contains(&half), "{half} are still marked");
         // A tool that writes values only.
-        let checkpoint = service.text("migration_my-service_001").unwrap();
+        let checkpoint = service.store.value("migration_my-service_001").unwrap();
         service.put("migration_my-service_001", &checkpoint, None);
 
         let status = block_on(runner.status()).unwrap().remove(0);
@@ -123,7 +123,7 @@ fn a_half_done_backfill_whose_metadata_is_lost_resumes() {
     let service = filled(1_500);
     let runner = service.runner(vec![Migration::backfill("001", "", marking())]);
     assert!(!service.request(&runner).unwrap().is_finished());
-    let checkpoint = service.text("migration_my-service_001").unwrap();
+    let checkpoint = service.store.value("migration_my-service_001").unwrap();
     service.put("migration_my-service_001", &checkpoint, Some(r#"{"color":"red"}"#));
     let report = service.request(&runner).unwrap();
     assert!(report.is_finished());

@@ -153,9 +153,9 @@ impl Service {
     }
 
     /// Puts a value, and JSON as its metadata.
-    pub fn put(&self, key: &str, value: &str, metadata: Option<&str>) {
+    pub fn put(&self, key: &str, value: impl AsRef<[u8]>, metadata: Option<&str>) {
         let options = PutOptions::new().with_metadata(metadata.map(Metadata::from_json));
-        block_on(self.store.put(key, value.as_bytes(), &options)).expect("KV would take it");
+        block_on(self.store.put(key, value.as_ref(), &options)).expect("KV would take it");
     }
 
     pub fn text(&self, key: &str) -> Option<String> {

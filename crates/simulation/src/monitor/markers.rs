@@ -8,6 +8,7 @@ use super::Monitor;
 use crate::invariants;
 use crate::observations::{AppliedRecord, CompletedWrite, Observations};
 use crate::plan::PlannedMigration;
+use crate::value::shown;
 
 impl Monitor {
     /// An object has written something down, in this step if one was taken.
@@ -84,8 +85,7 @@ impl Monitor {
     /// A write to KV took effect.
     pub fn kv_written(&self, write: &CompletedWrite<'_>, truth: &MemoryStore) {
         self.trace.add(|| {
-            let text = |value| String::from_utf8_lossy(value).chars().take(60).collect::<String>();
-            format!("    KV: {} is {}", write.key, write.value.map_or_else(|| "deleted".to_owned(), text))
+            format!("    KV: {} is {}", write.key, write.value.map_or_else(|| "deleted".to_owned(), shown))
         });
         let (mut observations, now) = (self.locked(), self.time.now());
         if let (true, Some(run)) = (observations.is_coordinated, write.run) {

@@ -13,6 +13,7 @@ use super::under_way::UnderWay;
 use crate::fault::FaultCountdown;
 use crate::monitor::Monitor;
 use crate::random::Random;
+use crate::value::shown;
 
 /// KV as one request reaches it.
 #[derive(Clone)]
@@ -173,10 +174,9 @@ impl Store for Binding {
 }
 
 fn described(result: &Result<Answer, KvError>) -> String {
-    let text = |value: &[u8]| String::from_utf8_lossy(value).chars().take(60).collect::<String>();
     match result {
         Ok(Answer::Entry(entry)) => {
-            entry.as_ref().map_or_else(|| "missing".to_owned(), |entry| text(&entry.value))
+            entry.as_ref().map_or_else(|| "missing".to_owned(), |entry| shown(&entry.value))
         }
         Ok(Answer::Values(values)) => format!("{} values", values.len()),
         Ok(Answer::Page(page)) => {

@@ -12,18 +12,14 @@ pub(crate) struct BackfillState {
     pub(super) until: Until,
     pub(super) position: Position,
     /// All entries up to this one may have begun, those after the position too.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) begun: Option<String>,
     /// Whether all entries were visited. Then what an earlier request skipped is tried once more.
     pub(super) is_visited: bool,
     /// The entries that failed and were skipped, in the order in which that was noted.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) failures: Vec<FailedEntry>,
     /// The entries that failed again when they were tried once more.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) confirmed: Vec<FailedEntry>,
     /// The entries that failed and are tried again before anything else is done, the next one last.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) to_retry: Vec<FailedEntry>,
 }
 

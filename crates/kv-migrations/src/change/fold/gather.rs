@@ -3,6 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::json;
 use crate::change::Job;
 use crate::change::count::{Until, count};
 use crate::change::record::{AtEntry, Record};
@@ -51,13 +52,11 @@ pub(super) trait Closing<C, S>: Send + Sync {
     deserialize = "S: DeserializeOwned, W: DeserializeOwned"
 ))]
 pub(super) struct FoldState<S, W> {
+    #[serde(with = "json")]
     pub(super) folded: S,
-    /// Required: a state without it, of another build, would be gathered from the first entry once more.
-    #[serde(deserialize_with = "Option::deserialize")]
     until: Until,
     position: Position,
     /// Once everything is gathered.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) writing: Option<W>,
     /// Whether no checkpoint can keep it.
     #[serde(skip)]

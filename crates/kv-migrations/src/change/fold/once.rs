@@ -41,7 +41,6 @@ const MAX_READS: usize = 1_000;
 #[derive(Serialize, Deserialize)]
 pub(super) struct Kept {
     /// In the order of their keys. `None` until they are known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     outputs: Option<VecDeque<Output>>,
 }
 

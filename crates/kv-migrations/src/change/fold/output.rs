@@ -4,7 +4,6 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::bytes;
 use crate::change::hash::HashKey;
 use crate::error::Result;
 use crate::kv::{Entry, Expiration, Key, Kv, KvError, Metadata, PutOptions, StoreExt, limits, writable};
@@ -35,12 +34,9 @@ pub struct FoldOutput(pub(super) Output);
 pub(super) struct Output {
     pub(super) key: String,
     /// `None` if the key is deleted.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "bytes")]
     value: Option<Vec<u8>>,
     /// JSON.
-    #[serde(default, skip_serializing_if = "Source::is_nothing")]
     metadata: Source<String>,
-    #[serde(default, skip_serializing_if = "Source::is_nothing")]
     expiration: Source<Expires>,
 }
 
@@ -52,12 +48,6 @@ enum Source<T> {
     /// The entry that is at the key when it is written.
     Kept,
     Given(T),
-}
-
-impl<T> Source<T> {
-    fn is_nothing(&self) -> bool {
-        matches!(self, Self::Nothing)
-    }
 }
 
 /// When an output expires, in seconds.

@@ -26,13 +26,10 @@ pub(super) struct Writing {
     /// The keys that are written, with the hash of what was.
     written: BTreeMap<String, u64>,
     /// Whether there are more of them than it remembers.
-    #[serde(default)]
     has_forgotten: bool,
     /// The keys that were written when the outputs were others, with the hashes of what was.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     stale: BTreeMap<String, Vec<u64>>,
     /// How often the outputs were others than before.
-    #[serde(default)]
     differences: u32,
 }
 

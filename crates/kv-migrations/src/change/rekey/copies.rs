@@ -59,10 +59,8 @@ pub(super) struct Destination {
     /// More than one, if the entry was copied again: KV may still show an earlier copy.
     pub(super) fingerprints: Vec<u64>,
     /// The hash of each copy, where copies are changed on their way.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) written: Vec<CopyHash>,
     /// Whether KV has not confirmed the last one: an earlier copy, or something else, may be there in its place.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) is_unconfirmed: bool,
 }
 
@@ -252,7 +250,7 @@ mod tests {
         copies.insert(copy("user_1", "user:1", 7));
         assert!(!copies.is_unconfirmed("user_1"));
         copies.append(again);
-        let mut copies: Copies = serde_json::from_str(&serde_json::to_string(&copies).unwrap()).unwrap();
+        let mut copies: Copies = postcard::from_bytes(&postcard::to_allocvec(&copies).unwrap()).unwrap();
         assert!(copies.is_unconfirmed("user_1"), "a checkpoint keeps it");
         copies.confirm("user_1", "user:2");
         assert!(copies.is_unconfirmed("user_1"), "another new key");

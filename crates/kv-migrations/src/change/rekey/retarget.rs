@@ -56,10 +56,7 @@ mod tests {
     }
 
     fn state() -> RekeyState {
-        let mut state: RekeyState = serde_json::from_str(
-            r#"{"key":[1,2],"phase":"copy","position":{},"batch":{},"found":0,"moved":0,"copied":{"made":{},"bytes":0}}"#,
-        )
-        .expect("it has all fields that have no default");
+        let mut state = RekeyState::new(postcard::from_bytes(&[1, 2]).expect("two numbers are a key"));
         set_target(&mut state, "user_1", Some("user:a:1".to_owned()), true);
         let copy = CopyRecord {
             old: "user_1".to_owned(),

@@ -16,7 +16,6 @@ use crate::report::Phase;
 
 /// The phases of a re-key. Between them it may wait.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
 pub(super) enum RekeyPhase {
     #[default]
     Survey,
@@ -53,11 +52,9 @@ pub(crate) struct RekeyState {
     /// The key of all hashes.
     pub(super) key: HashKey,
     /// The table of the mapping, as JSON: each request and each phase maps by the same one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) table: Option<String>,
     pub(super) phase: RekeyPhase,
     /// When the phase may begin, in seconds since 1970.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) wait_until: Option<u64>,
     /// The end of the last wait, if nothing was written since it began.
     #[serde(skip)]
@@ -66,64 +63,53 @@ pub(crate) struct RekeyState {
     pub(super) position: Position,
     /// Where the batch begins, and where it ends. Without an end it goes to the end of the prefix.
     pub(super) batch: Position,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) batch_end: Option<Position>,
     /// The number of entries that the survey found to move, and the number that is moved.
     pub(super) found: u64,
     pub(super) moved: u64,
     /// The targets of the batch, where the mapping sees values.
-    #[serde(default, skip_serializing_if = "Targets::is_empty")]
     pub(super) targets: Targets,
     /// The copies of the batch. A sweep does not change them: its work reads them.
     pub(super) copied: Rc<Copies>,
     /// The copies of the last batch, once they are verified, where both keys stay.
-    #[serde(default, skip_serializing_if = "Copies::is_empty")]
     pub(super) settled: Copies,
     /// The copies that this sweep has made. They prove nothing before the next one, which is later than KV's delay.
-    #[serde(default, skip_serializing_if = "Copies::is_empty")]
     pub(super) copied_again: Copies,
     /// For each new key its old key, both as hashes. Used where no inverse proves that there is only one.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) owners: BTreeMap<u64, u64>,
     /// The entries that give way to what the survey saw at their new keys: both keys of each, as a hash.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) superseded: BTreeSet<u64>,
     /// The new keys that several entries have, and what became of these.
-    #[serde(default, skip_serializing_if = "Contests::is_empty")]
     pub(super) contests: Contests,
     /// The old keys that stay, and why.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) left: BTreeMap<String, String>,
     /// The old keys whose new keys seem to be taken, and how often that was seen. It may be the same entry, visible sooner
     /// under one key than under the other. Where only a part of the move is made: all old keys that are not settled, with
     /// zero for those that were only copied again.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) suspects: BTreeMap<String, u32>,
     /// The suspects of this sweep.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) next_suspects: BTreeMap<String, u32>,
     /// Whether another sweep is needed to prove something.
-    #[serde(default)]
     pub(super) needs_sweep: bool,
     /// Whether the sweep of a copying writes. One that does proves nothing, and one that proves writes nothing: a request that
     /// was cut off may have copied what the next one would take for the service's.
-    #[serde(default)]
     pub(super) is_writing: bool,
     /// Whether the old and the new keys are known to be in two namespaces.
-    #[serde(default)]
     pub(super) is_distinct: bool,
     /// How many sweeps of this batch, and how many rounds over all, left something to do.
-    #[serde(default)]
     pub(super) sweeps: u32,
-    #[serde(default)]
     pub(super) rounds: u32,
 }
 
 impl RekeyState {
     /// The state at the beginning. Begins the survey.
     pub(super) fn begin(job: &mut Job<'_>) -> Self {
-        let key = HashKey::new(job.session().random);
         job.begin_phase(Phase::Survey, None);
+        Self::new(HashKey::new(job.session().random))
+    }
+
+    /// A state with this key of all hashes.
+    pub(super) fn new(key: HashKey) -> Self {
         Self {
             key,
             table: None,

@@ -19,13 +19,11 @@ pub(super) struct Targets {
     /// The bytes of all keys.
     bytes: usize,
     /// By the key that an entry no longer gets.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     outdated: BTreeMap<String, OutdatedCopy>,
     /// Whether an entry has got another target since the phase began.
     #[serde(skip)]
     pub(super) is_changed: bool,
     /// Whether the check has found an entry to move. Kept: the next request does not come to that entry again.
-    #[serde(default)]
     pub(super) is_stopped: bool,
 }
 
@@ -37,7 +35,6 @@ pub(super) struct OutdatedCopy {
     /// The fingerprints of the copies that were made there. None, if a request that was cut off may have made one.
     pub(super) fingerprints: Vec<u64>,
     /// The hash of each copy, where copies are changed on their way.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) written: Vec<CopyHash>,
 }
 

@@ -11,19 +11,15 @@ use crate::change::Job;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Position {
     /// The last key that is done.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     after: Option<String>,
     /// KV's cursor of the page that contains it, which spares listing the pages before. Only the key decides what is done.
     /// Not the cursor of the next page: that page may be empty, and then nobody could tell whether it was the last one or
     /// the cursor is no longer known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     cursor: Option<String>,
     /// How many prefixes are done. The cursor is one of the next prefix.
-    #[serde(default, skip_serializing_if = "is_zero")]
     prefix: u32,
     /// How many requests in a row found that KV no longer knew the cursor, listed all keys from the first one, and did not
     /// get beyond `after`.
-    #[serde(default, skip_serializing_if = "is_zero")]
     relisted: u32,
 }
 
@@ -45,11 +41,6 @@ pub(super) enum Relisting {
 
 /// How many such requests there may be. The next one would do the same.
 const MAX_RELISTED: u32 = 3;
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
-fn is_zero(number: &u32) -> bool {
-    *number == 0
-}
 
 impl Position {
     /// The last key that is done.
