@@ -47,6 +47,45 @@ for (const [name, secret] of Object.entries({ missing: undefined, empty: "", bla
   });
 }
 
+test("a token for the status reads, and does nothing else", async (t) => {
+  const bindings = { MIGRATIONS_TOKEN: "deploy", MIGRATIONS_STATUS_TOKEN: "ci", CI_TOKEN: "renamed" };
+  const client = await serveSpecimen(t, { bindings });
+  const ci = bearer("ci");
+  assertAnswer(await client.status(ci));
+  assert.equal((await client.send("HEAD", "/migrations/status", ci)).status, 200);
+  assertAnswer(await client.status(ci, "?require=up-to-date"), 409);
+  for (const refused of [
+    await client.migrate(ci),
+    await client.rollback("001_first", ci),
+    await client.send("POST", "/migrations/001_first/reset", ci),
+    await client.send("POST", "/migrate?unknown", ci),
+  ]) {
+    const { detail } = assertProblem(refused, 403, "read-only-token");
+    assert.equal(detail, "This token may only read. Send the one in the secret `MIGRATIONS_TOKEN`.");
+    assert.ok(!refused.text.includes("001_first"), "no answer tells which migrations exist");
+  }
+  assert.deepEqual(await client.worker.dump(), [], "nothing ran");
+  assertAnswer(await client.migrate(bearer("deploy")));
+  assertProblem(await client.status(bearer("renamed")), 401, "unauthorized");
+  assertProblem(await client.status(bearer("")), 401, "unauthorized");
+});
+
+for (const [name, secret] of Object.entries({ missing: undefined, empty: "" })) {
+  test(`with a secret for the status that is ${name}, its token does not exist`, async (t) => {
+    const client = await serveSpecimen(t, { bindings: { MIGRATIONS_TOKEN: "deploy", MIGRATIONS_STATUS_TOKEN: secret } });
+    for (const token of ["", "undefined", "ci"]) {
+      assertProblem(await client.status(bearer(token)), 401, "unauthorized");
+    }
+  });
+}
+
+test("a token for the status reads where there is no other", async (t) => {
+  const client = await serveSpecimen(t, { bindings: { MIGRATIONS_TOKEN: undefined, MIGRATIONS_STATUS_TOKEN: "ci" } });
+  assertAnswer(await client.status(bearer("ci")));
+  assertProblem(await client.migrate(bearer("ci")), 403, "read-only-token");
+  assertProblem(await client.status(bearer("wrong")), 403, "access-not-configured");
+});
+
 test("a secret of another name", async (t) => {
   const client = await serveSpecimen(t, { bindings: { DEPLOY_KEY: "other" } });
   assertAnswer(await client.status({ access: "DEPLOY_KEY", ...bearer("other") }));
@@ -75,6 +114,19 @@ test("a token in the Secrets Store", async (t) => {
   assertAnswer(await client.migrate({ access, ...bearer("stored") }));
   assertProblem(await client.migrate({ access, ...bearer("wrong") }), 401, "unauthorized");
   assertProblem(await client.migrate({ access, authorization: null }), 401, "unauthorized");
+});
+
+test("a token for the status in the Secrets Store", async (t) => {
+  const stored = { store_id: STORED.MIGRATIONS_TOKEN.store_id, secret_name: "MIGRATIONS_STATUS_TOKEN" };
+  const secretsStoreSecrets = { ...STORED, MIGRATIONS_STATUS_TOKEN: stored };
+  const client = await serveSpecimen(t, { bindings: { MIGRATIONS_TOKEN: undefined }, secretsStoreSecrets });
+  const access = "stored MIGRATIONS_TOKEN";
+  await client.worker.store("MIGRATIONS_TOKEN", "deploy");
+  assertProblem(await client.status({ access, ...bearer("ci") }), 401, "unauthorized");
+  await client.worker.store("MIGRATIONS_STATUS_TOKEN", "ci");
+  assertAnswer(await client.status({ access, ...bearer("ci") }));
+  assertProblem(await client.migrate({ access, ...bearer("ci") }), 403, "read-only-token");
+  assertAnswer(await client.migrate({ access, ...bearer("deploy") }));
 });
 
 test("a token in the Secrets Store, beside one in the environment", async (t) => {

@@ -46,6 +46,16 @@ test("without a secret nobody has access", async (t) => {
   }
 });
 
+test("a token for the status reads by way of the object too, and does nothing else", async (t) => {
+  const client = await serveCoordinated(t, {}, { bindings: { MIGRATIONS_STATUS_TOKEN: "ci" } });
+  const ci = { authorization: "Bearer ci" };
+  for (const [method, route] of ROUTES) {
+    const answer = await client.send(method, route, ci);
+    if (method === "GET") assert.equal(answer.status, 200, answer.text);
+    else assertProblem(answer, 403, "read-only-token");
+  }
+});
+
 test("a Worker that has the object's stub needs the token too", async (t) => {
   const client = await serveCoordinated(t);
   const named = { object: OBJECT, "kv-migrations-coordinator": "MY%5FSERVICE%5FKV%2Fmy%2Dservice" };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
+use http::Method;
 use kv_migrations::log::{ConsoleLog, Log};
 use kv_migrations::{BoxError, Result as Guarded, reason};
 
@@ -17,10 +18,19 @@ use crate::response::problem::Problem;
 
 /// The secret that holds the token, unless another is named.
 const DEFAULT_SECRET: &str = "MIGRATIONS_TOKEN";
+/// The secret that holds the token of those who may only read, unless another is named.
+const DEFAULT_STATUS_SECRET: &str = "MIGRATIONS_STATUS_TOKEN";
 
 /// Which callers have access.
 #[derive(Clone)]
-pub(crate) enum Access {
+pub(crate) struct Access {
+    pub(crate) kind: Kind,
+    /// The secret whose token may only read. Guards decide without it.
+    pub(crate) status_secret: Arc<str>,
+}
+
+#[derive(Clone)]
+pub(crate) enum Kind {
     /// Callers whose bearer token equals one of these secrets.
     Secrets(Arc<[String]>),
     /// Those whom it lets in. A trait object, so that a Worker carries the code of those guards alone that it names.
@@ -30,10 +40,15 @@ pub(crate) enum Access {
 /// Whether a caller has access. The error is the answer to one who has none.
 type Checked<'a> = LocalBoxFuture<'a, Result<(), Box<Problem>>>;
 
-/// Decides who has access, where [`Access::Secrets`] does not.
+/// Decides who has access, where [`Kind::Secrets`] does not.
 pub(crate) trait Guard: Send + Sync {
-    /// Whether the caller has access.
-    fn check<'a>(&'a self, environment: &'a Environment, head: RequestHead<'a>) -> Checked<'a>;
+    /// Whether the caller has access. A token in `status_secret` may only read.
+    fn check<'a>(
+        &'a self,
+        environment: &'a Environment,
+        head: RequestHead<'a>,
+        status_secret: &'a str,
+    ) -> Checked<'a>;
 
     /// A token that has access, if one has.
     fn token<'a>(&'a self, _: &'a Environment) -> LocalBoxFuture<'a, Option<String>> {
@@ -52,7 +67,10 @@ pub(crate) struct GuardedBy<F>(pub(crate) F);
 
 impl Default for Access {
     fn default() -> Self {
-        Self::Secrets(Arc::new([DEFAULT_SECRET.to_owned()]))
+        Self {
+            kind: Kind::Secrets(Arc::new([DEFAULT_SECRET.to_owned()])),
+            status_secret: DEFAULT_STATUS_SECRET.into(),
+        }
     }
 }
 
@@ -63,17 +81,21 @@ impl Access {
         environment: &Environment,
         head: RequestHead<'_>,
     ) -> Result<(), Box<Problem>> {
-        match self {
-            Self::Secrets(names) => check_token(&tokens(names, environment), names, environment, head),
-            Self::Guard(guard) => guard.check(environment, head).await,
+        let status_secret = &*self.status_secret;
+        match &self.kind {
+            Kind::Secrets(names) => {
+                let may_read = environment.secret(status_secret);
+                check_token(&tokens(names, environment), may_read, names, environment, head)
+            }
+            Kind::Guard(guard) => guard.check(environment, head, status_secret).await,
         }
     }
 
     /// A token that has access. None if no secret has one, or if something other than a token decides.
     pub(crate) async fn token(&self, environment: &Environment) -> Option<String> {
-        match self {
-            Self::Secrets(names) => tokens(names, environment).into_iter().next(),
-            Self::Guard(guard) => guard.token(environment).await,
+        match &self.kind {
+            Kind::Secrets(names) => tokens(names, environment).into_iter().next(),
+            Kind::Guard(guard) => guard.token(environment).await,
         }
     }
 }
@@ -87,15 +109,26 @@ fn tokens(names: &[String], environment: &Environment) -> Vec<String> {
     tokens
 }
 
-/// Without a token nobody has access: the answer says why there is none.
+/// Without a token nobody has access: the answer says why there is none. With the token that `may_read`, a caller may do
+/// nothing else.
 fn check_token(
     tokens: &[String],
+    may_read: Option<String>,
     names: &[String],
     environment: &Environment,
     RequestHead { head, .. }: RequestHead<'_>,
 ) -> Result<(), Box<Problem>> {
+    let authorization = head.authorization();
+    let checked = token::check(tokens, authorization);
+    if checked.is_err()
+        && let Some(may_read) = may_read
+        && token::check(slice::from_ref(&may_read), authorization).is_ok()
+    {
+        let is_read = matches!(head.method, Method::GET | Method::HEAD);
+        return if is_read { Ok(()) } else { Err(Problem::read_only(names)) };
+    }
     if !tokens.is_empty() {
-        return Ok(token::check(tokens, head.authorization())?);
+        return Ok(checked?);
     }
     if environment.is_empty() {
         return Err(Problem::no_environment_for_access());
@@ -144,8 +177,21 @@ impl StoredSecrets {
 }
 
 impl Guard for StoredSecrets {
-    fn check<'a>(&'a self, environment: &'a Environment, head: RequestHead<'a>) -> Checked<'a> {
-        async move { check_token(&self.tokens(environment).await?, &self.0, environment, head) }.boxed_local()
+    fn check<'a>(
+        &'a self,
+        environment: &'a Environment,
+        head: RequestHead<'a>,
+        status_secret: &'a str,
+    ) -> Checked<'a> {
+        async move {
+            let may_read = match environment.secret(status_secret) {
+                Some(token) => Some(token),
+                // Without it, all is as if there were none.
+                None => environment.stored_secret(status_secret).await.ok().flatten(),
+            };
+            check_token(&self.tokens(environment).await?, may_read, &self.0, environment, head)
+        }
+        .boxed_local()
     }
 
     fn token<'a>(&'a self, environment: &'a Environment) -> LocalBoxFuture<'a, Option<String>> {
@@ -154,13 +200,13 @@ impl Guard for StoredSecrets {
 }
 
 impl Guard for Anyone {
-    fn check<'a>(&'a self, _: &'a Environment, head: RequestHead<'a>) -> Checked<'a> {
+    fn check<'a>(&'a self, _: &'a Environment, head: RequestHead<'a>, _: &'a str) -> Checked<'a> {
         async move { check_site(head) }.boxed_local()
     }
 }
 
 impl<F: AsyncFn(RequestHead<'_>) -> Guarded<bool> + Send + Sync> Guard for GuardedBy<F> {
-    fn check<'a>(&'a self, _: &'a Environment, head: RequestHead<'a>) -> Checked<'a> {
+    fn check<'a>(&'a self, _: &'a Environment, head: RequestHead<'a>, _: &'a str) -> Checked<'a> {
         async move {
             check_site(head)?;
             match (self.0)(head).await {

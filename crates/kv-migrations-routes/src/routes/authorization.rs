@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kv_migrations::BoxError;
 
 use super::MigrationRoutes;
-use crate::access::{Access, Anyone, GuardedBy, StoredSecrets};
+use crate::access::{Anyone, GuardedBy, Kind, StoredSecrets};
 use crate::request::head::{Head, RequestHead};
 use crate::request::route::Route;
 use crate::response::problem::Problem;
@@ -23,7 +23,26 @@ impl<C: 'static> MigrationRoutes<C> {
     /// Secrets that are not set do not count. If none is set, nobody has access.
     #[must_use]
     pub fn with_secrets<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
-        self.settings_mut().access = Access::Secrets(names.into_iter().map(Into::into).collect());
+        self.settings_mut().access.kind = Kind::Secrets(names.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Sets the secret that holds the token of callers who may only read (default `MIGRATIONS_STATUS_TOKEN`), such as a check
+    /// in CI. With it, a `GET` is answered, and any `POST` is refused with 403.
+    ///
+    /// If the secret is not set, there is no such token. A guard decides without it.
+    ///
+    /// # Example
+    /// ```
+    /// # use kv_migrations_routes::migration_routes_with_context;
+    /// # use kv_migrations::kv::MemoryStore;
+    /// # let routes = migration_routes_with_context(MemoryStore::new(), "my-service", vec![], || Ok(()));
+    /// let routes = routes.with_status_secret("CI_TOKEN");
+    /// # let _ = routes;
+    /// ```
+    #[must_use]
+    pub fn with_status_secret(mut self, name: impl Into<String>) -> Self {
+        self.settings_mut().access.status_secret = name.into().into();
         self
     }
 
@@ -43,7 +62,7 @@ impl<C: 'static> MigrationRoutes<C> {
     #[must_use]
     pub fn with_stored_secrets<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         let names = names.into_iter().map(Into::into).collect();
-        self.settings_mut().access = Access::Guard(Arc::new(StoredSecrets(names)));
+        self.settings_mut().access.kind = Kind::Guard(Arc::new(StoredSecrets(names)));
         self
     }
 
@@ -76,7 +95,7 @@ impl<C: 'static> MigrationRoutes<C> {
         mut self,
         guard: impl AsyncFn(RequestHead<'_>) -> Result<bool, BoxError> + Send + Sync + 'static,
     ) -> Self {
-        self.settings_mut().access = Access::Guard(Arc::new(GuardedBy(guard)));
+        self.settings_mut().access.kind = Kind::Guard(Arc::new(GuardedBy(guard)));
         self
     }
 
@@ -88,7 +107,7 @@ impl<C: 'static> MigrationRoutes<C> {
     /// [coordinator](Self::with_coordinator).
     #[must_use]
     pub fn without_auth(mut self) -> Self {
-        self.settings_mut().access = Access::Guard(Arc::new(Anyone));
+        self.settings_mut().access.kind = Kind::Guard(Arc::new(Anyone));
         self
     }
 

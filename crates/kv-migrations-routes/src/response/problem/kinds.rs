@@ -51,6 +51,13 @@ pub(super) const ACCESS_NOT_CONFIGURED: Kind = Kind {
     help: "Set it by `npx wrangler secret put`, or in .dev.vars for `wrangler dev`.",
 };
 
+pub(super) const READ_ONLY_TOKEN: Kind = Kind {
+    name: "read-only-token",
+    title: "Read-only token",
+    status: StatusCode::FORBIDDEN,
+    help: "Nothing was done.",
+};
+
 pub(super) const UNAUTHORIZED: Kind = Kind {
     name: "unauthorized",
     title: "Unauthorized",

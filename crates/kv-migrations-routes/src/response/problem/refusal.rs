@@ -29,6 +29,13 @@ impl Problem {
         Self::new(&kinds::NOT_FOUND, detail)
     }
 
+    /// The token of the request may only read.
+    pub(crate) fn read_only(secrets: &[String]) -> Box<Self> {
+        let secret = secrets.first().map_or("", String::as_str);
+        let detail = format!("This token may only read. Send the one in the secret `{secret}`.");
+        Self::new(&kinds::READ_ONLY_TOKEN, detail)
+    }
+
     /// Nobody has access, since `defect` is wrong with these secrets.
     pub(crate) fn access_not_configured(secrets: &[String], defect: &str) -> Box<Self> {
         let mut detail = "Nobody has access yet: the secret `".to_owned();
