@@ -69,7 +69,7 @@ pub async fn ask_within(object: Rc<Object>, limit: RequestLimit) {
         not_all_is_applied(&world, limit);
     }
     if let Ok(history) = object.current().coordinator.history() {
-        world.monitor.check(runs_that_fail_say_why(&world.plan, &history));
+        world.monitor.check(runs_that_fail_say_why(&world.plan, limit, &history));
     }
     object.remove_client();
 }
