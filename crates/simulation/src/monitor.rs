@@ -76,7 +76,8 @@ impl Monitor {
         let (mut observations, now) = (self.locked(), self.time.now());
         observations.is_coordinated = deployment.is_coordinated;
         for run in observations.runs.iter_mut().filter(|run| run.ended.is_none()) {
-            (run.ended, run.inside) = (Some(now), None);
+            run.leave(now);
+            run.ended = Some(now);
         }
     }
 

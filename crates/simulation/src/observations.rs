@@ -73,12 +73,33 @@ pub struct RunRecord {
     pub suspended: Option<SystemTime>,
     /// The migration whose `up` it runs.
     pub inside: Option<usize>,
+    /// When it began that.
+    pub entered: SystemTime,
+    /// The migration whose `up` it ran last, and when that returned or was dropped.
+    pub left: Option<(usize, SystemTime)>,
     /// Whether that migration was marked as applied before.
     pub was_marked: bool,
     /// Whether the object's storage failed meanwhile.
     pub storage_failed: bool,
     /// The migrations whose `up` returned `Ok`, of those that report it.
     pub finished: Vec<usize>,
+}
+
+impl RunRecord {
+    /// The `up` that it runs returns, or is dropped.
+    pub fn leave(&mut self, now: SystemTime) {
+        if let Some(migration) = self.inside.take() {
+            self.left = Some((migration, now));
+        }
+    }
+
+    /// Whether the other one has been in the `up` that this one is in. One that was suspended meanwhile still knows what it
+    /// had read before.
+    pub fn has_met(&self, other: &Self) -> bool {
+        let is_there = other.inside.filter(|_| other.ended.is_none() && other.suspended.is_none());
+        let was_there = other.left.filter(|(_, left)| *left >= self.entered).map(|(migration, _)| migration);
+        self.inside.is_some_and(|migration| [is_there, was_there].contains(&Some(migration)))
+    }
 }
 
 /// An isolate, in which no two runs may overlap.

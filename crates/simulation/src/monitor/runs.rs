@@ -9,6 +9,9 @@ use crate::fault::Suspension;
 use crate::invariants;
 use crate::observations::{IsolateRecord, Observations, RunRecord};
 
+/// How many of the last runs may still be in progress.
+const RECENT: usize = 8;
+
 impl Monitor {
     /// The number of a new isolate.
     pub fn new_isolate(&self) -> usize {
@@ -26,6 +29,8 @@ impl Monitor {
             ended: None,
             suspended: None,
             inside: None,
+            entered: now,
+            left: None,
             was_marked: false,
             storage_failed: false,
             finished: Vec::new(),
@@ -47,7 +52,9 @@ impl Monitor {
     /// A run has ended, or is dropped.
     pub fn run_ended(&self, run: usize) {
         let run = &mut self.locked().runs[run];
-        (run.ended, run.inside) = (Some(self.time.now()), None);
+        let now = self.time.now();
+        run.leave(now);
+        run.ended = Some(now);
     }
 
     /// A run sends an operation.
@@ -69,12 +76,13 @@ impl Monitor {
         isolates[this.isolate].last = Some((run, now));
         let is_at_work =
             |other: &RunRecord| other.ended.is_none() && other.suspended.is_none() && other.inside.is_some();
-        let recent = runs.iter().enumerate().rev().take(8);
-        let others = recent.filter(|(number, other)| *number != run && is_at_work(other));
-        for (_, other) in others.filter(|_| this.inside.is_some()) {
-            tally.ups_overlapped = true;
-            let migration = this.inside.filter(|_| this.inside == other.inside);
-            tally.rekeys_overlapped |= migration.is_some_and(|number| self.plan.is_rekey(number));
+        let recent = runs.iter().enumerate().rev().take(RECENT);
+        let mut others = recent.filter(|(number, other)| *number != run && is_at_work(other));
+        tally.ups_overlapped |= this.inside.is_some() && others.next().is_some();
+        if this.inside.is_some_and(|number| self.plan.is_rekey(number)) {
+            // Also the runs that have begun since this one was suspended.
+            let mut others = runs.iter().enumerate().skip(run.saturating_sub(RECENT));
+            tally.rekeys_overlapped |= others.any(|(number, other)| number != run && this.has_met(other));
         }
     }
 
@@ -93,7 +101,7 @@ impl Monitor {
         let mut observations = self.locked();
         let is_applied = matches!(event, Event::Applied(_));
         observations.tally.marked_up_repeated |= is_applied && observations.runs[run].was_marked;
-        observations.runs[run].inside = None;
+        observations.runs[run].leave(self.time.now());
     }
 
     /// The `up` of a migration runs. It calls this at its start, or for every entry.
@@ -121,7 +129,9 @@ impl Monitor {
         let migration = &mut migrations[number];
         migration.has_begun = true;
         tally.unmarked_up_repeated |= migration.is_finished && !migration.is_marked;
-        (runs[run].inside, runs[run].was_marked) = (Some(number), migration.is_marked);
+        let this = &mut runs[run];
+        this.leave(self.time.now());
+        (this.inside, this.entered, this.was_marked) = (Some(number), self.time.now(), migration.is_marked);
     }
 
     /// The `up` of a migration is about to return `Ok`.
