@@ -47,3 +47,15 @@ for (const mount of MOUNTS) {
     assert.deepEqual(await client.worker.dump(), before, "nothing ran");
   });
 }
+
+for (const mount of ["bare /", "layer /admin", "nest /admin", "fetch /admin"]) {
+  test(`a POST with a body is refused, mounted as ${mount}`, async (t) => {
+    const client = await serveSpecimen(t);
+    const path = mount.endsWith("/") ? "" : "/admin";
+    const post = (body, headers) => client.send("POST", `${path}/migrate`, { mount, ...headers }, { body });
+    assertProblem(await post("{\"dryRun\":true}"), 400, "unexpected-content");
+    assertProblem(await post("{}", { authorization: null }), 401, "unauthorized");
+    assert.deepEqual(await client.worker.dump(), [], "nothing ran");
+    assertAnswer(await post("", { "content-length": "0" }));
+  });
+}

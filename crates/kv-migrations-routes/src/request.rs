@@ -3,6 +3,7 @@
 //! Reads requests, and knows nothing of answers: each refusal is a type of its own, which `response/problem/` turns into
 //! an answer. Uses nothing else of this crate.
 
+pub(crate) mod content;
 pub(crate) mod head;
 pub(crate) mod query;
 pub(crate) mod release;

@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use binding::CoordinatorBinding;
+use futures_util::future::LocalBoxFuture;
 use http::{Method, Response};
 use kv_migrations::coordinator::{Coordinator, Storage};
 use kv_migrations::{BoxError, Error, Migration, RegistrationError, RunLock, Runner};
@@ -263,9 +264,16 @@ impl<C: 'static> MigrationRoutes<C> {
         Problem::not_found()
     }
 
-    /// The answer to a request for a route.
-    pub(crate) async fn respond(&self, route: &Route, head: &Head) -> Response<Body> {
+    /// The answer to a request for a route. `content` says whether its body has any.
+    pub(crate) async fn respond(
+        &self,
+        route: &Route,
+        head: &Head,
+        content: LocalBoxFuture<'_, bool>,
+    ) -> Response<Body> {
         let answer = match self.check(route, head).await {
+            // Ignored, a body that asks for a dry run would start a run.
+            Ok(()) if head.method == Method::POST && content.await => Err(Problem::unexpected_content()),
             Ok(()) => self.answer(route, head).await,
             Err(problem) => Err(problem),
         };

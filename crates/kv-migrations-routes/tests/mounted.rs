@@ -34,8 +34,12 @@ fn routes(store: &MemoryStore, prefix: &str) -> MigrationRoutes<Settings> {
     migration_routes_with_context(store.clone(), prefix, vec![migration()], context).without_auth()
 }
 
-fn request(method: Method, uri: &str) -> Request<&'static str> {
-    Request::builder().method(method).uri(uri).body("as it was").expect("it is a request")
+fn request(method: Method, uri: &str) -> Request<String> {
+    request_with(method, uri, "")
+}
+
+fn request_with(method: Method, uri: &str, body: &str) -> Request<String> {
+    Request::builder().method(method).uri(uri).body(body.to_owned()).expect("it is a request")
 }
 
 fn content(response: Response<Body>) -> serde_json::Value {
@@ -47,7 +51,7 @@ fn content(response: Response<Body>) -> serde_json::Value {
 #[derive(Clone)]
 struct Echo;
 
-impl Service<Request<&'static str>> for Echo {
+impl Service<Request<String>> for Echo {
     type Response = Response<String>;
     type Error = Infallible;
     type Future = std::future::Ready<Result<Response<String>, Infallible>>;
@@ -56,7 +60,7 @@ impl Service<Request<&'static str>> for Echo {
         std::task::Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<&'static str>) -> Self::Future {
+    fn call(&mut self, request: Request<String>) -> Self::Future {
         let seen = format!("{} {} {}", request.method(), request.uri(), request.body());
         std::future::ready(Ok(Response::new(seen)))
     }
@@ -92,13 +96,28 @@ fn what_is_not_for_the_routes_costs_no_operation_and_passes_through_as_it_came()
     let store = MemoryStore::new();
     let mut service = routes(&store, "layer").with_base_path("/admin").layer(Echo);
     for uri in ["/", "/migrate", "/migrations/status", "/admin", "/admin/other?a=b", "/admin/migrate/"] {
-        let response = block_on(service.call(request(Method::POST, uri))).unwrap();
+        let response = block_on(service.call(request_with(Method::POST, uri, "as it was"))).unwrap();
         let body = block_on(response.into_body().collect()).unwrap().to_bytes();
         assert_eq!(body, format!("POST {uri} as it was"));
     }
     assert_eq!(store.operations(), 0);
     let response = block_on(service.call(request(Method::POST, "/admin/migrate"))).unwrap();
     assert_eq!(response.status(), 200);
+}
+
+#[test]
+fn a_body_is_refused_before_anything_runs() {
+    let store = MemoryStore::new();
+    let mut routes = routes(&store, "content");
+    for path in ["/migrate", "/migrations/001_with_args/rollback", "/migrations/001_with_args/reset"] {
+        let dry_run = request_with(Method::POST, path, r#"{"dryRun":true}"#);
+        let response = block_on(routes.call(dry_run)).unwrap();
+        assert_eq!(response.status(), 400, "{path}");
+        assert_eq!(content(response)["type"], "urn:kv-migrations:problem:unexpected-content");
+    }
+    assert_eq!(store.operations(), 0, "nothing was read or changed");
+    let status = block_on(routes.call(request_with(Method::GET, "/migrations/status", "{}"))).unwrap();
+    assert_eq!(status.status(), 200, "reading is harmless");
 }
 
 #[test]

@@ -294,7 +294,7 @@ mod tests {
         let release = service.routes.release();
         let asked = Asked { name, release: Some(release.digest.clone()) };
         let request = HttpRequest::builder().method(method).uri("/").body(()).expect("it is a request");
-        let head = Head::from_http(request);
+        let head = Head::from_parts(request.into_parts().0);
         block_on(service.result(route, asked, release, &head)).err().map(|problem| format!("{problem:?}"))
     }
 

@@ -1,5 +1,7 @@
 //! The routes beside `worker::Router`, which takes no service and no layer.
 
+use futures_util::FutureExt;
+use futures_util::StreamExt;
 use worker::{Request, Response, Result};
 
 use crate::request::head::{Head, uri};
@@ -32,6 +34,22 @@ impl<C: 'static> MigrationRoutes<C> {
     pub async fn fetch(&self, request: &Request) -> Result<Option<Response>> {
         let Some(uri) = uri(request) else { return Ok(None) };
         let Some(route) = self.route(uri.path()) else { return Ok(None) };
-        to_worker(self.respond(&route, &Head::from_worker(request, &uri)?).await).await.map(Some)
+        let head = Head::from_worker(request, &uri)?;
+        let content = has_content(request).boxed_local();
+        to_worker(self.respond(&route, &head, content).await).await.map(Some)
     }
+}
+
+/// Whether the body of a request has at least one byte, or cannot be read.
+async fn has_content(request: &Request) -> bool {
+    if request.inner().body().is_none() {
+        return false;
+    }
+    let Ok(mut chunks) = request.clone().and_then(|mut request| request.stream()) else { return true };
+    while let Some(chunk) = chunks.next().await {
+        if chunk.map_or(true, |chunk| !chunk.is_empty()) {
+            return true;
+        }
+    }
+    false
 }

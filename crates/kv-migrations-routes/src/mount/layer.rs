@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use http::{Request, Response};
+use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -11,7 +12,6 @@ use worker::Env;
 
 use super::body::ResponseBody;
 use super::service::RoutesFuture;
-use crate::request::head::Head;
 use crate::routes::MigrationRoutes;
 
 /// A service with the routes in front of it, made by [`MigrationRoutes::in_front_of`].
@@ -66,6 +66,7 @@ impl<S, C> Layer<S> for MigrationRoutes<C> {
 impl<S, C, B, R> Service<Request<B>> for WithMigrationRoutes<S, C>
 where
     S: Service<Request<B>, Response = Response<R>>,
+    B: Body + 'static,
     C: 'static,
 {
     type Response = Response<ResponseBody<R>>;
@@ -78,9 +79,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let answer = match self.routes.route(request.uri().path()) {
-            Some(route) => {
-                Answer::Routes { future: RoutesFuture::new(&self.routes, route, Head::from_http(request)) }
-            }
+            Some(route) => Answer::Routes { future: RoutesFuture::new(&self.routes, route, request) },
             None => Answer::Inner { future: self.inner.call(request) },
         };
         ResponseFuture { answer }

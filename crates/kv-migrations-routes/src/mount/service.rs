@@ -6,10 +6,14 @@ use std::future::ready;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
 use http::{Method, Request, Response};
+use http_body::Body as HttpBody;
 use tower_service::Service;
 use worker::send::SendFuture;
 
+use crate::request::content::has_content;
 use crate::request::head::Head;
 use crate::request::route::Route;
 use crate::response::body::Body;
@@ -22,9 +26,24 @@ use crate::routes::MigrationRoutes;
 pub struct RoutesFuture(Pin<Box<dyn Future<Output = Response<Body>> + Send>>);
 
 impl RoutesFuture {
-    pub(super) fn new<C: 'static>(routes: &MigrationRoutes<C>, route: Route, head: Head) -> Self {
-        let routes = routes.clone();
-        Self(Box::pin(SendFuture::new(async move { routes.respond(&route, &head).await })))
+    pub(super) fn new<C: 'static, B: HttpBody + 'static>(
+        routes: &MigrationRoutes<C>,
+        route: Route,
+        request: Request<B>,
+    ) -> Self {
+        let (parts, body) = request.into_parts();
+        // Boxed, so that all else is compiled once for all types of bodies.
+        let content = has_content(body).boxed_local();
+        Self::with_content(routes.clone(), route, Head::from_parts(parts), content)
+    }
+
+    fn with_content<C: 'static>(
+        routes: MigrationRoutes<C>,
+        route: Route,
+        head: Head,
+        content: LocalBoxFuture<'static, bool>,
+    ) -> Self {
+        Self(Box::pin(SendFuture::new(async move { routes.respond(&route, &head, content).await })))
     }
 }
 
@@ -42,7 +61,7 @@ impl fmt::Debug for RoutesFuture {
     }
 }
 
-impl<C: 'static, B> Service<Request<B>> for MigrationRoutes<C> {
+impl<C: 'static, B: HttpBody + 'static> Service<Request<B>> for MigrationRoutes<C> {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = RoutesFuture;
@@ -53,7 +72,7 @@ impl<C: 'static, B> Service<Request<B>> for MigrationRoutes<C> {
 
     fn call(&mut self, request: Request<B>) -> RoutesFuture {
         if let Some(route) = self.route(request.uri().path()) {
-            return RoutesFuture::new(self, route, Head::from_http(request));
+            return RoutesFuture::new(self, route, request);
         }
         let mut response = Response::from(self.no_route(request.uri().path()));
         if request.method() == Method::HEAD {

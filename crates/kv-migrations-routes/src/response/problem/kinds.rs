@@ -37,6 +37,13 @@ pub(super) const INVALID_QUERY: Kind = Kind {
     help: "Nothing was done.",
 };
 
+pub(super) const UNEXPECTED_CONTENT: Kind = Kind {
+    name: "unexpected-content",
+    title: "Unexpected content",
+    status: StatusCode::BAD_REQUEST,
+    help: "Nothing was done. Send an empty body; what a route takes is in its query.",
+};
+
 pub(super) const RELEASE_MISMATCH: Kind = Kind {
     name: "release-mismatch",
     title: "Another release",

@@ -29,6 +29,11 @@ impl Problem {
         Self::new(&kinds::NOT_FOUND, detail)
     }
 
+    /// The request has a body.
+    pub(crate) fn unexpected_content() -> Box<Self> {
+        Self::new(&kinds::UNEXPECTED_CONTENT, "This route takes no body.")
+    }
+
     /// The token of the request may only read.
     pub(crate) fn read_only(secrets: &[String]) -> Box<Self> {
         let secret = secrets.first().map_or("", String::as_str);
