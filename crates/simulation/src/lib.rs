@@ -39,6 +39,6 @@ pub mod trace;
 pub mod value;
 pub mod versions;
 pub mod violation;
-pub mod ways;
+pub mod way;
 mod world;
 pub mod world_run;

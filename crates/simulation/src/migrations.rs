@@ -11,7 +11,7 @@ use crate::keys::{index_group, index_prefix, step_key};
 use crate::plan::{MigrationKind, Plan, PlannedMigration};
 use crate::rekeys;
 use crate::value::{marked, unmarked};
-use crate::ways::Way;
+use crate::way::Way;
 
 /// The first migrations of a plan, this many.
 pub fn first(plan: &Plan, number: usize) -> Arc<[Migration<Context>]> {

@@ -2,6 +2,7 @@
 
 mod adapt;
 mod vary;
+mod ways;
 
 use kv_migrations::testing::LOCATIONS;
 
@@ -11,7 +12,7 @@ use crate::moving::Moving;
 use crate::random::Random;
 use crate::situation::Situation;
 use crate::table::{InitialEntry, Table, name};
-use crate::ways::Way;
+use crate::way::Way;
 
 /// The name of the service in the markers.
 pub const SERVICE: &str = "sim";

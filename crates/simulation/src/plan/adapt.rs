@@ -5,7 +5,7 @@ use crate::deployment::{Deployment, KnownKeys};
 use crate::mode::Mode;
 use crate::random::Random;
 use crate::situation::Situation;
-use crate::ways::Way;
+use crate::way::Way;
 
 impl Plan {
     /// Draws what is special about the world, and changes the plan to that.
