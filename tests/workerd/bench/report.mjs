@@ -273,6 +273,8 @@ code:
 
 ${sizesOfKinds(addedByKinds)}
 
+What a backfill of JSON adds over one of text is serde_json, which reads and writes a \`Value\`.
+
 The same Worker with two migrations, without a coordinator and with one, which is in the WebAssembly of those that ask for
 it:
 
