@@ -6,7 +6,7 @@ import { callsOfRecord } from "./bench/own-work.mjs";
 import { rust } from "./bench/subject.mjs";
 
 /** Each call costs more than most of what is done between two of them. */
-const MAX_CALLS = 16;
+const MAX_CALLS = 12;
 
 const measured = { way: "measured", modules: await rust("measured"), migrations: "backfill" };
 

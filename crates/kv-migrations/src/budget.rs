@@ -265,8 +265,13 @@ impl Meter {
     /// How many operations new work may still begin. Zero once the last tenth of the time has begun, which is reserved
     /// for ending in good order, once the run is interrupted, and once all entries or bytes of the budget are used.
     pub(crate) fn left(&self) -> u64 {
+        self.left_at(self.0.clock.now())
+    }
+
+    /// The same, if it is `now`: each reading of the clock is a call of JavaScript in a Worker.
+    pub(crate) fn left_at(&self, now: SystemTime) -> u64 {
         let is_spent = self.0.is_spent.load(Ordering::Relaxed);
-        if is_spent || self.time_left().is_zero() || self.0.interrupt.is_raised() {
+        if is_spent || self.time_left(now).is_zero() || self.0.interrupt.is_raised() {
             return 0;
         }
         let limit = self.0.limit.load(Ordering::Relaxed).min(self.0.budget.operations);
@@ -295,9 +300,9 @@ impl Meter {
     }
 
     /// The time in which new work may still begin.
-    pub(crate) fn time_left(&self) -> Duration {
+    pub(crate) fn time_left(&self, now: SystemTime) -> Duration {
         let time = self.0.budget.time;
-        time.saturating_sub(time / 10).saturating_sub(self.elapsed())
+        time.saturating_sub(time / 10).saturating_sub(self.elapsed(now))
     }
 
     /// Whether an operation was refused because the budget was used up.
@@ -306,15 +311,15 @@ impl Meter {
     }
 
     /// Whether one more operation may be sent.
-    pub(crate) fn admits(&self) -> bool {
-        let is_within = self.operations() < self.cap() && self.elapsed() < self.0.budget.time;
+    pub(crate) fn admits(&self, now: SystemTime) -> bool {
+        let is_within = self.operations() < self.cap() && self.elapsed(now) < self.0.budget.time;
         if !is_within {
             self.0.is_overdrawn.store(true, Ordering::Relaxed);
         }
         is_within
     }
 
-    fn elapsed(&self) -> Duration {
-        between(self.0.start, self.0.clock.now())
+    fn elapsed(&self, now: SystemTime) -> Duration {
+        between(self.0.start, now)
     }
 }

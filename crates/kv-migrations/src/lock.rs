@@ -83,8 +83,7 @@ impl RunLock {
     }
 
     /// Takes the lease. The error is the time for which another run still holds it.
-    pub(crate) fn acquire(&self, clock: &Arc<dyn Clock>) -> Result<LeaseGuard, Duration> {
-        let now = clock.now();
+    pub(crate) fn acquire(&self, now: SystemTime) -> Result<LeaseGuard, Duration> {
         let mut lease = self.lease();
         if let Some(lease) = &mut *lease {
             // A clock that is set back must not extend the lease.
@@ -95,7 +94,7 @@ impl RunLock {
         }
         let holder = Arc::new(());
         *lease = Some(Lease { holder: holder.clone(), renewed: now, migration: None });
-        Ok(LeaseGuard { lock: self.clone(), clock: clock.clone(), holder })
+        Ok(LeaseGuard { lock: self.clone(), holder })
     }
 
     /// The migration whose `up` or `down` runs at this moment under this lock.
@@ -120,7 +119,6 @@ impl Lease {
 /// The lease of one run, until it is dropped or expires.
 pub(crate) struct LeaseGuard {
     lock: RunLock,
-    clock: Arc<dyn Clock>,
     holder: Arc<()>,
 }
 
@@ -137,8 +135,8 @@ impl LeaseGuard {
     }
 
     /// Renews the lease. False if another run has it.
-    pub(crate) fn renew(&self) -> bool {
-        self.with_lease(|lease| lease.renewed = self.clock.now())
+    pub(crate) fn renew(&self, now: SystemTime) -> bool {
+        self.with_lease(|lease| lease.renewed = now)
     }
 
     fn with_lease(&self, change: impl FnOnce(&mut Lease)) -> bool {
@@ -169,63 +167,60 @@ mod tests {
     use super::*;
     use crate::testing::ManualClock;
 
-    fn fixture() -> (RunLock, ManualClock, Arc<dyn Clock>) {
-        let clock = ManualClock::default();
-        (RunLock::new(), clock.clone(), Arc::new(clock))
+    fn fixture() -> (RunLock, ManualClock) {
+        (RunLock::new(), ManualClock::default())
     }
 
     #[test]
     fn a_second_run_is_refused_until_the_first_ends() {
-        let (lock, _, clock) = fixture();
-        let first = lock.acquire(&clock).expect("nobody holds it");
-        assert_eq!(lock.acquire(&clock).expect_err("the first run holds it"), LEASE_TERM);
+        let (lock, clock) = fixture();
+        let first = lock.acquire(clock.now()).expect("nobody holds it");
+        assert_eq!(lock.acquire(clock.now()).expect_err("the first run holds it"), LEASE_TERM);
         drop(first);
-        lock.acquire(&clock).expect("the first run has ended");
+        lock.acquire(clock.now()).expect("the first run has ended");
     }
 
     #[test]
     fn the_lock_of_a_service_is_the_same_at_every_call_and_not_another_services() {
-        let (_, _, clock) = fixture();
-        let _run = RunLock::of_process("lock-of-a").acquire(&clock).expect("nobody holds it");
-        RunLock::of_process("lock-of-a").acquire(&clock).expect_err("it is the same lock");
-        RunLock::of_process("lock-of-a_v2").acquire(&clock).expect("it is another service's");
+        let (_, clock) = fixture();
+        let _run = RunLock::of_process("lock-of-a").acquire(clock.now()).expect("nobody holds it");
+        RunLock::of_process("lock-of-a").acquire(clock.now()).expect_err("it is the same lock");
+        RunLock::of_process("lock-of-a_v2").acquire(clock.now()).expect("it is another service's");
     }
 
     #[test]
     fn a_lease_that_is_not_renewed_expires() {
-        let (lock, time, clock) = fixture();
-        let hung = lock.acquire(&clock).expect("nobody holds it");
-        time.advance(
+        let (lock, clock) = fixture();
+        let hung = lock.acquire(clock.now()).expect("nobody holds it");
+        clock.advance(
             LEASE_TERM.checked_sub(Duration::from_secs(1)).expect("a lease is longer than a second"),
         );
-        assert_eq!(lock.acquire(&clock).expect_err("a second is left"), Duration::from_secs(1));
-        time.advance(Duration::from_secs(1));
-        let next = lock.acquire(&clock).expect("the lease has expired");
+        assert_eq!(lock.acquire(clock.now()).expect_err("a second is left"), Duration::from_secs(1));
+        clock.advance(Duration::from_secs(1));
+        let next = lock.acquire(clock.now()).expect("the lease has expired");
 
-        assert!(!hung.renew(), "a run that comes back must not go on beside the next one");
+        assert!(!hung.renew(clock.now()), "a run that comes back must not go on beside the next one");
         drop(hung);
-        assert!(next.renew(), "and its end must not free what is another's");
+        assert!(next.renew(clock.now()), "and its end must not free what is another's");
     }
 
     #[test]
     fn a_clock_that_is_set_back_does_not_extend_a_lease() {
         let lock = RunLock::new();
-        let at = |minutes| -> Arc<dyn Clock> {
-            Arc::new(ManualClock::starting_at(UNIX_EPOCH + Duration::from_mins(minutes)))
-        };
-        let _hung = lock.acquire(&at(60)).expect("nobody holds it");
-        assert_eq!(lock.acquire(&at(0)).expect_err("it may still go on"), LEASE_TERM);
-        lock.acquire(&at(1)).expect("a minute has passed since");
+        let at = |minutes| UNIX_EPOCH + Duration::from_mins(minutes);
+        let _hung = lock.acquire(at(60)).expect("nobody holds it");
+        assert_eq!(lock.acquire(at(0)).expect_err("it may still go on"), LEASE_TERM);
+        lock.acquire(at(1)).expect("a minute has passed since");
     }
 
     #[test]
     fn progress_renews_the_lease() {
-        let (lock, time, clock) = fixture();
-        let long = lock.acquire(&clock).expect("nobody holds it");
+        let (lock, clock) = fixture();
+        let long = lock.acquire(clock.now()).expect("nobody holds it");
         for _ in 0..10 {
-            time.advance(Duration::from_secs(59));
-            assert!(long.renew(), "59 seconds are within the lease");
-            lock.acquire(&clock).expect_err("the run goes on");
+            clock.advance(Duration::from_secs(59));
+            assert!(long.renew(clock.now()), "59 seconds are within the lease");
+            lock.acquire(clock.now()).expect_err("the run goes on");
         }
     }
 }

@@ -66,7 +66,7 @@ pub(crate) struct Session<'a> {
 impl<'a> Session<'a> {
     /// Takes the lease, without which no operation is sent.
     pub(crate) fn open(settings: &'a Settings, observer: &'a Observer<'a>) -> Result<Self, Error> {
-        let lease = settings.lock.acquire(&settings.clock);
+        let lease = settings.lock.acquire(settings.clock.now());
         let lease = Arc::new(lease.map_err(|retry_after| Error::RunInProgress { retry_after })?);
         let policy = Policy::new(settings.clock.clone(), Some(&lease));
         let (counter, clock) = (policy.counter.clone(), settings.clock.clone());
@@ -100,7 +100,7 @@ impl<'a> Session<'a> {
 
     /// Whether no other run has taken the lease.
     pub(crate) fn is_current(&self) -> bool {
-        self.lease.renew()
+        self.lease.renew(self.now())
     }
 
     pub(crate) fn notify(&self, event: &Event) {

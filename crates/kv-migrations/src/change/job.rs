@@ -168,7 +168,7 @@ impl<'a> Job<'a> {
         let (session, now) = (self.session, self.session.now());
         let rest = || {
             let done = self.progress.done_in_phase_of_request(now, session.operations());
-            let (operations, time) = (session.meter.left(), session.meter.time_left());
+            let (operations, time) = (session.meter.left_at(now), session.meter.time_left(now));
             schedule::rest(done, Left { entries: left.map(|left| left as u64), operations, time })
         };
         self.checkpoints.is_due(self.progress.start(), now, rest)

@@ -243,7 +243,7 @@ impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
     /// Starts as many steps as the budget covers. True if it covers no more.
     fn start_steps(&mut self, now: SystemTime, work: &mut impl FnMut(EntryOperations, Key, T) -> W) -> bool {
         loop {
-            if self.is_stopped || !self.pace.can_afford_another() {
+            if self.is_stopped || !self.pace.can_afford_another(now) {
                 return true;
             }
             match self.queue.front() {

@@ -98,11 +98,12 @@ impl Policy {
 
     /// Counts one more operation, if it may be sent.
     pub(super) fn admit(&self) -> Result<(), KvErrorKind> {
-        if self.meter.as_ref().is_some_and(|meter| !meter.admits()) {
+        let now = self.clock.now();
+        if self.meter.as_ref().is_some_and(|meter| !meter.admits(now)) {
             self.cut_off();
             return Err(KvErrorKind::OverBudget);
         }
-        let is_current = |lease: &Weak<LeaseGuard>| lease.upgrade().is_some_and(|lease| lease.renew());
+        let is_current = |lease: &Weak<LeaseGuard>| lease.upgrade().is_some_and(|lease| lease.renew(now));
         if !self.lease.as_ref().is_none_or(is_current) {
             return Err(KvErrorKind::Superseded);
         }

@@ -133,7 +133,6 @@ impl<'a> Put<'a> {
 
     /// Nothing is moved out of `self`: moves between two awaits would double the code in every user's wasm.
     async fn write(mut self) -> Result<(), KvError> {
-        let now = self.now();
         let value = self.value.as_deref().filter(|_| self.metadata != Source::NotSerializable);
         let Some(value) = value else {
             return Err(KvError::new(Operation::Put, self.key, KvErrorKind::NotSerializable));
@@ -145,7 +144,7 @@ impl<'a> Put<'a> {
                 self.options.metadata = found.metadata;
             }
             if self.expiration == Source::Kept {
-                self.options.expiration = found.expiration.map(|at| writable(at, now));
+                self.options.expiration = found.expiration.map(|at| writable(at, self.now()));
             }
         }
         self.store.put(self.key, value, &self.options).await

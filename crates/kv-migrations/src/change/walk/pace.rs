@@ -90,11 +90,11 @@ impl<'a> Pace<'a> {
 
     /// Whether one more entry may begin: if the budget covers it and those that are worked on, each at the average cost so
     /// far; and if the budget with the reserve covers them, each at the highest cost so far.
-    pub(super) fn can_afford_another(&self) -> bool {
+    pub(super) fn can_afford_another(&self, now: SystemTime) -> bool {
         let meter = &self.session.meter;
         if self.started == 0 {
             // The first entry is always tried. Empty pages before it stop where the budget says so.
-            return self.pages == 0 || meter.left() > 0;
+            return self.pages == 0 || meter.left_at(now) > 0;
         }
         let entries = self.started - self.finished + 1;
         // Not the lists: where a walk takes few of many keys, they would count as costs of the entries.
@@ -102,6 +102,6 @@ impl<'a> Pace<'a> {
         let average = spent.div_ceil(self.finished.max(1)).max(1);
         let highest = self.highest.get().max(MIN_COST);
         let covers = |operations: u64, each: u64| operations / each >= entries;
-        covers(meter.left(), average) && covers(meter.room().saturating_sub(OWN_OPERATIONS), highest)
+        covers(meter.left_at(now), average) && covers(meter.room().saturating_sub(OWN_OPERATIONS), highest)
     }
 }
