@@ -112,7 +112,9 @@ impl Monitor {
     pub fn may_report_collision(&self) -> bool {
         let observations = self.locked();
         let starts_over = observations.tally.was_started_over || self.plan.has_rollbacks;
-        let may_forget_nonces = starts_over || self.plan.has_stale_copies();
+        // An older checkpoint may have come back.
+        let is_outdated = self.plan.has_runs_between_objects() || observations.tally.write_arrived_late;
+        let may_forget_nonces = starts_over || is_outdated || self.plan.has_stale_copies();
         self.plan.has_concurrent_writes()
             || observations.was_out_of_order
             || self.plan.has_nonces() && (may_forget_nonces || observations.tally.rekeys_overlapped)
@@ -128,8 +130,14 @@ impl Monitor {
         let observations = self.locked();
         let has_begun_again = observations.tally.was_started_over || observations.was_damaged;
         // A rollback that is not ended, too, lets the re-key begin again.
-        let may_begin_again = has_begun_again || self.plan.has_rollbacks;
+        let may_begin_again =
+            has_begun_again || self.plan.has_rollbacks || self.plan.has_runs_between_objects();
         !may_begin_again && self.plan.mode != Mode::ManyCallers && !self.plan.has_stale_copies()
+    }
+
+    /// Whether an entry was written under its old key again after it had moved.
+    pub fn has_returned(&self) -> bool {
+        self.locked().has_returned
     }
 
     /// Whether all data must be right.

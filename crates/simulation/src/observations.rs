@@ -1,5 +1,6 @@
 //! What the monitor knows of a world: its runs, its isolates, its migrations.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use crate::plan::Plan;
@@ -26,6 +27,10 @@ pub struct Observations {
     pub was_half_rolled_back: bool,
     /// Whether a row of the object's storage was damaged: then the object knows less than it did.
     pub was_damaged: bool,
+    /// The old keys of entries that were deleted.
+    pub deleted: BTreeSet<String>,
+    /// Whether one of them was written again.
+    pub has_returned: bool,
     /// What may happen, and did.
     pub tally: Tally,
     /// The first violation of an invariant.

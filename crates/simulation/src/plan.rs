@@ -215,6 +215,13 @@ impl Plan {
         self.tables.iter().any(|table| table.is_served || table.entries.iter().any(|entry| entry.is_fresh))
     }
 
+    /// Whether this is an old key of an entry whose new key depends on its value, and of which a service knows no other.
+    pub fn is_old_key_alone(&self, key: &str) -> bool {
+        let is_known_alone =
+            |table: &&Table| table.has_old_writes && table.moving.is_some_and(Moving::sees_values);
+        self.tables.iter().filter(is_known_alone).any(|table| key.starts_with(&table.prefix(0)))
+    }
+
     /// Whether a migration moves entries to new keys.
     pub fn is_rekey(&self, number: usize) -> bool {
         let kind = self.migrations.get(number).map(|planned| planned.kind);
@@ -236,6 +243,13 @@ impl Plan {
     /// Whether a re-key writes something else each time.
     pub fn has_nonces(&self) -> bool {
         self.migrations.iter().any(|planned| planned.seal == Seal::Random)
+    }
+
+    /// Whether an object comes back after runs without it. It resumes from its own checkpoint, and does not know theirs.
+    pub fn has_runs_between_objects(&self) -> bool {
+        let mut after_object = self.deployments.iter().skip_while(|deployment| !deployment.is_coordinated);
+        after_object.any(|deployment| !deployment.is_coordinated)
+            && self.deployments.last().is_some_and(|deployment| deployment.is_coordinated)
     }
 
     /// Whether two runs of a re-key can see an entry in different versions.

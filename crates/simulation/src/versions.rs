@@ -18,8 +18,8 @@ struct Version {
     written: u64,
     /// When it had written each version, from the first on.
     ends: Vec<SystemTime>,
-    /// Whether a version was lost.
-    is_lost: bool,
+    /// The last version that was lost.
+    lost: Option<u64>,
 }
 
 impl Versions {
@@ -27,7 +27,7 @@ impl Versions {
     pub fn new(plan: &Plan) -> Self {
         let version = |entry: &InitialEntry| {
             let written = if entry.has_standing { STANDING } else { entry.version };
-            Version { begun: entry.version, written, ends: Vec::new(), is_lost: false }
+            Version { begun: entry.version, written, ends: Vec::new(), lost: None }
         };
         let tables = plan.tables.iter().map(|table| table.entries.iter().map(version).collect());
         Self(Arc::new(Mutex::new(tables.collect())))
@@ -43,7 +43,10 @@ impl Versions {
     /// Notes that the version begun last is written under all keys of the entry.
     pub fn end(&self, table: usize, entry: usize, now: SystemTime) {
         let version = &mut self.locked()[table][entry];
-        version.written = version.begun;
+        // It may be lost before the service is told that it is written.
+        if version.lost.is_none_or(|lost| lost < version.begun) {
+            version.written = version.begun;
+        }
         version.ends.push(now);
     }
 
@@ -53,16 +56,16 @@ impl Versions {
         version.ends.partition_point(|end| *end < time) as u64
     }
 
-    /// Notes that what was written after this version is lost, and may be.
-    pub fn lose_after(&self, table: usize, entry: usize, kept: u64) {
+    /// Notes that what was written after the first of these versions, up to the last one, is lost, and may be.
+    pub fn lose(&self, table: usize, entry: usize, kept: u64, lost: u64) {
         let version = &mut self.locked()[table][entry];
-        (version.written, version.is_lost) = (version.written.min(kept), true);
+        (version.written, version.lost) = (version.written.min(kept), Some(lost));
     }
 
     /// Notes that there is this version in the end. One that was lost may have been copied by a run that still saw it.
     pub fn find(&self, table: usize, entry: usize, found: u64) {
         let version = &mut self.locked()[table][entry];
-        if version.is_lost {
+        if version.lost.is_some() {
             version.written = version.written.max(found);
         }
     }

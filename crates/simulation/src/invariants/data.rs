@@ -100,14 +100,15 @@ pub fn only_copied_entries_are_deleted(
         let entry = &table.entries[index];
         let deleted = String::from_utf8_lossy(deleted);
         // A version that the service still has to write under the other key may be deleted here.
-        let deleted_version = version(&deleted).min(Some(versions.written(number, index)));
+        let lost = version(&deleted);
+        let deleted_version = lost.min(Some(versions.written(number, index)));
         let elsewhere = find(table, &entry.name, truth).and_then(|value| version(&value));
         if elsewhere < deleted_version && entry.ttl.is_none() {
             if table.has_old_writes
                 && let (Some(kept), Some(began)) = (elsewhere, began)
                 && kept >= versions.written_before(number, index, began - DELAY)
             {
-                versions.lose_after(number, index, kept);
+                versions.lose(number, index, kept, lost.unwrap_or(kept));
                 tally.old_write_lost = true;
                 return Ok(());
             }

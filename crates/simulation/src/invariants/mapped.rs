@@ -41,7 +41,8 @@ pub fn left_entries_are_reported(plan: &Plan, truth: &MemoryStore) -> Check {
 
 /// Forgets copies under keys that their entries did not get any more, which the re-key has reported: somebody may have changed
 /// them, or a request may have made them after its last checkpoint. Where two runs are at it at once, or one was started over
-/// and has perhaps loaded another table, such a copy may be left without a word. Returns whether there was one.
+/// and has perhaps loaded another table, such a copy may be left without a word. So may one of an entry that was written under its old
+/// key again after it had moved. Returns whether there was one.
 pub fn forget_outdated_copies(
     plan: &Plan,
     truth: &MemoryStore,

@@ -95,6 +95,12 @@ impl Monitor {
         let is_late = write.run.is_some_and(|run| observations.is_long_over(run, now));
         observations.tally.write_arrived_late |= is_late && !observations.is_coordinated;
         let Some(planned) = self.plan.migrations.iter().find(|planned| planned.marker() == write.key) else {
+            if self.plan.is_old_key_alone(write.key) {
+                match write.value {
+                    None => drop(observations.deleted.insert(write.key.to_owned())),
+                    Some(_) => observations.has_returned |= observations.deleted.contains(write.key),
+                }
+            }
             let began = write.run.map(|run| observations.runs[run].began);
             let (plan, versions, tally) = (&self.plan, &self.versions, &mut observations.tally);
             let check =
