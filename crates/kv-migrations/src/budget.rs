@@ -268,7 +268,8 @@ impl Meter {
         self.left_at(self.0.clock.now())
     }
 
-    /// The same, if it is `now`: each reading of the clock is a call of JavaScript in a Worker.
+    /// How many operations new work may still begin at this time. The caller has read the clock: each reading is a call of
+    /// JavaScript in a Worker.
     pub(crate) fn left_at(&self, now: SystemTime) -> u64 {
         let is_spent = self.0.is_spent.load(Ordering::Relaxed);
         if is_spent || self.time_left(now).is_zero() || self.0.interrupt.is_raised() {

@@ -9,5 +9,5 @@ mod timer;
 pub(crate) use calendar::{iso8601, parse_iso8601};
 pub use system::{Clock, SystemClock};
 pub(crate) use time::{
-    at_milliseconds, between, later, milliseconds, milliseconds_between, seconds, until_quota_begins,
+    at_milliseconds, between, day, later, milliseconds, milliseconds_between, seconds, until_quota_begins,
 };

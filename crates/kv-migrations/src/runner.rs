@@ -206,7 +206,7 @@ impl<C> Runner<C> {
         }
         report.operations = session.operations();
         if !report.is_finished() {
-            report.quota_exhausted = session.wait_for_quota(&mut report.retry_after);
+            report.quota_exhausted = session.retry_after_quota(&mut report.retry_after);
         }
         Ok(report)
     }
@@ -260,7 +260,7 @@ impl<C> Runner<C> {
         report.duration_ms = progress.duration_ms;
         report.operations = session.operations();
         if !report.is_finished() {
-            report.quota_exhausted = session.wait_for_quota(&mut report.retry_after);
+            report.quota_exhausted = session.retry_after_quota(&mut report.retry_after);
         }
         report.entries = down.is_resumable().then_some(progress.entries);
         Ok(report)

@@ -135,8 +135,8 @@ impl<'a> Session<'a> {
         self.policy.until_quota().is_some() && self.is_current()
     }
 
-    /// Sets the time until KV's daily quota begins again, if an operation was over it.
-    pub(crate) fn wait_for_quota(&self, retry_after: &mut Option<Duration>) -> bool {
+    /// Whether an operation was over KV's daily quota. If so, sets the time until that begins again.
+    pub(crate) fn retry_after_quota(&self, retry_after: &mut Option<Duration>) -> bool {
         let until = self.policy.until_quota();
         *retry_after = until.or(*retry_after);
         until.is_some()

@@ -34,9 +34,15 @@ pub(crate) fn seconds(time: SystemTime) -> u64 {
     between(UNIX_EPOCH, time).as_secs()
 }
 
+const DAY: u64 = 24 * 60 * 60;
+
+/// The number of the day (UTC), from 1970.
+pub(crate) fn day(time: SystemTime) -> u64 {
+    seconds(time) / DAY
+}
+
 /// The time until KV's daily quotas begin again: 00:00 UTC. A day that has just begun may not have begun for KV yet.
 pub(crate) fn until_quota_begins(now: SystemTime) -> Duration {
-    const DAY: u64 = 24 * 60 * 60;
     const TOLERANCE: u64 = 10 * 60;
     let second = seconds(now) % DAY;
     let next = if second < TOLERANCE { TOLERANCE } else { DAY };

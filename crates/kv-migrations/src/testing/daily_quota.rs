@@ -2,11 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::clock::{Clock, milliseconds, until_quota_begins};
+use crate::clock::{Clock, day, until_quota_begins};
 use crate::future::BoxFuture;
 use crate::kv::{Answer, KvError, Operation, Request, Store};
-
-const DAY: u64 = 24 * 60 * 60 * 1_000;
 
 /// `store`, which takes at most `limit` puts, `limit` deletes and `limit` lists a day. Days begin at 00:00 UTC.
 ///
@@ -54,7 +52,7 @@ impl<S: Store> DailyQuota<S> {
     /// Counts an operation, if the quota covers it.
     fn admits(&self, operation: Operation) -> bool {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        let day = milliseconds(self.clock.now()) / DAY;
+        let day = day(self.clock.now());
         if used.day != day {
             *used = Used { day, ..Used::default() };
         }

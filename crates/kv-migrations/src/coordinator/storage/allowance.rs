@@ -5,11 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::{RowChange, Storage, StorageError, rows};
-use crate::clock::{Clock, milliseconds, until_quota_begins};
+use crate::clock::{Clock, day, until_quota_begins};
 use crate::kv::{KvError, Operation, Request};
 
 const ROW: &str = "writes";
-const DAY: u64 = 24 * 60 * 60 * 1_000;
 /// The most writes that are kept for copies of markers.
 const MAX_KEPT: u64 = 20;
 
@@ -81,7 +80,7 @@ impl Allowance {
     /// The count of this day.
     fn counted(&self) -> MutexGuard<'_, Counted> {
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
-        let day = milliseconds(self.clock.now()) / DAY;
+        let day = day(self.clock.now());
         if counted.writes.day != day {
             counted.writes = Writes { day, ..Writes::default() };
         }
