@@ -103,15 +103,20 @@ pub fn only_copied_entries_are_deleted(
         let lost = version(&deleted);
         let deleted_version = lost.min(Some(versions.written(number, index)));
         let elsewhere = find(table, &entry.name, truth).and_then(|value| version(&value));
-        if elsewhere < deleted_version && entry.ttl.is_none() {
-            if table.has_old_writes
-                && let (Some(kept), Some(began)) = (elsewhere, began)
-                && kept >= versions.written_before(number, index, began - DELAY)
-            {
-                versions.lose(number, index, kept, lost.unwrap_or(kept));
-                tally.old_write_lost = true;
-                return Ok(());
-            }
+        if entry.ttl.is_some() {
+            continue;
+        }
+        // The service may not have been told yet that the write that is lost here was made.
+        if elsewhere < lost
+            && table.has_old_writes
+            && let (Some(kept), Some(began)) = (elsewhere, began)
+            && kept >= versions.written_before(number, index, began - DELAY)
+        {
+            versions.lose(number, index, kept, lost.unwrap_or(kept));
+            tally.old_write_lost = true;
+            return Ok(());
+        }
+        if elsewhere < deleted_version {
             if can_be_forgotten(plan, tally) && elsewhere.is_some() {
                 tally.forgotten_copy_won = true;
                 return Ok(());
