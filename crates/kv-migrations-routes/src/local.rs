@@ -3,7 +3,7 @@
 //! `coordinator/handler.rs` does the same with a coordinator.
 
 use http::{Response, StatusCode};
-use kv_migrations::{BoxError, Runner, reason};
+use kv_migrations::{BoxError, Event, Runner, reason};
 
 use crate::request::head::Head;
 use crate::request::query::{InvalidQuery, Query};
@@ -34,12 +34,17 @@ impl<C: 'static> Local<'_, C> {
             Route::Status => Ok(report::status(&runner.status_report().await?, query)),
             Route::Migrate if head.accepts_events() => {
                 let context = context()?;
+                let until = query.until.clone();
                 let run = async move |queue: Queue| {
-                    Ok(runner.run_pending_observed(&context, &|event| queue.push(to_json(&event))).await?)
+                    let observer = |event: &Event| queue.push(to_json(event));
+                    Ok(runner.run_pending_until(&until, &context, &observer).await?)
                 };
                 Ok(events::stream(run, query))
             }
-            Route::Migrate => report::run(runner.run_pending(&context()?).await?, query),
+            Route::Migrate => {
+                let report = runner.run_pending_until(&query.until, &context()?, &|_| {}).await?;
+                report::run(report, query)
+            }
             Route::Migration { id, action: Action::Rollback } => {
                 Ok(report::rollback(&runner.rollback(id, &context()?).await?))
             }

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use futures::executor::block_on;
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
-use kv_migrations::Migration;
 use kv_migrations::kv::{MemoryStore, Store};
 use kv_migrations::testing::ManualClock;
 use kv_migrations::testing::{Fault, faulty};
+use kv_migrations::{Backfill, Budget, Migration};
 use kv_migrations_routes::{Body, CoordinatorObject, MigrationRoutes, migration_routes_with_context};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -171,6 +171,43 @@ fn without_access_nothing_is_asked_of_kv() {
         assert!(!content(response).to_string().contains("001_with_args"));
     }
     assert_eq!(store.operations(), 0);
+}
+
+#[test]
+fn a_run_over_a_number_of_steps_says_which_request_continues_it() {
+    let store = MemoryStore::new();
+    for number in 0..100 {
+        store.insert(&format!("user_{number}"), "x");
+    }
+    let touching = || Backfill::new("user_", async |_, record, (): &()| Ok(record.put("y").await?));
+    let migrations = vec![
+        Migration::backfill("a/b ü", "", touching()),
+        Migration::new("last", "", async |_, (): &()| Ok(())),
+    ];
+    let mut routes = migration_routes_with_context(store, "only-so-far", migrations, || Ok(()))
+        .without_auth()
+        .with_runner(|runner| {
+            runner
+                .with_budget(Budget::default().with_operations(40))
+                .with_clock(Arc::new(ManualClock::default()))
+        });
+    let mut ask = |uri: &str| block_on(routes.call(request(Method::POST, uri))).unwrap();
+    let mut answer = ask("/migrate?steps=1");
+    let mut requests = 1;
+    while answer.status() == 202 {
+        let report = content(answer);
+        assert_eq!((&report["remaining"][0], &report["beyond"][0]), (&"a/b ü".into(), &"last".into()));
+        assert_eq!(report["continue"], "/migrate?to=a%2Fb%20%C3%BC", "not two steps more");
+        answer = ask(report["continue"].as_str().unwrap());
+        requests += 1;
+    }
+    assert!((2..10).contains(&requests), "{requests}");
+    assert_eq!(answer.status(), 200);
+    let report = content(answer);
+    assert_eq!((&report["ran"][0], &report["beyond"][0]), (&"a/b ü".into(), &"last".into()));
+    assert!(report.get("continue").is_none(), "{report}");
+    assert_eq!(ask("/migrate?entries=1").status(), 400, "it is no backfill");
+    assert_eq!(ask("/migrate?to=unknown").status(), 404);
 }
 
 #[test]

@@ -196,6 +196,8 @@ struct Usage {
     /// Listed keys, and [`KEYS_PER_ENTRY`] for each entry.
     keys: AtomicU64,
     bytes: AtomicU64,
+    /// How many more entries may begin, whatever the budget says.
+    sample: AtomicU64,
     /// Whether all entries or bytes of the budget are used.
     is_spent: AtomicBool,
 }
@@ -216,13 +218,28 @@ impl Meter {
             is_overdrawn,
             keys,
             bytes,
+            sample: AtomicU64::new(u64::MAX),
             is_spent,
         }))
     }
 
     /// Counts entries that a long migration works on.
     pub(crate) fn add_entries(&self, entries: usize) {
+        self.set_sample(self.sample_left().saturating_sub(entries as u64));
         self.add_keys(entries.saturating_mul(KEYS_PER_ENTRY));
+    }
+
+    /// Lets no more than so many entries begin.
+    pub(crate) fn set_sample(&self, entries: u64) {
+        self.0.sample.store(entries, Ordering::Relaxed);
+        if entries == 0 {
+            self.0.is_spent.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// How many more entries may begin, whatever the budget says.
+    pub(crate) fn sample_left(&self) -> u64 {
+        self.0.sample.load(Ordering::Relaxed)
     }
 
     /// Counts keys that a long migration lists.
@@ -236,7 +253,7 @@ impl Meter {
     /// How many entries a long migration may still begin.
     pub(crate) fn entries_left(&self) -> u64 {
         let done = self.0.keys.load(Ordering::Relaxed) / KEYS_PER_ENTRY as u64;
-        self.0.budget.entries.saturating_sub(done)
+        self.0.budget.entries.saturating_sub(done).min(self.sample_left())
     }
 
     /// Counts bytes of values that a long migration reads.

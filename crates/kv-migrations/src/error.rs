@@ -74,6 +74,12 @@ pub enum Error {
         /// The migration.
         id: String,
     },
+    /// The migration is not a backfill, so that no number of its entries can be changed. Nothing was changed.
+    #[non_exhaustive]
+    NotABackfill {
+        /// The migration.
+        id: String,
+    },
     /// The run made no KV operation for 60 seconds and lost its lease: another run may be in progress. This run did not mark
     /// the migration.
     #[non_exhaustive]
@@ -234,6 +240,10 @@ impl fmt::Display for Error {
             Self::Irreversible { id } => {
                 write!(f, "Migration {id} does not implement down() - cannot rollback")
             }
+            Self::NotABackfill { id } => write!(
+                f,
+                "Migration {id} is next, and no backfill: only of a backfill can a few entries be changed, and the rest later"
+            ),
             Self::Superseded { id, reason } => {
                 write!(
                     f,

@@ -46,9 +46,9 @@ pub use id::{InvalidId, RegistrationError};
 pub use lock::RunLock;
 pub use migration::Migration;
 pub use report::{
-    AppliedMigration, Direction, EntryCounts, Event, FailedEntry, Phase, Progress, RollbackReport, RunReport,
-    State, Status, StatusReport,
+    AppliedMigration, Direction, EntryCounts, Event, FailedEntry, MigrationKind, Phase, Progress,
+    RollbackReport, RunReport, State, Status, StatusReport,
 };
-pub use runner::Runner;
+pub use runner::{Runner, Until};
 #[doc(hidden)]
 pub use text::listed;

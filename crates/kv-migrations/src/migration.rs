@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::change::{Backfill, BoxChange, Change, Changes, Fold, RekeyFor, ResumableChange};
 use crate::error::Result;
 use crate::kv::Kv;
+use crate::report::MigrationKind;
 
 /// One change to the data of a service, identified by its id.
 ///
@@ -134,6 +135,11 @@ impl<C> Migration<C> {
     /// Whether it has a `down`.
     pub fn is_reversible(&self) -> bool {
         self.down.is_some()
+    }
+
+    /// What kind of change its `up` makes.
+    pub fn kind(&self) -> MigrationKind {
+        self.up.kind()
     }
 
     pub(crate) fn up(&self) -> &dyn Change<C> {

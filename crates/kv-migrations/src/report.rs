@@ -1,6 +1,7 @@
 //! What a run did and how far it got: data only, written as JSON in answers and read back by clients.
 
 mod event;
+mod kind;
 mod progress;
 mod run;
 mod skip;
@@ -8,6 +9,7 @@ mod status;
 
 pub use event::Event;
 pub(crate) use event::Observer;
+pub use kind::MigrationKind;
 pub use progress::{Direction, EntryCounts, Phase, Progress};
 pub use run::{AppliedMigration, FailedEntry, RollbackReport, RunReport};
 pub use status::{State, Status, StatusReport};

@@ -1,6 +1,7 @@
 //! Runs migrations: loads the ledger, and applies one migration after the other that it does not know as applied.
 //!
-//! `builder` sets a runner up, `registered` holds the validated list, `plan` says what else the ledger tells, `apply` changes data and records it,
+//! `builder` sets a runner up, `registered` holds the validated list, `until` says how far a run goes, `plan` what else the
+//! ledger tells, `apply` changes data and records it,
 //! `reset` forgets what is recorded, `status` reports. This folder uses `migration`, `change`, `session` and what is below
 //! them.
 
@@ -10,6 +11,7 @@ mod plan;
 mod registered;
 mod reset;
 mod status;
+mod until;
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -25,12 +27,15 @@ use crate::ledger::{Ledger, Marker, MarkerState, Markers};
 use crate::lock::RunLock;
 use crate::log::EscapedLog;
 use crate::report::{
-    AppliedMigration, Direction, Event, Observer, RollbackReport, RunReport, Status, StatusReport,
+    AppliedMigration, Direction, Event, MigrationKind, Observer, RollbackReport, RunReport, Status,
+    StatusReport,
 };
 use crate::session::{Session, Settings};
 use apply::{Advance, Failed, Share, advance};
-use plan::Plan;
+pub(crate) use plan::Plan;
+use plan::unregistered;
 pub(crate) use registered::{Registered, look_alike_warning};
+pub use until::Until;
 
 /// Runs the migrations of one service.
 ///
@@ -92,7 +97,7 @@ impl<C> Runner<C> {
 
     /// What the markers tell. `running` is the migration that runs at this moment.
     pub(crate) fn report_status(&self, mut markers: Markers, running: Option<&str>) -> StatusReport {
-        let Plan { missing, unfinished, .. } = Plan::new(self.registered.ids(), &markers);
+        let (missing, unfinished) = unregistered(self.registered.ids(), &markers);
         let mut migrations = Vec::new();
         for migration in self.registered.migrations() {
             let id = migration.id();
@@ -122,32 +127,50 @@ impl<C> Runner<C> {
         context: &'a C,
         observer: &'a (dyn Fn(&Event) + 'a),
     ) -> BoxFuture<'a, Result<RunReport, Error>> {
-        // Boxed, so that it is compiled once for all callers.
-        Box::pin(self.run(context, observer))
+        self.run_pending_until(&Until::End, context, observer)
     }
 
-    async fn run(&self, context: &C, observer: &Observer<'_>) -> Result<RunReport, Error> {
+    /// Like [`run_pending_observed`](Self::run_pending_observed), but only so far. What is still to be applied besides is
+    /// [`beyond`](RunReport::beyond).
+    ///
+    /// # Errors
+    /// Those of [`run_pending`](Self::run_pending). [`Error::UnknownMigration`] if the migration is not registered,
+    /// [`Error::NotABackfill`] if a number of entries is to be changed of something else.
+    pub fn run_pending_until<'a>(
+        &'a self,
+        until: &'a Until,
+        context: &'a C,
+        observer: &'a (dyn Fn(&Event) + 'a),
+    ) -> BoxFuture<'a, Result<RunReport, Error>> {
+        // Boxed, so that it is compiled once for all callers.
+        Box::pin(self.run(until, context, observer))
+    }
+
+    async fn run(&self, until: &Until, context: &C, observer: &Observer<'_>) -> Result<RunReport, Error> {
         let session = Session::open(&self.settings, observer)?;
         let markers = session.ledger.load(self.registered.ids()).await?;
+        let plan = Plan::new(self.registered.ids(), &markers, until)?;
         self.registered.check_visible(self.service(), &markers)?;
-        if markers.is_empty() && !self.registered.migrations().is_empty() {
-            let ledger = session.ledger_in_kv();
-            let other = ledger.other_prefix(self.registered.ids(), &self.settings.other_services).await?;
-            if let Some(other) = other {
-                return Err(Error::AnotherPrefix { service: self.service().to_owned(), other });
-            }
+        if let Some(other) = self.other_prefix(&session.ledger_in_kv(), &markers).await? {
+            return Err(Error::AnotherPrefix { service: self.service().to_owned(), other });
         }
-        let plan = Plan::new(self.registered.ids(), &markers);
         let mut report = RunReport {
             missing: plan.missing,
             unfinished: plan.unfinished,
             missing_unknown: markers.is_missing_unknown(),
             ..RunReport::default()
         };
+        if matches!(until, Until::Migration(_) | Until::Steps(_)) {
+            report.to = self.registered.last_of(plan.end);
+        }
         for (place, migration) in self.registered.migrations().iter().enumerate() {
             let id = migration.id().to_owned();
             if markers.is_applied(&id) {
                 report.skipped.push(id);
+                continue;
+            }
+            if place >= plan.end {
+                report.beyond.push(id);
                 continue;
             }
             let has_run = !report.ran.is_empty();
@@ -159,10 +182,18 @@ impl<C> Runner<C> {
             let is_out_of_order = place < plan.up_to_last_applied;
             let marker = markers.get(&id).and_then(Marker::progress);
             let direction = marker.map(|progress| progress.direction);
+            if let Until::Entries(entries) = *until {
+                if migration.kind() != MigrationKind::Backfill {
+                    return Err(Error::NotABackfill { id });
+                }
+                session.meter.set_sample(entries);
+            }
             let mut job = Job::new(&session, migration.id(), Direction::Up, direction);
             let share = if has_run { Share::Rest } else { Share::Whole };
             let (up, description) = (migration.up(), migration.description());
             let advance = advance(up, description, &mut job, context, share, is_out_of_order).await;
+            let is_sample = matches!(until, Until::Entries(_));
+            report.entries = is_sample.then(|| job.entries());
             match advance {
                 Ok(Advance::Wholly { progress, failed_entries }) => {
                     let applied = AppliedMigration {
@@ -194,8 +225,13 @@ impl<C> Runner<C> {
                         .log()
                         .info(&format!("[Migration] … {id} is not finished: the next run resumes it"));
                     session.notify(&Event::Paused { id: id.clone() });
-                    (report.progress, report.retry_after) = (progress, Some(retry_after));
-                    report.remaining.push(id);
+                    report.progress = progress;
+                    if is_sample {
+                        report.beyond.push(id);
+                    } else {
+                        report.retry_after = Some(retry_after);
+                        report.remaining.push(id);
+                    }
                 }
                 Err(failed) => {
                     report.operations = session.operations();
@@ -205,7 +241,7 @@ impl<C> Runner<C> {
             }
         }
         report.operations = session.operations();
-        if !report.is_finished() {
+        if report.progress.is_some() || !report.is_finished() {
             report.quota_exhausted = session.retry_after_quota(&mut report.retry_after);
         }
         Ok(report)
@@ -264,6 +300,14 @@ impl<C> Runner<C> {
         }
         report.entries = down.is_resumable().then_some(progress.entries);
         Ok(report)
+    }
+
+    /// The prefix under which the service seems to have run before, if it has run under none of its own.
+    async fn other_prefix(&self, ledger: &Ledger, markers: &Markers) -> Result<Option<String>, Error> {
+        if !markers.is_empty() || self.registered.migrations().is_empty() {
+            return Ok(None);
+        }
+        ledger.other_prefix(self.registered.ids(), &self.settings.other_services).await
     }
 
     /// A ledger for reading: it takes no lease.

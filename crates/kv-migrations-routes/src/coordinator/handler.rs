@@ -33,15 +33,16 @@ pub(super) async fn answer<C: 'static>(
         Route::Status => report::status(&coordinator.status_report().await?, query),
         Route::History => json(StatusCode::OK, &coordinator.history()?),
         Route::Migrate if head.accepts_events() => {
-            let coordinator = coordinator.clone();
+            let (coordinator, until) = (coordinator.clone(), query.until.clone());
             let run = async move |queue: Queue| {
                 let observer = move |event: &Event| queue.push(to_json(event));
-                Ok(coordinator.run_pending_observed(&caller.until_finished(), observer).await?)
+                let caller = caller.until_finished();
+                Ok(coordinator.run_pending_until_observed(&until, &caller, observer).await?)
             };
             events::stream_unless_refused(run, query).await?
         }
         Route::Migrate => {
-            let report = coordinator.run_pending(&caller).await?;
+            let report = coordinator.run_pending_until(&query.until, &caller).await?;
             report::run(report, query).map_err(Problem::continued_by_alarms)?
         }
         Route::Migration { id, action } => match action {

@@ -2,14 +2,13 @@
 
 use std::mem::replace;
 
+use kv_migrations::Until;
 use percent_encoding::percent_decode;
 
 use super::route::{Action, Route};
 
-const REQUIRE: &str = "require=up-to-date";
-const EXPECT: &str = "expect=ID";
-const WAIT: &str = "wait=true";
-const BY: &str = "by=LABEL";
+const REQUIRE: &[u8] = b"require=up-to-date";
+const WAIT: &[u8] = b"wait=true";
 const MAX_LABEL_BYTES: usize = 200;
 
 /// A route does not take the query of the request: why.
@@ -27,7 +26,7 @@ pub(crate) struct NotExpected<'a> {
 /// What a query asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Query {
-    /// Whether the request fails unless every migration is applied.
+    /// Whether the request fails unless every migration is applied, of a run those that it asks for.
     pub(crate) requires_up_to_date: bool,
     /// The migration that the release must register which answers.
     pub(crate) expected: Option<String>,
@@ -35,6 +34,8 @@ pub(crate) struct Query {
     pub(crate) waits: bool,
     /// The label of the caller.
     pub(crate) by: Option<String>,
+    /// How far a run goes.
+    pub(crate) until: Until,
 }
 
 impl Query {
@@ -44,25 +45,30 @@ impl Query {
         if split(query).all(|parameter| parsed.take(route, parameter)) {
             return Ok(parsed);
         }
-        let taken = match route {
-            Route::Status | Route::Migrate => "only `require=up-to-date` and `expect=ID`, each once",
-            _ => "no query",
-        };
+        let taken = taken_by(route);
         Err(InvalidQuery(format!("This route takes {taken}. `by` and `wait` need a coordinator.")))
     }
 
     /// The same with a coordinator, which takes more parameters.
     pub(crate) fn parse_coordinated(route: &Route, query: Option<&str>) -> Result<Self, InvalidQuery> {
         let mut parsed = Self::default();
-        let takes = |parameter| parameters(route).contains(&parameter);
+        let (takes_by, takes_wait, more) = match route {
+            Route::Status | Route::History => (false, false, ""),
+            Route::Migrate => (true, true, ", and `by=LABEL` and `wait=true`"),
+            Route::Migration { action: Action::Rollback, .. } => {
+                (true, true, " but `by=LABEL` and `wait=true`")
+            }
+            Route::Migration { .. } => (true, false, " but `by=LABEL`"),
+        };
         for parameter in split(query) {
             let is_taken = match parameter.strip_prefix(b"by=") {
-                Some(label) if takes(BY) => parsed.by.replace(decode_label(label)?).is_none(),
-                None if parameter == WAIT.as_bytes() && takes(WAIT) => !replace(&mut parsed.waits, true),
+                Some(label) if takes_by => parsed.by.replace(decode_label(label)?).is_none(),
+                None if parameter == WAIT && takes_wait => !replace(&mut parsed.waits, true),
                 _ => parsed.take(route, parameter),
             };
             if !is_taken {
-                return Err(InvalidQuery(usage_of(route)));
+                let taken = taken_by(route);
+                return Err(InvalidQuery(format!("This route takes {taken}{more}.")));
             }
         }
         Ok(parsed)
@@ -81,15 +87,26 @@ impl Query {
         Err(NotExpected { expected, last })
     }
 
-    /// Takes a parameter that needs no coordinator. False if the route does not take it, or has it already.
+    /// Takes a parameter that needs no coordinator. False if the route does not take it, has it already, or has one that
+    /// excludes it.
     fn take(&mut self, route: &Route, parameter: &[u8]) -> bool {
         if !matches!(route, Route::Status | Route::Migrate) {
             return false;
         }
-        match parameter.strip_prefix(b"expect=") {
-            Some(id) => decode(id).is_some_and(|id| self.expected.replace(id).is_none()),
-            None => parameter == REQUIRE.as_bytes() && !replace(&mut self.requires_up_to_date, true),
+        if let Some(id) = parameter.strip_prefix(b"expect=") {
+            return decode(id).is_some_and(|id| self.expected.replace(id).is_none());
         }
+        let is_taken = if parameter == REQUIRE {
+            !replace(&mut self.requires_up_to_date, true)
+        } else {
+            let until = match route {
+                Route::Migrate => until(parameter),
+                _ => None,
+            };
+            until.is_some_and(|until| replace(&mut self.until, until) == Until::End)
+        };
+        // After a few entries, the migration is not applied.
+        is_taken && !(self.requires_up_to_date && matches!(self.until, Until::Entries(_)))
     }
 }
 
@@ -105,23 +122,52 @@ fn decode(encoded: &[u8]) -> Option<String> {
     text.filter(|text| !text.is_empty()).map(Into::into)
 }
 
-/// The parameters that a route takes with a coordinator.
-fn parameters(route: &Route) -> &'static [&'static str] {
-    match route {
-        Route::Status => &[REQUIRE, EXPECT],
-        Route::History => &[],
-        Route::Migrate => &[REQUIRE, EXPECT, BY, WAIT],
-        Route::Migration { action: Action::Rollback, .. } => &[BY, WAIT],
-        Route::Migration { .. } => &[BY],
+/// How far a run goes, if the parameter says so.
+fn until(parameter: &[u8]) -> Option<Until> {
+    if let Some(id) = parameter.strip_prefix(b"to=") {
+        return decode(id).map(Until::Migration);
+    }
+    match parameter.strip_prefix(b"steps=") {
+        Some(steps) => number(steps).map(Until::Steps),
+        None => number(parameter.strip_prefix(b"entries=")?).map(Until::Entries),
     }
 }
 
-fn usage_of(route: &Route) -> String {
-    match parameters(route) {
-        [] => "This route takes no query.".to_owned(),
-        parameters => {
-            format!("This route takes `{}`, each once, and nothing else.", parameters.join("`, `"))
+/// A number from 1 to 999,999,999.
+fn number(digits: &[u8]) -> Option<u64> {
+    if digits.len() > 9 {
+        return None;
+    }
+    let mut number = 0;
+    for digit in digits {
+        number = number * 10 + u64::from(digit.checked_sub(b'0').filter(|digit| *digit <= 9)?);
+    }
+    Some(number).filter(|number| *number > 0)
+}
+
+/// Adds text to a query, percent-encoded. `percent_encoding` has it too, for which every Worker would carry 300 bytes more.
+pub(crate) fn push_encoded(query: &mut String, text: &str) {
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            query.push(char::from(byte));
+        } else {
+            query.push('%');
+            for half in [byte >> 4, byte & 15] {
+                query.push(char::from(if half < 10 { b'0' + half } else { b'A' - 10 + half }));
+            }
         }
+    }
+}
+
+/// What a route takes without a coordinator.
+fn taken_by(route: &Route) -> &'static str {
+    match route {
+        Route::Status => "only `require=up-to-date` and `expect=ID`, each once",
+        Route::Migrate => {
+            "only `require=up-to-date`, `expect=ID` and one of `to=ID`, `steps=N` and `entries=N`, of which `entries` excludes \
+             `require`, each once"
+        }
+        Route::History | Route::Migration { .. } => "no query",
     }
 }
 
@@ -203,8 +249,8 @@ mod tests {
             let detail = query(&Route::Migrate, repeated).unwrap_err();
             assert_eq!(
                 detail,
-                "This route takes `require=up-to-date`, `expect=ID`, `by=LABEL`, `wait=true`, each once, and nothing \
-                 else."
+                "This route takes only `require=up-to-date`, `expect=ID` and one of `to=ID`, `steps=N` and `entries=N`, of which \
+                 `entries` excludes `require`, each once, and `by=LABEL` and `wait=true`."
             );
         }
     }
@@ -216,10 +262,11 @@ mod tests {
             expected: Some("001_a".to_owned()),
             waits: true,
             by: Some("deploy 1&2=ü".to_owned()),
+            until: Until::Migration("002".to_owned()),
         };
         for sent in [
-            "by=deploy%201%262=%C3%BC&wait=true&expect=001_a&require=up-to-date",
-            "expect=001%5Fa&require=up-to-date&wait=true&by=deploy%201%262=%c3%bc",
+            "by=deploy%201%262=%C3%BC&wait=true&expect=001_a&to=002&require=up-to-date",
+            "to=00%32&expect=001%5Fa&require=up-to-date&wait=true&by=deploy%201%262=%c3%bc",
         ] {
             assert_eq!(query(&Route::Migrate, sent), Ok(all.clone()));
         }
@@ -244,6 +291,49 @@ mod tests {
             }
         }
         assert!(plain(&migration(Action::Rollback), "require=up-to-date").is_err());
+    }
+
+    #[test]
+    fn a_run_goes_to_a_migration_or_over_a_number_of_them_or_of_entries() {
+        for (sent, until) in [
+            ("to=a%2Fb", Until::Migration("a/b".to_owned())),
+            ("steps=1", Until::Steps(1)),
+            ("entries=999999999", Until::Entries(999_999_999)),
+        ] {
+            for parse in [plain, query] {
+                assert_eq!(
+                    parse(&Route::Migrate, sent),
+                    Ok(Query { until: until.clone(), ..Query::default() })
+                );
+                assert!(parse(&Route::Status, sent).is_err());
+            }
+        }
+        for refused in [
+            "to=",
+            "to=%FF",
+            "steps=0",
+            "steps=",
+            "steps=-1",
+            "steps=+1",
+            "steps=1.0",
+            "steps=1000000000",
+            "entries=00",
+            "entries=1a",
+            "to=a&to=a",
+            "to=a&steps=1",
+            "entries=1&steps=1",
+        ] {
+            assert!(plain(&Route::Migrate, refused).is_err(), "{refused}");
+            assert!(query(&Route::Migrate, refused).is_err(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_few_entries_are_never_up_to_date() {
+        for sent in ["entries=1&require=up-to-date", "require=up-to-date&entries=1"] {
+            let detail = plain(&Route::Migrate, sent).expect_err("the two contradict each other");
+            assert!(detail.contains("excludes"), "{detail}");
+        }
     }
 
     #[test]

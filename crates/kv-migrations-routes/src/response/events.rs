@@ -11,6 +11,7 @@ use super::body::Body;
 use super::json::{lines, to_json, whole_seconds};
 use super::problem::Problem;
 use super::queue::Queue;
+use super::report::note_continuation;
 use crate::request::query::Query;
 
 /// The last line. A stream without it was cut off, and does not say how the run ended. `status` is the one that an
@@ -42,7 +43,7 @@ where
     let run = run(queue.clone());
     let writer = {
         let queue = queue.clone();
-        async move { queue.push(verdict(&run.await, requires_up_to_date)) }
+        async move { queue.push(verdict(&mut run.await, requires_up_to_date)) }
     };
     lines(Body::lines(queue, SendFuture::new(writer)))
 }
@@ -64,7 +65,7 @@ where
         async move {
             match run.await {
                 Err(problem) if !queue.has_begun() => *locked(&refusal) = Some(problem),
-                outcome => queue.push(verdict(&outcome, requires_up_to_date)),
+                mut outcome => queue.push(verdict(&mut outcome, requires_up_to_date)),
             }
         }
     };
@@ -78,7 +79,10 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn verdict(outcome: &Outcome, requires_up_to_date: bool) -> Vec<u8> {
+fn verdict(outcome: &mut Outcome, requires_up_to_date: bool) -> Vec<u8> {
+    if let Ok(report) = outcome {
+        note_continuation(report);
+    }
     let (verdict, status, retry_after) = match outcome {
         Ok(report) if report.is_finished() => ("finished", 200, None),
         Ok(report) => {
@@ -99,8 +103,8 @@ mod tests {
 
     use super::*;
 
-    fn line(outcome: &Outcome, requires_up_to_date: bool) -> Value {
-        serde_json::from_slice(&verdict(outcome, requires_up_to_date)).expect("it is JSON")
+    fn line(mut outcome: Outcome, requires_up_to_date: bool) -> Value {
+        serde_json::from_slice(&verdict(&mut outcome, requires_up_to_date)).expect("it is JSON")
     }
 
     fn unfinished() -> RunReport {
@@ -112,12 +116,12 @@ mod tests {
 
     #[test]
     fn the_last_line_has_the_verdict_and_what_a_plain_answer_has() {
-        let finished = line(&Ok(RunReport::default()), true);
+        let finished = line(Ok(RunReport::default()), true);
         assert_eq!(finished["verdict"], "finished");
         assert_eq!(finished["status"], 200);
         assert_eq!(finished["report"]["ran"], json!([]));
 
-        let problem = line(&Err(Problem::context("no URL")), false);
+        let problem = line(Err(Problem::context("no URL")), false);
         assert_eq!(problem["verdict"], "failed");
         assert_eq!(problem["status"], 500);
         assert_eq!(problem["problem"]["type"], "urn:kv-migrations:problem:context-failed");
@@ -126,7 +130,7 @@ mod tests {
     #[test]
     fn an_unfinished_run_fails_only_if_it_is_required_to_finish() {
         for (requires_up_to_date, status) in [(false, 202), (true, 503)] {
-            let unfinished = line(&Ok(unfinished()), requires_up_to_date);
+            let unfinished = line(Ok(unfinished()), requires_up_to_date);
             assert_eq!(unfinished["verdict"], "unfinished");
             assert_eq!(unfinished["status"], status);
             assert_eq!(unfinished["retryAfter"], 2, "rounded up");

@@ -7,7 +7,7 @@ use kv_migrations::{RollbackReport, RunReport, State, StatusReport};
 use super::body::Body;
 use super::json::{ended, json};
 use super::problem::Problem;
-use crate::request::query::Query;
+use crate::request::query::{Query, push_encoded};
 
 /// The header of a status that counts the migrations of the service that are not registered.
 const UNREGISTERED: HeaderName = HeaderName::from_static("kv-migrations-unregistered");
@@ -34,7 +34,19 @@ pub(crate) fn run(mut report: RunReport, query: &Query) -> Result<Response<Body>
     if query.requires_up_to_date && !report.is_finished() {
         return Err(Problem::unfinished(&mut report));
     }
+    note_continuation(&mut report);
     Ok(ended(report.is_finished(), &report, report.retry_after))
+}
+
+/// Says which request continues a run, unless that is the same one.
+pub(super) fn note_continuation(report: &mut RunReport) {
+    if !report.is_finished()
+        && let Some(to) = &report.to
+    {
+        let mut path = "/migrate?to=".to_owned();
+        push_encoded(&mut path, to);
+        report.continue_with = Some(path);
+    }
 }
 
 /// What a rollback did: a 202 if it is not finished.

@@ -21,7 +21,7 @@ use super::walk::{Loading, Range, Scope, Visited, Walk, WalkEnd, over_budget};
 use crate::error::Result;
 use crate::future::BoxFuture;
 use crate::kv::{Key, Kv};
-use crate::report::Phase;
+use crate::report::{MigrationKind, Phase};
 use crate::session::Session;
 use entry::{Each, EntryWork, ToEntry};
 use state::{BackfillState, failures_text, first_failure};
@@ -201,6 +201,7 @@ impl<C> Backfill<C> {
                 }
             }
             tried += 1;
+            session.meter.add_entries(1);
             job.note_advance();
             job.set_failed(state.failed());
             job.save_if_due(state, Some(state.to_retry.len())).await?;
@@ -212,6 +213,9 @@ impl<C> Backfill<C> {
     async fn work(&self, job: &mut Job<'_>, context: &C, state: &mut BackfillState) -> Result<Advance> {
         let mut skipped_earlier = state.failures.len();
         loop {
+            if job.session().meter.sample_left() == 0 {
+                return Ok(Advance::Paused);
+            }
             let end = if !state.to_retry.is_empty() {
                 self.retry(job, context, state).await?
             } else if state.until.is_none() {
@@ -255,6 +259,8 @@ impl<C> Backfill<C> {
 }
 
 impl<C> Resumable<C> for Backfill<C> {
+    const KIND: MigrationKind = MigrationKind::Backfill;
+
     type State = BackfillState;
 
     fn kind(&self) -> &'static str {

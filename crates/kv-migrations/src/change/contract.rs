@@ -6,12 +6,17 @@ use super::job::Job;
 use crate::error::Result;
 use crate::future::BoxFuture;
 use crate::ledger::AppliedRecord;
-use crate::report::{AppliedMigration, FailedEntry};
+use crate::report::{AppliedMigration, FailedEntry, MigrationKind};
 
 /// A change to the data of a service.
 pub(crate) trait Change<C>: Send + Sync {
     /// Makes the change, or as much of it as the budget allows.
     fn run<'a>(&'a self, job: &'a mut Job<'_>, context: &'a C) -> BoxFuture<'a, Result<Outcome>>;
+
+    /// What kind of change it is.
+    fn kind(&self) -> MigrationKind {
+        MigrationKind::Plain
+    }
 
     /// Whether another request can resume it.
     fn is_resumable(&self) -> bool;

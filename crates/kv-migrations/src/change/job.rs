@@ -85,6 +85,11 @@ impl<'a> Job<'a> {
         self.progress.set_failed(entries);
     }
 
+    /// What became of the entries in this request.
+    pub(crate) fn entries(&self) -> EntryCounts {
+        self.progress.entries()
+    }
+
     /// Counts entries that the phases do not count by themselves.
     pub(super) fn add_entries(&mut self, entries: EntryCounts) {
         self.progress.add_entries(entries);

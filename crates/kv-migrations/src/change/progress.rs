@@ -18,6 +18,8 @@ pub(super) struct ProgressCounter {
     earlier: Totals,
     /// The phase and its entries. The totals in it are those of the last checkpoint.
     progress: Progress,
+    /// The counts of the checkpoint that this request resumed.
+    entries_before: EntryCounts,
     /// The entries that this request did.
     done: u64,
     /// When this request began the phase, and the operations and entries of the request before that.
@@ -43,6 +45,7 @@ impl ProgressCounter {
             operations_before: operations,
             earlier: Totals::default(),
             progress: Progress { direction, started_at: iso8601(now), ..Progress::default() },
+            entries_before: EntryCounts::default(),
             done: 0,
             phase_start: now,
             operations_before_phase: operations,
@@ -58,10 +61,16 @@ impl ProgressCounter {
         self.earlier = Totals { requests, operations, duration_ms };
         let start = std::mem::take(&mut self.progress.started_at);
         self.progress.clone_from(progress);
+        self.entries_before = progress.entries;
         if progress.started_at.is_empty() {
             // The metadata of the checkpoint was lost.
             self.progress.started_at = start;
         }
+    }
+
+    /// What became of the entries in this request.
+    pub(super) fn entries(&self) -> EntryCounts {
+        self.progress.entries.since(self.entries_before)
     }
 
     pub(super) fn note_checkpoint(&mut self, at: &str) {

@@ -14,11 +14,14 @@ use crate::error::{BoxError, Result};
 use crate::future::BoxFuture;
 use crate::kv::Kv;
 use crate::ledger::AppliedRecord;
-use crate::report::{AppliedMigration, Direction, FailedEntry};
+use crate::report::{AppliedMigration, Direction, FailedEntry, MigrationKind};
 use crate::session::Session;
 
 /// What differs between such changes.
 pub(crate) trait Resumable<C>: Send + Sync {
+    /// What migrations report it as.
+    const KIND: MigrationKind;
+
     /// What a checkpoint keeps.
     type State: Serialize + DeserializeOwned;
 
@@ -127,6 +130,10 @@ impl<C, R: Resumable<C>> Change<C> for ResumableChange<R> {
                 }
             }
         })
+    }
+
+    fn kind(&self) -> MigrationKind {
+        R::KIND
     }
 
     fn is_resumable(&self) -> bool {

@@ -9,7 +9,7 @@ use futures_util::future::{Either, select};
 use super::error::CoordinatorError;
 use super::object::Coordinator;
 use super::records::put_task;
-use super::report::{RunOutcome, TaskKind};
+use super::report::RunOutcome;
 use super::settle::{release, settle, settle_stop};
 use super::step::{self, Step, StepResult};
 use super::storage::mirror::{self, MirrorError};
@@ -69,13 +69,13 @@ impl<C> Coordinator<C> {
         }
         let mut begun = None;
         if let Some(mut task) = task.filter(|_| is_due) {
-            if !task.has_begun() && task.work.kind() == TaskKind::Migrate {
+            if !task.has_begun() && task.work.is_shared() {
                 task.add_joined(waiters.sharing.take());
             }
             let transition = transition::next(task, TaskEvent::StepBegan, now);
             if transition.outcome == RunOutcome::Failed {
                 let task = &transition.task;
-                let error = CoordinatorError::CutOff { id: task.migration().map(str::to_owned) };
+                let error = transition::cut_off(task);
                 step::mark_failed(&Step::new(self, &lease, Some(task.number)), task, &error).await;
                 return settle(records, waiters, &lease, &transition, Err(error));
             }

@@ -30,6 +30,8 @@ pub enum CoordinatorError {
     CutOff {
         /// The migration that it was at, if it was at one.
         id: Option<String>,
+        /// Whether it was a run of a few entries, which is never taken up again.
+        is_one_step: bool,
     },
     /// The release that took the last step does not register all migrations that were asked for. Those that it registers
     /// are applied.
@@ -82,11 +84,12 @@ impl fmt::Display for CoordinatorError {
             }
             Self::Cancelled { id: Some(id) } => write!(f, "The run was cancelled at migration {id}"),
             Self::Cancelled { id: None } => f.write_str("The run was cancelled"),
-            Self::CutOff { id } => {
+            Self::CutOff { id, is_one_step } => {
                 let at = id.as_ref().map_or_else(String::new, |id| format!(" at migration {id}"));
+                let times = if *is_one_step { "" } else { " five times in a row" };
                 write!(
                     f,
-                    "The run was cut off{at} five times in a row and is not retried: it may panic, or take more memory \
+                    "The run was cut off{at}{times} and is not retried: it may panic, or take more memory \
                      or CPU time than there is. Fix it, deploy, and migrate again"
                 )
             }

@@ -33,6 +33,12 @@ pub struct HistoryEntry {
     /// reset, its migration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub migration: Option<String>,
+    /// The last migration that it was to apply, if that was not the last one that is registered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// How many entries of one migration it was to change at most, if it was a run of a few entries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entries: Option<u64>,
     /// The migrations that it applied, in order: at most the first 1,000.
     pub ran: Vec<String>,
     /// What it did to entries: those of `ran` that are backfills, folds or re-keys; for a rollback, the one. The history
@@ -86,6 +92,8 @@ impl HistoryEntry {
             ended_at: Some(at),
             outcome: RunOutcome::Finished,
             migration: Some(id.to_owned()),
+            to: None,
+            entries: None,
             ran: Vec::new(),
             details: Vec::new(),
             out_of_order: Vec::new(),

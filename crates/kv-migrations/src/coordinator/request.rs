@@ -1,5 +1,6 @@
 //! Asking for a run or a rollback, and waiting for what comes of it.
 
+use std::mem::replace;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,13 +11,14 @@ use super::adopt::adopt_once;
 use super::caller::Caller;
 use super::error::CoordinatorError;
 use super::object::Coordinator;
-use super::report::{Activity, RunOutcome, TaskKind};
+use super::report::{Activity, RunOutcome};
 use super::storage::{StorageError, asked, lease};
 use super::task::{Findings, Task, Work};
 use super::waiters::{Notify, TaskReport};
 use crate::change::NEXT_REQUEST;
 use crate::ledger::Marker;
 use crate::report::{Event, Progress, RollbackReport, RunReport, StatusReport};
+use crate::runner::{Plan, Until};
 
 /// How much longer than a step's budget a caller waits for it: KV may retry operations, and markers are copied after
 /// it.
@@ -48,12 +50,39 @@ impl<C> Coordinator<C> {
     /// [`CoordinatorError::Runner`] if the run failed, [`CoordinatorError::InProgress`] and
     /// [`CoordinatorError::Paused`] if there is another run, [`CoordinatorError::Cancelled`] if the run was cancelled.
     pub async fn run_pending(&self, caller: &Caller) -> Result<RunReport, CoordinatorError> {
+        self.run_pending_until(&Until::End, caller).await
+    }
+
+    /// Like [`run_pending`](Self::run_pending), but only [so far](Until). What is still to be applied besides is
+    /// [`beyond`](RunReport::beyond). Callers who wait share no such run.
+    ///
+    /// A run of a number of [entries](Until::Entries) is one step: if that is cut off, it has failed.
+    ///
+    /// # Errors
+    /// Those of [`run_pending`](Self::run_pending), [`Error::UnknownMigration`] and [`Error::NotABackfill`].
+    pub async fn run_pending_until(
+        &self,
+        until: &Until,
+        caller: &Caller,
+    ) -> Result<RunReport, CoordinatorError> {
         adopt_once(self).await?;
-        let number = self.begin(Work::migrate(), caller).await?;
+        let until = self.resolved(until).await?;
+        let number = self.begin(Work::migrate(until.clone()), caller).await?;
         match self.report(number, caller).await? {
-            Some(TaskReport::Run(report)) => Ok(report),
-            _ => self.not_yet_known().await,
+            Some(TaskReport::Run(report)) => Ok(*report),
+            _ => self.not_yet_known(&until).await,
         }
+    }
+
+    /// The same with the last migration in place of a number of steps.
+    async fn resolved(&self, until: &Until) -> Result<Until, CoordinatorError> {
+        if !matches!(until, Until::Migration(_) | Until::Steps(_)) {
+            return Ok(until.clone());
+        }
+        let registered = self.runner.registered();
+        let markers = self.records.load_from(&self.records.journal(), registered.ids()).await?;
+        let plan = Plan::new(registered.ids(), &markers, until)?;
+        Ok(registered.last_of(plan.end).map_or(Until::End, Until::Migration))
     }
 
     /// Like [`run_pending`](Self::run_pending), and calls `observer` for each event as it happens, including the events
@@ -66,8 +95,22 @@ impl<C> Coordinator<C> {
         caller: &Caller,
         observer: impl Fn(&Event) + Send + Sync + 'static,
     ) -> Result<RunReport, CoordinatorError> {
+        self.run_pending_until_observed(&Until::End, caller, observer).await
+    }
+
+    /// Like [`run_pending_until`](Self::run_pending_until), and calls `observer` as
+    /// [`run_pending_observed`](Self::run_pending_observed) does.
+    ///
+    /// # Errors
+    /// Those of [`run_pending_until`](Self::run_pending_until).
+    pub async fn run_pending_until_observed(
+        &self,
+        until: &Until,
+        caller: &Caller,
+        observer: impl Fn(&Event) + Send + Sync + 'static,
+    ) -> Result<RunReport, CoordinatorError> {
         let _listening = self.waiters.listen(Arc::new(observer));
-        self.run_pending(caller).await
+        self.run_pending_until(until, caller).await
     }
 
     /// Asks for a rollback, and waits as [`run_pending`](Self::run_pending) does.
@@ -89,7 +132,7 @@ impl<C> Coordinator<C> {
     /// Callers who wait share the next run that begins after they asked: they want to know that all is applied, and one run
     /// tells them all. They never share a run that was under way, which may have passed what they wait for.
     async fn begin(&self, work: Work, caller: &Caller) -> Result<u64, CoordinatorError> {
-        let joins = caller.is_queued && work.kind() == TaskKind::Migrate;
+        let joins = caller.is_queued && work.is_shared();
         let waiting = joins.then(|| self.waiters.sharing.join());
         let (begun, replies) = (self.latest_begun()?, self.waiters.replies());
         loop {
@@ -129,8 +172,7 @@ impl<C> Coordinator<C> {
     /// The number of a run that began after that task, if there is one that a caller can wait for: it is in progress, or
     /// has ended since there were so many replies.
     fn begun_since(&self, number: u64, replies: u64) -> Result<Option<u64>, StorageError> {
-        let is_shared =
-            |task: &Task| task.work.kind() == TaskKind::Migrate && task.number > number && !task.is_paused();
+        let is_shared = |task: &Task| task.work.is_shared() && task.number > number && !task.is_paused();
         let in_progress = self.records.task()?.filter(is_shared).map(|task| task.number);
         Ok(in_progress.or_else(|| self.waiters.ended_since(replies, number)))
     }
@@ -155,15 +197,25 @@ impl<C> Coordinator<C> {
             changes.extend(lease::revoke(&*records.storage)?);
         }
         let mut task = Task::new(records.next_number()?, work, caller, now);
-        if task.work.kind() == TaskKind::Migrate {
+        if task.work.is_shared() {
             let callers = waiters.sharing.take();
             task.add_joined(if caller.is_queued { callers.saturating_sub(1) } else { callers });
         }
         waiters.forget(task.number);
-        changes.extend(asked::note(&*records.storage, self.runner.registered().ids())?);
+        changes.extend(asked::note(&*records.storage, self.asked_for(&task.work))?);
         changes.extend(records.begin(&task));
         records.storage.write(&changes)?;
         Ok(Admission::Begun(task.number))
+    }
+
+    /// The registered migrations that the work is to have applied.
+    fn asked_for<'a>(&'a self, work: &'a Work) -> impl Iterator<Item = &'a str> {
+        let last = match work {
+            Work::Migrate { until: Until::Migration(id), .. } => Some(id.as_str()),
+            _ => None,
+        };
+        let mut is_past = false;
+        self.runner.registered().ids().take_while(move |id| !replace(&mut is_past, Some(*id) == last))
     }
 
     fn can_be_resumed(&self, task: &Task) -> bool {
@@ -211,12 +263,21 @@ impl<C> Coordinator<C> {
     }
 
     /// The report of a run whose first step has not ended yet.
-    async fn not_yet_known(&self) -> Result<RunReport, CoordinatorError> {
+    async fn not_yet_known(&self, until: &Until) -> Result<RunReport, CoordinatorError> {
         let mut report = RunReport { retry_after: Some(NEXT_REQUEST), ..RunReport::default() };
         let StatusReport { migrations, missing, unfinished, missing_unknown } = self.status_report().await?;
         (report.missing, report.unfinished, report.missing_unknown) = (missing, unfinished, missing_unknown);
+        let mut is_beyond = false;
         for status in migrations {
-            if status.run { report.skipped.push(status.id) } else { report.remaining.push(status.id) }
+            let is_last = matches!(until, Until::Migration(last) if *last == status.id);
+            report.to = report.to.or_else(|| is_last.then(|| status.id.clone()));
+            let list = match status.run {
+                true => &mut report.skipped,
+                false if is_beyond => &mut report.beyond,
+                false => &mut report.remaining,
+            };
+            list.push(status.id);
+            is_beyond |= is_last;
         }
         Ok(report)
     }

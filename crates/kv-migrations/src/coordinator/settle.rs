@@ -58,7 +58,7 @@ pub(super) fn settle(
     }
     // Nobody waits for hours. Alarms continue the task.
     let is_last = *outcome != RunOutcome::Running || task.is_awaiting_quota();
-    waiters.reply(Reply { number: task.number, kind: task.work.kind(), is_last, result });
+    waiters.reply(Reply { number: task.number, is_shared: task.work.is_shared(), is_last, result });
     waiters.steps.notify();
     if is_last || task.is_replaceable() {
         waiters.ends.notify();
@@ -69,9 +69,8 @@ pub(super) fn settle(
 /// What the last report says beside what the steps have written down.
 fn findings(task: &Task, result: &Result<TaskReport, CoordinatorError>) -> Findings {
     let report = match result {
-        Ok(TaskReport::Run(report)) => report,
+        Ok(TaskReport::Run(report)) | Err(CoordinatorError::AnotherRelease { report, .. }) => report,
         Err(CoordinatorError::Runner(Error::Failed(failure))) => &failure.report,
-        Err(CoordinatorError::AnotherRelease { report, .. }) => report,
         Ok(TaskReport::Rollback(report)) => {
             let rolled_back = task.migration().map(|id| AppliedMigration {
                 id: id.to_owned(),

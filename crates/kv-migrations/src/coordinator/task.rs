@@ -11,6 +11,7 @@ use super::report::{
 };
 use crate::clock::{at_milliseconds, iso8601, milliseconds};
 use crate::report::AppliedMigration;
+use crate::runner::Until;
 use crate::text::bounded;
 
 /// The most failures that are kept.
@@ -62,6 +63,9 @@ pub(super) enum Work {
         migration: Option<String>,
         /// How many migrations it has applied.
         ran: u64,
+        /// How far it goes. Never a number of steps.
+        #[serde(default)]
+        until: Until,
     },
     Rollback {
         /// The migration.
@@ -125,12 +129,22 @@ impl Totals {
 }
 
 impl Work {
-    pub(super) fn migrate() -> Self {
-        Self::Migrate { migration: None, ran: 0 }
+    pub(super) fn migrate(until: Until) -> Self {
+        Self::Migrate { migration: None, ran: 0, until }
     }
 
     pub(super) fn rollback(id: &str) -> Self {
         Self::Rollback { id: id.to_owned(), is_begun: false }
+    }
+
+    /// Whether it is a run of everything, which several callers can share.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self, Self::Migrate { until: Until::End, .. })
+    }
+
+    /// Whether it is over after one step, however far that gets.
+    pub(super) fn is_one_step(&self) -> bool {
+        matches!(self, Self::Migrate { until: Until::Entries(_), .. })
     }
 
     pub(super) fn kind(&self) -> TaskKind {
@@ -288,6 +302,11 @@ impl Task {
         let listed = |all: Vec<String>| all.into_iter().take(MAX_LISTED).collect();
         let action = self.work.kind();
         let is_finished_run = outcome == RunOutcome::Finished && action == TaskKind::Migrate;
+        let (to, entries) = match &self.work {
+            Work::Migrate { until: Until::Migration(last), .. } => (Some(last.clone()), None),
+            Work::Migrate { until: Until::Entries(entries), .. } => (None, Some(*entries)),
+            _ => (None, None),
+        };
         HistoryEntry {
             number: self.number,
             action,
@@ -296,6 +315,8 @@ impl Task {
             ended_at,
             outcome,
             migration: self.migration().filter(|_| !is_finished_run).map(str::to_owned),
+            to,
+            entries,
             ran: applied.iter().take(MAX_LISTED).map(|applied| applied.id.clone()).collect(),
             warnings: listed(warnings),
             out_of_order: listed(out_of_order),

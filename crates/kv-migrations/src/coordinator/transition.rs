@@ -87,17 +87,22 @@ fn begin_step(task: &mut Task, now: SystemTime) -> RunOutcome {
             TaskStage::Stepping { due: at, tries: 1, is_retry: false }
         }
         TaskStage::Retrying { at } => TaskStage::Stepping { due: at, tries: 1, is_retry: true },
-        TaskStage::Stepping { due, tries, is_retry } if tries < MAX_TRIES => {
+        TaskStage::Stepping { due, tries, is_retry } if tries < MAX_TRIES && !task.work.is_one_step() => {
             TaskStage::Stepping { due, tries: tries + 1, is_retry }
         }
         TaskStage::Stepping { .. } => {
-            let error = CoordinatorError::CutOff { id: task.migration().map(str::to_owned) };
+            let error = cut_off(task);
             task.add_failure(error.to_string(), now);
             return RunOutcome::Failed;
         }
         TaskStage::Paused => TaskStage::Paused,
     };
     task.outcome()
+}
+
+/// Why a task fails whose steps were cut off.
+pub(super) fn cut_off(task: &Task) -> CoordinatorError {
+    CoordinatorError::CutOff { id: task.migration().map(str::to_owned), is_one_step: task.work.is_one_step() }
 }
 
 /// The first step has a caller who waits for it and is told of its failure. Nobody waits for the other steps, so that
@@ -172,6 +177,7 @@ mod tests {
     use super::*;
     use crate::clock::at_milliseconds;
     use crate::coordinator::caller::Caller;
+    use crate::runner::Until;
 
     const NOW: u64 = 1_000_000;
     const BEFORE: u64 = 900_000;
@@ -191,7 +197,7 @@ mod tests {
 
     /// A run at migration 002.
     fn run(stage: TaskStage, steps: u64) -> Task {
-        let mut task = Task::new(1, Work::migrate(), &Caller::default(), at_milliseconds(BEFORE));
+        let mut task = Task::new(1, Work::migrate(Until::End), &Caller::default(), at_milliseconds(BEFORE));
         task.move_to(Some("002".to_owned()));
         task.stage = stage;
         task.totals.steps = steps;

@@ -9,7 +9,6 @@ use std::time::{Duration, SystemTime};
 
 use super::caller::Caller;
 use super::error::CoordinatorError;
-use super::report::TaskKind;
 use super::storage::StorageError;
 use crate::clock::between;
 use crate::report::{Event, RollbackReport, RunReport};
@@ -41,7 +40,8 @@ struct Listeners {
 pub(super) struct Reply {
     /// The number of the task.
     pub(super) number: u64,
-    pub(super) kind: TaskKind,
+    /// Whether callers share the task who wait for a run.
+    pub(super) is_shared: bool,
     /// Whether the task is over or paused, so that no further reply comes.
     pub(super) is_last: bool,
     pub(super) result: Result<TaskReport, CoordinatorError>,
@@ -49,7 +49,7 @@ pub(super) struct Reply {
 
 #[derive(Clone)]
 pub(super) enum TaskReport {
-    Run(RunReport),
+    Run(Box<RunReport>),
     Rollback(RollbackReport),
 }
 
@@ -125,7 +125,7 @@ impl Waiters {
     pub(super) fn ended_since(&self, count: u64, number: u64) -> Option<u64> {
         let replies = locked(&self.replies);
         let is_later = |(at, reply): &&(u64, Reply)| {
-            *at > count && reply.is_last && reply.kind == TaskKind::Migrate && reply.number > number
+            *at > count && reply.is_last && reply.is_shared && reply.number > number
         };
         replies.kept.iter().find(is_later).map(|(_, reply)| reply.number)
     }

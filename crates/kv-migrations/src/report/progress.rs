@@ -114,6 +114,16 @@ pub struct EntryCounts {
 }
 
 impl EntryCounts {
+    /// What was counted since.
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self {
+            seen: self.seen.saturating_sub(before.seen),
+            changed: self.changed.saturating_sub(before.changed),
+            moved: self.moved.saturating_sub(before.moved),
+            left: self.left.saturating_sub(before.left),
+        }
+    }
+
     /// Adds to these counts. The counts of a checkpoint are whatever stands there, so that no sum may overflow.
     pub(crate) fn add(&mut self, more: Self) {
         let Self { seen, changed, moved, left } = more;

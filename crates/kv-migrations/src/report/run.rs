@@ -39,10 +39,26 @@ pub struct RunReport {
     pub warnings: Vec<String>,
     /// All KV operations of the run: those of migrations, and those that read and write the ledger.
     pub operations: u64,
-    /// The migrations that are still to be applied because the run used up its [`Budget`](crate::Budget). The next run
+    /// The migrations that were asked for and are still to be applied because the run used up its [`Budget`](crate::Budget). The next run
     /// begins with the first of them. Empty if the run finished.
     pub remaining: Vec<String>,
-    /// How far the first of `remaining` has got, if it has begun.
+    /// The migrations that are still to be applied and were not asked for: see [`Until`](crate::Until).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beyond: Vec<String>,
+    /// The last migration that was asked for, if that is not the last one that is registered: also if a number of
+    /// [`Steps`](crate::Until::Steps) was asked for. To continue, ask for a run [to it](crate::Until::Migration): the same number
+    /// of steps would be others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// The request that continues the run, a path below the routes' own: only in answers of the routes, where `to` is given and
+    /// something remains.
+    #[serde(default, rename = "continue", skip_serializing_if = "Option::is_none")]
+    pub continue_with: Option<String>,
+    /// What became of the entries, if a number of [`Entries`](crate::Until::Entries) was asked for: those of this run alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entries: Option<EntryCounts>,
+    /// How far the first of `remaining` has got, if it has begun. Where a number of entries was asked for, how far their
+    /// migration has got.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Box<Progress>>,
     /// Whether something remains because KV's daily quota is used up: the next run before 00:00 UTC gets no further.
@@ -54,7 +70,7 @@ pub struct RunReport {
 }
 
 impl RunReport {
-    /// Whether every registered migration is applied.
+    /// Whether every migration is applied that was asked for.
     pub fn is_finished(&self) -> bool {
         self.remaining.is_empty()
     }

@@ -1,9 +1,11 @@
-//! What the markers tell of a run beside what is applied: pure.
+//! How far a run goes, and what the markers tell of it beside what is applied: pure.
 
+use super::until::Until;
+use crate::error::Error;
 use crate::id::IdSet;
 use crate::ledger::{Marker, Markers};
 
-/// What a run finds. None of it stops the run.
+/// What a run is to do, and what it finds. None of that stops the run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {
     /// Migrations that are applied but not registered: removed, or of a later release.
@@ -12,28 +14,56 @@ pub(crate) struct Plan {
     pub(crate) unfinished: Vec<String>,
     /// How many registered migrations there are up to the last that is applied.
     pub(crate) up_to_last_applied: usize,
+    /// How many registered migrations there are up to the last that is asked for.
+    pub(crate) end: usize,
 }
 
 impl Plan {
-    pub(crate) fn new<'a>(registered: impl Iterator<Item = &'a str> + Clone, markers: &Markers) -> Self {
-        let ids = IdSet::new(registered.clone());
-        let (mut missing, mut unfinished) = (Vec::new(), Vec::new());
-        for (id, marker) in markers.iter() {
-            if !ids.contains(id) {
-                let unregistered =
-                    if matches!(marker, Marker::Applied(_)) { &mut missing } else { &mut unfinished };
-                unregistered.push(id.to_owned());
-            }
-        }
-
-        let mut up_to_last_applied = 0;
+    pub(crate) fn new<'a>(
+        registered: impl Iterator<Item = &'a str> + Clone,
+        markers: &Markers,
+        until: &Until,
+    ) -> Result<Self, Error> {
+        let (missing, unfinished) = unregistered(registered.clone(), markers);
+        let (mut steps, last) = match until {
+            Until::Steps(steps) => (*steps, None),
+            Until::Entries(_) => (1, None),
+            Until::Migration(id) => (u64::MAX, Some(id)),
+            Until::End => (u64::MAX, None),
+        };
+        let (mut up_to_last_applied, mut end, mut is_past) = (0, 0, false);
         for (number, id) in (1..).zip(registered) {
-            if markers.is_applied(id) {
+            let is_applied = markers.is_applied(id);
+            if is_applied {
                 up_to_last_applied = number;
             }
+            if !is_past && steps > 0 {
+                end = number;
+                steps -= u64::from(!is_applied);
+                is_past = last.is_some_and(|last| last == id);
+            }
         }
-        Self { missing, unfinished, up_to_last_applied }
+        match last {
+            Some(id) if !is_past => Err(Error::UnknownMigration { id: id.clone() }),
+            _ => Ok(Self { missing, unfinished, up_to_last_applied, end }),
+        }
     }
+}
+
+/// The migrations that are applied, or have begun, and are not registered.
+pub(super) fn unregistered<'a>(
+    registered: impl Iterator<Item = &'a str>,
+    markers: &Markers,
+) -> (Vec<String>, Vec<String>) {
+    let ids = IdSet::new(registered);
+    let (mut missing, mut unfinished) = (Vec::new(), Vec::new());
+    for (id, marker) in markers.iter() {
+        if !ids.contains(id) {
+            let list = if matches!(marker, Marker::Applied(_)) { &mut missing } else { &mut unfinished };
+            list.push(id.to_owned());
+        }
+    }
+    (missing, unfinished)
 }
 
 #[cfg(test)]
@@ -54,7 +84,8 @@ mod tests {
     }
 
     fn plan(registered: &[String], markers: &Markers) -> Plan {
-        Plan::new(registered.iter().map(String::as_str), markers)
+        Plan::new(registered.iter().map(String::as_str), markers, &Until::End)
+            .expect("the end is always known")
     }
 
     /// Registered ids in an order of their own, and a ledger that knows some of them and some others.

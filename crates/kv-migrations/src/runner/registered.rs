@@ -65,6 +65,11 @@ impl<C> Registered<C> {
         self.migrations.iter().map(Migration::id)
     }
 
+    /// The last of so many migrations.
+    pub(crate) fn last_of(&self, number: usize) -> Option<String> {
+        self.migrations.get(number.checked_sub(1)?).map(|migration| migration.id().to_owned())
+    }
+
     pub(crate) fn get(&self, id: &str) -> Option<&Migration<C>> {
         self.migrations.iter().find(|migration| migration.id() == id)
     }

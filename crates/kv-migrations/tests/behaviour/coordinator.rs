@@ -13,4 +13,5 @@ mod reset;
 mod retries;
 mod rows;
 mod steps;
+mod until;
 mod waiting;

@@ -72,4 +72,5 @@ mod stray_copies;
 mod test_tools;
 mod typed;
 mod typescript_runner;
+mod until;
 mod waiting_values;

@@ -182,19 +182,19 @@ impl<C> BatchRun<'_, C> {
             if job.has_advanced() && self.session.meter.left() < self.cost {
                 return Ok(WalkEnd::Paused);
             }
-            let keys = walk.next(self.size);
+            let sample = self.session.meter.sample_left();
+            let keys = walk.next(self.size.min(usize::try_from(sample).unwrap_or(usize::MAX)));
             if keys.is_empty() {
                 if !walk.list().await? {
                     job.note_advance();
                     return Ok(WalkEnd::Complete);
                 }
                 if state.position != *walk.position() {
-                    self.pass(&mut walk, "", job, state).await?;
+                    self.pass(&mut walk, "", 0, job, state).await?;
                 }
                 continue;
             }
             let before = self.session.operations();
-            self.session.meter.add_entries(keys.len());
             let batch = self.read(keys).await?;
             let last = batch.last.clone();
             let pause = pauses.next();
@@ -212,7 +212,7 @@ impl<C> BatchRun<'_, C> {
                         return Ok(WalkEnd::Paused);
                     }
                 }
-                _ => self.pass(&mut walk, &last, job, state).await?,
+                _ => self.pass(&mut walk, &last, 0, job, state).await?,
             }
             pauses = PAUSES.iter();
         }
@@ -233,11 +233,12 @@ impl<C> BatchRun<'_, C> {
                 return Ok(false);
             }
             let (name, before) = (key.name.clone(), self.session.operations());
-            match self
+            let result = self
                 .entries
                 .change(EntryOperations::default(), key, self.backfill.selection.unread(), true)
-                .await?
-            {
+                .await?;
+            let failures = usize::from(result.is_some());
+            match result {
                 Some(failed) if state.skipped() >= self.backfill.max_failures => {
                     return Err(first_failure(&failed, state.skipped()).into());
                 }
@@ -248,20 +249,23 @@ impl<C> BatchRun<'_, C> {
                 None => {}
             }
             cost = cost.max(self.session.operations() - before);
-            self.pass(walk, &name, job, state).await?;
+            self.pass(walk, &name, failures, job, state).await?;
         }
         Ok(true)
     }
 
-    /// Notes that the entries up to this one are done.
+    /// Notes that the entries up to this one are done, or have failed.
     async fn pass(
         &self,
         walk: &mut BatchWalk<'_>,
         last: &str,
+        failures: usize,
         job: &mut Job<'_>,
         state: &mut BackfillState,
     ) -> Result {
-        job.add_done(walk.pass(last) as u64);
+        let passed = walk.pass(last);
+        self.session.meter.add_entries(passed);
+        job.add_done(passed.saturating_sub(failures) as u64);
         job.add_entries(self.entries.take_changed());
         job.note_advance();
         state.position.set(walk.position());

@@ -13,7 +13,7 @@ use crate::change::values::LargeValues;
 use crate::change::walk::{Loading, Position, Range, Scope, Visited, Walk, WalkEnd};
 use crate::error::{BoxError, Result};
 use crate::kv::parse_json;
-use crate::report::Phase;
+use crate::report::{MigrationKind, Phase};
 
 /// From which entries a fold gathers its state, and how.
 pub(super) struct Gathering<C, S> {
@@ -150,6 +150,8 @@ fn check_state<S: Serialize + DeserializeOwned>(state: &S) -> Result {
 }
 
 impl<C, S: Serialize + DeserializeOwned, K: Closing<C, S>> Resumable<C> for FoldChange<C, S, K> {
+    const KIND: MigrationKind = MigrationKind::Fold;
+
     type State = FoldState<S, K::Writing>;
 
     fn kind(&self) -> &'static str {

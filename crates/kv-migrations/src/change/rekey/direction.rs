@@ -11,6 +11,7 @@ use crate::change::resumable::{Advance, Resumable};
 use crate::change::walk::Scope;
 use crate::error::Result;
 use crate::kv::{Kv, Store};
+use crate::report::MigrationKind;
 use crate::session::Session;
 
 /// The context of a [`Rekey`](crate::Rekey) that needs none: migrations with any context take it.
@@ -93,6 +94,8 @@ impl<C: ?Sized, T> Direction<C, T> {
 }
 
 impl<C> Resumable<C> for Direction<dyn AnyContext, ()> {
+    const KIND: MigrationKind = MigrationKind::Rekey;
+
     type State = RekeyState;
 
     fn kind(&self) -> &'static str {

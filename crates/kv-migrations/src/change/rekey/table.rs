@@ -13,6 +13,7 @@ use crate::change::walk::Scope;
 use crate::error::Result;
 use crate::future::BoxFuture;
 use crate::kv::Kv;
+use crate::report::MigrationKind;
 use crate::sabotage::{self, Defect};
 use crate::session::Session;
 
@@ -37,6 +38,8 @@ pub(super) struct WithTable<C, T> {
 }
 
 impl<C, T: Serialize + DeserializeOwned> Resumable<C> for WithTable<C, T> {
+    const KIND: MigrationKind = MigrationKind::Rekey;
+
     type State = RekeyState;
 
     fn kind(&self) -> &'static str {

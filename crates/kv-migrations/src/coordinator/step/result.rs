@@ -62,7 +62,7 @@ impl StepResult {
                     unfinished(report.retry_after, report.quota_exhausted, migration)
                 },
                 operations: report.operations,
-                result: Ok(TaskReport::Run(report)),
+                result: Ok(TaskReport::Run(Box::new(report))),
             },
             Err(error) => Self::from_error(error, None),
         }

@@ -42,12 +42,14 @@ async fn try_to_take<C>(step: &Step<'_, C>, task: &Task) -> Result<StepResult, C
     let journal = (!is_stale).then(|| Arc::new(step.journal.clone()) as Arc<dyn Store>);
     let runner = runner.for_step(step.store(Purpose::Migrations), journal, interrupt);
     let result = match &task.work {
-        Work::Migrate { .. } => {
+        Work::Migrate { until, .. } => {
             let observer = |event: &Event| observe(step, event);
-            let report = runner.run_pending_observed(&context, &observer).await;
+            let report = runner.run_pending_until(until, &context, &observer).await;
             let left = match &report {
                 Ok(_) if sabotage::is_on(Defect::OlderReleaseFinishes) => Vec::new(),
-                Ok(report) if report.is_finished() => left_for_another_release(step, task).await?,
+                Ok(report) if report.is_finished() && !task.work.is_one_step() => {
+                    left_for_another_release(step, task).await?
+                }
                 _ => Vec::new(),
             };
             match report {

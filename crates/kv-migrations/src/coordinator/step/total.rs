@@ -18,7 +18,7 @@ pub(crate) fn total<'a>(
     task: &Task,
 ) -> Result<Result<TaskReport, CoordinatorError>, StorageError> {
     Ok(match last {
-        Ok(TaskReport::Run(last)) => Ok(TaskReport::Run(run(storage, registered, last, task)?)),
+        Ok(TaskReport::Run(last)) => Ok(TaskReport::Run(Box::new(run(storage, registered, *last, task)?))),
         Ok(TaskReport::Rollback(last)) => {
             Ok(TaskReport::Rollback(RollbackReport { operations: task.totals.operations, ..last }))
         }

@@ -64,7 +64,9 @@ pub(crate) fn last_number(storage: &dyn Storage) -> Result<u64, StorageError> {
 /// Not a run that found nothing to do, and not what was refused.
 fn is_worth_keeping(entry: &HistoryEntry) -> bool {
     match entry.outcome {
-        RunOutcome::Finished => entry.action != TaskKind::Migrate || !entry.ran.is_empty(),
+        RunOutcome::Finished => {
+            entry.action != TaskKind::Migrate || !entry.ran.is_empty() || entry.entries.is_some()
+        }
         RunOutcome::Failed => entry.failed_attempts > 0,
         _ => true,
     }
