@@ -48,8 +48,12 @@ impl<C: 'static> Local<'_, C> {
             Route::Migration { id, action: Action::Rollback } => {
                 Ok(report::rollback(&runner.rollback(id, &context()?).await?))
             }
-            Route::Migration { id, action: Action::Reset } => {
-                Ok(json(StatusCode::OK, &runner.reset(id).await?))
+            Route::Migration { id, action: Action::Correct(correction) } => {
+                let runner = match &query.by {
+                    Some(label) => runner.with_label(label),
+                    None => runner,
+                };
+                Ok(json(StatusCode::OK, &runner.correct(id, *correction).await?))
             }
             // Without a coordinator no path names one of these. Not `not_found`: mounted in front of a service, a Worker
             // would carry its text for this alone.

@@ -45,7 +45,7 @@
 // The folder, from the top down; a file uses only files below it, and from the crate only `runner` and what is below
 // that.
 //
-// request, control, reset,    what callers ask
+// request, control, correct,  what callers ask
 // status
 // repair                     rows that cannot be read
 // alarm                      what the runtime calls: one step, and the copies of the markers that it changed
@@ -63,6 +63,7 @@ mod adopt;
 mod alarm;
 mod caller;
 mod control;
+mod correct;
 mod error;
 mod object;
 mod observer;
@@ -70,7 +71,6 @@ mod records;
 mod repair;
 mod report;
 mod request;
-mod reset;
 mod settle;
 mod sleep;
 mod status;

@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::id::RegistrationError;
-use crate::kv::KvError;
+use crate::kv::{KvError, Operation};
 use crate::report::RunReport;
 pub use reason::reason;
 
@@ -30,7 +30,8 @@ pub enum Error {
         /// When its lease expires, if it makes no more KV operations.
         retry_after: Duration,
     },
-    /// The ledger could not be read. Nothing was changed.
+    /// The ledger could not be read, and nothing was changed. Or a marker could not be written, which may have been written
+    /// all the same: [`KvError::operation`] tells which.
     Ledger(KvError),
     /// More than 10,000 keys begin like markers of this service, and more than 100 registered migrations have markers that
     /// do not say `true`: reading them all would take too many operations. Nothing was changed.
@@ -56,11 +57,13 @@ pub enum Error {
         /// The id.
         id: String,
     },
-    /// The migration is not applied, so it cannot be rolled back. Nothing was changed.
+    /// The migration is not applied, so it cannot be rolled back or unmarked. Nothing was changed.
     #[non_exhaustive]
     NotRun {
         /// The migration.
         id: String,
+        /// What cannot be done: `rollback` or `unmark`.
+        action: &'static str,
     },
     /// The migration is applied, so that it cannot be reset. Nothing was changed.
     #[non_exhaustive]
@@ -200,7 +203,7 @@ impl fmt::Display for ForeignMarker {
             return write!(
                 f,
                 "The marker `{key}` names no service, and `{service}` does not register migration {id}: it may be \
-                 another's. Nothing was changed. Register the migration to reset it."
+                 another's. Nothing was changed. Register the migration to change what is recorded of it."
             );
         }
         write!(
@@ -216,7 +219,13 @@ impl fmt::Display for Error {
         match self {
             Self::Registration(error) => write!(f, "The list of migrations is not valid: {error}"),
             Self::RunInProgress { .. } => f.write_str("Another run is in progress: nothing was done"),
-            Self::Ledger(error) => write!(f, "The ledger could not be read, so nothing was changed: {error}"),
+            Self::Ledger(error) => {
+                let what = match error.operation() {
+                    Operation::Put | Operation::Delete => "The marker may not be written. Ask again",
+                    _ => "The ledger could not be read, so nothing was changed",
+                };
+                write!(f, "{what}: {error}")
+            }
             Self::LedgerTooLarge { prefix } => write!(
                 f,
                 "The ledger could not be read, so nothing was changed: more than 10,000 keys begin with `{prefix}`, and more \
@@ -233,7 +242,7 @@ impl fmt::Display for Error {
             Self::UnknownMigration { id } => {
                 write!(f, "Migration {id:?} is not registered")
             }
-            Self::NotRun { id } => write!(f, "Migration {id} has not been run - cannot rollback"),
+            Self::NotRun { id, action } => write!(f, "Migration {id} has not been run - cannot {action}"),
             Self::AlreadyApplied { id } => {
                 write!(f, "Migration {id} is applied - cannot reset. Roll it back instead")
             }

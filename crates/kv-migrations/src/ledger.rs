@@ -54,7 +54,7 @@ pub(crate) struct Checkpoint {
 }
 
 /// The marker of one migration as it is stored.
-struct Stored {
+pub(crate) struct Stored {
     value: Vec<u8>,
     /// What its metadata says.
     marker: Option<Marker>,
@@ -72,8 +72,16 @@ pub(crate) fn is_marker_metadata(metadata: Option<&Metadata>) -> bool {
 }
 
 impl Stored {
-    fn is_applied(&self) -> bool {
+    pub(crate) fn is_applied(&self) -> bool {
         self.value == APPLIED
+    }
+
+    /// What the marker of an applied migration says of it. `None` if it is not applied.
+    pub(crate) fn into_applied(self) -> Option<Marker> {
+        self.is_applied().then(|| match self.marker {
+            Some(marker @ Marker::Applied(_)) => marker,
+            _ => Marker::Applied(Box::default()),
+        })
     }
 
     fn into_state(self) -> MarkerState {
@@ -154,14 +162,9 @@ impl Ledger {
         })
     }
 
-    /// Whether there is something to forget: a checkpoint, a failure, or any other marker that does not say that the
-    /// migration is applied. One operation.
-    pub(crate) async fn can_reset(&self, id: &str, is_registered: bool) -> Result<bool, Error> {
-        match self.read(&self.key(id), Some(id), is_registered).await? {
-            None => Ok(false),
-            Some(stored) if stored.is_applied() => Err(Error::AlreadyApplied { id: id.to_owned() }),
-            Some(_) => Ok(true),
-        }
+    /// The marker of one migration, registered or not. One operation.
+    pub(crate) async fn stored(&self, id: &str, is_registered: bool) -> Result<Option<Stored>, Error> {
+        self.read(&self.key(id), Some(id), is_registered).await
     }
 
     pub(crate) fn record_applied<'a>(

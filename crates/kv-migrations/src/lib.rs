@@ -49,6 +49,6 @@ pub use report::{
     AppliedMigration, Direction, EntryCounts, Event, FailedEntry, MigrationKind, Phase, Progress,
     RollbackReport, RunReport, State, Status, StatusReport,
 };
-pub use runner::{Runner, Until};
+pub use runner::{Correction, Runner, Until};
 #[doc(hidden)]
 pub use text::listed;

@@ -2,14 +2,14 @@
 //!
 //! `builder` sets a runner up, `registered` holds the validated list, `until` says how far a run goes, `plan` what else the
 //! ledger tells, `apply` changes data and records it,
-//! `reset` forgets what is recorded, `status` reports. This folder uses `migration`, `change`, `session` and what is below
+//! `correct` changes only what is recorded, `status` reports. This folder uses `migration`, `change`, `session` and what is below
 //! them.
 
 mod apply;
 mod builder;
+mod correct;
 mod plan;
 mod registered;
-mod reset;
 mod status;
 mod until;
 
@@ -32,6 +32,7 @@ use crate::report::{
 };
 use crate::session::{Session, Settings};
 use apply::{Advance, Failed, Share, advance};
+pub use correct::Correction;
 pub(crate) use plan::Plan;
 use plan::unregistered;
 pub(crate) use registered::{Registered, look_alike_warning};
@@ -264,7 +265,7 @@ impl<C> Runner<C> {
         let Some(down) = migration.down() else { return Err(Error::Irreversible { id: id.to_owned() }) };
         let session = Session::open(&self.settings, &|_| {})?;
         let marker = match session.ledger.state_of(id).await? {
-            MarkerState::Nothing => return Err(Error::NotRun { id: id.to_owned() }),
+            MarkerState::Nothing => return Err(Error::NotRun { id: id.to_owned(), action: "rollback" }),
             MarkerState::Applied => None,
             MarkerState::Unfinished(checkpoint) => Some(checkpoint.progress.direction),
         };

@@ -30,6 +30,8 @@ pub(crate) struct Settings {
     /// The prefixes of other services in the same namespace that may have the same migrations.
     pub(crate) other_services: Vec<String>,
     pub(crate) random: Random,
+    /// Who asks.
+    pub(crate) label: Option<String>,
 }
 
 impl Settings {
@@ -65,7 +67,7 @@ pub(crate) struct Session<'a> {
 
 impl<'a> Session<'a> {
     /// Takes the lease, without which no operation is sent.
-    pub(crate) fn open(settings: &'a Settings, observer: &'a Observer<'a>) -> Result<Self, Error> {
+    pub(crate) fn open(settings: &'a Settings, observer: &'a Observer<'a>) -> Result<Box<Self>, Error> {
         let lease = settings.lock.acquire(settings.clock.now());
         let lease = Arc::new(lease.map_err(|retry_after| Error::RunInProgress { retry_after })?);
         let policy = Policy::new(settings.clock.clone(), Some(&lease));
@@ -75,7 +77,18 @@ impl<'a> Session<'a> {
         let ledger = settings.ledger_with(policy.clone());
         let random = settings.random;
         let (waited, waited_before) = (Cell::default(), Cell::default());
-        Ok(Self { kv, ledger, meter, random, policy, lease, settings, observer, waited, waited_before })
+        Ok(Box::new(Self {
+            kv,
+            ledger,
+            meter,
+            random,
+            policy,
+            lease,
+            settings,
+            observer,
+            waited,
+            waited_before,
+        }))
     }
 
     /// Notes in the log and in the lock which migration runs now. False if another run has the lease.

@@ -47,7 +47,9 @@ pub(super) async fn answer<C: 'static>(
         }
         Route::Migration { id, action } => match action {
             Action::Rollback => report::rollback(&coordinator.rollback(&id, &caller).await?),
-            Action::Reset => json(StatusCode::OK, &coordinator.reset(&id, &caller).await?),
+            Action::Correct(correction) => {
+                json(StatusCode::OK, &coordinator.correct(&id, correction, &caller).await?)
+            }
             Action::Pause => stopping(&coordinator.pause(&id, &caller).await?),
             Action::Cancel => stopping(&coordinator.cancel(&id, &caller).await?),
             Action::Resume => json(StatusCode::OK, &coordinator.resume(&id, &caller).await?),

@@ -42,11 +42,19 @@ impl Query {
     /// The query of a request for this route, without a coordinator.
     pub(crate) fn parse(route: &Route, query: Option<&str>) -> Result<Self, InvalidQuery> {
         let mut parsed = Self::default();
-        if split(query).all(|parameter| parsed.take(route, parameter)) {
-            return Ok(parsed);
+        let corrects = matches!(route, Route::Migration { action: Action::Correct(_), .. });
+        for parameter in split(query) {
+            let is_taken = match parameter.strip_prefix(b"by=") {
+                Some(label) if corrects => parsed.by.replace(decode_label(label)?).is_none(),
+                _ => parsed.take(route, parameter),
+            };
+            if !is_taken {
+                let taken = taken_by(route);
+                let more = if corrects { " but `by=LABEL`" } else { ". `by` and `wait` need a coordinator" };
+                return Err(InvalidQuery(format!("This route takes {taken}{more}.")));
+            }
         }
-        let taken = taken_by(route);
-        Err(InvalidQuery(format!("This route takes {taken}. `by` and `wait` need a coordinator.")))
+        Ok(parsed)
     }
 
     /// The same with a coordinator, which takes more parameters.
@@ -182,6 +190,8 @@ fn decode_label(label: &[u8]) -> Result<String, InvalidQuery> {
 
 #[cfg(test)]
 mod tests {
+    use kv_migrations::Correction;
+
     use super::*;
 
     fn query(route: &Route, query: &str) -> Result<Query, String> {
@@ -333,6 +343,17 @@ mod tests {
         for sent in ["entries=1&require=up-to-date", "require=up-to-date&entries=1"] {
             let detail = plain(&Route::Migrate, sent).expect_err("the two contradict each other");
             assert!(detail.contains("excludes"), "{detail}");
+        }
+    }
+
+    #[test]
+    fn what_changes_the_ledger_alone_takes_a_label_without_a_coordinator() {
+        let labelled = Query { by: Some("deploy 1".to_owned()), ..Query::default() };
+        for action in [Correction::Reset, Correction::Mark, Correction::Unmark].map(Action::Correct) {
+            assert_eq!(plain(&migration(action), "by=deploy%201"), Ok(labelled.clone()));
+            for refused in ["by=", "by=a&by=b", "by=a&wait=true", "by=a%0Ab", "force"] {
+                assert!(plain(&migration(action), refused).is_err(), "{refused}");
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! The route that a path names. Pure.
 
 use http::Method;
+use kv_migrations::Correction;
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// What the path of a URL always has percent-encoded, beside all that is not ASCII. A `%` stays: it begins what is encoded.
@@ -22,11 +23,15 @@ pub(crate) enum Route {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
     Rollback,
-    Reset,
+    Correct(Correction),
     Pause,
     Resume,
     Cancel,
 }
+
+const RESET: Action = Action::Correct(Correction::Reset);
+const MARK: Action = Action::Correct(Correction::Mark);
+const UNMARK: Action = Action::Correct(Correction::Unmark);
 
 /// A route does not take the method of the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +46,7 @@ impl Route {
         match path.strip_prefix(base_path)? {
             "/migrations/status" => Some(Self::Status),
             "/migrate" => Some(Self::Migrate),
-            path => Action::Rollback.parse(path).or_else(|| Action::Reset.parse(path)),
+            path => Action::parse_any(&[Action::Rollback, RESET, MARK, UNMARK], path),
         }
     }
 
@@ -49,9 +54,7 @@ impl Route {
     pub(crate) fn parse_coordinated(path: &str, base_path: &str) -> Option<Self> {
         let more = |path| match path {
             "/migrations/history" => Some(Self::History),
-            path => [Action::Pause, Action::Resume, Action::Cancel]
-                .into_iter()
-                .find_map(|action| action.parse(path)),
+            path => Action::parse_any(&[Action::Pause, Action::Resume, Action::Cancel], path),
         };
         Self::parse(path, base_path).or_else(|| more(path.strip_prefix(base_path)?))
     }
@@ -61,7 +64,9 @@ impl Route {
     pub(crate) fn depends_on_release(&self) -> bool {
         match self {
             Self::Status | Self::Migrate => true,
-            Self::Migration { action, .. } => matches!(action, Action::Rollback | Action::Resume),
+            Self::Migration { action, .. } => {
+                matches!(*action, Action::Rollback | MARK | Action::Resume)
+            }
             Self::History => false,
         }
     }
@@ -88,6 +93,10 @@ impl Route {
 }
 
 impl Action {
+    fn parse_any(actions: &[Self], path: &str) -> Option<Route> {
+        actions.iter().find_map(|action| action.parse(path))
+    }
+
     /// The route that a path names, if it is this action on some migration.
     fn parse(self, path: &str) -> Option<Route> {
         let id = path.strip_prefix("/migrations/")?.strip_suffix(self.name())?.strip_suffix('/')?;
@@ -102,7 +111,9 @@ impl Action {
     fn name(self) -> &'static str {
         match self {
             Self::Rollback => "rollback",
-            Self::Reset => "reset",
+            UNMARK => "unmark",
+            MARK => "mark",
+            Self::Correct(_) => "reset",
             Self::Pause => "pause",
             Self::Resume => "resume",
             Self::Cancel => "cancel",
@@ -129,8 +140,10 @@ mod tests {
         assert_eq!(Route::parse("/migrations/status", ""), Some(Route::Status));
         assert_eq!(Route::parse("/migrate", ""), Some(Route::Migrate));
         assert_eq!(Route::parse("/migrations/001_a/rollback", ""), Some(rollback("001_a")));
-        let reset = Route::Migration { id: "001_a".to_owned(), action: Action::Reset };
-        assert_eq!(Route::parse("/migrations/001_a/reset", ""), Some(reset));
+        for action in [RESET, MARK, UNMARK] {
+            let route = Route::Migration { id: "001_a".to_owned(), action };
+            assert_eq!(Route::parse(&format!("/migrations/001_a/{}", action.name()), ""), Some(route));
+        }
     }
 
     #[test]
@@ -150,7 +163,7 @@ mod tests {
 
     #[test]
     fn the_path_of_a_route_names_that_route() {
-        let actions = [Action::Rollback, Action::Reset, Action::Pause, Action::Resume, Action::Cancel];
+        let actions = [Action::Rollback, RESET, MARK, UNMARK, Action::Pause, Action::Resume, Action::Cancel];
         let migration = |id: &str| actions.map(|action| Route::Migration { id: id.to_owned(), action });
         let ids = ["001_a", "a/b ü%", "?#&+", "\u{10FFFF}", "status"].into_iter().flat_map(migration);
         for route in [Route::Status, Route::History, Route::Migrate].into_iter().chain(ids) {
@@ -180,6 +193,7 @@ mod tests {
             "/migrations/%FF/rollback",
             "/migrations/a/b/rollback",
             "/migrations/a/delete",
+            "/migrations/a/remark",
             "/migrations/history/",
             "/migrations//pause",
             "/Migrate",

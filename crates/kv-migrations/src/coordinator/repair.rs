@@ -32,10 +32,9 @@ impl<C> Coordinator<C> {
             return Ok(false);
         }
         let kv = self.runner.ledger();
-        let entry = match kv.can_reset(id, true).await {
-            Ok(_) => None,
-            Err(Error::AlreadyApplied { .. }) => kv.entry(id).await.map_err(Error::Ledger)?,
-            Err(error) => return Err(error.into()),
+        let entry = match kv.stored(id, true).await? {
+            Some(stored) if stored.is_applied() => kv.entry(id).await.map_err(Error::Ledger)?,
+            _ => None,
         };
         let entry = entry.filter(|entry| entry.value == APPLIED);
         // Another caller may have replaced it meanwhile, and a run may have applied the migration since.

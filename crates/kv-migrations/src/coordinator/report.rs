@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::iso8601;
 use crate::report::{AppliedMigration, Progress};
 
-/// A run, a rollback or a reset, as the history keeps it.
+/// A run, a rollback, or a change of what is recorded, as the history keeps it.
 ///
 /// As JSON, fields that do not apply are left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,7 +17,7 @@ use crate::report::{AppliedMigration, Progress};
 pub struct HistoryEntry {
     /// Its number, from 1.
     pub number: u64,
-    /// Whether it is a run, a rollback or a reset.
+    /// What was done.
     pub action: TaskKind,
     /// Who asked for it, if they said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -29,8 +29,8 @@ pub struct HistoryEntry {
     pub ended_at: Option<String>,
     /// How it ended, or how it stands.
     pub outcome: RunOutcome,
-    /// The migration that it is at, or was at when it ended. `None` for a run that finished. For a rollback or a
-    /// reset, its migration.
+    /// The migration that it is at, or was at when it ended. `None` for a run that finished. For anything
+    /// else, its migration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub migration: Option<String>,
     /// The last migration that it was to apply, if that was not the last one that is registered.
@@ -68,7 +68,7 @@ pub struct HistoryEntry {
     /// The first nine failures and the last one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failures: Vec<FailedAttempt>,
-    /// Who paused, resumed, cancelled or reset it: the first twenty interventions.
+    /// Who intervened: the first twenty interventions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub interventions: Vec<Intervention>,
     /// How many other callers waited for the run to begin, and shared it.
@@ -82,11 +82,17 @@ fn is_zero(number: &u64) -> bool {
 }
 
 impl HistoryEntry {
-    pub(super) fn of_reset(number: u64, id: &str, by: Option<String>, now: SystemTime) -> Self {
+    pub(super) fn of_correction(
+        number: u64,
+        action: TaskKind,
+        id: &str,
+        by: Option<String>,
+        now: SystemTime,
+    ) -> Self {
         let at = iso8601(now);
         Self {
             number,
-            action: TaskKind::Reset,
+            action,
             by,
             started_at: at.clone(),
             ended_at: Some(at),
@@ -122,6 +128,10 @@ pub enum TaskKind {
     Rollback,
     /// A reset of one migration, which is done at once.
     Reset,
+    /// One migration was marked as applied without running it, which is done at once.
+    Mark,
+    /// One migration was unmarked without rolling it back, which is done at once.
+    Unmark,
 }
 
 /// How a run or a rollback stands, or how it ended.
@@ -180,6 +190,10 @@ pub enum InterventionKind {
     Cancel,
     /// To reset the migration that it is at, which cancels it.
     Reset,
+    /// To mark the migration that it is at as applied, which cancels it.
+    Mark,
+    /// To unmark the migration that it is at, which cancels it.
+    Unmark,
 }
 
 /// The run or the rollback in progress, or the one that is paused.

@@ -18,6 +18,7 @@ struct WrittenMetadata<'a> {
     failed_at: Option<&'a str>,
     failed_keys: &'a [String],
     error: Option<String>,
+    by: Option<&'a str>,
 }
 
 impl WrittenMetadata<'_> {
@@ -66,6 +67,7 @@ impl WrittenMetadata<'_> {
         if applied.is_some_and(|applied| applied.is_out_of_order) {
             object.json("outOfOrder", "true");
         }
+        object.text("by", self.by);
         object.text("error", self.error.as_deref());
         Metadata::from_json(object.fields + "}")
     }
@@ -118,6 +120,7 @@ pub(super) fn encode_applied(service: &str, applied: &AppliedRecord) -> Metadata
         applied: Some(applied),
         failed_keys: &applied.failed_keys,
         error: applied.rollback_error.clone(),
+        by: applied.by.as_deref(),
         ..WrittenMetadata::default()
     })
 }
@@ -137,8 +140,8 @@ pub(super) fn encode_unfinished(
     })
 }
 
-/// The fields as JSON within KV's limit. A reason that is too long is cut; keys that do not fit are left out, and so is a
-/// service's prefix that still does not fit, because JSON escapes lengthen it.
+/// The fields as JSON within KV's limit. A reason that is too long is cut; keys that do not fit are left out, and so are
+/// who marked it, and at last a service's prefix, which JSON escapes lengthen.
 fn fitting(mut fields: WrittenMetadata<'_>) -> Metadata {
     loop {
         let metadata = fields.to_metadata();
@@ -151,6 +154,7 @@ fn fitting(mut fields: WrittenMetadata<'_>) -> Metadata {
                 cut(reason, (excess * reason.len()).div_ceil(escaped.max(1)));
             }
             (_, [keys @ .., _]) => fields.failed_keys = keys,
+            _ if fields.by.is_some() => fields.by = None,
             _ if fields.prefix.is_some() => fields.prefix = None,
             _ => return metadata,
         }

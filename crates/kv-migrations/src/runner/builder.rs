@@ -43,6 +43,7 @@ impl<C> Runner<C> {
                 interrupt: Interrupt::default(),
                 other_services: Vec::new(),
                 random: Random::default(),
+                label: None,
             },
         })
     }
@@ -85,6 +86,14 @@ impl<C> Runner<C> {
     #[must_use]
     pub fn with_budget(mut self, budget: Budget) -> Self {
         self.settings.budget = budget;
+        self
+    }
+
+    /// Sets who asks, such as `deploy 4711`: for the log lines of [`mark`](Self::mark), [`unmark`](Self::unmark) and
+    /// [`reset`](Self::reset), and for the metadata of a marker that `mark` writes.
+    #[must_use]
+    pub fn with_label(mut self, label: impl Into<String>) -> Self {
+        self.settings.label = Some(label.into());
         self
     }
 

@@ -22,6 +22,7 @@ pub(super) fn status<C>(migration: &Migration<C>, marker: Option<Marker>, is_run
                 failed_keys,
                 is_out_of_order: out_of_order,
                 rollback_error,
+                by: _,
             } = *applied;
             (status.run, status.state) = (true, State::Applied);
             (status.run_at, status.duration_ms, status.operations) = (run_at, duration_ms, operations);

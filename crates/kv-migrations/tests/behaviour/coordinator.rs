@@ -6,6 +6,7 @@ mod damage;
 mod exclusion;
 mod history;
 mod journal;
+mod marks;
 mod mirror;
 mod quota;
 mod releases;

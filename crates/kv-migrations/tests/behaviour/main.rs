@@ -30,6 +30,7 @@ mod ledger;
 mod left_out;
 mod live_service;
 mod logs;
+mod marks;
 mod mended;
 mod merge_model;
 mod merging_fold;

@@ -19,8 +19,8 @@ pub(super) const NOT_FOUND: Kind = Kind {
     name: "not-found",
     title: "Not found",
     status: StatusCode::NOT_FOUND,
-    help: "The routes are GET /migrations/status, POST /migrate, POST /migrations/{id}/rollback and POST \
-           /migrations/{id}/reset, below the path that they are mounted at.",
+    help: "The routes are GET /migrations/status, POST /migrate and POST /migrations/{id}/rollback, reset, mark or unmark, \
+           below the path that they are mounted at.",
 };
 
 pub(super) const METHOD_NOT_ALLOWED: Kind = Kind {

@@ -58,12 +58,7 @@ impl Journal {
     /// The changes that delete a marker whose value is a checkpoint. None for any other marker.
     pub(crate) fn forget_checkpoint(&self, key: &str) -> Result<Vec<RowChange>, StorageError> {
         let holds_checkpoint = self.marker(key)?.is_some_and(|marker| marker.holds_checkpoint());
-        if holds_checkpoint { self.forget(key) } else { Ok(Vec::new()) }
-    }
-
-    /// The changes that delete a marker.
-    pub(crate) fn forget(&self, key: &str) -> Result<Vec<RowChange>, StorageError> {
-        self.own_changes(key, None)
+        if holds_checkpoint { self.own_changes(key, None) } else { Ok(Vec::new()) }
     }
 
     /// The keys of the markers whose latest revision KV does not have yet.
@@ -136,7 +131,11 @@ impl Journal {
     }
 
     /// The changes that write a marker, or delete it, and have it mirrored.
-    fn own_changes(&self, key: &str, entry: Option<&Entry>) -> Result<Vec<RowChange>, StorageError> {
+    pub(crate) fn own_changes(
+        &self,
+        key: &str,
+        entry: Option<&Entry>,
+    ) -> Result<Vec<RowChange>, StorageError> {
         Ok(self.changes_after(key, &self.marker(key)?.unwrap_or_default(), entry))
     }
 

@@ -46,6 +46,11 @@ impl MarkerRow {
         !self.is_applied && self.undone.is_none_or(is_later)
     }
 
+    /// Whether there is a marker. The row stays when it is deleted.
+    pub(crate) fn exists(&self) -> bool {
+        self.exists
+    }
+
     /// Whether the migration is applied.
     pub(crate) fn is_applied(&self) -> bool {
         self.is_applied

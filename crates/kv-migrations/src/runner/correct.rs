@@ -1,0 +1,145 @@
+//! Changes what is recorded of a migration, without running it.
+
+use super::{Runner, status};
+use crate::clock::iso8601;
+use crate::error::Error;
+use crate::future::BoxFuture;
+use crate::ledger::{AppliedRecord, Marker, Stored};
+use crate::migration::Migration;
+use crate::report::Status;
+use crate::session::Session;
+
+/// A change of what is recorded of a migration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Correction {
+    /// [`Runner::reset`].
+    Reset,
+    /// [`Runner::mark`].
+    Mark,
+    /// [`Runner::unmark`].
+    Unmark,
+}
+
+impl Correction {
+    /// Whether there is something to change. An error if that is refused. `is_known`: it is registered, or has a marker.
+    pub(crate) fn is_needed(
+        self,
+        id: &str,
+        is_known: bool,
+        has_marker: bool,
+        is_applied: bool,
+    ) -> Result<bool, Error> {
+        let id = id.to_owned();
+        match self {
+            _ if !is_known => Err(Error::UnknownMigration { id }),
+            Self::Reset if is_applied => Err(Error::AlreadyApplied { id }),
+            Self::Reset => Ok(has_marker),
+            Self::Unmark if !is_applied => Err(Error::NotRun { id, action: "unmark" }),
+            Self::Unmark => Ok(true),
+            Self::Mark => Ok(!is_applied),
+        }
+    }
+
+    /// The line for the log.
+    pub(crate) fn line(self, id: &str, by: Option<&str>) -> String {
+        let what = match self {
+            Self::Reset => "Reset",
+            Self::Mark => "Marked as applied, without running it:",
+            Self::Unmark => "Unmarked, without rolling it back:",
+        };
+        format!("[Migration] {what} {id}, as {} asked", by.unwrap_or("somebody"))
+    }
+}
+
+impl<C> Runner<C> {
+    /// Forgets the checkpoint or the failure of a migration: the next run starts it over. What it changed so far stays.
+    /// Returns its status. A migration that is pending already stays so.
+    ///
+    /// The migration need not be registered if its marker names this service.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyApplied`] if it is applied, [`Error::UnknownMigration`] if it is neither registered nor marked,
+    /// [`Error::ForeignMarker`] if its marker is not known to be this service's, [`Error::RunInProgress`],
+    /// [`Error::Ledger`].
+    pub async fn reset(&self, id: &str) -> Result<Status, Error> {
+        self.correct(id, Correction::Reset).await
+    }
+
+    /// Records a migration as applied without running it: somebody has done by hand what it does. A checkpoint or a failure
+    /// of it is forgotten. Returns its status. A migration that is applied already stays as it is.
+    ///
+    /// # Errors
+    /// [`Error::UnknownMigration`] if it is not registered, [`Error::ForeignMarker`] if its marker is another service's,
+    /// [`Error::RunInProgress`], [`Error::Ledger`].
+    pub async fn mark(&self, id: &str) -> Result<Status, Error> {
+        self.correct(id, Correction::Mark).await
+    }
+
+    /// Forgets that a migration is applied, without its `down`: the next run applies it again. Returns its status.
+    ///
+    /// The migration need not be registered if its marker names this service.
+    ///
+    /// # Errors
+    /// [`Error::NotRun`] if it is not applied, [`Error::UnknownMigration`] if it is neither registered nor marked,
+    /// [`Error::ForeignMarker`] if its marker is not known to be this service's, [`Error::RunInProgress`],
+    /// [`Error::Ledger`].
+    pub async fn unmark(&self, id: &str) -> Result<Status, Error> {
+        self.correct(id, Correction::Unmark).await
+    }
+
+    /// [`reset`](Self::reset), [`mark`](Self::mark) or [`unmark`](Self::unmark).
+    ///
+    /// # Errors
+    /// Those of the method.
+    pub fn correct<'a>(
+        &'a self,
+        id: &'a str,
+        correction: Correction,
+    ) -> BoxFuture<'a, Result<Status, Error>> {
+        Box::pin(async move {
+            let is_registered = self.check_correctable(id, correction)?;
+            let session = Session::open(&self.settings, &|_| {})?;
+            let stored = session.ledger.stored(id, is_registered).await?;
+            let has_marker = stored.is_some();
+            let mut marker = stored.and_then(Stored::into_applied);
+            if correction.is_needed(id, is_registered || has_marker, has_marker, marker.is_some())? {
+                let mut applied = Box::<AppliedRecord>::default();
+                let written = if correction == Correction::Mark {
+                    applied.run_at = Some(iso8601(session.now()));
+                    applied.by = self.settings.label.clone();
+                    session.ledger.record_applied(id, &applied)
+                } else {
+                    session.ledger.delete(id)
+                };
+                written.await.map_err(Error::Ledger)?;
+                marker = (correction == Correction::Mark).then_some(Marker::Applied(applied));
+                session.log().info(&correction.line(id, self.settings.label.as_deref()));
+            }
+            Ok(match self.registered.get(id) {
+                Some(migration) => status::status(migration, marker, false),
+                None => self.pending(id),
+            })
+        })
+    }
+
+    /// Whether a migration is registered; only then it can be marked.
+    pub(crate) fn check_correctable(&self, id: &str, correction: Correction) -> Result<bool, Error> {
+        let is_registered = self.is_registered(id);
+        if correction == Correction::Mark && !is_registered {
+            return Err(Error::UnknownMigration { id: id.to_owned() });
+        }
+        Ok(is_registered)
+    }
+
+    /// The status of a migration without a marker, registered or not.
+    pub(crate) fn pending(&self, id: &str) -> Status {
+        let registered = self.registered.get(id);
+        let description = registered.map_or("", Migration::description);
+        Status::pending(id, description, registered.is_some_and(Migration::is_reversible))
+    }
+
+    pub(crate) fn is_registered(&self, id: &str) -> bool {
+        self.registered.get(id).is_some()
+    }
+}
