@@ -54,6 +54,8 @@ test("a token for the status reads, and does nothing else", async (t) => {
   assertAnswer(await client.status(ci));
   assert.equal((await client.send("HEAD", "/migrations/status", ci)).status, 200);
   assertAnswer(await client.status(ci, "?require=up-to-date"), 409);
+  assert.equal(assertAnswer(await client.send("GET", "/migrations/plan", ci)).access, "read");
+  assert.equal(assertAnswer(await client.send("GET", "/migrations/plan", bearer("deploy"))).access, "full");
   for (const refused of [
     await client.migrate(ci),
     await client.rollback("001_first", ci),

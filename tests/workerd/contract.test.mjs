@@ -16,13 +16,15 @@ for (const example of ["quickstart", "worker-router"]) {
       const client = await start(t);
       const status = assertAnswer(await client.status());
       assert.deepEqual(status, [
-        { id: FIRST, run: false, description: "Add new feature to system", state: "pending", reversible: true },
+        { id: FIRST, run: false, description: "Add new feature to system", state: "pending", reversible: true, kind: "plain", resumable: false },
         {
           id: SECOND,
           run: false,
           description: "Migration that uses environment variables",
           state: "pending",
           reversible: false,
+          kind: "plain",
+          resumable: false,
         },
       ]);
     });

@@ -12,6 +12,7 @@ import { ENTRIES, MARKER, SEEN } from "./harness/several-steps.mjs";
 const ROUTES = [
   ["GET", "/migrations/status"],
   ["GET", "/migrations/history"],
+  ["GET", "/migrations/plan"],
   ["POST", "/migrate"],
   ...["rollback", "reset", "pause", "resume", "cancel"].map((action) => ["POST", `/migrations/001_first/${action}`]),
 ];
@@ -54,6 +55,8 @@ test("a token for the status reads by way of the object too, and does nothing el
     if (method === "GET") assert.equal(answer.status, 200, answer.text);
     else assertProblem(answer, 403, "read-only-token");
   }
+  assert.equal(assertAnswer(await client.send("GET", "/migrations/plan", ci)).access, "read");
+  assert.equal(assertAnswer(await client.send("GET", "/migrations/plan")).access, "full");
 });
 
 test("a Worker that has the object's stub needs the token too", async (t) => {

@@ -37,12 +37,19 @@ pub(crate) enum Kind {
     Guard(Arc<dyn Guard>),
 }
 
-/// Whether a caller has access. The error is the answer to one who has none.
-type Checked<'a> = LocalBoxFuture<'a, Result<(), Box<Problem>>>;
+/// What a caller with access may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Permission {
+    Read,
+    Full,
+}
+
+/// What a caller may do. The error is the answer to one who has no access.
+type Checked<'a> = LocalBoxFuture<'a, Result<Permission, Box<Problem>>>;
 
 /// Decides who has access, where [`Kind::Secrets`] does not.
 pub(crate) trait Guard: Send + Sync {
-    /// Whether the caller has access. A token in `status_secret` may only read.
+    /// What the caller may do. A token in `status_secret` may only read.
     fn check<'a>(
         &'a self,
         environment: &'a Environment,
@@ -80,7 +87,7 @@ impl Access {
         &self,
         environment: &Environment,
         head: RequestHead<'_>,
-    ) -> Result<(), Box<Problem>> {
+    ) -> Result<Permission, Box<Problem>> {
         let status_secret = &*self.status_secret;
         match &self.kind {
             Kind::Secrets(names) => {
@@ -117,7 +124,7 @@ fn check_token(
     names: &[String],
     environment: &Environment,
     RequestHead { head, .. }: RequestHead<'_>,
-) -> Result<(), Box<Problem>> {
+) -> Result<Permission, Box<Problem>> {
     let authorization = head.authorization();
     let checked = token::check(tokens, authorization);
     if checked.is_err()
@@ -125,10 +132,11 @@ fn check_token(
         && token::check(slice::from_ref(&may_read), authorization).is_ok()
     {
         let is_read = matches!(head.method, Method::GET | Method::HEAD);
-        return if is_read { Ok(()) } else { Err(Problem::read_only(names)) };
+        return if is_read { Ok(Permission::Read) } else { Err(Problem::read_only(names)) };
     }
     if !tokens.is_empty() {
-        return Ok(checked?);
+        checked?;
+        return Ok(Permission::Full);
     }
     if environment.is_empty() {
         return Err(Problem::no_environment_for_access());
@@ -201,7 +209,7 @@ impl Guard for StoredSecrets {
 
 impl Guard for Anyone {
     fn check<'a>(&'a self, _: &'a Environment, head: RequestHead<'a>, _: &'a str) -> Checked<'a> {
-        async move { check_site(head) }.boxed_local()
+        async move { check_site(head).map(|()| Permission::Full) }.boxed_local()
     }
 }
 
@@ -210,7 +218,7 @@ impl<F: AsyncFn(RequestHead<'_>) -> Guarded<bool> + Send + Sync> Guard for Guard
         async move {
             check_site(head)?;
             match (self.0)(head).await {
-                Ok(true) => Ok(()),
+                Ok(true) => Ok(Permission::Full),
                 Ok(false) => Err(Problem::forbidden()),
                 Err(error) => {
                     // For the log alone: the caller may be anyone.

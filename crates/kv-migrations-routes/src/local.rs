@@ -5,6 +5,7 @@
 use http::{Response, StatusCode};
 use kv_migrations::{BoxError, Event, Runner, reason};
 
+use crate::access::Permission;
 use crate::request::head::Head;
 use crate::request::query::{InvalidQuery, Query};
 use crate::request::route::{Action, Route};
@@ -19,6 +20,7 @@ use crate::response::report;
 pub(crate) struct Local<'a, C> {
     pub(crate) runner: Runner<C>,
     pub(crate) context: &'a dyn Fn() -> Result<C, BoxError>,
+    pub(crate) permission: Permission,
 }
 
 impl<C: 'static> Local<'_, C> {
@@ -32,6 +34,7 @@ impl<C: 'static> Local<'_, C> {
         let context = || (self.context)().map_err(|error| Problem::context(&reason(&*error)));
         match route {
             Route::Status => Ok(report::status(&runner.status_report().await?, query)),
+            Route::Plan => Ok(report::plan(runner.plan(&query.until).await?, self.permission)),
             Route::Migrate if head.accepts_events() => {
                 let context = context()?;
                 let until = query.until.clone();

@@ -14,7 +14,7 @@ use kv_migrations::{BoxError, Error, Migration, RegistrationError, RunLock, Runn
 use worker::Env;
 use worker::durable::ObjectId;
 
-use crate::access::Access;
+use crate::access::{Access, Permission};
 use crate::local::Local;
 use crate::namespace::Namespace;
 use crate::platform::environment::Environment;
@@ -273,8 +273,8 @@ impl<C: 'static> MigrationRoutes<C> {
     ) -> Response<Body> {
         let answer = match self.check(route, head).await {
             // Ignored, a body that asks for a dry run would start a run.
-            Ok(()) if head.method == Method::POST && content.await => Err(Problem::unexpected_content()),
-            Ok(()) => self.answer(route, head).await,
+            Ok(_) if head.method == Method::POST && content.await => Err(Problem::unexpected_content()),
+            Ok(permission) => self.answer(route, head, permission).await,
             Err(problem) => Err(problem),
         };
         let mut response = answer.unwrap_or_else(Response::from);
@@ -286,11 +286,16 @@ impl<C: 'static> MigrationRoutes<C> {
 
     /// The answer to code of this Worker, which needs no access.
     pub(crate) async fn respond_to_own(&self, route: &Route, head: &Head) -> Response<Body> {
-        self.answer(route, head).await.unwrap_or_else(Response::from)
+        self.answer(route, head, Permission::Full).await.unwrap_or_else(Response::from)
     }
 
     /// The answer to a caller who has access.
-    async fn answer(&self, route: &Route, head: &Head) -> Result<Response<Body>, Box<Problem>> {
+    async fn answer(
+        &self,
+        route: &Route,
+        head: &Head,
+        permission: Permission,
+    ) -> Result<Response<Body>, Box<Problem>> {
         let Settings { environment, context, coordinator, .. } = &*self.0;
         if let Some(coordinator) = coordinator {
             return coordinator.forward(route, head, environment).await;
@@ -299,7 +304,7 @@ impl<C: 'static> MigrationRoutes<C> {
         query.check_expected(self.0.migrations.iter().map(Migration::id))?;
         self.check_namespace()?;
         let runner = self.runner().map_err(Error::from)?;
-        Local { runner, context: &|| context(environment) }.answer(route, &query, head).await
+        Local { runner, context: &|| context(environment), permission }.answer(route, &query, head).await
     }
 
     /// Whether there is a KV namespace. Only where the runs are: with a coordinator, a Worker needs none.

@@ -46,8 +46,8 @@ pub use id::{InvalidId, RegistrationError};
 pub use lock::RunLock;
 pub use migration::Migration;
 pub use report::{
-    AppliedMigration, Direction, EntryCounts, Event, FailedEntry, MigrationKind, Phase, Progress,
-    RollbackReport, RunReport, State, Status, StatusReport,
+    AppliedMigration, Direction, EntryCounts, Event, FailedEntry, Finding, FindingKind, MigrationKind, Phase,
+    PlanReport, Progress, RollbackReport, RunReport, State, Status, StatusReport,
 };
 pub use runner::{Correction, Runner, Until};
 #[doc(hidden)]

@@ -2,6 +2,7 @@
 
 mod event;
 mod kind;
+mod plan;
 mod progress;
 mod run;
 mod skip;
@@ -10,6 +11,7 @@ mod status;
 pub use event::Event;
 pub(crate) use event::Observer;
 pub use kind::MigrationKind;
+pub use plan::{Finding, FindingKind, PlanReport};
 pub use progress::{Direction, EntryCounts, Phase, Progress};
 pub use run::{AppliedMigration, FailedEntry, RollbackReport, RunReport};
 pub use status::{State, Status, StatusReport};

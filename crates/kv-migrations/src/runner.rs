@@ -1,14 +1,16 @@
 //! Runs migrations: loads the ledger, and applies one migration after the other that it does not know as applied.
 //!
 //! `builder` sets a runner up, `registered` holds the validated list, `until` says how far a run goes, `plan` what else the
-//! ledger tells, `apply` changes data and records it,
+//! ledger tells, `findings` what of it looks like a mistake, `preview` what a run would do, `apply` changes data and records it,
 //! `correct` changes only what is recorded, `status` reports. This folder uses `migration`, `change`, `session` and what is below
 //! them.
 
 mod apply;
 mod builder;
 mod correct;
+mod findings;
 mod plan;
+mod preview;
 mod registered;
 mod status;
 mod until;
@@ -34,7 +36,7 @@ use crate::session::{Session, Settings};
 use apply::{Advance, Failed, Share, advance};
 pub use correct::Correction;
 pub(crate) use plan::Plan;
-use plan::unregistered;
+pub(crate) use plan::unregistered;
 pub(crate) use registered::{Registered, look_alike_warning};
 pub use until::Until;
 
@@ -91,20 +93,31 @@ impl<C> Runner<C> {
     /// # Errors
     /// Those of [`status`](Self::status).
     pub async fn status_report(&self) -> Result<StatusReport, Error> {
-        let markers = self.ledger().load(self.registered.ids()).await?;
-        let running = self.settings.lock.running(&*self.settings.clock);
-        Ok(self.report_status(markers, running.as_deref()))
+        let markers = self.load().await?;
+        let (missing, unfinished) = unregistered(self.registered.ids(), &markers);
+        let missing_unknown = markers.is_missing_unknown();
+        Ok(StatusReport { migrations: self.status_of_all(markers), missing, unfinished, missing_unknown })
     }
 
-    /// What the markers tell. `running` is the migration that runs at this moment.
-    pub(crate) fn report_status(&self, mut markers: Markers, running: Option<&str>) -> StatusReport {
-        let (missing, unfinished) = unregistered(self.registered.ids(), &markers);
+    /// The markers, for reading. Boxed, so that it is compiled once for all that is read of them.
+    fn load(&self) -> BoxFuture<'_, Result<Markers, Error>> {
+        Box::pin(async { self.ledger().load(self.registered.ids()).await })
+    }
+
+    /// What the markers and the lock tell of all migrations.
+    fn status_of_all(&self, markers: Markers) -> Vec<Status> {
+        let running = self.settings.lock.running(&*self.settings.clock);
+        self.statuses(markers, running.as_deref())
+    }
+
+    /// What the markers tell of all migrations. `running` is the one that runs at this moment.
+    pub(crate) fn statuses(&self, mut markers: Markers, running: Option<&str>) -> Vec<Status> {
         let mut migrations = Vec::new();
         for migration in self.registered.migrations() {
             let id = migration.id();
             migrations.push(status::status(migration, markers.take(id), running == Some(id)));
         }
-        StatusReport { migrations, missing, unfinished, missing_unknown: markers.is_missing_unknown() }
+        migrations
     }
 
     /// Applies every migration that is not applied, in order, up to the first failure and as far as the [`Budget`] allows.
@@ -156,14 +169,13 @@ impl<C> Runner<C> {
             return Err(Error::AnotherPrefix { service: self.service().to_owned(), other });
         }
         let mut report = RunReport {
+            to: self.registered.last_asked(until, plan.end),
             missing: plan.missing,
+            beyond: plan.beyond,
             unfinished: plan.unfinished,
             missing_unknown: markers.is_missing_unknown(),
             ..RunReport::default()
         };
-        if matches!(until, Until::Migration(_) | Until::Steps(_)) {
-            report.to = self.registered.last_of(plan.end);
-        }
         for (place, migration) in self.registered.migrations().iter().enumerate() {
             let id = migration.id().to_owned();
             if markers.is_applied(&id) {
@@ -171,7 +183,6 @@ impl<C> Runner<C> {
                 continue;
             }
             if place >= plan.end {
-                report.beyond.push(id);
                 continue;
             }
             let has_run = !report.ran.is_empty();
@@ -228,7 +239,7 @@ impl<C> Runner<C> {
                     session.notify(&Event::Paused { id: id.clone() });
                     report.progress = progress;
                     if is_sample {
-                        report.beyond.push(id);
+                        report.beyond.insert(0, id);
                     } else {
                         report.retry_after = Some(retry_after);
                         report.remaining.push(id);

@@ -9,6 +9,7 @@ use http::{Response, StatusCode};
 use kv_migrations::coordinator::{Caller, Coordinator};
 use kv_migrations::{Event, State, Status};
 
+use crate::access::Permission;
 use crate::request::head::Head;
 use crate::request::query::Query;
 use crate::request::route::{Action, Route};
@@ -27,10 +28,12 @@ pub(super) async fn answer<C: 'static>(
     route: Route,
     query: &Query,
     head: &Head,
+    permission: Permission,
 ) -> Result<Response<Body>, Box<Problem>> {
     let caller = caller(query);
     Ok(match route {
         Route::Status => report::status(&coordinator.status_report().await?, query),
+        Route::Plan => report::plan(coordinator.plan(&query.until).await?, permission),
         Route::History => json(StatusCode::OK, &coordinator.history()?),
         Route::Migrate if head.accepts_events() => {
             let (coordinator, until) = (coordinator.clone(), query.until.clone());

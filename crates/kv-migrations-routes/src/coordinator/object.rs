@@ -20,6 +20,7 @@ use worker::worker_sys::web_sys;
 use worker::{Request, Response};
 
 use super::handler;
+use crate::access::Permission;
 use crate::platform::object_storage::ObjectStorage;
 use crate::platform::panics::reject_on_panic;
 use crate::remote::{COORDINATOR, RELEASE, header_value};
@@ -170,12 +171,13 @@ impl<C: 'static> Instance for Service<C> {
 
     fn respond(&self, route: Route, asked: Asked, head: Head) -> LocalBoxFuture<'_, http::Response<Body>> {
         async move {
-            if let Err(problem) = self.routes.check(&route, &head).await {
-                return problem.into();
-            }
+            let permission = match self.routes.check(&route, &head).await {
+                Ok(permission) => permission,
+                Err(problem) => return problem.into(),
+            };
             let release = self.routes.release();
             let digest = HeaderValue::try_from(&release.digest);
-            let result = self.result(route, asked, release, &head).await;
+            let result = self.result(route, asked, release, &head, permission).await;
             let mut response = result.unwrap_or_else(http::Response::from);
             if let Ok(digest) = digest {
                 response.headers_mut().append(RELEASE, digest);
@@ -211,6 +213,7 @@ impl<C: 'static> Service<C> {
         asked: Asked,
         release: Release,
         head: &Head,
+        permission: Permission,
     ) -> Result<http::Response<Body>, Box<Problem>> {
         let query = Query::parse_coordinated(&route, head.query.as_deref())?;
         let name = self.name();
@@ -229,7 +232,7 @@ impl<C: 'static> Service<C> {
         self.routes.check_namespace()?;
         self.store_name(&name, &route)?;
         let coordinator = self.coordinator.as_ref().map_err(|error| Error::from(error.clone()))?;
-        handler::answer(coordinator, route, &query, head).await
+        handler::answer(coordinator, route, &query, head, permission).await
     }
 
     /// An object that does not know its name has a row with one only if it was asked by its own name before. Whether the
@@ -295,7 +298,9 @@ mod tests {
         let asked = Asked { name, release: Some(release.digest.clone()) };
         let request = HttpRequest::builder().method(method).uri("/").body(()).expect("it is a request");
         let head = Head::from_parts(request.into_parts().0);
-        block_on(service.result(route, asked, release, &head)).err().map(|problem| format!("{problem:?}"))
+        block_on(service.result(route, asked, release, &head, Permission::Full))
+            .err()
+            .map(|problem| format!("{problem:?}"))
     }
 
     #[test]

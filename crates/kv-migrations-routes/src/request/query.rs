@@ -61,7 +61,7 @@ impl Query {
     pub(crate) fn parse_coordinated(route: &Route, query: Option<&str>) -> Result<Self, InvalidQuery> {
         let mut parsed = Self::default();
         let (takes_by, takes_wait, more) = match route {
-            Route::Status | Route::History => (false, false, ""),
+            Route::Status | Route::Plan | Route::History => (false, false, ""),
             Route::Migrate => (true, true, ", and `by=LABEL` and `wait=true`"),
             Route::Migration { action: Action::Rollback, .. } => {
                 (true, true, " but `by=LABEL` and `wait=true`")
@@ -98,20 +98,22 @@ impl Query {
     /// Takes a parameter that needs no coordinator. False if the route does not take it, has it already, or has one that
     /// excludes it.
     fn take(&mut self, route: &Route, parameter: &[u8]) -> bool {
-        if !matches!(route, Route::Status | Route::Migrate) {
+        if !matches!(route, Route::Status | Route::Plan | Route::Migrate) {
             return false;
         }
         if let Some(id) = parameter.strip_prefix(b"expect=") {
             return decode(id).is_some_and(|id| self.expected.replace(id).is_none());
         }
         let is_taken = if parameter == REQUIRE {
-            !replace(&mut self.requires_up_to_date, true)
+            !matches!(route, Route::Plan) && !replace(&mut self.requires_up_to_date, true)
         } else {
-            let until = match route {
-                Route::Migrate => until(parameter),
-                _ => None,
-            };
-            until.is_some_and(|until| replace(&mut self.until, until) == Until::End)
+            match until(parameter) {
+                Some(Until::Entries(_)) if matches!(route, Route::Plan) => false,
+                Some(until) if !matches!(route, Route::Status) => {
+                    replace(&mut self.until, until) == Until::End
+                }
+                _ => false,
+            }
         };
         // After a few entries, the migration is not applied.
         is_taken && !(self.requires_up_to_date && matches!(self.until, Until::Entries(_)))
@@ -171,6 +173,7 @@ pub(crate) fn push_encoded(query: &mut String, text: &str) {
 fn taken_by(route: &Route) -> &'static str {
     match route {
         Route::Status => "only `require=up-to-date` and `expect=ID`, each once",
+        Route::Plan => "only `expect=ID` and one of `to=ID` and `steps=N`, each once",
         Route::Migrate => {
             "only `require=up-to-date`, `expect=ID` and one of `to=ID`, `steps=N` and `entries=N`, of which `entries` excludes \
              `require`, each once"
@@ -311,11 +314,11 @@ mod tests {
             ("entries=999999999", Until::Entries(999_999_999)),
         ] {
             for parse in [plain, query] {
-                assert_eq!(
-                    parse(&Route::Migrate, sent),
-                    Ok(Query { until: until.clone(), ..Query::default() })
-                );
+                let expected = Query { until: until.clone(), ..Query::default() };
+                assert_eq!(parse(&Route::Migrate, sent), Ok(expected.clone()));
                 assert!(parse(&Route::Status, sent).is_err());
+                let is_planned = !matches!(until, Until::Entries(_));
+                assert_eq!(parse(&Route::Plan, sent).ok(), is_planned.then_some(expected));
             }
         }
         for refused in [

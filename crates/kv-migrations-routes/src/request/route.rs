@@ -14,6 +14,7 @@ const NEVER_IN_PATH: &AsciiSet =
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Route {
     Status,
+    Plan,
     History,
     Migrate,
     Migration { id: String, action: Action },
@@ -45,6 +46,7 @@ impl Route {
     pub(crate) fn parse(path: &str, base_path: &str) -> Option<Self> {
         match path.strip_prefix(base_path)? {
             "/migrations/status" => Some(Self::Status),
+            "/migrations/plan" => Some(Self::Plan),
             "/migrate" => Some(Self::Migrate),
             path => Action::parse_any(&[Action::Rollback, RESET, MARK, UNMARK], path),
         }
@@ -63,7 +65,7 @@ impl Route {
     /// must always be possible.
     pub(crate) fn depends_on_release(&self) -> bool {
         match self {
-            Self::Status | Self::Migrate => true,
+            Self::Status | Self::Plan | Self::Migrate => true,
             Self::Migration { action, .. } => {
                 matches!(*action, Action::Rollback | MARK | Action::Resume)
             }
@@ -75,6 +77,7 @@ impl Route {
     pub(crate) fn path(&self) -> String {
         match self {
             Self::Status => "/migrations/status".to_owned(),
+            Self::Plan => "/migrations/plan".to_owned(),
             Self::History => "/migrations/history".to_owned(),
             Self::Migrate => "/migrate".to_owned(),
             Self::Migration { id, action } => {
@@ -85,7 +88,9 @@ impl Route {
 
     pub(crate) fn check_method(&self, method: &Method) -> Result<(), MethodNotAllowed> {
         let (is_allowed, allow) = match self {
-            Self::Status | Self::History => (matches!(*method, Method::GET | Method::HEAD), "GET, HEAD"),
+            Self::Status | Self::Plan | Self::History => {
+                (matches!(*method, Method::GET | Method::HEAD), "GET, HEAD")
+            }
             Self::Migrate | Self::Migration { .. } => (matches!(*method, Method::POST), "POST"),
         };
         if is_allowed { Ok(()) } else { Err(MethodNotAllowed { allow }) }
@@ -166,7 +171,7 @@ mod tests {
         let actions = [Action::Rollback, RESET, MARK, UNMARK, Action::Pause, Action::Resume, Action::Cancel];
         let migration = |id: &str| actions.map(|action| Route::Migration { id: id.to_owned(), action });
         let ids = ["001_a", "a/b ü%", "?#&+", "\u{10FFFF}", "status"].into_iter().flat_map(migration);
-        for route in [Route::Status, Route::History, Route::Migrate].into_iter().chain(ids) {
+        for route in [Route::Status, Route::Plan, Route::History, Route::Migrate].into_iter().chain(ids) {
             assert_eq!(Route::parse_coordinated(&route.path(), ""), Some(route));
         }
     }
@@ -232,7 +237,7 @@ mod tests {
     fn a_route_takes_its_own_methods_only() {
         let reading = Err(MethodNotAllowed { allow: "GET, HEAD" });
         let writing = Err(MethodNotAllowed { allow: "POST" });
-        for route in [Route::Status, Route::History] {
+        for route in [Route::Status, Route::Plan, Route::History] {
             assert_eq!(route.check_method(&Method::GET), Ok(()));
             assert_eq!(route.check_method(&Method::HEAD), Ok(()));
             assert_eq!(route.check_method(&Method::POST), reading);

@@ -2,11 +2,12 @@
 
 use http::header::{HeaderName, HeaderValue};
 use http::{Response, StatusCode};
-use kv_migrations::{RollbackReport, RunReport, State, StatusReport};
+use kv_migrations::{PlanReport, RollbackReport, RunReport, State, StatusReport};
 
 use super::body::Body;
 use super::json::{ended, json};
 use super::problem::Problem;
+use crate::access::Permission;
 use crate::request::query::{Query, push_encoded};
 
 /// The header of a status that counts the migrations of the service that are not registered.
@@ -27,6 +28,13 @@ pub(crate) fn status(report: &StatusReport, query: &Query) -> Response<Body> {
         response.headers_mut().append(UNREGISTERED, value);
     }
     response
+}
+
+/// What a run would do.
+pub(crate) fn plan(mut report: PlanReport, permission: Permission) -> Response<Body> {
+    let access = if permission == Permission::Full { "full" } else { "read" };
+    report.access = Some(access.to_owned());
+    json(StatusCode::OK, &report)
 }
 
 /// What a run did: a 202 if it is not finished, or a problem if the caller requires that.

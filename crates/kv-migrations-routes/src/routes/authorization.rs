@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kv_migrations::BoxError;
 
 use super::MigrationRoutes;
-use crate::access::{Anyone, GuardedBy, Kind, StoredSecrets};
+use crate::access::{Anyone, GuardedBy, Kind, Permission, StoredSecrets};
 use crate::request::head::{Head, RequestHead};
 use crate::request::route::Route;
 use crate::response::problem::Problem;
@@ -111,10 +111,11 @@ impl<C: 'static> MigrationRoutes<C> {
         self
     }
 
-    /// Whether the caller has access, and the route takes the method of the request.
-    pub(crate) async fn check(&self, route: &Route, head: &Head) -> Result<(), Box<Problem>> {
-        self.0.access.check(&self.0.environment, RequestHead { head, route }).await?;
-        Ok(route.check_method(&head.method)?)
+    /// What the caller may do. An error without access, or if the route does not take the method of the request.
+    pub(crate) async fn check(&self, route: &Route, head: &Head) -> Result<Permission, Box<Problem>> {
+        let permission = self.0.access.check(&self.0.environment, RequestHead { head, route }).await?;
+        route.check_method(&head.method)?;
+        Ok(permission)
     }
 
     /// A token that has access. None if a guard decides, or if no secret is set.

@@ -8,7 +8,8 @@ use super::storage::{StorageError, history};
 use super::transition::MAX_TRIES;
 use crate::clock::iso8601;
 use crate::ledger::Markers;
-use crate::report::{State, Status, StatusReport};
+use crate::report::{PlanReport, State, Status, StatusReport};
+use crate::runner::{Until, unregistered};
 
 /// What the status says of a migration whose last steps did not end.
 fn cut_off(tries: u32) -> String {
@@ -37,7 +38,22 @@ impl<C> Coordinator<C> {
         let registered = self.runner.registered().ids();
         let markers = self.records.load_from(&self.records.journal(), registered).await?;
         self.records.set_lost_alarm()?;
-        Ok(self.report_status(markers)?)
+        let (missing, unfinished) = unregistered(self.runner.registered().ids(), &markers);
+        let missing_unknown = markers.is_missing_unknown();
+        Ok(StatusReport { migrations: self.statuses(markers)?, missing, unfinished, missing_unknown })
+    }
+
+    /// What a run [so far](Until) would do now. Nothing is changed. No KV operation but those of [`status`](Self::status),
+    /// and one for every 1,000 keys that begin like markers if nothing is applied.
+    ///
+    /// # Errors
+    /// Those of [`status`](Self::status), and [`Error::UnknownMigration`](crate::Error::UnknownMigration).
+    pub async fn plan(&self, until: &Until) -> Result<PlanReport, CoordinatorError> {
+        adopt_once(self).await?;
+        let registered = self.runner.registered().ids();
+        let markers = self.records.load_from(&self.records.journal(), registered).await?;
+        let report = self.runner.begin_plan(until, &markers).await?;
+        Ok(report.with_steps(self.statuses(markers)?))
     }
 
     /// The runs and rollbacks, the newest first: the one in progress, and about a hundred that ended.
@@ -59,14 +75,14 @@ impl<C> Coordinator<C> {
         Ok(status.unwrap_or_else(|| self.runner.pending(id)))
     }
 
-    fn report_status(&self, markers: Markers) -> Result<StatusReport, StorageError> {
-        let Some(task) = self.records.task()? else { return Ok(self.runner.report_status(markers, None)) };
+    /// What the markers and the task tell of all migrations.
+    fn statuses(&self, markers: Markers) -> Result<Vec<Status>, StorageError> {
+        let Some(task) = self.records.task()? else { return Ok(self.runner.statuses(markers, None)) };
         let current = task.migration();
         let is_running = self.records.is_running(&task)?;
         let running = if is_running { current } else { None };
-        let mut report = self.runner.report_status(markers, running);
-        let mut statuses = report.migrations.iter_mut();
-        if let Some(status) = statuses.find(|status| Some(status.id.as_str()) == current) {
+        let mut migrations = self.runner.statuses(markers, running);
+        if let Some(status) = migrations.iter_mut().find(|status| Some(status.id.as_str()) == current) {
             if task.is_paused() {
                 status.state = State::Paused;
             }
@@ -79,6 +95,6 @@ impl<C> Coordinator<C> {
                 status.retry_at = task.due().map(iso8601);
             }
         }
-        Ok(report)
+        Ok(migrations)
     }
 }

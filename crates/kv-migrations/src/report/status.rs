@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::skip::{is_false, is_zero};
-use super::{EntryCounts, Progress};
+use super::{EntryCounts, MigrationKind, Progress};
 
 /// The state of a migration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -30,6 +30,7 @@ pub enum State {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
+#[allow(clippy::struct_excessive_bools, reason = "they are fields of the JSON")]
 pub struct Status {
     /// Its id.
     pub id: String,
@@ -63,6 +64,12 @@ pub struct Status {
     pub out_of_order: bool,
     /// Whether it has a `down`.
     pub reversible: bool,
+    /// What kind of change its `up` makes.
+    #[serde(default)]
+    pub kind: MigrationKind,
+    /// Whether it can take more than one request: whether it is a backfill, a fold or a re-key.
+    #[serde(default)]
+    pub resumable: bool,
     /// Why it failed: at most about 900 bytes of its error. With a coordinator also: if it is
     /// [`Applied`](State::Applied), why its last rollback failed; while it is [`Running`](State::Running), that its last
     /// step was cut off.
@@ -92,7 +99,7 @@ pub struct StatusReport {
 
 impl Status {
     /// A pending migration.
-    pub(crate) fn pending(id: &str, description: &str, reversible: bool) -> Self {
+    pub(crate) fn pending(id: &str, description: &str, reversible: bool, kind: MigrationKind) -> Self {
         Self {
             id: id.to_owned(),
             run: false,
@@ -106,6 +113,8 @@ impl Status {
             failed_keys: Vec::new(),
             out_of_order: false,
             reversible,
+            kind,
+            resumable: kind != MigrationKind::Plain,
             error: None,
             progress: None,
             retry_at: None,

@@ -136,7 +136,8 @@ impl<C> Runner<C> {
     pub(crate) fn pending(&self, id: &str) -> Status {
         let registered = self.registered.get(id);
         let description = registered.map_or("", Migration::description);
-        Status::pending(id, description, registered.is_some_and(Migration::is_reversible))
+        let kind = registered.map(Migration::kind).unwrap_or_default();
+        Status::pending(id, description, registered.is_some_and(Migration::is_reversible), kind)
     }
 
     pub(crate) fn is_registered(&self, id: &str) -> bool {

@@ -16,6 +16,8 @@ pub(crate) struct Plan {
     pub(crate) up_to_last_applied: usize,
     /// How many registered migrations there are up to the last that is asked for.
     pub(crate) end: usize,
+    /// The migrations that are not applied and not asked for.
+    pub(crate) beyond: Vec<String>,
 }
 
 impl Plan {
@@ -31,7 +33,7 @@ impl Plan {
             Until::Migration(id) => (u64::MAX, Some(id)),
             Until::End => (u64::MAX, None),
         };
-        let (mut up_to_last_applied, mut end, mut is_past) = (0, 0, false);
+        let (mut up_to_last_applied, mut end, mut is_past, mut beyond) = (0, 0, false, Vec::new());
         for (number, id) in (1..).zip(registered) {
             let is_applied = markers.is_applied(id);
             if is_applied {
@@ -41,17 +43,19 @@ impl Plan {
                 end = number;
                 steps -= u64::from(!is_applied);
                 is_past = last.is_some_and(|last| last == id);
+            } else if !is_applied {
+                beyond.push(id.to_owned());
             }
         }
         match last {
             Some(id) if !is_past => Err(Error::UnknownMigration { id: id.clone() }),
-            _ => Ok(Self { missing, unfinished, up_to_last_applied, end }),
+            _ => Ok(Self { missing, unfinished, up_to_last_applied, end, beyond }),
         }
     }
 }
 
 /// The migrations that are applied, or have begun, and are not registered.
-pub(super) fn unregistered<'a>(
+pub(crate) fn unregistered<'a>(
     registered: impl Iterator<Item = &'a str>,
     markers: &Markers,
 ) -> (Vec<String>, Vec<String>) {

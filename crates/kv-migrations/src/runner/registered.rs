@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::until::Until;
 use crate::id::{self, InvalidId, MARKER_KEY_OVERHEAD, RegistrationError, is_visible};
 use crate::kv::limits::MAX_KEY_BYTES;
 use crate::ledger::Markers;
@@ -63,6 +64,11 @@ impl<C> Registered<C> {
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = &str> + Clone {
         self.migrations.iter().map(Migration::id)
+    }
+
+    /// The last of so many migrations, if a run is to go so far and not to the end.
+    pub(super) fn last_asked(&self, until: &Until, number: usize) -> Option<String> {
+        if matches!(until, Until::Migration(_) | Until::Steps(_)) { self.last_of(number) } else { None }
     }
 
     /// The last of so many migrations.

@@ -6,7 +6,8 @@ use crate::report::{State, Status};
 
 /// The status of one migration, which may run at this moment in this process.
 pub(super) fn status<C>(migration: &Migration<C>, marker: Option<Marker>, is_running: bool) -> Status {
-    let mut status = Status::pending(migration.id(), migration.description(), migration.is_reversible());
+    let mut status =
+        Status::pending(migration.id(), migration.description(), migration.is_reversible(), migration.kind());
     match marker {
         Some(Marker::Running(progress)) => {
             status.state = State::Running;

@@ -40,6 +40,7 @@ mod pace;
 mod passed_over;
 mod plans;
 mod prefixes;
+mod preview;
 mod quota;
 mod refused_copies;
 mod rekey;

@@ -305,13 +305,13 @@ mod tests {
 
     #[test]
     fn a_status_is_written_as_serde_json_writes_it() {
-        let least = json!({ "id": "2", "run": false, "state": "pending", "reversible": false });
+        let least = json!({ "id": "2", "run": false, "state": "pending", "reversible": false, "kind": "plain", "resumable": false });
         assert_is_written::<Vec<Status>>(&json!([]));
         assert_is_written::<Vec<Status>>(&json!([
             {
                 "id": "001_a", "run": true, "description": "A", "state": "applied", "runAt": "a", "durationMs": 1,
                 "operations": 2, "entries": progress()["entries"], "failed": 3, "failedKeys": ["k", "l"],
-                "outOfOrder": true, "reversible": true, "error": "e", "progress": progress(), "retryAt": "r",
+                "outOfOrder": true, "reversible": true, "kind": "plain", "resumable": false, "error": "e", "progress": progress(), "retryAt": "r",
             },
             least,
         ]));

@@ -19,7 +19,7 @@ pub(super) const NOT_FOUND: Kind = Kind {
     name: "not-found",
     title: "Not found",
     status: StatusCode::NOT_FOUND,
-    help: "The routes are GET /migrations/status, POST /migrate and POST /migrations/{id}/rollback, reset, mark or unmark, \
+    help: "The routes are GET /migrations/status and /migrations/plan, POST /migrate, and POST /migrations/{id}/rollback, reset, mark or unmark, \
            below the path that they are mounted at.",
 };
 
