@@ -112,8 +112,10 @@ impl Monitor {
     pub fn may_report_collision(&self) -> bool {
         let observations = self.locked();
         let starts_over = observations.tally.was_started_over || self.plan.has_rollbacks;
-        // An older checkpoint may have come back.
-        let is_outdated = self.plan.has_runs_between_objects() || observations.tally.write_arrived_late;
+        // An older checkpoint may have come back, or was read.
+        let is_outdated = self.plan.has_runs_between_objects()
+            || observations.tally.write_arrived_late
+            || observations.has_read_old_checkpoint;
         let may_forget_nonces = starts_over || is_outdated || self.plan.has_stale_copies();
         self.plan.has_concurrent_writes()
             || observations.was_out_of_order

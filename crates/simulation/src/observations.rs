@@ -25,6 +25,9 @@ pub struct Observations {
     pub was_out_of_order: bool,
     /// Whether a migration ever began while one before it was rolled back in part: nothing is known of what it finds.
     pub was_half_rolled_back: bool,
+    /// Whether KV showed a run the marker of a re-key with a nonce as it was before. Nothing is known then of the copies that
+    /// are recorded in a newer checkpoint.
+    pub has_read_old_checkpoint: bool,
     /// Whether a row of the object's storage was damaged: then the object knows less than it did.
     pub was_damaged: bool,
     /// The old keys of entries that were deleted.

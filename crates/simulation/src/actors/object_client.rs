@@ -9,7 +9,7 @@ use kv_migrations::coordinator::{Caller, CoordinatorError, RunOutcome};
 use kv_migrations::{Error, State};
 
 use super::instance::Instance;
-use super::limits::{COLLISION, MAX_REQUESTS};
+use super::limits::{COLLISION, MAX_REQUESTS, is_given_up_because_of_faults};
 use super::object::Object;
 use crate::invariants::release_label;
 use crate::network::NetworkConditions;
@@ -212,6 +212,7 @@ async fn become_idle(object: &Rc<Object>) {
 
 async fn finish(object: &Rc<Object>) {
     let world = &object.world;
+    let mut has_given_up = false;
     for _ in 0..MAX_REQUESTS {
         let request = match world.monitor.half_rolled_back() {
             Some(number) => ObjectRequest::Rollback(world.plan.migrations[number].id.clone()),
@@ -243,6 +244,9 @@ async fn finish(object: &Rc<Object>) {
             }
             Err(error) if error.to_string().contains(COLLISION) && world.monitor.may_report_collision() => {
                 world.time.sleep(Duration::from_mins(2)).await;
+            }
+            Err(error) if !has_given_up && is_given_up_because_of_faults(world, &error.to_string()) => {
+                has_given_up = true;
             }
             Err(error) if world.plan.situation == Situation::DamagedRows => {
                 follow_advice(object, &error).await;

@@ -5,10 +5,9 @@ use std::time::Duration;
 use kv_migrations::clock::Clock;
 
 use super::isolate::{Isolate, RequestEnd};
-use super::limits::{COLLISION, MAX_REQUESTS, TOO_MANY_CHANGES};
+use super::limits::{COLLISION, MAX_REQUESTS, is_given_up_because_of_faults};
 use crate::fault::FaultCountdown;
 use crate::mode::Mode;
-use crate::situation::Situation;
 use crate::violation::violated;
 use crate::world::World;
 
@@ -134,12 +133,7 @@ pub async fn run_until_finished(world: World) {
                 }
                 world.time.sleep(Duration::from_mins(2)).await;
             }
-            // While there were faults, the service wrote between any two sweeps. The error says to migrate again.
-            RequestEnd::Failed(error)
-                if error.contains(TOO_MANY_CHANGES)
-                    && failures == 0
-                    && world.plan.situation != Situation::LiveService =>
-            {
+            RequestEnd::Failed(error) if failures == 0 && is_given_up_because_of_faults(&world, &error) => {
                 failures += 1;
             }
             other => {

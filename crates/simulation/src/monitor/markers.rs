@@ -7,7 +7,7 @@ use kv_migrations::kv::MemoryStore;
 use super::Monitor;
 use crate::invariants;
 use crate::observations::{AppliedRecord, CompletedWrite, Observations};
-use crate::plan::PlannedMigration;
+use crate::plan::{PlannedMigration, Seal};
 use crate::value::shown;
 
 impl Monitor {
@@ -109,6 +109,16 @@ impl Monitor {
         };
         if !observations.is_coordinated {
             self.marked(&mut observations, planned, write.run, write.value == Some(b"true"), truth);
+        }
+    }
+
+    /// KV has shown a run what is at a key.
+    pub fn kv_read(&self, key: &str, shown: Option<&[u8]>, truth: &MemoryStore) {
+        let mut re_keys = self.plan.migrations.iter().filter(|planned| planned.seal == Seal::Random);
+        if re_keys.any(|planned| planned.marker() == key) {
+            let mut observations = self.locked();
+            let is_old = !observations.is_coordinated && truth.value(key).as_deref() != shown;
+            observations.has_read_old_checkpoint |= is_old;
         }
     }
 

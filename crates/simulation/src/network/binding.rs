@@ -110,7 +110,14 @@ impl Binding {
             Request::Delete { key } => self.write(key, None, PutOptions::default(), arrival).await,
             _ => {
                 self.time.sleep_until(arrival).await;
-                self.namespace.read(self.location, request)
+                let result = self.namespace.read(self.location, request);
+                if let (Some(_), Request::Get { key }, Ok(Answer::Entry(entry))) =
+                    (self.run.get(), request, &result)
+                {
+                    let shown = entry.as_ref().map(|entry| entry.value.as_slice());
+                    self.monitor.kv_read(key, shown, self.namespace.truth());
+                }
+                result
             }
         };
         self.time.sleep(latency_back).await;
