@@ -30,7 +30,10 @@ impl<C: 'static> Local<'_, C> {
         query: &Query,
         head: &Head,
     ) -> Result<Response<Body>, Box<Problem>> {
-        let runner = self.runner;
+        let runner = match &query.by {
+            Some(label) => self.runner.with_label(label),
+            None => self.runner,
+        };
         let context = || (self.context)().map_err(|error| Problem::context(&reason(&*error)));
         match route {
             Route::Status => Ok(report::status(&runner.status_report().await?, query)),
@@ -44,18 +47,15 @@ impl<C: 'static> Local<'_, C> {
                 };
                 Ok(events::stream(run, query))
             }
-            Route::Migrate => {
-                let report = runner.run_pending_until(&query.until, &context()?, &|_| {}).await?;
+            Route::Migrate | Route::Baseline => {
+                let context = if matches!(route, Route::Migrate) { Some(context()?) } else { None };
+                let report = runner.run_or_mark(&query.until, context.as_ref(), &|_| {}).await?;
                 report::run(report, query)
             }
             Route::Migration { id, action: Action::Rollback } => {
                 Ok(report::rollback(&runner.rollback(id, &context()?).await?))
             }
             Route::Migration { id, action: Action::Correct(correction) } => {
-                let runner = match &query.by {
-                    Some(label) => runner.with_label(label),
-                    None => runner,
-                };
                 Ok(json(StatusCode::OK, &runner.correct(id, *correction).await?))
             }
             // Without a coordinator no path names one of these. Not `not_found`: mounted in front of a service, a Worker

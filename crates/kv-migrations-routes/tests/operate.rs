@@ -75,3 +75,23 @@ fn what_cannot_be_marked_or_unmarked_is_refused_with_a_documented_problem() {
     assert_eq!(ask(&routes, Method::GET, "/migrations/001/mark").0, 405);
     assert_eq!(store.entries().len(), 0, "nothing was changed");
 }
+
+#[test]
+fn a_baseline_marks_up_to_a_migration_and_can_be_asked_for_again() {
+    let store = MemoryStore::new();
+    let routes = routes(&store, "baseline", &["001", "002", "003"]);
+    let (status, body) = post(&routes, "/migrations/baseline?to=002&by=me");
+    assert_eq!(
+        (status, &body["marked"], &body["remaining"]),
+        (200, &json!(["001", "002"]), &json!([])),
+        "{body}"
+    );
+    let (status, body) = post(&routes, "/migrations/baseline?to=002");
+    assert_eq!((status, &body["skipped"], &body["beyond"]), (200, &json!(["001", "002"]), &json!(["003"])));
+    assert_eq!(post(&routes, "/migrate").1["ran"], json!(["003"]));
+
+    let (status, body) = post(&routes, "/migrations/baseline?to=004");
+    assert_eq!((status, &body["type"]), (404, &problem("unknown-migration")));
+    let (status, body) = post(&routes, "/migrations/baseline");
+    assert_eq!((status, &body["type"]), (400, &problem("invalid-query")));
+}

@@ -29,8 +29,8 @@ use crate::ledger::{Ledger, Marker, MarkerState, Markers};
 use crate::lock::RunLock;
 use crate::log::EscapedLog;
 use crate::report::{
-    AppliedMigration, Direction, Event, MigrationKind, Observer, RollbackReport, RunReport, Status,
-    StatusReport,
+    AppliedMigration, Direction, Event, FailedEntry, MigrationKind, Observer, Progress, RollbackReport,
+    RunReport, Status, StatusReport,
 };
 use crate::session::{Session, Settings};
 use apply::{Advance, Failed, Share, advance};
@@ -156,11 +156,27 @@ impl<C> Runner<C> {
         context: &'a C,
         observer: &'a (dyn Fn(&Event) + 'a),
     ) -> BoxFuture<'a, Result<RunReport, Error>> {
+        self.run_or_mark(until, Some(context), observer)
+    }
+
+    /// [`run_pending_until`](Self::run_pending_until), or without a context [`baseline`](Self::baseline).
+    #[doc(hidden)]
+    pub fn run_or_mark<'a>(
+        &'a self,
+        until: &'a Until,
+        context: Option<&'a C>,
+        observer: &'a (dyn Fn(&Event) + 'a),
+    ) -> BoxFuture<'a, Result<RunReport, Error>> {
         // Boxed, so that it is compiled once for all callers.
         Box::pin(self.run(until, context, observer))
     }
 
-    async fn run(&self, until: &Until, context: &C, observer: &Observer<'_>) -> Result<RunReport, Error> {
+    async fn run(
+        &self,
+        until: &Until,
+        context: Option<&C>,
+        observer: &Observer<'_>,
+    ) -> Result<RunReport, Error> {
         let session = Session::open(&self.settings, observer)?;
         let markers = session.ledger.load(self.registered.ids()).await?;
         let plan = Plan::new(self.registered.ids(), &markers, until)?;
@@ -169,7 +185,7 @@ impl<C> Runner<C> {
             return Err(Error::AnotherPrefix { service: self.service().to_owned(), other });
         }
         let mut report = RunReport {
-            to: self.registered.last_asked(until, plan.end),
+            to: context.and_then(|_| self.registered.last_asked(until, plan.end)),
             missing: plan.missing,
             beyond: plan.beyond,
             unfinished: plan.unfinished,
@@ -185,12 +201,18 @@ impl<C> Runner<C> {
             if place >= plan.end {
                 continue;
             }
-            let has_run = !report.ran.is_empty();
+            let has_run = !(report.ran.is_empty() && report.marked.is_empty());
             if !report.remaining.is_empty() || has_run && is_half_spent(&session) {
                 report.retry_after.get_or_insert(NEXT_REQUEST);
                 report.remaining.push(id);
                 continue;
             }
+            let Some(context) = context else {
+                session.ledger.record_applied(&id, &self.marked_now()).await.map_err(Error::Ledger)?;
+                self.log_correction(Correction::Mark, &id);
+                report.marked.push(id);
+                continue;
+            };
             let is_out_of_order = place < plan.up_to_last_applied;
             let marker = markers.get(&id).and_then(Marker::progress);
             let direction = marker.map(|progress| progress.direction);
@@ -208,15 +230,7 @@ impl<C> Runner<C> {
             report.entries = is_sample.then(|| job.entries());
             match advance {
                 Ok(Advance::Wholly { progress, failed_entries }) => {
-                    let applied = AppliedMigration {
-                        id: id.clone(),
-                        duration_ms: progress.duration_ms,
-                        operations: progress.operations,
-                        entries: up.is_resumable().then_some(progress.entries),
-                        failed_entries,
-                        more_failed_entries: 0,
-                        left_out: job.left_out(),
-                    };
+                    let applied = applied(&job, &progress, up.is_resumable(), failed_entries);
                     // Moved, not cloned: a clone costs bytes in every user's wasm.
                     let event = Event::Applied(applied);
                     session.notify(&event);
@@ -315,7 +329,11 @@ impl<C> Runner<C> {
     }
 
     /// The prefix under which the service seems to have run before, if it has run under none of its own.
-    async fn other_prefix(&self, ledger: &Ledger, markers: &Markers) -> Result<Option<String>, Error> {
+    pub(crate) async fn other_prefix(
+        &self,
+        ledger: &Ledger,
+        markers: &Markers,
+    ) -> Result<Option<String>, Error> {
         if !markers.is_empty() || self.registered.migrations().is_empty() {
             return Ok(None);
         }
@@ -360,6 +378,24 @@ impl<C> Runner<C> {
 
     pub(crate) fn budget(&self) -> Budget {
         self.settings.budget
+    }
+}
+
+/// What a migration took that is applied wholly.
+fn applied(
+    job: &Job<'_>,
+    progress: &Progress,
+    is_resumable: bool,
+    failed_entries: Vec<FailedEntry>,
+) -> AppliedMigration {
+    AppliedMigration {
+        id: job.id().to_owned(),
+        duration_ms: progress.duration_ms,
+        operations: progress.operations,
+        entries: is_resumable.then_some(progress.entries),
+        failed_entries,
+        more_failed_entries: 0,
+        left_out: job.left_out(),
     }
 }
 

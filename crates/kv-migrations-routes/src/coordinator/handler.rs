@@ -48,6 +48,7 @@ pub(super) async fn answer<C: 'static>(
             let report = coordinator.run_pending_until(&query.until, &caller).await?;
             report::run(report, query).map_err(Problem::continued_by_alarms)?
         }
+        Route::Baseline => json(StatusCode::OK, &coordinator.baseline(query.last(), &caller).await?),
         Route::Migration { id, action } => match action {
             Action::Rollback => report::rollback(&coordinator.rollback(&id, &caller).await?),
             Action::Correct(correction) => {

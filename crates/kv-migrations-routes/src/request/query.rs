@@ -38,48 +38,60 @@ pub(crate) struct Query {
     pub(crate) until: Until,
 }
 
+/// Takes a parameter. False if that is refused.
+type Take<'a> = dyn Fn(&mut Query, &[u8]) -> Result<bool, InvalidQuery> + 'a;
+
 impl Query {
     /// The query of a request for this route, without a coordinator.
     pub(crate) fn parse(route: &Route, query: Option<&str>) -> Result<Self, InvalidQuery> {
-        let mut parsed = Self::default();
-        let corrects = matches!(route, Route::Migration { action: Action::Correct(_), .. });
-        for parameter in split(query) {
-            let is_taken = match parameter.strip_prefix(b"by=") {
-                Some(label) if corrects => parsed.by.replace(decode_label(label)?).is_none(),
-                _ => parsed.take(route, parameter),
-            };
-            if !is_taken {
-                let taken = taken_by(route);
-                let more = if corrects { " but `by=LABEL`" } else { ". `by` and `wait` need a coordinator" };
-                return Err(InvalidQuery(format!("This route takes {taken}{more}.")));
-            }
-        }
-        Ok(parsed)
+        let takes_by = matches!(route, Route::Baseline | Route::Migration { action: Action::Correct(_), .. });
+        let more = if takes_by { BY } else { ". `by` and `wait` need a coordinator" };
+        Self::parse_with(route, query, more, &|parsed, parameter| match parameter.strip_prefix(b"by=") {
+            Some(label) if takes_by => Ok(parsed.by.replace(decode_label(label)?).is_none()),
+            _ => Ok(parsed.take(route, parameter)),
+        })
     }
 
     /// The same with a coordinator, which takes more parameters.
     pub(crate) fn parse_coordinated(route: &Route, query: Option<&str>) -> Result<Self, InvalidQuery> {
-        let mut parsed = Self::default();
         let (takes_by, takes_wait, more) = match route {
             Route::Status | Route::Plan | Route::History => (false, false, ""),
             Route::Migrate => (true, true, ", and `by=LABEL` and `wait=true`"),
             Route::Migration { action: Action::Rollback, .. } => {
-                (true, true, " but `by=LABEL` and `wait=true`")
+                (true, true, ", but may have `by=LABEL` and `wait=true`")
             }
-            Route::Migration { .. } => (true, false, " but `by=LABEL`"),
+            Route::Baseline | Route::Migration { .. } => (true, false, BY),
         };
+        Self::parse_with(route, query, more, &|parsed, parameter| match parameter.strip_prefix(b"by=") {
+            Some(label) if takes_by => Ok(parsed.by.replace(decode_label(label)?).is_none()),
+            None if parameter == WAIT && takes_wait => Ok(!replace(&mut parsed.waits, true)),
+            _ => Ok(parsed.take(route, parameter)),
+        })
+    }
+
+    fn parse_with(
+        route: &Route,
+        query: Option<&str>,
+        more: &str,
+        take: &Take<'_>,
+    ) -> Result<Self, InvalidQuery> {
+        let mut parsed = Self::default();
+        let mut is_valid = true;
         for parameter in split(query) {
-            let is_taken = match parameter.strip_prefix(b"by=") {
-                Some(label) if takes_by => parsed.by.replace(decode_label(label)?).is_none(),
-                None if parameter == WAIT && takes_wait => !replace(&mut parsed.waits, true),
-                _ => parsed.take(route, parameter),
-            };
-            if !is_taken {
-                let taken = taken_by(route);
-                return Err(InvalidQuery(format!("This route takes {taken}{more}.")));
-            }
+            is_valid = is_valid && take(&mut parsed, parameter)?;
         }
-        Ok(parsed)
+        if is_valid && (*route != Route::Baseline || matches!(parsed.until, Until::Migration(_))) {
+            return Ok(parsed);
+        }
+        Err(InvalidQuery(format!("This route takes {}{more}.", taken_by(route))))
+    }
+
+    /// The last migration that is asked for; empty if none is named.
+    pub(crate) fn last(&self) -> &str {
+        match &self.until {
+            Until::Migration(id) => id,
+            _ => "",
+        }
     }
 
     /// Whether the release with these migrations is one that the request expects.
@@ -98,22 +110,22 @@ impl Query {
     /// Takes a parameter that needs no coordinator. False if the route does not take it, has it already, or has one that
     /// excludes it.
     fn take(&mut self, route: &Route, parameter: &[u8]) -> bool {
-        if !matches!(route, Route::Status | Route::Plan | Route::Migrate) {
-            return false;
-        }
+        let is_run = matches!(route, Route::Status | Route::Migrate);
         if let Some(id) = parameter.strip_prefix(b"expect=") {
-            return decode(id).is_some_and(|id| self.expected.replace(id).is_none());
+            let takes = is_run || matches!(route, Route::Plan);
+            return takes && decode(id).is_some_and(|id| self.expected.replace(id).is_none());
         }
         let is_taken = if parameter == REQUIRE {
-            !matches!(route, Route::Plan) && !replace(&mut self.requires_up_to_date, true)
+            is_run && !replace(&mut self.requires_up_to_date, true)
         } else {
-            match until(parameter) {
-                Some(Until::Entries(_)) if matches!(route, Route::Plan) => false,
-                Some(until) if !matches!(route, Route::Status) => {
-                    replace(&mut self.until, until) == Until::End
+            let until = match route {
+                Route::Migrate => until(parameter),
+                Route::Plan | Route::Baseline => {
+                    until(parameter).filter(|until| !matches!(until, Until::Entries(_)))
                 }
-                _ => false,
-            }
+                _ => None,
+            };
+            until.is_some_and(|until| replace(&mut self.until, until) == Until::End)
         };
         // After a few entries, the migration is not applied.
         is_taken && !(self.requires_up_to_date && matches!(self.until, Until::Entries(_)))
@@ -178,9 +190,13 @@ fn taken_by(route: &Route) -> &'static str {
             "only `require=up-to-date`, `expect=ID` and one of `to=ID`, `steps=N` and `entries=N`, of which `entries` excludes \
              `require`, each once"
         }
+        Route::Baseline => "`to=ID`, once",
         Route::History | Route::Migration { .. } => "no query",
     }
 }
+
+/// What more a route takes that changes the ledger alone.
+const BY: &str = ", but may have `by=LABEL`";
 
 fn decode_label(label: &[u8]) -> Result<String, InvalidQuery> {
     decode(label)
@@ -354,8 +370,24 @@ mod tests {
         let labelled = Query { by: Some("deploy 1".to_owned()), ..Query::default() };
         for action in [Correction::Reset, Correction::Mark, Correction::Unmark].map(Action::Correct) {
             assert_eq!(plain(&migration(action), "by=deploy%201"), Ok(labelled.clone()));
-            for refused in ["by=", "by=a&by=b", "by=a&wait=true", "by=a%0Ab", "force"] {
+            for refused in ["by=", "by=a&by=b", "by=a&wait=true", "by=a%0Ab", "force", "to=a"] {
                 assert!(plain(&migration(action), refused).is_err(), "{refused}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_baseline_names_its_last_migration() {
+        let last = Query { until: Until::Migration("a/b".to_owned()), ..Query::default() };
+        let labelled = Query { by: Some("me".to_owned()), ..last.clone() };
+        for parse in [plain, query] {
+            assert_eq!(parse(&Route::Baseline, "to=a%2Fb"), Ok(last.clone()));
+            assert_eq!(parse(&Route::Baseline, "by=me&to=a%2Fb"), Ok(labelled.clone()));
+            for refused in
+                ["", "by=me", "to=", "to=a&to=b", "steps=1", "entries=1", "to=a&wait=true", "expect=a"]
+            {
+                let detail = parse(&Route::Baseline, refused).expect_err(refused);
+                assert_eq!(detail, "This route takes `to=ID`, once, but may have `by=LABEL`.");
             }
         }
     }

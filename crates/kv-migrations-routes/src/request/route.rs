@@ -17,6 +17,7 @@ pub(crate) enum Route {
     Plan,
     History,
     Migrate,
+    Baseline,
     Migration { id: String, action: Action },
 }
 
@@ -48,6 +49,7 @@ impl Route {
             "/migrations/status" => Some(Self::Status),
             "/migrations/plan" => Some(Self::Plan),
             "/migrate" => Some(Self::Migrate),
+            "/migrations/baseline" => Some(Self::Baseline),
             path => Action::parse_any(&[Action::Rollback, RESET, MARK, UNMARK], path),
         }
     }
@@ -65,7 +67,7 @@ impl Route {
     /// must always be possible.
     pub(crate) fn depends_on_release(&self) -> bool {
         match self {
-            Self::Status | Self::Plan | Self::Migrate => true,
+            Self::Status | Self::Plan | Self::Migrate | Self::Baseline => true,
             Self::Migration { action, .. } => {
                 matches!(*action, Action::Rollback | MARK | Action::Resume)
             }
@@ -80,6 +82,7 @@ impl Route {
             Self::Plan => "/migrations/plan".to_owned(),
             Self::History => "/migrations/history".to_owned(),
             Self::Migrate => "/migrate".to_owned(),
+            Self::Baseline => "/migrations/baseline".to_owned(),
             Self::Migration { id, action } => {
                 format!("/migrations/{}/{}", utf8_percent_encode(id, NON_ALPHANUMERIC), action.name())
             }
@@ -91,7 +94,9 @@ impl Route {
             Self::Status | Self::Plan | Self::History => {
                 (matches!(*method, Method::GET | Method::HEAD), "GET, HEAD")
             }
-            Self::Migrate | Self::Migration { .. } => (matches!(*method, Method::POST), "POST"),
+            Self::Migrate | Self::Baseline | Self::Migration { .. } => {
+                (matches!(*method, Method::POST), "POST")
+            }
         };
         if is_allowed { Ok(()) } else { Err(MethodNotAllowed { allow }) }
     }
@@ -144,6 +149,7 @@ mod tests {
     fn the_routes_that_need_no_coordinator() {
         assert_eq!(Route::parse("/migrations/status", ""), Some(Route::Status));
         assert_eq!(Route::parse("/migrate", ""), Some(Route::Migrate));
+        assert_eq!(Route::parse("/migrations/baseline", ""), Some(Route::Baseline));
         assert_eq!(Route::parse("/migrations/001_a/rollback", ""), Some(rollback("001_a")));
         for action in [RESET, MARK, UNMARK] {
             let route = Route::Migration { id: "001_a".to_owned(), action };
@@ -171,7 +177,10 @@ mod tests {
         let actions = [Action::Rollback, RESET, MARK, UNMARK, Action::Pause, Action::Resume, Action::Cancel];
         let migration = |id: &str| actions.map(|action| Route::Migration { id: id.to_owned(), action });
         let ids = ["001_a", "a/b ü%", "?#&+", "\u{10FFFF}", "status"].into_iter().flat_map(migration);
-        for route in [Route::Status, Route::Plan, Route::History, Route::Migrate].into_iter().chain(ids) {
+        for route in [Route::Status, Route::Plan, Route::History, Route::Migrate, Route::Baseline]
+            .into_iter()
+            .chain(ids)
+        {
             assert_eq!(Route::parse_coordinated(&route.path(), ""), Some(route));
         }
     }
@@ -242,7 +251,7 @@ mod tests {
             assert_eq!(route.check_method(&Method::HEAD), Ok(()));
             assert_eq!(route.check_method(&Method::POST), reading);
         }
-        for route in [Route::Migrate, rollback("001_a")] {
+        for route in [Route::Migrate, Route::Baseline, rollback("001_a")] {
             assert_eq!(route.check_method(&Method::POST), Ok(()));
             assert_eq!(route.check_method(&Method::GET), writing);
             assert_eq!(route.check_method(&Method::PUT), writing);

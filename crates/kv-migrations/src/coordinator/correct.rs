@@ -1,6 +1,6 @@
 //! Asking to change what is recorded of a migration, without running it.
 
-use super::adopt::adopt_once;
+use super::adopt::{adopt, adopt_once};
 use super::caller::Caller;
 use super::error::CoordinatorError;
 use super::object::Coordinator;
@@ -9,9 +9,11 @@ use super::report::{HistoryEntry, InterventionKind, TaskKind};
 use super::storage::{RowChange, StorageError, history};
 use super::task::Task;
 use crate::clock::iso8601;
+use crate::error::Error;
+use crate::kv::Entry;
 use crate::ledger::{AppliedRecord, Marker, Stored};
-use crate::report::Status;
-use crate::runner::Correction;
+use crate::report::{RunReport, Status};
+use crate::runner::{Correction, Plan, Until};
 
 /// How the history names a correction, and one that ends a run.
 fn names(correction: Correction) -> (TaskKind, InterventionKind) {
@@ -33,8 +35,8 @@ impl<C> Coordinator<C> {
     ///
     /// # Errors
     /// [`CoordinatorError::InProgress`] if a run is at this migration: cancel that instead. A
-    /// [`CoordinatorError::Runner`] with [`Error::AlreadyApplied`](crate::Error::AlreadyApplied),
-    /// [`Error::UnknownMigration`](crate::Error::UnknownMigration) or [`Error::ForeignMarker`](crate::Error::ForeignMarker).
+    /// [`CoordinatorError::Runner`] with [`Error::AlreadyApplied`],
+    /// [`Error::UnknownMigration`] or [`Error::ForeignMarker`].
     pub async fn reset(&self, id: &str, caller: &Caller) -> Result<Status, CoordinatorError> {
         self.correct(id, Correction::Reset, caller).await
     }
@@ -45,7 +47,7 @@ impl<C> Coordinator<C> {
     ///
     /// # Errors
     /// [`CoordinatorError::InProgress`] if a run or a rollback is in progress. A [`CoordinatorError::Runner`] with
-    /// [`Error::UnknownMigration`](crate::Error::UnknownMigration) or [`Error::ForeignMarker`](crate::Error::ForeignMarker).
+    /// [`Error::UnknownMigration`] or [`Error::ForeignMarker`].
     pub async fn mark(&self, id: &str, caller: &Caller) -> Result<Status, CoordinatorError> {
         self.correct(id, Correction::Mark, caller).await
     }
@@ -57,8 +59,8 @@ impl<C> Coordinator<C> {
     ///
     /// # Errors
     /// [`CoordinatorError::InProgress`] if a run or a rollback is in progress. A [`CoordinatorError::Runner`] with
-    /// [`Error::NotRun`](crate::Error::NotRun), [`Error::UnknownMigration`](crate::Error::UnknownMigration) or
-    /// [`Error::ForeignMarker`](crate::Error::ForeignMarker).
+    /// [`Error::NotRun`], [`Error::UnknownMigration`] or
+    /// [`Error::ForeignMarker`].
     pub async fn unmark(&self, id: &str, caller: &Caller) -> Result<Status, CoordinatorError> {
         self.correct(id, Correction::Unmark, caller).await
     }
@@ -129,6 +131,86 @@ impl<C> Coordinator<C> {
         Ok(Some(task).filter(|_| is_at))
     }
 
+    /// Records all registered migrations up to and including this one as applied, without running them. Those that are
+    /// applied stay as they are. The report is always finished: the markers are rows, which are copied to KV later.
+    ///
+    /// # Errors
+    /// [`CoordinatorError::InProgress`] if a run or a rollback is in progress. A [`CoordinatorError::Runner`] with
+    /// [`Error::UnknownMigration`], [`Error::ForeignMarker`] or [`Error::AnotherPrefix`].
+    pub async fn baseline(&self, id: &str, caller: &Caller) -> Result<RunReport, CoordinatorError> {
+        let Self { records, runner, .. } = self;
+        runner.check_correctable(id, Correction::Mark)?;
+        adopt_once(self).await?;
+        self.stopped_task_at(id, Correction::Mark)?;
+        // What was applied without the object keeps what it tells.
+        let write = |changes: Vec<RowChange>| records.storage.write(&changes).map(|()| true);
+        adopt(&runner.ledger(), runner.registered().ids(), &records.journal(), write).await?;
+        let (registered, until) = (runner.registered(), Until::Migration(id.to_owned()));
+        let markers = records.load_from(&records.journal(), registered.ids()).await?;
+        registered.check_visible(runner.service(), &markers).map_err(Error::from)?;
+        if let Some(other) = runner.other_prefix(&runner.ledger(), &markers).await? {
+            return Err(Error::AnotherPrefix { service: runner.service().to_owned(), other }.into());
+        }
+        let in_progress = records.task()?.and_then(|task| task.migration().map(str::to_owned));
+        let end = registered.ids().position(|other| other == id).map_or(0, |place| place + 1);
+        if let Some(at) = in_progress.filter(|at| registered.ids().take(end).any(|id| id == at.as_str())) {
+            self.end_task_at(&at, Correction::Mark, caller).await?;
+        }
+        // Again, and from here on nothing waits: a run can have begun meanwhile.
+        self.stopped_task_at(id, Correction::Mark)?;
+        let markers = records.load_from(&records.journal(), registered.ids()).await?;
+        let plan = Plan::new(registered.ids(), &markers, &until)?;
+        let mut report = RunReport { beyond: plan.beyond, ..RunReport::default() };
+        (report.missing, report.unfinished) = (plan.missing, plan.unfinished);
+        report.missing_unknown = markers.is_missing_unknown();
+        let (mut changes, mut told) = (Vec::new(), Vec::new());
+        for (place, id) in registered.ids().enumerate() {
+            if markers.is_applied(id) {
+                report.skipped.push(id.to_owned());
+            } else if place < plan.end {
+                let (key, entry) = (records.marker_key(id), self.mark_entry());
+                changes.extend(records.journal().own_changes(&key, Some(&entry))?);
+                told.push((key, entry));
+                report.marked.push(id.to_owned());
+            }
+        }
+        if !told.is_empty() {
+            self.write_noted(changes, TaskKind::Baseline, id, report.marked.clone(), caller)?;
+            for (key, entry) in &told {
+                records.journal().tell(key, Some(entry), None);
+            }
+            for id in &report.marked {
+                runner.log().info(&Correction::Mark.line(id, caller.label.as_deref()));
+            }
+        }
+        Ok(report)
+    }
+
+    /// A marker that is written at this moment for a migration that did not run.
+    fn mark_entry(&self) -> Entry {
+        let records = &self.records;
+        let applied = AppliedRecord { run_at: Some(iso8601(records.now())), ..AppliedRecord::default() };
+        records.ledger(records.journal()).applied_entry(&applied)
+    }
+
+    /// Writes changes of markers with an entry of the history, and has them copied to KV.
+    fn write_noted(
+        &self,
+        mut changes: Vec<RowChange>,
+        action: TaskKind,
+        id: &str,
+        ran: Vec<String>,
+        caller: &Caller,
+    ) -> Result<(), StorageError> {
+        let records = &self.records;
+        let number = records.next_number()?;
+        let entry = HistoryEntry::of_correction(number, action, id, caller.label.clone(), records.now());
+        changes.push(put_number(number));
+        changes.extend(history::add(&*records.storage, HistoryEntry { ran, ..entry })?);
+        changes.extend(self.alarm_for_copies()?);
+        records.storage.write(&changes)
+    }
+
     async fn end_task_at(
         &self,
         id: &str,
@@ -148,22 +230,12 @@ impl<C> Coordinator<C> {
         correction: Correction,
         caller: &Caller,
     ) -> Result<(), CoordinatorError> {
-        let Self { records, runner, .. } = self;
-        let (key, now, journal) = (records.marker_key(id), records.now(), records.journal());
-        let marker = (correction == Correction::Mark).then(|| {
-            let applied = AppliedRecord { run_at: Some(iso8601(now)), ..AppliedRecord::default() };
-            records.ledger(journal.clone()).applied_entry(&applied)
-        });
-        let mut changes = journal.own_changes(&key, marker.as_ref())?;
-        let number = records.next_number()?;
-        let action = names(correction).0;
-        let entry = HistoryEntry::of_correction(number, action, id, caller.label.clone(), now);
-        changes.push(put_number(number));
-        changes.extend(history::add(&*records.storage, entry)?);
-        changes.extend(self.alarm_for_copies()?);
-        records.storage.write(&changes)?;
-        journal.tell(&key, marker.as_ref(), None);
-        runner.log().info(&correction.line(id, caller.label.as_deref()));
+        let (records, key) = (&self.records, self.records.marker_key(id));
+        let marker = (correction == Correction::Mark).then(|| self.mark_entry());
+        let changes = records.journal().own_changes(&key, marker.as_ref())?;
+        self.write_noted(changes, names(correction).0, id, Vec::new(), caller)?;
+        records.journal().tell(&key, marker.as_ref(), None);
+        self.runner.log().info(&correction.line(id, caller.label.as_deref()));
         Ok(())
     }
 

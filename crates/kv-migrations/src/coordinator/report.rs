@@ -39,7 +39,7 @@ pub struct HistoryEntry {
     /// How many entries of one migration it was to change at most, if it was a run of a few entries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entries: Option<u64>,
-    /// The migrations that it applied, in order: at most the first 1,000.
+    /// The migrations that it applied, in order: at most the first 1,000. Of a baseline, those that it marked.
     pub ran: Vec<String>,
     /// What it did to entries: those of `ran` that are backfills, folds or re-keys; for a rollback, the one. The history
     /// lists 1,000 skipped entries, those of the newest first, and counts the others.
@@ -130,6 +130,8 @@ pub enum TaskKind {
     Reset,
     /// One migration was marked as applied without running it, which is done at once.
     Mark,
+    /// All migrations up to one were marked as applied without running them, which is done at once.
+    Baseline,
     /// One migration was unmarked without rolling it back, which is done at once.
     Unmark,
 }

@@ -19,6 +19,9 @@ pub struct RunReport {
     pub ran: Vec<String>,
     /// The migrations that were applied already.
     pub skipped: Vec<String>,
+    /// The migrations that a [baseline](crate::Runner::baseline) recorded as applied, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub marked: Vec<String>,
     /// What each of `ran` took.
     pub details: Vec<AppliedMigration>,
     /// Those of `ran` that are registered before one of `skipped`: they ran later than their place says.

@@ -1,12 +1,12 @@
 //! Changes what is recorded of a migration, without running it.
 
-use super::{Runner, status};
+use super::{Runner, Until, status};
 use crate::clock::iso8601;
 use crate::error::Error;
 use crate::future::BoxFuture;
 use crate::ledger::{AppliedRecord, Marker, Stored};
 use crate::migration::Migration;
-use crate::report::Status;
+use crate::report::{RunReport, Status};
 use crate::session::Session;
 
 /// A change of what is recorded of a migration.
@@ -76,6 +76,18 @@ impl<C> Runner<C> {
         self.correct(id, Correction::Mark).await
     }
 
+    /// Records all registered migrations up to and including this one as applied, without running them: of a service whose data
+    /// is as they leave it. Those that are applied stay as they are ([`skipped`](RunReport::skipped)). If the report is not
+    /// [finished](RunReport::is_finished), the [`Budget`](crate::Budget) is used up: ask again.
+    ///
+    /// # Errors
+    /// [`Error::UnknownMigration`] if it is not registered, [`Error::ForeignMarker`], [`Error::AnotherPrefix`],
+    /// [`Error::RunInProgress`], [`Error::Ledger`].
+    pub async fn baseline(&self, id: &str) -> Result<RunReport, Error> {
+        let until = Until::Migration(id.to_owned());
+        self.run_or_mark(&until, None, &|_| {}).await
+    }
+
     /// Forgets that a migration is applied, without its `down`: the next run applies it again. Returns its status.
     ///
     /// The migration need not be registered if its marker names this service.
@@ -106,21 +118,33 @@ impl<C> Runner<C> {
             if correction.is_needed(id, is_registered || has_marker, has_marker, marker.is_some())? {
                 let mut applied = Box::<AppliedRecord>::default();
                 let written = if correction == Correction::Mark {
-                    applied.run_at = Some(iso8601(session.now()));
-                    applied.by = self.settings.label.clone();
+                    applied = self.marked_now();
                     session.ledger.record_applied(id, &applied)
                 } else {
                     session.ledger.delete(id)
                 };
                 written.await.map_err(Error::Ledger)?;
                 marker = (correction == Correction::Mark).then_some(Marker::Applied(applied));
-                session.log().info(&correction.line(id, self.settings.label.as_deref()));
+                self.log_correction(correction, id);
             }
             Ok(match self.registered.get(id) {
                 Some(migration) => status::status(migration, marker, false),
                 None => self.pending(id),
             })
         })
+    }
+
+    /// The record of a migration that is marked at this moment.
+    pub(super) fn marked_now(&self) -> Box<AppliedRecord> {
+        Box::new(AppliedRecord {
+            run_at: Some(iso8601(self.settings.clock.now())),
+            by: self.settings.label.clone(),
+            ..AppliedRecord::default()
+        })
+    }
+
+    pub(super) fn log_correction(&self, correction: Correction, id: &str) {
+        self.settings.log.info(&correction.line(id, self.settings.label.as_deref()));
     }
 
     /// Whether a migration is registered; only then it can be marked.

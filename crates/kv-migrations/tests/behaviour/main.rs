@@ -8,6 +8,7 @@
 mod another_prefix;
 mod backfill;
 mod backfill_failures;
+mod baseline;
 mod batches;
 mod budget;
 mod collisions;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use kv_migrations::coordinator::{
     Caller, Coordinator, CoordinatorError, InterventionKind, RunOutcome, TaskKind,
 };
+use kv_migrations::kv::{Metadata, PutOptions, StoreExt};
 use kv_migrations::{BoxError, Correction, Error, Migration, State, Status};
 
 use crate::object::{Object, marking};
@@ -140,10 +141,10 @@ fn what_a_run_without_the_coordinator_left_in_kv_counts() {
     let object = Object::new().with_users(100);
     let coordinator = object.instance(vec![marking("v2_001")]);
     assert_eq!(object.state(&coordinator, "v2_001"), State::Pending);
-    let metadata = kv_migrations::kv::Metadata::from_json(r#"{"prefix":"my-service_v2"}"#);
-    let options = kv_migrations::kv::PutOptions::new().with_metadata(metadata);
+    let metadata = Metadata::from_json(r#"{"prefix":"my-service_v2"}"#);
+    let options = PutOptions::new().with_metadata(metadata);
     let key = "migration_my-service_v2_001";
-    let put = kv_migrations::kv::StoreExt::put(&object.kv, key, b"true", &options);
+    let put = StoreExt::put(&object.kv, key, b"true", &options);
     object.time.run(put).expect("KV takes it");
     let refused = correct(&object, &coordinator, "v2_001", Correction::Mark).expect_err("it is another's");
     assert!(matches!(refused, CoordinatorError::Runner(Error::ForeignMarker(_))), "{refused:?}");
@@ -160,11 +161,83 @@ fn what_was_unmarked_stays_so_while_kv_shows_the_copy() {
     correct(&object, &coordinator, "001", Correction::Unmark).expect("it is applied");
     object.pass(&coordinator, Duration::from_secs(2));
     for (key, value) in copies {
-        let options = kv_migrations::kv::PutOptions::new().with_metadata(key.metadata);
-        object
-            .time
-            .run(kv_migrations::kv::StoreExt::put(&object.kv, &key.name, &value, &options))
-            .expect("KV takes it");
+        let options = PutOptions::new().with_metadata(key.metadata);
+        object.time.run(StoreExt::put(&object.kv, &key.name, &value, &options)).expect("KV takes it");
     }
     assert_eq!(object.migrate(&coordinator).expect("nothing fails").ran, ["001"]);
+}
+
+#[test]
+fn a_baseline_marks_all_at_once_and_the_copies_in_kv_follow() {
+    let make = || -> Vec<Migration> { (0..60).map(|number| quiet(format!("{number:03}"))).collect() };
+    let object = Object::new();
+    object.migrate(&object.instance(vec![quiet("001")])).expect("nothing fails");
+    let coordinator = object.instance(make());
+    let report = object.serve(&coordinator, coordinator.baseline("058", &Caller::default().with_label("me")));
+    let report = report.expect("it is registered");
+    assert_eq!((report.marked.len(), report.skipped), (58, vec!["001".to_owned()]));
+    assert_eq!(report.beyond, ["059"]);
+    let states = object.serve(&coordinator, coordinator.status()).expect("it can be read");
+    assert!(states[..59].iter().all(|status| status.run) && !states[59].run);
+    let entry = coordinator.history().expect("it can be read").remove(0);
+    assert_eq!((entry.action, entry.migration.as_deref()), (TaskKind::Baseline, Some("058")));
+    assert_eq!((entry.by.as_deref(), entry.ran.len()), (Some("me"), 58));
+
+    object.pass(&coordinator, Duration::from_mins(2));
+    assert_eq!(
+        object.kv.entries().len(),
+        59,
+        "a step copies no more than its budget allows, and the next one goes on"
+    );
+    assert_eq!(object.migrate(&coordinator).expect("nothing fails").ran, ["059"]);
+    let again = object.serve(&coordinator, coordinator.baseline("058", &Caller::default()));
+    assert_eq!(again.expect("it is registered").marked, Vec::<String>::new());
+    assert_eq!(coordinator.history().expect("it can be read").len(), 3, "it has done nothing");
+}
+
+#[test]
+fn a_baseline_is_refused_during_a_run_and_ends_one_that_is_paused_at_what_it_marks() {
+    let object = Object::new().with_users(100);
+    let coordinator = object.instance(vec![good("001"), marking("002"), good("003")]);
+    let caller = Caller::default();
+    object.serve(&coordinator, async {
+        coordinator.run_pending(&caller).await.expect("nothing fails");
+        let refused = coordinator.baseline("003", &caller).await.expect_err("it is running");
+        assert!(matches!(refused, CoordinatorError::InProgress(_)), "{refused:?}");
+        coordinator.pause("002", &caller).await.expect("it is under way");
+        let report = coordinator.baseline("002", &caller).await.expect("it is paused");
+        assert_eq!((report.marked, report.skipped), (vec!["002".to_owned()], vec!["001".to_owned()]));
+        let unknown = coordinator.baseline("004", &caller).await.expect_err("nobody registers it");
+        assert!(matches!(unknown, CoordinatorError::Runner(Error::UnknownMigration { .. })), "{unknown:?}");
+    });
+    assert_eq!(object.migrate(&coordinator).expect("no run is paused").ran, ["003"]);
+}
+
+#[test]
+fn a_baseline_leaves_what_a_run_without_the_coordinator_applied_as_it_is() {
+    let object = Object::new();
+    let make = || vec![quiet("001"), quiet("002")];
+    let coordinator = object.instance(make());
+    assert_eq!(object.state(&coordinator, "001"), State::Pending);
+    let without = object.runner_on(object.kv.clone(), vec![quiet("001")]);
+    object.time.run(without.run_pending(&())).expect("nothing fails");
+    let report = object.serve(&coordinator, coordinator.baseline("002", &Caller::default()));
+    assert_eq!(report.expect("it is registered").marked, ["002"]);
+    assert!(object.status(&coordinator, "001").duration_ms.is_some(), "as the run has left it");
+}
+
+#[test]
+fn a_baseline_under_a_prefix_that_looks_mistyped_is_refused() {
+    let object = Object::new();
+    for id in ["001", "002"] {
+        let metadata = Metadata::from_json(r#"{"runAt":"2026-11-22T10:48:28.706Z","prefix":"other"}"#);
+        let options = PutOptions::new().with_metadata(metadata);
+        let key = format!("migration_other_{id}");
+        let put = StoreExt::put(&object.kv, &key, b"true", &options);
+        object.time.run(put).expect("KV takes it");
+    }
+    let coordinator = object.instance(vec![good("001"), good("002")]);
+    let refused = object.serve(&coordinator, coordinator.baseline("002", &Caller::default()));
+    assert!(matches!(refused, Err(CoordinatorError::Runner(Error::AnotherPrefix { .. }))), "{refused:?}");
+    assert_eq!(object.state(&coordinator, "001"), State::Pending);
 }
