@@ -60,6 +60,8 @@ test("a token for the status reads, and does nothing else", async (t) => {
     await client.migrate(ci),
     await client.rollback("001_first", ci),
     await client.send("POST", "/migrations/001_first/reset", ci),
+    await client.send("POST", "/migrations/001_first/mark", ci),
+    await client.send("POST", "/migrations/baseline?to=001_first", ci),
     await client.send("POST", "/migrate?unknown", ci),
   ]) {
     const { detail } = assertProblem(refused, 403, "read-only-token");

@@ -14,7 +14,8 @@ const ROUTES = [
   ["GET", "/migrations/history"],
   ["GET", "/migrations/plan"],
   ["POST", "/migrate"],
-  ...["rollback", "reset", "pause", "resume", "cancel"].map((action) => ["POST", `/migrations/001_first/${action}`]),
+  ["POST", "/migrations/baseline?to=001_first"],
+  ...["rollback", "reset", "mark", "unmark", "pause", "resume", "cancel"].map((action) => ["POST", `/migrations/001_first/${action}`]),
 ];
 
 /** The header that says what a Worker, or an object, registers. */
