@@ -1,10 +1,13 @@
 //! How much one request may do, in KV operations and time, and how much it has done.
 
+mod value_size;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use crate::clock::{Clock, between};
+pub(crate) use value_size::ValueSize;
 
 /// What one run may use before it stops in good order. The next run resumes where it stopped.
 ///
@@ -198,6 +201,7 @@ struct Usage {
     bytes: AtomicU64,
     /// How many more entries may begin, whatever the budget says.
     sample: AtomicU64,
+    value_size: ValueSize,
     /// Whether all entries or bytes of the budget are used.
     is_spent: AtomicBool,
 }
@@ -219,6 +223,7 @@ impl Meter {
             keys,
             bytes,
             sample: AtomicU64::new(u64::MAX),
+            value_size: ValueSize::default(),
             is_spent,
         }))
     }
@@ -262,6 +267,11 @@ impl Meter {
         if all >= self.0.budget.bytes {
             self.0.is_spent.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// How large the values are that the present walk reads.
+    pub(crate) fn value_size(&self) -> &ValueSize {
+        &self.0.value_size
     }
 
     /// Begins no new work after this many operations, because the request before was cut off. Work that has begun may

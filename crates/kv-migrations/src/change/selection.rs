@@ -39,6 +39,7 @@ impl Selection {
         match self.values {
             Values::InBulk => Ok(load_entries(kv, keys).await?),
             Values::Singly | Values::NotAtAll => {
+                kv.note_values(0, 0);
                 Ok(keys.into_iter().map(|key| (key, self.unread())).collect())
             }
         }

@@ -1,5 +1,6 @@
 //! Values of many keys: read in bulk where that is exact, else singly when their turn comes.
 
+use crate::kv::limits::MAX_BULK_BYTES;
 use crate::kv::{BulkValue, Connections, Key, Kv, KvError, StoreExt};
 
 /// What is known of a value once its chunk of keys was read.
@@ -20,10 +21,15 @@ pub(super) async fn load_values(kv: &Kv, names: &[&str]) -> Result<Vec<Loaded>, 
 }
 
 async fn load_uncounted(kv: &Kv, names: &[&str]) -> Result<Vec<Loaded>, KvError> {
-    let values = match kv.store().get_bulk(names).await {
-        Err(error) if error.is_too_large() => names.iter().map(|_| Loaded::Large).collect(),
+    let values: Vec<_> = match kv.store().get_bulk(names).await {
+        Err(error) if error.is_too_large() => {
+            kv.note_values(names.len(), MAX_BULK_BYTES);
+            return Ok(names.iter().map(|_| Loaded::Large).collect());
+        }
         values => values?.into_iter().map(Loaded::from).collect(),
     };
+    let found = values.iter().filter(|value| matches!(value, Loaded::Value(_))).count();
+    kv.note_values(found, values.iter().map(Loaded::bytes).sum());
     Ok(values)
 }
 
@@ -88,6 +94,8 @@ impl LargeValues {
 
 async fn read(kv: &Kv, name: &str) -> Result<Option<Vec<u8>>, KvError> {
     let value = kv.bytes(name).await?;
-    kv.add_bytes(value.as_ref().map_or(0, Vec::len));
+    let bytes = value.as_ref().map_or(0, Vec::len);
+    kv.add_bytes(bytes);
+    kv.note_values(value.iter().len(), bytes);
     Ok(value)
 }

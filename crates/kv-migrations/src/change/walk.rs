@@ -99,6 +99,7 @@ pub(super) enum Visited<R> {
 
 impl<'a, T: 'a, R, W: Future<Output = Result<R>>> Walk<'a, T, W> {
     pub(super) fn new(session: &'a Session<'a>, range: Range<'a>, position: &Position) -> Self {
+        session.meter.value_size().forget();
         Self {
             session,
             source: Some(Source::Idle(Pages::new(session, range, position))),

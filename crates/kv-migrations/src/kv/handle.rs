@@ -112,6 +112,11 @@ impl Kv {
         self.store.policy.add_bytes(bytes);
     }
 
+    /// Notes how many of the keys that a walk has read have a value, and the bytes of these.
+    pub(crate) fn note_values(&self, found: usize, bytes: usize) {
+        self.store.policy.note_values(found, bytes);
+    }
+
     pub(crate) fn now_seconds(&self) -> u64 {
         seconds(self.now())
     }

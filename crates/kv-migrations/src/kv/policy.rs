@@ -96,6 +96,10 @@ impl Policy {
         self.meter.iter().for_each(|meter| meter.add_bytes(bytes));
     }
 
+    pub(super) fn note_values(&self, found: usize, bytes: usize) {
+        self.meter.iter().for_each(|meter| meter.value_size().note(found, bytes));
+    }
+
     /// Counts one more operation, if it may be sent.
     pub(super) fn admit(&self) -> Result<(), KvErrorKind> {
         let now = self.clock.now();

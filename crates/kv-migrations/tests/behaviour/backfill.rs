@@ -299,7 +299,7 @@ fn a_large_budget_takes_a_backfill_in_one_run() {
     let runner = runner.with_budget(Budget::default().with_operations(100_000));
     let report = block_on(runner.run_pending(&())).unwrap();
     assert!(report.is_finished());
-    let expected = 1 + 1 + 3 + 3 + 25 + 2_500;
+    let expected = 1 + 1 + 3 + 3 + 26 + 2_500;
     assert_eq!(
         report.details[0].operations, expected,
         "a look, a checkpoint, lists to count and to read, reads, writes"

@@ -76,4 +76,5 @@ mod test_tools;
 mod typed;
 mod typescript_runner;
 mod until;
+mod value_sizes;
 mod waiting_values;

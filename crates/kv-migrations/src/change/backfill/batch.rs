@@ -127,6 +127,7 @@ fn change_batches<'a, C>(
         job.set_phase(Phase::Entries);
         let Some(batches) = &backfill.batches else { return Ok(WalkEnd::Complete) };
         let session = job.session();
+        session.meter.value_size().forget();
         let entries = backfill.entry_work(session, context);
         let begun = std::mem::take(&mut state.begun);
         let mut run = BatchRun { backfill, batches, session, entries, size: batches.size, cost: 1, begun };
@@ -281,8 +282,10 @@ impl<C> BatchRun<'_, C> {
     async fn read(&mut self, keys: Vec<Key>) -> Result<Batch> {
         let kv = &self.backfill.selection.scope.kv(self.session);
         let (mut batch, mut number, mut bytes) = (Batch::default(), 0, 0);
-        'reading: for keys in keys.chunks(MAX_BULK_KEYS) {
-            let loaded = self.backfill.selection.load(kv, keys.to_vec()).await?;
+        let (mut keys, value_size) = (keys.into_iter(), self.session.meter.value_size());
+        'reading: while keys.len() > 0 {
+            let keys = keys.by_ref().take(value_size.fit(MAX_BULK_KEYS)).collect();
+            let loaded = self.backfill.selection.load(kv, keys).await?;
             let is_large = loaded.iter().any(|(_, loaded)| matches!(loaded, Loaded::Large));
             let values = loaded.into_iter().map(async |(key, loaded)| {
                 let value = match loaded {

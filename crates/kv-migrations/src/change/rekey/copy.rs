@@ -62,6 +62,7 @@ impl Copying<'_> {
     async fn copy_entry(&self, tools: &Tools<'_>, key: &Key, new: String, place: Place) -> Result<Found> {
         let (old, kv) = (&tools.old, &tools.new);
         let Some(mut entry) = old.get(&key.name).await? else { return Ok(Found::Nothing) };
+        old.note_values(1, entry.value.len());
         if let Some(record) = self.0.recheck(tools.session, key, &mut entry, &new)? {
             return Ok(Found::Recorded(record));
         }

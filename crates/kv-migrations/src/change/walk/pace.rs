@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use super::read_ahead::{Speed, is_stale, max_at_once, values_to_read};
 use crate::clock::between;
+use crate::kv::limits::{MAX_BULK_KEYS, MAX_CONNECTIONS};
 use crate::kv::{EntryOperations, HighestCost};
 use crate::session::Session;
 
@@ -61,8 +62,10 @@ impl<'a> Pace<'a> {
     }
 
     pub(super) fn finish(&mut self, now: SystemTime) {
+        // The first one ran alone, and took the time in which as many run as there are connections.
+        let beside = self.max_at_once().clamp(1, MAX_CONNECTIONS) - 1;
         self.finished += 1;
-        self.speed = Some(Speed { entries: self.finished, time: between(self.start, now) });
+        self.speed = Some(Speed { entries: self.finished + beside as u64, time: between(self.start, now) });
     }
 
     pub(super) fn pass_page(&mut self) {
@@ -71,8 +74,12 @@ impl<'a> Pace<'a> {
 
     /// Whether one more entry may be worked on beside those that are.
     pub(super) fn has_room(&self) -> bool {
-        let max = max_at_once(self.speed).min(self.max_at_once);
+        let max = max_at_once(self.speed).min(self.max_at_once());
         self.started - self.finished < max as u64
+    }
+
+    fn max_at_once(&self) -> usize {
+        self.session.meter.value_size().fit(self.max_at_once)
     }
 
     /// Whether a value that was read at this time is to be read again.
@@ -82,7 +89,8 @@ impl<'a> Pace<'a> {
 
     /// How many values to read now, while this many wait and this many entries are worked on.
     pub(super) fn values_to_read(&self, waiting: usize, working: usize) -> usize {
-        let values = values_to_read(self.speed, waiting, working);
+        let most = self.session.meter.value_size().fit(MAX_BULK_KEYS);
+        let values = values_to_read(self.speed, most, waiting, working);
         // The first entry always begins.
         let left = self.session.meter.entries_left().max(u64::from(self.started == 0));
         values.min(usize::try_from(left).unwrap_or(usize::MAX).saturating_sub(waiting))

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::kv::limits::{MAX_BULK_KEYS, MAX_CONNECTIONS};
+use crate::kv::limits::MAX_CONNECTIONS;
 
 /// How long a value waits at most, for its turn and for a connection: a second, without the way of its write.
 const MAX_WAIT: Duration = Duration::from_millis(950);
@@ -48,16 +48,16 @@ pub(super) fn max_at_once(speed: Option<Speed>) -> usize {
     speed.map_or(1, |speed| speed.entries_in_wait().clamp(MAX_CONNECTIONS, MAX_AT_ONCE))
 }
 
-/// How many values to read now, while this many wait and this many entries are worked on. Zero if it is too early.
-pub(super) fn values_to_read(speed: Option<Speed>, waiting: usize, working: usize) -> usize {
+/// How many values to read now, at most this many, while some wait and some entries are worked on. Zero if it is too early.
+pub(super) fn values_to_read(speed: Option<Speed>, most: usize, waiting: usize, working: usize) -> usize {
     let Some(speed) = speed else {
         // Only what is needed.
-        return if waiting == 0 { MAX_BULK_KEYS } else { 0 };
+        return if waiting == 0 { most } else { 0 };
     };
     let window = speed.entries_in_wait().saturating_sub(working);
     // Early enough that no entry waits for the read.
-    let is_short = waiting == 0 || waiting < (window / 8).min(MAX_BULK_KEYS);
-    if is_short { window.saturating_sub(waiting).clamp(1, MAX_BULK_KEYS) } else { 0 }
+    let is_short = waiting == 0 || waiting < (window / 8).min(most);
+    if is_short { window.saturating_sub(waiting).clamp(1, most) } else { 0 }
 }
 
 /// Whether a value that was read this long ago is to be read again before the work on it begins, beside this many entries
@@ -85,7 +85,7 @@ mod tests {
         let rows = [
             // speed        at once  waiting  working  to read
             (None, 1, 0, 0, 100),
-            (None, 1, 99, 1, 0),
+            (None, 1, 3, 1, 0),
             (instant, 12, 100, 12, 0),
             (instant, 12, 99, 12, 100),
             // six connections and 10 ms
@@ -105,7 +105,27 @@ mod tests {
         for (speed, at_once, waiting, working, expected) in rows {
             let situation = format!("{speed:?}, {waiting} waiting, {working} worked on");
             assert_eq!(max_at_once(speed), at_once, "{situation}");
-            assert_eq!(values_to_read(speed, waiting, working), expected, "{situation}");
+            assert_eq!(values_to_read(speed, 100, waiting, working), expected, "{situation}");
+        }
+    }
+
+    #[test]
+    fn no_more_is_read_than_fits() {
+        let instant = Some(Speed { entries: 1, time: Duration::ZERO });
+        let rows = [
+            // speed           fits  waiting  working  to read
+            (None, 4, 0, 0, 4),
+            (instant, 16, 16, 12, 0),
+            (instant, 16, 15, 12, 16),
+            (per_second(60), 16, 3, 12, 16),
+            (instant, 4, 4, 4, 0),
+            (per_second(6), 4, 0, 4, 1),
+            (instant, 1, 1, 1, 0),
+            (instant, 1, 0, 1, 1),
+        ];
+        for (speed, most, waiting, working, expected) in rows {
+            let situation = format!("{speed:?}, {most} fit, {waiting} waiting, {working} worked on");
+            assert_eq!(values_to_read(speed, most, waiting, working), expected, "{situation}");
         }
     }
 
@@ -134,7 +154,7 @@ mod tests {
     fn what_is_read_is_worked_on_within_a_second() {
         for speed in 1..2_000 {
             for (waiting, working) in (0..300).flat_map(|waiting| [(waiting, 6), (waiting, 12)]) {
-                let read = values_to_read(per_second(speed), waiting, working);
+                let read = values_to_read(per_second(speed), 100, waiting, working);
                 let last = (waiting + working + read) as u64;
                 assert!(
                     read <= 1 || last * 1_000 <= speed * 1_000,

@@ -80,7 +80,7 @@ fn a_run_whose_next_migration_is_taken_off_the_list_before_it_begins_ends_as_unf
  {
     // Of the 20 operations of a step, the first migration takes more than half, so that the second one does not begin. The
     // last ones are kept back for what is not known of the entries: ten of them do not fit.
-    let object = Object::new().with_users(7);
+    let object = Object::new().with_users(6);
     let coordinator = object.instance(vec![marking("001"), good("002")]);
     let report = object.migrate(&coordinator).expect("nothing fails");
     assert_eq!(report.remaining, ids(&["002"]), "the first step does not get to it");
