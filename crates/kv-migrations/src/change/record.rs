@@ -127,7 +127,8 @@ impl Record {
             .map_err(|_| self.unreadable(KvErrorKind::NotUtf8))
     }
 
-    /// The value, read by [`serde_json`]; an error if it is not JSON of this shape, or if only keys are read.
+    /// The value, read as [`Kv::json`](crate::kv::Kv::json) reads it; an error if it is not JSON of this shape, or if only
+    /// keys are read.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, KvError> {
         self.check_read()?;
         parse_json(&self.value).map_err(|error| self.unreadable(KvErrorKind::NotJson(error)))

@@ -197,8 +197,8 @@ impl Kv {
         text.map_err(|_| KvError::new(Operation::Get, key, KvErrorKind::NotUtf8))
     }
 
-    /// The value of a key, read by [`serde_json`], which keeps integers up to 2⁶⁴ exact; an error if it is not JSON of this
-    /// shape. One operation.
+    /// The value of a key, read by [`serde_json`], which keeps integers up to 2⁶⁴ exact, and other numbers with the feature
+    /// `float_roundtrip`, which is on by default; an error if it is not JSON of this shape. One operation.
     pub async fn json<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, KvError> {
         let Some(value) = self.bytes(key).await? else { return Ok(None) };
         parse_json(&value)

@@ -137,6 +137,7 @@ fn a_fold_without_entries_writes_its_initial_state() {
     assert_eq!(service.text("count").as_deref(), Some("0"));
 }
 
+#[cfg(feature = "float_roundtrip")]
 #[test]
 fn a_fold_over_many_requests_gives_the_same_result() {
     let entries: Vec<InitialEntry> = (0..400)

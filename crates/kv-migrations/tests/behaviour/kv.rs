@@ -78,6 +78,34 @@ fn integers_beyond_two_to_the_53_stay_exact() {
     assert_eq!(block_on(kv.text("numbers")).unwrap().unwrap(), "[18446744073709551615,9007199254740993]");
 }
 
+#[cfg(feature = "float_roundtrip")]
+#[test]
+fn numbers_of_17_digits_are_written_as_they_were_read() {
+    let (store, kv) = with_session();
+    for number in
+        ["1.8708286933869707", "9.137833441248533", "0.30000000000000004", "2.2250738585072014e-308"]
+    {
+        block_on(store.put("number", number.as_bytes(), &PutOptions::new())).unwrap();
+        let read: f64 = block_on(kv.json("number")).unwrap().expect("it is there");
+        block_on(kv.put_json("number", &read).into_future()).unwrap();
+        assert_eq!(store.value("number").as_deref(), Some(number.as_bytes()), "{number}");
+    }
+}
+
+/// As `docs/guarantees.md` says.
+#[cfg(not(feature = "float_roundtrip"))]
+#[test]
+fn without_the_feature_some_numbers_of_17_digits_are_read_as_their_neighbours() {
+    let (store, kv) = with_session();
+    for (number, expected) in
+        [("1.8708286933869707", 1.870_828_693_386_970_9), ("19.99", 19.99), ("52.520008", 52.520_008)]
+    {
+        block_on(store.put("number", number.as_bytes(), &PutOptions::new())).unwrap();
+        let read: Option<f64> = block_on(kv.json("number")).unwrap();
+        assert_eq!(read, Some(expected), "{number}");
+    }
+}
+
 #[test]
 fn maps_and_none_are_stored_as_json() {
     let kv = Kv::new(MemoryStore::new());

@@ -55,7 +55,7 @@ impl MovingEntry {
             .map_err(|_| self.unreadable(KvErrorKind::NotUtf8))
     }
 
-    /// The value, read by [`serde_json`]; an error if it is not JSON of this shape.
+    /// The value, read as [`Kv::json`](crate::kv::Kv::json) reads it; an error if it is not JSON of this shape.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, KvError> {
         parse_json(&self.value).map_err(|error| self.unreadable(KvErrorKind::NotJson(error)))
     }
