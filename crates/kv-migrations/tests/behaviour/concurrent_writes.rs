@@ -130,6 +130,26 @@ fn a_rekey_fails_if_old_keys_are_written_all_the_time() {
     assert_eq!(keys(&service), ["user:1"]);
 }
 
+#[test]
+fn sweeps_before_a_collision_that_somebody_has_solved_do_not_count_as_changes_of_the_service() {
+    let service = Service::holding(&[InitialEntry::new("user_1", "x")], 900);
+    let runner = service.runner_on(service.store.clone(), vec![migration(users())]);
+    service.request(&runner).unwrap();
+    for number in 0..3 {
+        service.store.insert("user_1", format!("written {number}"));
+        service.request(&runner).expect("a changed entry is copied again");
+    }
+    service.store.insert("user:1", "new");
+    service.store.insert("user_1", "old");
+    let error = service.drive(&runner).unwrap_err().to_string();
+    assert!(error.contains("at which there is something else"), "{error}");
+
+    block_on(service.store.delete("user:1")).unwrap();
+    service.drive(&runner).expect("the service has written nothing since");
+    assert_eq!(keys(&service), ["user:1"]);
+    assert_eq!(service.store.value("user:1").unwrap(), b"old");
+}
+
 /// Moves entries while a service elsewhere writes both keys of one entry after the other. Returns the values that exist in
 /// the end, and those that were written last.
 fn move_beside_a_service(delay: Duration) -> (Vec<String>, Vec<String>) {

@@ -208,6 +208,10 @@ impl Relocation<'_> {
             return leave(collision, state);
         }
         if !state.is_surveying() {
+            if self.settings.part == Part::Whole {
+                // The sweeps so far, also those that saw it again, do not tell whether the service still writes old keys.
+                state.sweeps = 0;
+            }
             return Err(collision.into_error());
         }
         // The survey fails only when it has found all of them.
