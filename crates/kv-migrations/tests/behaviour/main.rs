@@ -65,6 +65,7 @@ mod reserve;
 mod reset;
 mod reversal;
 mod rollback;
+mod rollback_several;
 mod run;
 mod selection;
 mod service;
