@@ -71,19 +71,6 @@ pub enum Error {
         /// The migration.
         id: String,
     },
-    /// Several migrations cannot be rolled back while one is applied that is not registered: its place among them is not known.
-    /// Nothing was changed.
-    #[non_exhaustive]
-    NotRegistered {
-        /// The migration.
-        id: String,
-    },
-    /// A rollback of several migrations is unfinished, so that the last ones are others than when it began. Nothing was changed.
-    #[non_exhaustive]
-    RollbackUnfinished {
-        /// The migration that it goes back to; empty if it is one of all.
-        to: String,
-    },
     /// The migration has no `down`, so it cannot be rolled back, applied or not. Nothing was changed.
     #[non_exhaustive]
     Irreversible {
@@ -133,8 +120,7 @@ pub struct Failure {
     pub stage: Stage,
     /// Why: the text of the error and of its causes.
     pub reason: String,
-    /// What the run did before, and how far the migration got if it can be resumed. Otherwise empty for a
-    /// rollback of one; for one of several, what it rolled back before.
+    /// What the run did before, and how far the migration got if it can be resumed. Otherwise empty for a rollback.
     pub report: RunReport,
     /// The error itself.
     pub source: BoxError,
@@ -260,19 +246,6 @@ impl fmt::Display for Error {
             Self::AlreadyApplied { id } => {
                 write!(f, "Migration {id} is applied - cannot reset. Roll it back instead")
             }
-            Self::NotRegistered { id } => write!(
-                f,
-                "Migration {id} is applied and not registered - cannot rollback several. Register it, or unmark it"
-            ),
-            Self::RollbackUnfinished { to } if to.is_empty() => f.write_str(
-                "A rollback of all migrations is unfinished. Finish it with a rollback of all; or give it up with one to the \
-                 last migration that is applied",
-            ),
-            Self::RollbackUnfinished { to } => write!(
-                f,
-                "A rollback to migration {to} is unfinished. Finish it with a rollback to that; or give it up with one to the \
-                 last migration that is applied"
-            ),
             Self::Irreversible { id } => {
                 write!(f, "Migration {id} does not implement down() - cannot rollback")
             }

@@ -226,25 +226,6 @@ impl Ledger {
         })
     }
 
-    /// The migration to which a rollback of several is unfinished; empty if it is one of all.
-    ///
-    /// It is noted under the key of a marker without an id, which no migration has, and without metadata, so that no list of
-    /// the markers takes it for one.
-    pub(crate) async fn unfinished_rollback(&self) -> Result<Option<String>, Error> {
-        let stored = self.stored("", true).await?;
-        Ok(stored.map(|Stored { value, .. }| String::from_utf8_lossy(&value).into_owned()))
-    }
-
-    /// Notes that a rollback of several to this migration begins.
-    pub(crate) fn note_rollback<'a>(&'a self, to: &'a str) -> BoxFuture<'a, Result<(), KvError>> {
-        self.write("", Some((to.as_bytes(), Metadata::from_json("{}"))))
-    }
-
-    /// Forgets that a rollback of several is unfinished.
-    pub(crate) fn forget_rollback(&self) -> BoxFuture<'_, Result<(), KvError>> {
-        self.delete("")
-    }
-
     pub(crate) fn delete(&self, id: &str) -> BoxFuture<'_, Result<(), KvError>> {
         self.write(id, None)
     }

@@ -2,7 +2,7 @@
 //!
 //! `builder` sets a runner up, `registered` holds the validated list, `until` says how far a run goes, `plan` what else the
 //! ledger tells, `findings` what of it looks like a mistake, `preview` what a run would do, `apply` changes data and records it,
-//! `rollback` takes several back, `correct` changes only what is recorded, `status` reports. This folder uses `migration`, `change`, `session` and what is below
+//! `correct` changes only what is recorded, `status` reports. This folder uses `migration`, `change`, `session` and what is below
 //! them.
 
 mod apply;
@@ -12,7 +12,6 @@ mod findings;
 mod plan;
 mod preview;
 mod registered;
-mod rollback;
 mod status;
 mod until;
 
@@ -21,7 +20,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::budget::{Budget, Interrupt};
-use crate::change::{Change, Job, NEXT_REQUEST};
+use crate::change::{Job, NEXT_REQUEST};
 use crate::clock::Clock;
 use crate::error::{Error, Failure};
 use crate::future::BoxFuture;
@@ -284,34 +283,20 @@ impl<C> Runner<C> {
     /// [`Error::Failed`] if its `down` failed or its marker could not be deleted: [`Failure::advice`] says what the state is
     /// then. [`Error::Superseded`] if another run took over.
     pub async fn rollback(&self, id: &str, context: &C) -> Result<RollbackReport, Error> {
+        let Some(migration) = self.registered.get(id) else {
+            return Err(Error::UnknownMigration { id: id.to_owned() });
+        };
         // Asked first, as the TypeScript runner does.
-        let down = self.registered.down(id)?;
+        let Some(down) = migration.down() else { return Err(Error::Irreversible { id: id.to_owned() }) };
         let session = Session::open(&self.settings, &|_| {})?;
         let marker = match session.ledger.state_of(id).await? {
             MarkerState::Nothing => return Err(Error::NotRun { id: id.to_owned(), action: "rollback" }),
             MarkerState::Applied => None,
             MarkerState::Unfinished(checkpoint) => Some(checkpoint.progress.direction),
         };
-        let mut report = self.roll_back_one(&session, id, down, marker, context, Share::Whole).await?;
-        report.operations = session.operations();
-        if !report.is_finished() {
-            report.quota_exhausted = session.retry_after_quota(&mut report.retry_after);
-        }
-        Ok(report)
-    }
 
-    /// Runs a `down`. `marker` is the direction of its checkpoint. The report has the operations of this migration alone.
-    async fn roll_back_one(
-        &self,
-        session: &Session<'_>,
-        id: &str,
-        down: &dyn Change<C>,
-        marker: Option<Direction>,
-        context: &C,
-        share: Share,
-    ) -> Result<RollbackReport, Error> {
-        let mut job = Job::new(session, id, Direction::Down, marker);
-        let advance = advance(down, "", &mut job, context, share, false).await;
+        let mut job = Job::new(&session, id, Direction::Down, marker);
+        let advance = advance(down, "", &mut job, context, Share::Whole, false).await;
         let mut report = RollbackReport::default();
         let progress = match advance {
             Ok(Advance::Partly { progress, retry_after }) => {
@@ -331,11 +316,14 @@ impl<C> Runner<C> {
                 let is_still_applied = marker.is_none() && !down.is_resumable();
                 let progress = (!is_still_applied).then(|| job.progress());
                 let report = RunReport { progress, ..RunReport::default() };
-                return Err(failure(session, id.to_owned(), failed, report));
+                return Err(failure(&session, id.to_owned(), failed, report));
             }
         };
         report.duration_ms = progress.duration_ms;
-        report.operations = progress.operations;
+        report.operations = session.operations();
+        if !report.is_finished() {
+            report.quota_exhausted = session.retry_after_quota(&mut report.retry_after);
+        }
         report.entries = down.is_resumable().then_some(progress.entries);
         Ok(report)
     }

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 
 use super::until::Until;
-use crate::change::Change;
-use crate::error::Error;
 use crate::id::{self, InvalidId, MARKER_KEY_OVERHEAD, RegistrationError, is_visible};
 use crate::kv::limits::MAX_KEY_BYTES;
 use crate::ledger::Markers;
@@ -76,14 +74,6 @@ impl<C> Registered<C> {
     /// The last of so many migrations.
     pub(crate) fn last_of(&self, number: usize) -> Option<String> {
         self.migrations.get(number.checked_sub(1)?).map(|migration| migration.id().to_owned())
-    }
-
-    /// The `down` of a migration.
-    pub(crate) fn down(&self, id: &str) -> Result<&dyn Change<C>, Error> {
-        let Some(migration) = self.get(id) else {
-            return Err(Error::UnknownMigration { id: id.to_owned() });
-        };
-        migration.down().ok_or_else(|| Error::Irreversible { id: id.to_owned() })
     }
 
     pub(crate) fn get(&self, id: &str) -> Option<&Migration<C>> {

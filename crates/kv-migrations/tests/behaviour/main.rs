@@ -65,7 +65,6 @@ mod reserve;
 mod reset;
 mod reversal;
 mod rollback;
-mod rollback_several;
 mod run;
 mod selection;
 mod service;
