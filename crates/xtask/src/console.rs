@@ -1,13 +1,17 @@
 //! What a command tells the one who waits for it.
 
 use std::io::{self, Write};
+use std::sync::OnceLock;
+use std::time::Instant;
 
 use anyhow::{Result, bail};
 use xshell::Cmd;
 
-/// Begins a part of a command's work.
+/// Begins a part of a command's work, after so many seconds.
 pub(crate) fn heading(title: &str) {
-    println!("\n== {title}");
+    static START: OnceLock<Instant> = OnceLock::new();
+    let seconds = START.get_or_init(Instant::now).elapsed().as_secs();
+    println!("\n== {title} ({seconds} s)");
 }
 
 /// Says what takes a while now.
