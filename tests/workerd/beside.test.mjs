@@ -40,6 +40,11 @@ const ask = async (client, path, headers) => JSON.parse((await client.send("POST
 test("the client of the routes needs no token of its caller, and shares the lock", async (t) => {
   const client = await serveSpecimen(t);
   const none = { authorization: null, label: "cron" };
+  assert.deepEqual((await ask(client, "plan", none)).steps.map((step) => step.id), ["001_first"]);
+  assert.equal((await ask(client, "migrate/unknown", none)).problem, "urn:kv-migrations:problem:unknown-migration");
+  const only = await ask(client, "migrate/001_first", none);
+  assert.deepEqual([only.ran, only.to], [["001_first"], "001_first"]);
+  await ask(client, "rollback/001_first", none);
   assert.deepEqual((await ask(client, "migrate", none)).ran, ["001_first"]);
   assert.equal((await ask(client, "status", none))[0].run, true);
   assert.equal((await ask(client, "rollback/001_first", none)).rolledBack, "001_first");
@@ -61,6 +66,7 @@ test("with a coordinator the client asks the object", async (t) => {
   assert.equal((await client.history())[0].action, "migrate");
   assert.equal((await client.history())[0].by, "cron & 50 %");
   assert.equal((await ask(client, "status", {}))[0].run, true);
+  assert.deepEqual((await ask(client, "plan", {})).steps, []);
   assert.equal((await ask(client, "rollback/001_first", {})).rolledBack, "001_first");
 });
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, Method, Response};
 use http_body_util::{BodyExt, Collected};
-use kv_migrations::{RollbackReport, RunReport, Status};
+use kv_migrations::{PlanReport, RollbackReport, RunReport, Status, Until};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -106,7 +106,23 @@ impl<C: 'static> Client<C> {
     /// # Errors
     /// [`ClientError`] with the problem of the answer.
     pub async fn run_pending(&self) -> Result<RunReport, ClientError> {
-        let response = self.ask(Method::POST, Route::Migrate).await;
+        self.run_pending_until(&Until::End).await
+    }
+
+    /// What a run [so far](Until) would do now, as `GET /migrations/plan` answers it. `until` must not be a number of entries.
+    ///
+    /// # Errors
+    /// [`ClientError`] with the problem of the answer.
+    pub async fn plan(&self, until: &Until) -> Result<PlanReport, ClientError> {
+        read(self.ask_until(Method::GET, Route::Plan, until).await).await
+    }
+
+    /// Applies what is pending, but only [so far](Until), as `POST /migrate?to=ID` does.
+    ///
+    /// # Errors
+    /// [`ClientError`] with the problem of the answer.
+    pub async fn run_pending_until(&self, until: &Until) -> Result<RunReport, ClientError> {
+        let response = self.ask_until(Method::POST, Route::Migrate, until).await;
         let retry_after = retry_after(&response);
         let mut report: RunReport = read(response).await?;
         report.retry_after = retry_after;
@@ -127,21 +143,38 @@ impl<C: 'static> Client<C> {
     }
 
     async fn ask(&self, method: Method, route: Route) -> Response<Body> {
+        self.ask_until(method, route, &Until::End).await
+    }
+
+    async fn ask_until(&self, method: Method, route: Route, until: &Until) -> Response<Body> {
         let mut headers = self.headers.clone();
         let token =
             self.routes.token().await.and_then(|token| HeaderValue::try_from(format!("Bearer {token}")).ok());
         if let Some(token) = token {
             headers.insert(AUTHORIZATION, token);
         }
-        let query = (method == Method::POST && self.routes.is_coordinated()).then(|| self.query());
+        let mut query = query_of(until);
+        if method == Method::POST && self.routes.is_coordinated() {
+            query.extend(self.query());
+        }
+        let query = Some(query.join("&"));
         self.routes.respond_to_own(&route, &Head { method, query, headers }).await
     }
 
-    fn query(&self) -> String {
+    fn query(&self) -> Vec<String> {
         let label =
             self.label.as_ref().map(|label| format!("by={}", utf8_percent_encode(label, NON_ALPHANUMERIC)));
         let wait = self.is_queued.then(|| "wait=true".to_owned());
-        label.into_iter().chain(wait).collect::<Vec<_>>().join("&")
+        label.into_iter().chain(wait).collect()
+    }
+}
+
+fn query_of(until: &Until) -> Vec<String> {
+    match until {
+        Until::Migration(id) => vec![format!("to={}", utf8_percent_encode(id, NON_ALPHANUMERIC))],
+        Until::Steps(steps) => vec![format!("steps={steps}")],
+        Until::Entries(entries) => vec![format!("entries={entries}")],
+        _ => Vec::new(),
     }
 }
 

@@ -51,6 +51,14 @@ pub enum Error {
         /// The other prefix.
         other: String,
     },
+    /// The run found what the runner [refuses](crate::Runner::refusing). Nothing was changed.
+    #[non_exhaustive]
+    Refused {
+        /// The migration, or the other prefix.
+        id: String,
+        /// What was found.
+        reason: String,
+    },
     /// No registered migration has this id. Nothing was changed.
     #[non_exhaustive]
     UnknownMigration {
@@ -249,6 +257,7 @@ impl fmt::Display for Error {
             Self::Irreversible { id } => {
                 write!(f, "Migration {id} does not implement down() - cannot rollback")
             }
+            Self::Refused { reason, .. } => write!(f, "{reason}, and this service refuses to run then"),
             Self::NotABackfill { id } => write!(
                 f,
                 "Migration {id} is next, and no backfill: only of a backfill can a few entries be changed, and the rest later"

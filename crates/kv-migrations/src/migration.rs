@@ -42,6 +42,7 @@ pub struct Migration<C = ()> {
     description: Cow<'static, str>,
     up: BoxChange<C>,
     down: Option<BoxChange<C>>,
+    revision: Option<Cow<'static, str>>,
 }
 
 impl<C> Migration<C> {
@@ -58,7 +59,7 @@ impl<C> Migration<C> {
         description: impl Into<Cow<'static, str>>,
         up: impl AsyncFn(&Kv, &C) -> Result + Send + Sync + 'static,
     ) -> Self {
-        Self { id: id.into(), description: description.into(), up: Box::new(up), down: None }
+        Self { id: id.into(), description: description.into(), up: Box::new(up), down: None, revision: None }
     }
 
     /// A migration that changes every entry of a prefix, over as many requests as it takes: see [`Backfill`].
@@ -70,7 +71,13 @@ impl<C> Migration<C> {
     where
         C: 'static,
     {
-        Self { id: id.into(), description: description.into(), up: Box::new(ResumableChange(up)), down: None }
+        Self {
+            id: id.into(),
+            description: description.into(),
+            up: Box::new(ResumableChange(up)),
+            down: None,
+            revision: None,
+        }
     }
 
     /// A migration that gathers a state from every entry of a prefix and writes what follows from it: see [`Fold`].
@@ -82,7 +89,13 @@ impl<C> Migration<C> {
     where
         C: 'static,
     {
-        Self { id: id.into(), description: description.into(), up: up.into_change(), down: None }
+        Self {
+            id: id.into(),
+            description: description.into(),
+            up: up.into_change(),
+            down: None,
+            revision: None,
+        }
     }
 
     /// A migration that moves entries to new keys: see [`Rekey`](crate::Rekey). It is reversible if the re-key has an inverse.
@@ -92,7 +105,7 @@ impl<C> Migration<C> {
         up: impl RekeyFor<C>,
     ) -> Self {
         let Changes { up, down } = up.into_changes();
-        Self { id: id.into(), description: description.into(), up, down }
+        Self { id: id.into(), description: description.into(), up, down, revision: None }
     }
 
     /// Sets a `down` that undoes it entry by entry, over as many requests as it takes.
@@ -111,6 +124,32 @@ impl<C> Migration<C> {
     #[must_use]
     pub fn with_down(mut self, down: impl AsyncFn(&Kv, &C) -> Result + Send + Sync + 'static) -> Self {
         self.down = Some(Box::new(down));
+        self
+    }
+
+    /// Names the revision of what it does: 1 to 64 bytes without control characters. Change it when the `up` is changed.
+    ///
+    /// The marker keeps the revision that was applied. If another one is registered, none being one too, plans and runs say so,
+    /// and nothing else: the migration stays applied. [`Runner::refusing`](crate::Runner::refusing) makes it refuse runs.
+    ///
+    /// # Example
+    /// ```
+    /// use kv_migrations::{FindingKind, Migration, Runner, Until, kv::MemoryStore};
+    ///
+    /// # async fn example() -> Result<(), kv_migrations::Error> {
+    /// let store = MemoryStore::new();
+    /// let migration = || Migration::new("001", "", async |_, _: &()| Ok(()));
+    /// Runner::new(store.clone(), "my-service", vec![migration()])?.run_pending(&()).await?;
+    ///
+    /// let mended = Runner::new(store, "my-service", vec![migration().revision("2")])?;
+    /// assert_eq!(mended.plan(&Until::End).await?.findings[0].kind, FindingKind::Revised);
+    /// # Ok(())
+    /// # }
+    /// # futures::executor::block_on(example()).unwrap();
+    /// ```
+    #[must_use]
+    pub fn revision(mut self, revision: impl Into<Cow<'static, str>>) -> Self {
+        self.revision = Some(revision.into());
         self
     }
 
@@ -140,6 +179,10 @@ impl<C> Migration<C> {
     /// What kind of change its `up` makes.
     pub fn kind(&self) -> MigrationKind {
         self.up.kind()
+    }
+
+    pub(crate) fn named_revision(&self) -> Option<&str> {
+        self.revision.as_deref()
     }
 
     pub(crate) fn up(&self) -> &dyn Change<C> {

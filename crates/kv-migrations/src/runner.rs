@@ -33,8 +33,9 @@ use crate::report::{
     RunReport, Status, StatusReport,
 };
 use crate::session::{Session, Settings};
-use apply::{Advance, Failed, Share, advance};
+use apply::{Advance, Failed, Record, Share, advance};
 pub use correct::Correction;
+pub(crate) use findings::Refused;
 pub(crate) use plan::Plan;
 pub(crate) use plan::unregistered;
 pub(crate) use registered::{Registered, look_alike_warning};
@@ -68,6 +69,7 @@ pub use until::Until;
 pub struct Runner<C = ()> {
     registered: Registered<C>,
     settings: Settings,
+    refused: Option<Refused>,
 }
 
 impl<C> Runner<C> {
@@ -126,6 +128,7 @@ impl<C> Runner<C> {
     /// # Errors
     /// [`Error::AnotherPrefix`] if the service seems to have run under another prefix: see
     /// [`with_other_service`](Self::with_other_service).
+    /// [`Error::Refused`] if something is found that the runner [refuses](Self::refusing).
     /// [`Error::Failed`] says which migration failed and what was applied before. [`Error::Superseded`] says at which
     /// migration another run took over. After any other error nothing was changed.
     pub fn run_pending<'a>(&'a self, context: &'a C) -> BoxFuture<'a, Result<RunReport, Error>> {
@@ -178,14 +181,10 @@ impl<C> Runner<C> {
         observer: &Observer<'_>,
     ) -> Result<RunReport, Error> {
         let session = Session::open(&self.settings, observer)?;
-        let markers = session.ledger.load(self.registered.ids()).await?;
-        let plan = Plan::new(self.registered.ids(), &markers, until)?;
-        self.registered.check_visible(self.service(), &markers)?;
-        if let Some(other) = self.other_prefix(&session.ledger_in_kv(), &markers).await? {
-            return Err(Error::AnotherPrefix { service: self.service().to_owned(), other });
-        }
+        let (markers, plan) = self.checked_plan(&session, until, context.is_some()).await?;
         let mut report = RunReport {
             to: context.and_then(|_| self.registered.last_asked(until, plan.end)),
+            revised: self.registered.revised(&markers),
             missing: plan.missing,
             beyond: plan.beyond,
             unfinished: plan.unfinished,
@@ -208,7 +207,7 @@ impl<C> Runner<C> {
                 continue;
             }
             let Some(context) = context else {
-                session.ledger.record_applied(&id, &self.marked_now()).await.map_err(Error::Ledger)?;
+                session.ledger.record_applied(&id, &self.marked_now(&id)).await.map_err(Error::Ledger)?;
                 self.log_correction(Correction::Mark, &id);
                 report.marked.push(id);
                 continue;
@@ -224,8 +223,9 @@ impl<C> Runner<C> {
             }
             let mut job = Job::new(&session, migration.id(), Direction::Up, direction);
             let share = if has_run { Share::Rest } else { Share::Whole };
-            let (up, description) = (migration.up(), migration.description());
-            let advance = advance(up, description, &mut job, context, share, is_out_of_order).await;
+            let up = migration.up();
+            let record = Record { is_out_of_order, revision: migration.named_revision() };
+            let advance = advance(up, migration.description(), &mut job, context, share, record).await;
             let is_sample = matches!(until, Until::Entries(_));
             report.entries = is_sample.then(|| job.entries());
             match advance {
@@ -296,7 +296,7 @@ impl<C> Runner<C> {
         };
 
         let mut job = Job::new(&session, id, Direction::Down, marker);
-        let advance = advance(down, "", &mut job, context, Share::Whole, false).await;
+        let advance = advance(down, "", &mut job, context, Share::Whole, Record::default()).await;
         let mut report = RollbackReport::default();
         let progress = match advance {
             Ok(Advance::Partly { progress, retry_after }) => {
@@ -340,6 +340,25 @@ impl<C> Runner<C> {
         ledger.other_prefix(self.registered.ids(), &self.settings.other_services).await
     }
 
+    /// The markers, and what a run, or a baseline, is to do. An error if it is refused: only a run for what it finds.
+    async fn checked_plan(
+        &self,
+        session: &Session<'_>,
+        until: &Until,
+        is_run: bool,
+    ) -> Result<(Markers, Plan), Error> {
+        let markers = session.ledger.load(self.registered.ids()).await?;
+        let plan = Plan::new(self.registered.ids(), &markers, until)?;
+        self.registered.check_visible(self.service(), &markers)?;
+        if let Some(other) = self.other_prefix(&session.ledger_in_kv(), &markers).await? {
+            return Err(Error::AnotherPrefix { service: self.service().to_owned(), other });
+        }
+        if let Some(Refused { kinds, check }) = self.refused.as_ref().filter(|_| is_run) {
+            check(kinds, &self.registered.revisions(), &markers, &plan)?;
+        }
+        Ok((markers, plan))
+    }
+
     /// A ledger for reading: it takes no lease.
     pub(crate) fn ledger(&self) -> Ledger {
         self.settings.ledger()
@@ -353,7 +372,7 @@ impl<C> Runner<C> {
         interrupt: Interrupt,
     ) -> Self {
         let settings = Settings { store, journal, interrupt, lock: RunLock::new(), ..self.settings.clone() };
-        Self { registered: self.registered.clone(), settings }
+        Self { registered: self.registered.clone(), settings, refused: self.refused.clone() }
     }
 
     pub(crate) fn service(&self) -> &str {
@@ -432,7 +451,8 @@ fn failure(session: &Session<'_>, id: String, failed: Failed, report: RunReport)
 
 impl<C> Clone for Runner<C> {
     fn clone(&self) -> Self {
-        Self { registered: self.registered.clone(), settings: self.settings.clone() }
+        let Self { registered, settings, refused } = self;
+        Self { registered: registered.clone(), settings: settings.clone(), refused: refused.clone() }
     }
 }
 

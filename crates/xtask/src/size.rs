@@ -25,7 +25,7 @@ const KINDS: [&str; 10] = [
 
 /// How many bytes the routes may add, gzipped and without the names of functions. It is little more than they do add, so
 /// that an increase is noticed.
-const LIMIT: u64 = 51_840;
+const LIMIT: u64 = 53_110;
 
 #[derive(clap::Args, Default)]
 pub(crate) struct Scope {

@@ -168,7 +168,7 @@ impl<C> Coordinator<C> {
             if markers.is_applied(id) {
                 report.skipped.push(id.to_owned());
             } else if place < plan.end {
-                let (key, entry) = (records.marker_key(id), self.mark_entry());
+                let (key, entry) = (records.marker_key(id), self.mark_entry(id));
                 changes.extend(records.journal().own_changes(&key, Some(&entry))?);
                 told.push((key, entry));
                 report.marked.push(id.to_owned());
@@ -187,9 +187,10 @@ impl<C> Coordinator<C> {
     }
 
     /// A marker that is written at this moment for a migration that did not run.
-    fn mark_entry(&self) -> Entry {
-        let records = &self.records;
-        let applied = AppliedRecord { run_at: Some(iso8601(records.now())), ..AppliedRecord::default() };
+    fn mark_entry(&self, id: &str) -> Entry {
+        let (records, revision) = (&self.records, self.runner.revision_of(id));
+        let run_at = Some(iso8601(records.now()));
+        let applied = AppliedRecord { run_at, revision, ..AppliedRecord::default() };
         records.ledger(records.journal()).applied_entry(&applied)
     }
 
@@ -231,7 +232,7 @@ impl<C> Coordinator<C> {
         caller: &Caller,
     ) -> Result<(), CoordinatorError> {
         let (records, key) = (&self.records, self.records.marker_key(id));
-        let marker = (correction == Correction::Mark).then(|| self.mark_entry());
+        let marker = (correction == Correction::Mark).then(|| self.mark_entry(id));
         let changes = records.journal().own_changes(&key, marker.as_ref())?;
         self.write_noted(changes, names(correction).0, id, Vec::new(), caller)?;
         records.journal().tell(&key, marker.as_ref(), None);

@@ -67,6 +67,7 @@ impl WrittenMetadata<'_> {
         if applied.is_some_and(|applied| applied.is_out_of_order) {
             object.json("outOfOrder", "true");
         }
+        object.text("revision", applied.and_then(|applied| applied.revision.as_deref()));
         object.text("by", self.by);
         object.text("error", self.error.as_deref());
         Metadata::from_json(object.fields + "}")

@@ -32,6 +32,8 @@ pub(crate) struct AppliedRecord {
     pub(crate) is_out_of_order: bool,
     /// Why its last rollback failed. Only a coordinator writes it.
     pub(crate) rollback_error: Option<String>,
+    /// The revision that was applied, if it had one.
+    pub(crate) revision: Option<String>,
     /// Who recorded it without running it. Only written: for people who look at the marker.
     pub(crate) by: Option<String>,
 }
@@ -92,6 +94,7 @@ impl MarkerMetadata {
                 failed_keys: fields.texts("failedKeys"),
                 is_out_of_order: fields.flag("outOfOrder"),
                 rollback_error: text("error"),
+                revision: text("revision"),
                 by: None,
             }))),
             (None, None, Some(progress)) => Some(Marker::Running(progress)),

@@ -49,6 +49,11 @@ impl Markers {
         matches!(self.get(id), Some(Marker::Applied(_)))
     }
 
+    /// Whether a migration is applied in another revision than this one. No revision is one too.
+    pub(crate) fn is_revised(&self, id: &str, revision: Option<&str>) -> bool {
+        matches!(self.get(id), Some(Marker::Applied(applied)) if applied.revision.as_deref() != revision)
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Marker)> {
         self.markers.iter().map(|(id, marker)| (id.as_str(), marker))
     }

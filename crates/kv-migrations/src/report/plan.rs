@@ -1,5 +1,7 @@
 //! What a run would do.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::Status;
@@ -44,7 +46,7 @@ impl PlanReport {
     }
 }
 
-/// Something that looks like a mistake before a run.
+/// Something that looks like a mistake before a run. Its text is for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Finding {
@@ -72,7 +74,24 @@ pub enum FindingKind {
     /// The id of a migration that the run would apply looks like that of one that is applied. If it was renamed, it would run
     /// twice.
     LookAlike,
+    /// A migration is applied in another [revision](crate::Migration::revision) than is registered.
+    Revised,
     /// Nothing is applied under this service's prefix, and all that is applied under another one is registered here. A run is
     /// refused: see [`Runner::with_other_service`](crate::Runner::with_other_service).
     AnotherPrefix,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let other = self.other.as_deref().unwrap_or_default();
+        let (what, other) = match self.kind {
+            FindingKind::Missing => ("is applied and not registered", ""),
+            FindingKind::Unfinished => ("has begun and is not registered", ""),
+            FindingKind::OutOfOrder => ("is registered before one that is applied", ""),
+            FindingKind::LookAlike => ("has an id that looks like one that is applied: ", other),
+            FindingKind::Revised => ("is applied in another revision than is registered", ""),
+            FindingKind::AnotherPrefix => ("is the prefix under which all of this is applied", ""),
+        };
+        write!(f, "{} {what}{other}", self.id)
+    }
 }

@@ -37,6 +37,9 @@ pub struct RunReport {
     /// this service, so that only those of the registered migrations were read.
     #[serde(default, skip_serializing_if = "is_false")]
     pub missing_unknown: bool,
+    /// Those of `skipped` that are applied in another [revision](crate::Migration::revision) than is registered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revised: Vec<String>,
     /// What looks like a mistake, for people: a migration of `ran` that found no entry, or moved none.
     #[serde(default)]
     pub warnings: Vec<String>,

@@ -64,6 +64,9 @@ pub struct Status {
     pub out_of_order: bool,
     /// Whether it has a `down`.
     pub reversible: bool,
+    /// The [revision](crate::Migration::revision) that was applied, if it had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
     /// What kind of change its `up` makes.
     #[serde(default)]
     pub kind: MigrationKind,
@@ -113,6 +116,7 @@ impl Status {
             failed_keys: Vec::new(),
             out_of_order: false,
             reversible,
+            revision: None,
             kind,
             resumable: kind != MigrationKind::Plain,
             error: None,

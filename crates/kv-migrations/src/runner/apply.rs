@@ -22,6 +22,13 @@ pub(super) enum Advance {
     Partly { progress: Option<Box<Progress>>, retry_after: Duration },
 }
 
+/// What a marker says beside what its migration did.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Record<'a> {
+    pub(super) is_out_of_order: bool,
+    pub(super) revision: Option<&'a str>,
+}
+
 /// How much of its budget a run gives to a migration.
 #[derive(PartialEq, Eq)]
 pub(super) enum Share {
@@ -48,14 +55,15 @@ impl Failed {
 }
 
 /// Applies a migration and records it, or undoes it and deletes its marker. If it cannot advance within the rest of a
-/// budget, the next run tries with a whole one; if it cannot advance within a whole one, it fails.
+/// budget, the next run tries with a whole one; if it cannot advance within a whole one, it fails. `record`
+/// is what its marker is to say beside what it did.
 pub(super) async fn advance<C>(
     change: &dyn Change<C>,
     description: &str,
     job: &mut Job<'_>,
     context: &C,
     share: Share,
-    is_out_of_order: bool,
+    record: Record<'_>,
 ) -> Result<Advance, Failed> {
     let (session, id) = (job.session(), job.id());
     let is_up = job.direction() == Direction::Up;
@@ -84,7 +92,10 @@ pub(super) async fn advance<C>(
     let failed = match result {
         Ok(failed_entries) => {
             let entries = is_resumable.then_some(progress.entries);
-            let mut applied = AppliedRecord { entries, is_out_of_order, ..AppliedRecord::default() };
+            let Record { is_out_of_order, revision } = record;
+            let revision = revision.map(str::to_owned);
+            let mut applied =
+                AppliedRecord { entries, is_out_of_order, revision, ..AppliedRecord::default() };
             change.add_skipped(&mut applied, &failed_entries);
             let recorded = recording(job, &progress, applied).await;
             let stage = if is_up { Stage::Record } else { Stage::Unrecord };

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Runner;
+use super::findings::{Refused, check_findings};
 use super::registered::Registered;
 use crate::budget::{Budget, Interrupt};
 use crate::clock::{Clock, SystemClock};
@@ -12,6 +13,7 @@ use crate::lock::RunLock;
 use crate::log::{ConsoleLog, EscapedLog, Log};
 use crate::migration::Migration;
 use crate::random::Random;
+use crate::report::FindingKind;
 use crate::session::Settings;
 
 impl<C> Runner<C> {
@@ -32,6 +34,7 @@ impl<C> Runner<C> {
         let lock = store.shared_lock(&service).unwrap_or_default();
         Ok(Self {
             registered: Registered::new(&service, migrations.into())?,
+            refused: None,
             settings: Settings {
                 service,
                 store: Arc::new(store),
@@ -57,6 +60,27 @@ impl<C> Runner<C> {
     #[must_use]
     pub fn with_other_service(mut self, service: impl Into<String>) -> Self {
         self.settings.other_services.push(service.into());
+        self
+    }
+
+    /// Refuses runs that find this, with [`Error::Refused`](crate::Error::Refused), before anything is changed.
+    ///
+    /// By default only [`AnotherPrefix`](FindingKind::AnotherPrefix) refuses a run. Rollbacks are never refused by it.
+    ///
+    /// # Example
+    /// ```
+    /// use kv_migrations::{FindingKind, Migration, Runner, kv::MemoryStore};
+    ///
+    /// let runner = Runner::new(MemoryStore::new(), "my-service", Vec::<Migration>::new())?
+    ///     .refusing(FindingKind::OutOfOrder)
+    ///     .refusing(FindingKind::Revised);
+    /// # let _ = runner;
+    /// # Ok::<(), kv_migrations::RegistrationError>(())
+    /// ```
+    #[must_use]
+    pub fn refusing(mut self, kind: FindingKind) -> Self {
+        let none = || Refused { kinds: Vec::new(), check: check_findings };
+        self.refused.get_or_insert_with(none).kinds.push(kind);
         self
     }
 

@@ -118,7 +118,7 @@ impl<C> Runner<C> {
             if correction.is_needed(id, is_registered || has_marker, has_marker, marker.is_some())? {
                 let mut applied = Box::<AppliedRecord>::default();
                 let written = if correction == Correction::Mark {
-                    applied = self.marked_now();
+                    applied = self.marked_now(id);
                     session.ledger.record_applied(id, &applied)
                 } else {
                     session.ledger.delete(id)
@@ -135,9 +135,10 @@ impl<C> Runner<C> {
     }
 
     /// The record of a migration that is marked at this moment.
-    pub(super) fn marked_now(&self) -> Box<AppliedRecord> {
+    pub(super) fn marked_now(&self, id: &str) -> Box<AppliedRecord> {
         Box::new(AppliedRecord {
             run_at: Some(iso8601(self.settings.clock.now())),
+            revision: self.revision_of(id),
             by: self.settings.label.clone(),
             ..AppliedRecord::default()
         })
@@ -145,6 +146,11 @@ impl<C> Runner<C> {
 
     pub(super) fn log_correction(&self, correction: Correction, id: &str) {
         self.settings.log.info(&correction.line(id, self.settings.label.as_deref()));
+    }
+
+    /// The revision of a migration that is registered.
+    pub(crate) fn revision_of(&self, id: &str) -> Option<String> {
+        self.registered.get(id)?.named_revision().map(str::to_owned)
     }
 
     /// Whether a migration is registered; only then it can be marked.

@@ -44,7 +44,7 @@ impl<C> Runner<C> {
         let other = self.other_prefix(&self.ledger(), markers).await?;
         Ok(PlanReport {
             to: self.registered.last_asked(until, plan.end),
-            findings: findings(self.registered.ids(), markers, &plan, other),
+            findings: findings(&self.registered.revisions(), markers, &plan, other),
             beyond: plan.beyond,
             missing_unknown: markers.is_missing_unknown(),
             ..PlanReport::default()

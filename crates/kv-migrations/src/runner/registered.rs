@@ -34,6 +34,7 @@ impl<C> Registered<C> {
                 return Err(RegistrationError::KeyTooLong { id: id.to_owned(), bytes });
             }
             let refusal = migration.up().refusal().or_else(|| migration.down()?.refusal());
+            let refusal = refusal.or_else(|| refused_revision(migration.named_revision()?));
             if let Some(reason) = refusal {
                 return Err(RegistrationError::InvalidMigration { id: id.to_owned(), reason });
             }
@@ -62,6 +63,26 @@ impl<C> Registered<C> {
         &self.migrations
     }
 
+    /// The ids and the revisions, in order.
+    pub(super) fn revisions(&self) -> Vec<(&str, Option<&str>)> {
+        let mut revisions = Vec::new();
+        for migration in &*self.migrations {
+            revisions.push((migration.id(), migration.named_revision()));
+        }
+        revisions
+    }
+
+    /// Those that are applied in another revision.
+    pub(super) fn revised(&self, markers: &Markers) -> Vec<String> {
+        let mut revised = Vec::new();
+        for migration in &*self.migrations {
+            if markers.is_revised(migration.id(), migration.named_revision()) {
+                revised.push(migration.id().to_owned());
+            }
+        }
+        revised
+    }
+
     pub(crate) fn ids(&self) -> impl Iterator<Item = &str> + Clone {
         self.migrations.iter().map(Migration::id)
     }
@@ -79,6 +100,12 @@ impl<C> Registered<C> {
     pub(crate) fn get(&self, id: &str) -> Option<&Migration<C>> {
         self.migrations.iter().find(|migration| migration.id() == id)
     }
+}
+
+/// Why a revision is refused, if it is.
+fn refused_revision(revision: &str) -> Option<String> {
+    let is_valid = (1..=64).contains(&revision.len()) && !revision.contains(char::is_control);
+    (!is_valid).then(|| "its revision is not 1 to 64 bytes without control characters".to_owned())
 }
 
 /// A warning of a migration that ran, if another id looks like its own.

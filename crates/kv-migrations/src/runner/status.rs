@@ -23,12 +23,14 @@ pub(super) fn status<C>(migration: &Migration<C>, marker: Option<Marker>, is_run
                 failed_keys,
                 is_out_of_order: out_of_order,
                 rollback_error,
+                revision,
                 by: _,
             } = *applied;
             (status.run, status.state) = (true, State::Applied);
             (status.run_at, status.duration_ms, status.operations) = (run_at, duration_ms, operations);
             (status.entries, status.failed, status.failed_keys) = (entries, failed, failed_keys);
             (status.out_of_order, status.error) = (out_of_order, rollback_error);
+            status.revision = revision;
         }
         Some(Marker::Failed { reason, progress }) => {
             status.state = State::Failed;

@@ -64,6 +64,7 @@ mod reports;
 mod reserve;
 mod reset;
 mod reversal;
+mod revisions;
 mod rollback;
 mod run;
 mod selection;

@@ -122,6 +122,13 @@ pub(super) const UNKNOWN_MIGRATION: Kind = Kind {
     help: "GET /migrations/status lists the registered migrations.",
 };
 
+pub(super) const RUN_REFUSED: Kind = Kind {
+    name: "run-refused",
+    title: "Run refused",
+    status: StatusCode::CONFLICT,
+    help: "Nothing was changed. GET /migrations/plan lists all that is found.",
+};
+
 pub(super) const NOT_RUN: Kind = Kind {
     name: "not-run",
     title: "Not run",

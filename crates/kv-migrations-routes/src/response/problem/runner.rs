@@ -56,6 +56,7 @@ impl From<Error> for Box<Problem> {
             Error::NotRun { id, .. } => (&kinds::NOT_RUN, Some(id), None),
             Error::Irreversible { id, .. } => (&kinds::IRREVERSIBLE, Some(id), None),
             Error::AlreadyApplied { id, .. } => (&kinds::ALREADY_APPLIED, Some(id), None),
+            Error::Refused { id, .. } => (&kinds::RUN_REFUSED, Some(id), None),
             Error::NotABackfill { id, .. } => (&kinds::INVALID_QUERY, Some(id), None),
             Error::ForeignMarker(marker) => (&kinds::FOREIGN_MARKER, Some(&marker.id), None),
             Error::AnotherPrefix { .. } => (&kinds::ANOTHER_PREFIX, None, None),

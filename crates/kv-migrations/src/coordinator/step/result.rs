@@ -107,6 +107,8 @@ impl StepResult {
                 | Error::NotRun { .. }
                 | Error::Irreversible { .. }
                 | Error::AnotherPrefix { .. }
+                | Error::Refused { .. }
+                | Error::NotABackfill { .. }
                 | Error::Registration(_)
         );
         let until_quota = match &error {

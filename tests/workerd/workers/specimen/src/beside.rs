@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response};
-use kv_migrations::Runner;
+use kv_migrations::{Runner, Until};
 use kv_migrations_routes::ClientError;
 use serde_json::{Value, json};
 use worker::{Env, HttpRequest, Result};
@@ -25,7 +25,7 @@ pub async fn run(request: &HttpRequest, env: &Env) -> Result<Response<Body>> {
     Ok(Response::new(answer.to_string().into()))
 }
 
-/// What the client of the routes gets for `/client/migrate`, `/client/status` or `/client/rollback/ID`. The header `Label`
+/// What the client of the routes gets for `/client/migrate`, `/client/migrate/ID`, `/client/plan`, `/client/status` or `/client/rollback/ID`. The header `Label`
 /// says who asks, and the header `Session` gets past a guard.
 pub async fn ask(request: &HttpRequest, env: &Env) -> Result<Response<Body>> {
     let routes = match request.get("coordinator") {
@@ -41,6 +41,11 @@ pub async fn ask(request: &HttpRequest, env: &Env) -> Result<Response<Body>> {
     }
     let answer = match request.uri().path().trim_start_matches("/client/") {
         "migrate" => answer(client.run_pending().await.map(|report| json!(report))),
+        "plan" => answer(client.plan(&Until::Steps(1)).await.map(|plan| json!(plan))),
+        path if path.starts_with("migrate/") => {
+            let until = Until::Migration(path.trim_start_matches("migrate/").to_owned());
+            answer(client.run_pending_until(&until).await.map(|report| json!(report)))
+        }
         "status" => answer(client.status().await.map(|status| json!(status))),
         path => {
             answer(client.rollback(path.trim_start_matches("rollback/")).await.map(|report| json!(report)))
