@@ -11,7 +11,6 @@ use crate::clock::{between, iso8601, parse_iso8601};
 use crate::error::{BoxError, Error, Result};
 use crate::future::BoxFuture;
 use crate::kv::KvError;
-use crate::kv::limits::MAX_VALUE_BYTES;
 use crate::ledger::{Checkpoint, MarkerState};
 use crate::report::{Direction, Progress};
 use crate::session::Session;
@@ -78,6 +77,8 @@ pub(super) struct Checkpoints<'a> {
     marker: Option<Direction>,
     /// The kind and the prefix of the change: it resumes only from its own checkpoints.
     change: String,
+    /// How large a checkpoint may be.
+    max_bytes: usize,
     /// When the marker was written last, and the size of its value.
     written: Option<SystemTime>,
     bytes: usize,
@@ -104,6 +105,7 @@ impl<'a> Checkpoints<'a> {
             direction,
             marker,
             change: String::new(),
+            max_bytes: 0,
             written: None,
             bytes: 0,
             saved: 0,
@@ -114,8 +116,12 @@ impl<'a> Checkpoints<'a> {
     }
 
     /// Loads the checkpoint of this change, if there is one. One operation.
-    pub(super) async fn load<S: DeserializeOwned>(&mut self, change: String) -> Result<Start<S>> {
-        self.change = change;
+    pub(super) async fn load<S: DeserializeOwned>(
+        &mut self,
+        change: String,
+        max_bytes: usize,
+    ) -> Result<Start<S>> {
+        (self.change, self.max_bytes) = (change, max_bytes);
         let state = self.session.ledger.state_of(self.id).await.map_err(|error| match error {
             Error::Ledger(error) => BoxError::from(error),
             error => error.into(),
@@ -244,7 +250,10 @@ impl<'a> Checkpoints<'a> {
         let all = self.session.meter.budget().operations();
         let limit = next_limit(self.limit, end).filter(|limit| *limit < all);
         let saved = Saved { change: self.change.clone(), limit, state };
-        let start = [first_line(self.direction), &[0; CHECKSUM_BYTES]].concat();
+        // Somewhat larger than the one before, so that it is not moved as it grows.
+        let mut start = Vec::with_capacity(self.bytes + self.bytes / 4);
+        start.extend_from_slice(first_line(self.direction));
+        start.extend_from_slice(&[0; CHECKSUM_BYTES]);
         let body = start.len();
         let mut value = postcard::to_extend(&saved, start)
             .map_err(|_| "its state cannot be written as JSON: its maps need keys that are text")?;
@@ -253,10 +262,10 @@ impl<'a> Checkpoints<'a> {
         {
             *place = checksum(body);
         }
-        let bytes = value.len();
-        if bytes > MAX_VALUE_BYTES {
+        let (bytes, max) = (value.len(), self.max_bytes);
+        if bytes > max {
             return Err(format!(
-                "its state has grown to {bytes} bytes, and a checkpoint holds {MAX_VALUE_BYTES}. Split the fold \
+                "its state has grown to {bytes} bytes, and a checkpoint holds {max}. Keep less in the state, or split it \
                  into several migrations, for instance by prefix"
             )
             .into());

@@ -32,7 +32,7 @@ use repeated::Repeated;
 /// It first counts the keys, one operation for every 1,000, and ends at the last one that it counted, so that a service
 /// that adds entries does not keep it going.
 ///
-/// Checkpoints keep the state, as JSON of at most 25 MiB. It must come back from JSON as it was: its maps need keys that are
+/// Checkpoints keep the state, as JSON of at most 10 MiB. It must come back from JSON as it was: its maps need keys that are
 /// text, and its numbers must be finite. That is checked at the first entry and after the last one. A checkpoint holds the
 /// state and the position together in one value of KV: no crash makes an entry count twice or not at all, even if an old
 /// checkpoint is read. Entries that KV does not list yet do not count.

@@ -58,8 +58,12 @@ impl<'a> Job<'a> {
     }
 
     /// Loads the checkpoint of this change, if there is one. One operation.
-    pub(super) async fn load<S: DeserializeOwned>(&mut self, change: String) -> Result<Start<S>> {
-        let start = self.checkpoints.load(change).await?;
+    pub(super) async fn load<S: DeserializeOwned>(
+        &mut self,
+        change: String,
+        max_bytes: usize,
+    ) -> Result<Start<S>> {
+        let start = self.checkpoints.load(change, max_bytes).await?;
         if let (Start::Resumed(_), Some(progress)) = (&start, self.checkpoints.progress()) {
             self.progress.resume(progress);
         }

@@ -21,6 +21,7 @@ mod found;
 mod mapping;
 mod more_mappings;
 mod namespaces;
+mod owners;
 mod pass;
 mod phases;
 mod plan;

@@ -13,6 +13,7 @@ use super::{Change, Job, NEXT_REQUEST, Outcome};
 use crate::error::{BoxError, Result};
 use crate::future::BoxFuture;
 use crate::kv::Kv;
+use crate::kv::limits::MAX_VALUE_BYTES;
 use crate::ledger::AppliedRecord;
 use crate::report::{AppliedMigration, Direction, FailedEntry, MigrationKind};
 use crate::session::Session;
@@ -24,6 +25,9 @@ pub(crate) trait Resumable<C>: Send + Sync {
 
     /// What a checkpoint keeps.
     type State: Serialize + DeserializeOwned;
+
+    /// How large a checkpoint may be. A Worker has 128 MB of memory for all its requests.
+    const MAX_CHECKPOINT_BYTES: usize = MAX_VALUE_BYTES;
 
     /// The kind of the change. A checkpoint of another kind, or of other prefixes, is not read.
     fn kind(&self) -> &'static str;
@@ -82,7 +86,7 @@ impl<C, R: Resumable<C>> Change<C> for ResumableChange<R> {
     fn run<'a>(&'a self, job: &'a mut Job<'_>, context: &'a C) -> BoxFuture<'a, Result<Outcome>> {
         Box::pin(async move {
             job.session().meter.set_reserve(true);
-            let mut state = match job.load(self.0.name()).await? {
+            let mut state = match job.load(self.0.name(), R::MAX_CHECKPOINT_BYTES).await? {
                 Start::AlreadyApplied => return Ok(Outcome::AlreadyApplied),
                 Start::Resumed(state) => state,
                 Start::Fresh => {

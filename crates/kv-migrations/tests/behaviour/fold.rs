@@ -102,7 +102,7 @@ fn a_fold_state_too_large_for_a_checkpoint_is_an_error_with_its_size() {
     let error = service.drive(&service.runner_on(store, vec![migration])).unwrap_err().to_string();
     assert!(
         error.contains("its state has grown to ")
-            && error.contains(" bytes, and a checkpoint holds 26214400"),
+            && error.contains(" bytes, and a checkpoint holds 10485760. Keep less in the state, or split it"),
         "{error}"
     );
 }

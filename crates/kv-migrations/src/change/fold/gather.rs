@@ -133,17 +133,19 @@ impl<C, S: Serialize + DeserializeOwned> Gathering<C, S> {
 fn check_state<S: Serialize + DeserializeOwned>(state: &S) -> Result {
     /// A larger state is not read back, which takes memory.
     const MAX_BYTES: usize = 1024 * 1024;
-    let json = serde_json::to_vec(state)
-        .map_err(|_| "its state cannot be written as JSON: its maps need keys that are text")?;
-    if json.len() > MAX_BYTES {
+    let json = json::to_text(state, MAX_BYTES)
+        .ok_or("its state cannot be written as JSON: its maps need keys that are text")?;
+    if json.is_empty() {
         return Ok(());
     }
-    let why = match parse_json::<S>(&json) {
+    let why = match parse_json::<S>(json.as_bytes()) {
         Err(error) => {
             format!("what was written is {error}. Numbers must be finite: JSON has `null` for others")
         }
         // The entries of a map or a set may change places.
-        Ok(read) if serde_json::to_vec(&read).is_ok_and(|again| again.len() == json.len()) => return Ok(()),
+        Ok(read) if json::to_text(&read, MAX_BYTES).is_some_and(|again| again.len() == json.len()) => {
+            return Ok(());
+        }
         Ok(_) => "it is another one when it is read".to_owned(),
     };
     Err(format!("its state does not come back from JSON, in which checkpoints keep it: {why}").into())
@@ -153,6 +155,9 @@ impl<C, S: Serialize + DeserializeOwned, K: Closing<C, S>> Resumable<C> for Fold
     const KIND: MigrationKind = MigrationKind::Fold;
 
     type State = FoldState<S, K::Writing>;
+
+    /// A state is in memory as a value, and in a checkpoint as JSON, beside the checkpoint before.
+    const MAX_CHECKPOINT_BYTES: usize = 10 * 1024 * 1024;
 
     fn kind(&self) -> &'static str {
         K::KIND
