@@ -2,12 +2,13 @@
 //!
 //! `builder` sets a runner up, `registered` holds the validated list, `until` says how far a run goes, `plan` what else the
 //! ledger tells, `findings` what of it looks like a mistake, `preview` what a run would do, `apply` changes data and records it,
-//! `correct` changes only what is recorded, `status` reports. This folder uses `migration`, `change`, `session` and what is below
+//! `correct` changes only what is recorded (`correction` says what), `status` reports. This folder uses `migration`, `change`, `session` and what is below
 //! them.
 
 mod apply;
 mod builder;
 mod correct;
+mod correction;
 mod findings;
 mod plan;
 mod preview;
@@ -34,7 +35,7 @@ use crate::report::{
 };
 use crate::session::{Session, Settings};
 use apply::{Advance, Failed, Record, Share, advance};
-pub use correct::Correction;
+pub use correction::Correction;
 pub(crate) use findings::Refused;
 pub(crate) use plan::Plan;
 pub(crate) use plan::unregistered;

@@ -59,7 +59,8 @@ impl<C> Coordinator<C> {
     /// A run of a number of [entries](Until::Entries) is one step: if that is cut off, it has failed.
     ///
     /// # Errors
-    /// Those of [`run_pending`](Self::run_pending), [`Error::UnknownMigration`] and [`Error::NotABackfill`].
+    /// Those of [`run_pending`](Self::run_pending), [`Error::UnknownMigration`](crate::Error::UnknownMigration) and
+    /// [`Error::NotABackfill`](crate::Error::NotABackfill).
     pub async fn run_pending_until(
         &self,
         until: &Until,
