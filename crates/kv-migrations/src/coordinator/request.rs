@@ -268,7 +268,8 @@ impl<C> Coordinator<C> {
         let mut report = RunReport { retry_after: Some(NEXT_REQUEST), ..RunReport::default() };
         let StatusReport { migrations, missing, unfinished, missing_unknown } = self.status_report().await?;
         (report.missing, report.unfinished, report.missing_unknown) = (missing, unfinished, missing_unknown);
-        let mut is_beyond = false;
+        // A few entries leave the rest to another run, however many they were.
+        let mut is_beyond = matches!(until, Until::Entries(_));
         for status in migrations {
             let is_last = matches!(until, Until::Migration(last) if *last == status.id);
             report.to = report.to.or_else(|| is_last.then(|| status.id.clone()));

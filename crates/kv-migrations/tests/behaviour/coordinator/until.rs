@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use kv_migrations::clock::Clock;
 use kv_migrations::coordinator::{Caller, Coordinator, CoordinatorError, RunOutcome};
 use kv_migrations::{Backfill, Budget, Error, Migration, RunReport, State, Until};
 
@@ -90,6 +91,20 @@ fn a_run_of_a_few_entries_is_over_after_its_step() {
     assert_eq!(report.beyond, ids(&[]));
     object.pass(&coordinator, Duration::from_mins(5));
     assert_eq!(object.marked(), 100);
+}
+
+#[test]
+fn a_run_of_a_few_entries_whose_end_is_not_known_in_time_is_not_to_be_carried_on() {
+    let object = Object { budget: Budget::default(), ..Object::new() }.with_users(10);
+    let time = object.time.clone();
+    let slow = Backfill::new("user_", async move |_, _, ()| {
+        time.sleep(Duration::from_mins(2)).await;
+        Ok(())
+    });
+    let coordinator = object.instance(vec![Migration::backfill("001", "", slow), good("002")]);
+    let report = run(&object, &coordinator, &Until::Entries(1)).expect("it has not failed");
+    assert_eq!((report.remaining, report.beyond), (ids(&[]), ids(&["001", "002"])));
+    assert_eq!(report.entries, None, "nobody knows yet");
 }
 
 /// Taken again, the step would change as many entries once more.
