@@ -37,10 +37,11 @@ pub fn mounted(env: &Env) -> MigrationRoutes {
 pub async fn stub(request: Request, env: &Env) -> Result<Response> {
     let name = request.headers().get("object")?.unwrap_or_default();
     let request_id = request.headers().get("id")?;
-    let path = request.path().replacen("/stub", "", 1);
+    let (path, url) = (request.path().replacen("/stub", "", 1), request.url()?);
+    let query = url.query().unwrap_or_default();
     let mut init = RequestInit::new();
     init.with_method(request.method()).with_headers(request.headers().clone());
-    let request = Request::new_with_init(&format!("https://object{path}"), &init)?;
+    let request = Request::new_with_init(&format!("https://object{path}?{query}"), &init)?;
     let objects = env.durable_object(OBJECT)?;
     let object = match request_id.as_deref() {
         Some("unique") => objects.unique_id()?.get_stub()?,
