@@ -12,6 +12,7 @@ use kv_migrations::{BoxError, Result as Guarded, reason};
 
 use crate::platform::environment::Environment;
 use crate::request::head::RequestHead;
+use crate::request::permission::Permission;
 use crate::request::site::is_cross_site;
 use crate::request::token;
 use crate::response::problem::Problem;
@@ -35,13 +36,6 @@ pub(crate) enum Kind {
     Secrets(Arc<[String]>),
     /// Those whom it lets in. A trait object, so that a Worker carries the code of those guards alone that it names.
     Guard(Arc<dyn Guard>),
-}
-
-/// What a caller with access may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Permission {
-    Read,
-    Full,
 }
 
 /// What a caller may do. The error is the answer to one who has no access.

@@ -5,8 +5,8 @@
 use http::{Response, StatusCode};
 use kv_migrations::{BoxError, Event, Runner, reason};
 
-use crate::access::Permission;
 use crate::request::head::Head;
+use crate::request::permission::Permission;
 use crate::request::query::{InvalidQuery, Query};
 use crate::request::route::{Action, Route};
 use crate::response::body::Body;

@@ -5,6 +5,7 @@
 
 pub(crate) mod content;
 pub(crate) mod head;
+pub(crate) mod permission;
 pub(crate) mod query;
 pub(crate) mod release;
 pub(crate) mod route;

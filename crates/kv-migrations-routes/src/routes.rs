@@ -14,12 +14,13 @@ use kv_migrations::{BoxError, Error, Migration, RegistrationError, RunLock, Runn
 use worker::Env;
 use worker::durable::ObjectId;
 
-use crate::access::{Access, Permission};
+use crate::access::Access;
 use crate::local::Local;
 use crate::namespace::Namespace;
 use crate::platform::environment::Environment;
 use crate::remote::{Forward, Remote};
 use crate::request::head::Head;
+use crate::request::permission::Permission;
 use crate::request::query::Query;
 use crate::request::release::Release;
 use crate::request::route::{Route, base_path};

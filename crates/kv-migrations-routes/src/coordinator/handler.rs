@@ -9,8 +9,8 @@ use http::{Response, StatusCode};
 use kv_migrations::coordinator::{Caller, Coordinator};
 use kv_migrations::{Event, State, Status};
 
-use crate::access::Permission;
 use crate::request::head::Head;
+use crate::request::permission::Permission;
 use crate::request::query::Query;
 use crate::request::route::{Action, Route};
 use crate::response::body::Body;

@@ -20,11 +20,11 @@ use worker::worker_sys::web_sys;
 use worker::{Request, Response};
 
 use super::handler;
-use crate::access::Permission;
 use crate::platform::object_storage::ObjectStorage;
 use crate::platform::panics::reject_on_panic;
 use crate::remote::{COORDINATOR, RELEASE, header_value};
 use crate::request::head::{Head, uri};
+use crate::request::permission::Permission;
 use crate::request::query::Query;
 use crate::request::release::Release;
 use crate::request::route::{Action, Route};

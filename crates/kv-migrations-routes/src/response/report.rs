@@ -7,7 +7,7 @@ use kv_migrations::{PlanReport, RollbackReport, RunReport, State, StatusReport};
 use super::body::Body;
 use super::json::{ended, json};
 use super::problem::Problem;
-use crate::access::Permission;
+use crate::request::permission::Permission;
 use crate::request::query::{Query, push_encoded};
 
 /// The header of a status that counts the migrations of the service that are not registered.

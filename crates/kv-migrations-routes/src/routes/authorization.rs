@@ -5,8 +5,9 @@ use std::sync::Arc;
 use kv_migrations::BoxError;
 
 use super::MigrationRoutes;
-use crate::access::{Anyone, GuardedBy, Kind, Permission, StoredSecrets};
+use crate::access::{Anyone, GuardedBy, Kind, StoredSecrets};
 use crate::request::head::{Head, RequestHead};
+use crate::request::permission::Permission;
 use crate::request::route::Route;
 use crate::response::problem::Problem;
 
