@@ -1,14 +1,15 @@
 //! Applies or rolls back one migration, and records it in the ledger.
 
+use std::error::Error as StdError;
 use std::time::Duration;
 
 use crate::change::{Change, Job, NEXT_REQUEST, Outcome, run_change};
 use crate::clock::iso8601;
-use crate::error::{BoxError, Error, Stage, reason};
+use crate::error::{BoxError, Error, Failure, Stage, reason};
 use crate::future::BoxFuture;
 use crate::kv::{KvError, KvErrorKind, Operation};
 use crate::ledger::{AppliedRecord, FailureRecord};
-use crate::report::{Direction, Event, FailedEntry, Progress};
+use crate::report::{Direction, Event, FailedEntry, Progress, RunReport};
 use crate::sabotage::{self, Defect};
 use crate::session::Session;
 
@@ -52,6 +53,25 @@ impl Failed {
     pub(super) fn new(stage: Stage, error: BoxError) -> Self {
         Self { stage, reason: reason(&*error), error }
     }
+}
+
+/// The error for what failed: a failure, or that another run took over.
+pub(super) fn failure(session: &Session<'_>, id: String, failed: Failed, report: RunReport) -> Error {
+    let Failed { stage, reason, error: source } = failed;
+    let error = if session.is_current() {
+        Error::Failed(Box::new(Failure { id, stage, reason, report, source }))
+    } else {
+        // The migration may have wrapped the error that says so.
+        let mut cause: Option<&(dyn StdError + 'static)> = Some(&*source);
+        while let Some(error) = cause
+            && !matches!(error.downcast_ref().map(KvError::kind), Some(KvErrorKind::Superseded))
+        {
+            cause = error.source();
+        }
+        Error::Superseded { id, reason: cause.is_none().then_some(reason) }
+    };
+    session.log().error(&format!("[Migration] ✗ {error}"));
+    error
 }
 
 /// Applies a migration and records it, or undoes it and deletes its marker. If it cannot advance within the rest of a

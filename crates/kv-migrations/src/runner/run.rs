@@ -1,0 +1,231 @@
+//! Runs what is pending, or records it as applied.
+
+use super::Runner;
+use super::apply::{Advance, Record, Share, advance, failure};
+use super::correction::Correction;
+use super::findings::Refused;
+use super::plan::Plan;
+use super::registered::look_alike_warning;
+use super::until::Until;
+use crate::change::{Job, NEXT_REQUEST};
+use crate::error::Error;
+use crate::future::BoxFuture;
+use crate::ledger::{Ledger, Marker, Markers};
+use crate::report::{
+    AppliedMigration, Direction, Event, FailedEntry, MigrationKind, Observer, Progress, RunReport,
+};
+use crate::session::Session;
+
+impl<C> Runner<C> {
+    /// Applies every migration that is not applied, in order, up to the first failure and as far as the [`Budget`](crate::Budget) allows.
+    /// The next run continues with what is [`remaining`](RunReport::remaining).
+    ///
+    /// # Errors
+    /// [`Error::AnotherPrefix`] if the service seems to have run under another prefix: see
+    /// [`with_other_service`](Self::with_other_service).
+    /// [`Error::Refused`] if something is found that the runner [refuses](Self::refusing).
+    /// [`Error::Failed`] says which migration failed and what was applied before. [`Error::Superseded`] says at which
+    /// migration another run took over. After any other error nothing was changed.
+    pub fn run_pending<'a>(&'a self, context: &'a C) -> BoxFuture<'a, Result<RunReport, Error>> {
+        self.run_pending_observed(context, &|_| {})
+    }
+
+    /// Like [`run_pending`](Self::run_pending), and calls `observer` for each event as it happens.
+    ///
+    /// # Errors
+    /// Those of [`run_pending`](Self::run_pending).
+    pub fn run_pending_observed<'a>(
+        &'a self,
+        context: &'a C,
+        observer: &'a (dyn Fn(&Event) + 'a),
+    ) -> BoxFuture<'a, Result<RunReport, Error>> {
+        self.run_pending_until(&Until::End, context, observer)
+    }
+
+    /// Like [`run_pending_observed`](Self::run_pending_observed), but only so far. What is still to be applied besides is
+    /// [`beyond`](RunReport::beyond).
+    ///
+    /// # Errors
+    /// Those of [`run_pending`](Self::run_pending). [`Error::UnknownMigration`] if the migration is not registered,
+    /// [`Error::NotABackfill`] if a number of entries is to be changed of something else.
+    pub fn run_pending_until<'a>(
+        &'a self,
+        until: &'a Until,
+        context: &'a C,
+        observer: &'a (dyn Fn(&Event) + 'a),
+    ) -> BoxFuture<'a, Result<RunReport, Error>> {
+        self.run_or_mark(until, Some(context), observer)
+    }
+
+    /// [`run_pending_until`](Self::run_pending_until), or without a context [`baseline`](Self::baseline).
+    #[doc(hidden)]
+    pub fn run_or_mark<'a>(
+        &'a self,
+        until: &'a Until,
+        context: Option<&'a C>,
+        observer: &'a (dyn Fn(&Event) + 'a),
+    ) -> BoxFuture<'a, Result<RunReport, Error>> {
+        // Boxed, so that it is compiled once for all callers.
+        Box::pin(self.run(until, context, observer))
+    }
+
+    async fn run(
+        &self,
+        until: &Until,
+        context: Option<&C>,
+        observer: &Observer<'_>,
+    ) -> Result<RunReport, Error> {
+        let session = Session::open(&self.settings, observer)?;
+        let (markers, plan) = self.checked_plan(&session, until, context.is_some()).await?;
+        let mut report = RunReport {
+            to: context.and_then(|_| self.registered.last_asked(until, plan.end)),
+            revised: self.registered.revised(&markers),
+            missing: plan.missing,
+            beyond: plan.beyond,
+            unfinished: plan.unfinished,
+            missing_unknown: markers.is_missing_unknown(),
+            ..RunReport::default()
+        };
+        for (place, migration) in self.registered.migrations().iter().enumerate() {
+            let id = migration.id().to_owned();
+            if markers.is_applied(&id) {
+                report.skipped.push(id);
+                continue;
+            }
+            if place >= plan.end {
+                continue;
+            }
+            let has_run = !(report.ran.is_empty() && report.marked.is_empty());
+            if !report.remaining.is_empty() || has_run && is_half_spent(&session) {
+                report.retry_after.get_or_insert(NEXT_REQUEST);
+                report.remaining.push(id);
+                continue;
+            }
+            let Some(context) = context else {
+                session.ledger.record_applied(&id, &self.marked_now(&id)).await.map_err(Error::Ledger)?;
+                self.log_correction(Correction::Mark, &id);
+                report.marked.push(id);
+                continue;
+            };
+            let is_out_of_order = place < plan.up_to_last_applied;
+            let marker = markers.get(&id).and_then(Marker::progress);
+            let direction = marker.map(|progress| progress.direction);
+            if let Until::Entries(entries) = *until {
+                if migration.kind() != MigrationKind::Backfill {
+                    return Err(Error::NotABackfill { id });
+                }
+                session.meter.set_sample(entries);
+            }
+            let mut job = Job::new(&session, migration.id(), Direction::Up, direction);
+            let share = if has_run { Share::Rest } else { Share::Whole };
+            let up = migration.up();
+            let record = Record { is_out_of_order, revision: migration.named_revision() };
+            let advance = advance(up, migration.description(), &mut job, context, share, record).await;
+            let is_sample = matches!(until, Until::Entries(_));
+            report.entries = is_sample.then(|| job.entries());
+            match advance {
+                Ok(Advance::Wholly { progress, failed_entries }) => {
+                    let applied = applied(&job, &progress, up.is_resumable(), failed_entries);
+                    // Moved, not cloned: a clone costs bytes in every user's wasm.
+                    let event = Event::Applied(applied);
+                    session.notify(&event);
+                    if let Event::Applied(applied) = event {
+                        warn(&session, &mut report, up.warning(&applied));
+                        let look_alike = look_alike_warning(&id, self.registered.ids(), &report.missing);
+                        warn(&session, &mut report, look_alike);
+                        report.details.push(applied);
+                    }
+                    if is_out_of_order {
+                        report.out_of_order.push(id.clone());
+                    }
+                    report.ran.push(id);
+                }
+                Ok(Advance::ByAnother) => report.skipped.push(id),
+                Ok(Advance::Partly { progress, retry_after }) => {
+                    session
+                        .log()
+                        .info(&format!("[Migration] … {id} is not finished: the next run resumes it"));
+                    session.notify(&Event::Paused { id: id.clone() });
+                    report.progress = progress;
+                    if is_sample {
+                        report.beyond.insert(0, id);
+                    } else {
+                        report.retry_after = Some(retry_after);
+                        report.remaining.push(id);
+                    }
+                }
+                Err(failed) => {
+                    report.operations = session.operations();
+                    report.progress = up.is_resumable().then(|| job.progress());
+                    return Err(failure(&session, id, failed, report));
+                }
+            }
+        }
+        report.operations = session.operations();
+        if report.progress.is_some() || !report.is_finished() {
+            report.quota_exhausted = session.retry_after_quota(&mut report.retry_after);
+        }
+        Ok(report)
+    }
+
+    /// The prefix under which the service seems to have run before, if it has run under none of its own.
+    pub(crate) async fn other_prefix(
+        &self,
+        ledger: &Ledger,
+        markers: &Markers,
+    ) -> Result<Option<String>, Error> {
+        if !markers.is_empty() || self.registered.migrations().is_empty() {
+            return Ok(None);
+        }
+        ledger.other_prefix(self.registered.ids(), &self.settings.other_services).await
+    }
+
+    /// The markers, and what a run, or a baseline, is to do. An error if it is refused: only a run for what it finds.
+    async fn checked_plan(
+        &self,
+        session: &Session<'_>,
+        until: &Until,
+        is_run: bool,
+    ) -> Result<(Markers, Plan), Error> {
+        let markers = session.ledger.load(self.registered.ids()).await?;
+        let plan = Plan::new(self.registered.ids(), &markers, until)?;
+        self.registered.check_visible(self.service(), &markers)?;
+        if let Some(other) = self.other_prefix(&session.ledger_in_kv(), &markers).await? {
+            return Err(Error::AnotherPrefix { service: self.service().to_owned(), other });
+        }
+        if let Some(Refused { kinds, check }) = self.refused.as_ref().filter(|_| is_run) {
+            check(kinds, &self.registered.revisions(), &markers, &plan)?;
+        }
+        Ok((markers, plan))
+    }
+}
+
+/// What a migration took that is applied wholly.
+fn applied(
+    job: &Job<'_>,
+    progress: &Progress,
+    is_resumable: bool,
+    failed_entries: Vec<FailedEntry>,
+) -> AppliedMigration {
+    AppliedMigration {
+        id: job.id().to_owned(),
+        duration_ms: progress.duration_ms,
+        operations: progress.operations,
+        entries: is_resumable.then_some(progress.entries),
+        failed_entries,
+        more_failed_entries: 0,
+        left_out: job.left_out(),
+    }
+}
+
+/// Whether so much of the budget is used that no other migration begins: it may need more than is left.
+fn is_half_spent(session: &Session<'_>) -> bool {
+    session.meter.left() < session.meter.budget().operations() / 2
+}
+
+fn warn(session: &Session<'_>, report: &mut RunReport, warning: Option<String>) {
+    if let Some(warning) = warning {
+        session.log().info(&format!("[Migration] ! {warning}"));
+        report.warnings.push(warning);
+    }
+}
