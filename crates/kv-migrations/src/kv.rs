@@ -4,6 +4,7 @@
 //! that counts operations, retries them, keeps to the connections and the budget, and stops a run that has lost its
 //! lease. This folder uses `budget`, `lock` and `clock`, and knows nothing of migrations.
 
+mod checks;
 mod entry;
 mod error;
 mod fields;
@@ -19,6 +20,7 @@ mod store;
 #[cfg(feature = "worker")]
 mod worker;
 
+pub(crate) use checks::{bulk_value, check_bulk, check_bulk_values, check_key, check_put};
 pub use entry::{BulkValue, Entry, Expiration, Key, ListOptions, Page, PutOptions};
 pub use error::{KvError, KvErrorKind, Operation};
 pub(crate) use fields::Fields;
@@ -29,7 +31,7 @@ pub use listing::Keys;
 pub(crate) use listing::find;
 pub use memory::MemoryStore;
 pub use metadata::{Metadata, MetadataError};
-pub(crate) use policy::{Connections, EntryOperations, HighestCost, PAUSES, Policy};
+pub(crate) use policy::{Connections, EntryOperations, HighestCost, Namespaces, PAUSES, Policy};
 pub use put::Put;
 pub(crate) use put::writable;
 pub(crate) use store::write;

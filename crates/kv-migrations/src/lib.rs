@@ -20,6 +20,7 @@ pub mod testing;
 
 mod budget;
 mod change;
+mod dry_run;
 mod error;
 mod future;
 mod id;
@@ -38,6 +39,7 @@ pub use budget::Budget;
 pub use change::{
     AnyContext, Backfill, Collisions, Fold, FoldOutput, MovingEntry, Prefixes, Record, Rekey, RekeyFor,
 };
+pub use dry_run::DryRun;
 pub use error::{BoxError, Error, Failure, ForeignMarker, Result, Stage, reason};
 pub use future::BoxFuture;
 #[doc(hidden)]
@@ -46,8 +48,9 @@ pub use id::{InvalidId, RegistrationError};
 pub use lock::RunLock;
 pub use migration::Migration;
 pub use report::{
-    AppliedMigration, Direction, EntryCounts, Event, FailedEntry, Finding, FindingKind, MigrationKind, Phase,
-    PlanReport, Progress, RollbackReport, RunReport, State, Status, StatusReport,
+    AppliedMigration, Direction, DryRunChange, DryRunEntry, DryRunFinding, DryRunFindingKind,
+    DryRunMigration, DryRunReport, DryRunStop, EntryCounts, Event, FailedEntry, Finding, FindingKind,
+    MigrationKind, Phase, PlanReport, Progress, RollbackReport, RunReport, State, Status, StatusReport,
 };
 pub use runner::{Correction, Runner, Until};
 #[doc(hidden)]

@@ -1,5 +1,6 @@
 //! What a run did and how far it got: data only, written as JSON in answers and read back by clients.
 
+mod dry_run;
 mod event;
 mod kind;
 mod plan;
@@ -8,6 +9,9 @@ mod run;
 mod skip;
 mod status;
 
+pub use dry_run::{
+    DryRunChange, DryRunEntry, DryRunFinding, DryRunFindingKind, DryRunMigration, DryRunReport, DryRunStop,
+};
 pub use event::Event;
 pub(crate) use event::Observer;
 pub use kind::MigrationKind;

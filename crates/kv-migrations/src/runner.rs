@@ -2,14 +2,15 @@
 //!
 //! `builder` sets a runner up, `registered` holds the validated list, `until` says how far a run goes, `plan` what else the
 //! ledger tells, `findings` what of it looks like a mistake, `preview` what a run would do. `run` applies one migration after
-//! the other, `rollback` undoes them, `apply` does either to one of them and records it, `correct` changes only what is
-//! recorded (`correction` says what), `status` reports. This folder uses `migration`, `change`, `session` and what is below
-//! them.
+//! the other, `dry_run` does so without writing, `rollback` undoes them, `apply` does either to one of them and records it,
+//! `correct` changes only what is recorded (`correction` says what), `status` reports. This folder uses `migration`, `change`,
+//! `session` and what is below them.
 
 mod apply;
 mod builder;
 mod correct;
 mod correction;
+mod dry_run;
 mod findings;
 mod plan;
 mod preview;

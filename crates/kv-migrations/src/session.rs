@@ -8,7 +8,7 @@ use crate::budget::{Budget, Interrupt, Meter};
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::future::BoxFuture;
-use crate::kv::{Kv, Policy, Store};
+use crate::kv::{Kv, Namespaces, Policy, Store};
 use crate::ledger::Ledger;
 use crate::lock::{LeaseGuard, RunLock};
 use crate::log::EscapedLog;
@@ -32,6 +32,8 @@ pub(crate) struct Settings {
     pub(crate) random: Random,
     /// Who asks.
     pub(crate) label: Option<String>,
+    /// What stands in front of every namespace, in a dry run.
+    pub(crate) namespaces: Option<Arc<dyn Namespaces>>,
 }
 
 impl Settings {
@@ -70,7 +72,8 @@ impl<'a> Session<'a> {
     pub(crate) fn open(settings: &'a Settings, observer: &'a Observer<'a>) -> Result<Box<Self>, Error> {
         let lease = settings.lock.acquire(settings.clock.now());
         let lease = Arc::new(lease.map_err(|retry_after| Error::RunInProgress { retry_after })?);
-        let policy = Policy::new(settings.clock.clone(), Some(&lease));
+        let namespaces = settings.namespaces.clone();
+        let policy = Policy::with_namespaces(settings.clock.clone(), Some(&lease), namespaces);
         let (counter, clock) = (policy.counter.clone(), settings.clock.clone());
         let meter = Meter::new(settings.budget, counter, clock, settings.interrupt.clone());
         let kv = Kv::with_policy(settings.store.clone(), policy.clone().with_meter(&meter));

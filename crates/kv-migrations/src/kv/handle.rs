@@ -75,7 +75,33 @@ impl Kv {
 
     /// The same of a store that others use as well.
     pub(crate) fn in_namespace(&self, store: Arc<dyn Store>) -> Self {
-        Self::with_policy(store, self.store.policy.clone().in_other_namespace())
+        let policy = self.store.policy.clone().in_other_namespace();
+        let store = match &policy.namespaces {
+            Some(namespaces) => namespaces.in_front_of(store),
+            None => store,
+        };
+        Self::with_policy(store, policy)
+    }
+
+    /// Whether this is a [dry run](crate::Runner::dry_run), so that nothing that is written here reaches KV. Leave out then
+    /// what is not KV: nothing else holds back a `fetch`, a message to a queue, or a write to D1.
+    ///
+    /// # Example
+    /// ```
+    /// use kv_migrations::Migration;
+    ///
+    /// # async fn tell_the_search_engine() -> kv_migrations::Result { Ok(()) }
+    /// let migration = Migration::new("010_search", "Search by name", async |kv, _: &()| {
+    ///     kv.put("search", "on").await?;
+    ///     if !kv.is_dry_run() {
+    ///         tell_the_search_engine().await?;
+    ///     }
+    ///     Ok(())
+    /// });
+    /// # let _ = migration;
+    /// ```
+    pub fn is_dry_run(&self) -> bool {
+        self.store.policy.namespaces.is_some()
     }
 
     pub(crate) fn with_policy(store: Arc<dyn Store>, policy: Policy) -> Self {

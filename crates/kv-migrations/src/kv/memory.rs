@@ -8,12 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
-use serde::de::IgnoredAny;
-
-use super::{
-    Answer, BulkValue, Entry, Expiration, Key, KvError, ListOptions, Metadata, Page, PutOptions, Request,
-    Store, limits,
-};
+use super::checks::{Refusal, bulk_value, check_bulk, check_bulk_values, check_key, check_put};
+use super::{Answer, BulkValue, Entry, Key, KvError, ListOptions, Page, PutOptions, Request, Store, limits};
 use crate::clock::{Clock, SystemClock, seconds};
 use crate::future::BoxFuture;
 
@@ -120,29 +116,10 @@ impl MemoryStore {
     }
 
     fn read_bulk(&self, keys: &[&str]) -> Result<Vec<BulkValue>, Refusal> {
-        if keys.len() > limits::MAX_BULK_KEYS {
-            return Err(Refusal::new(
-                400,
-                format!("You can request a maximum of {} keys", limits::MAX_BULK_KEYS),
-            ));
-        }
-        let read = |key: &&str| {
-            Ok(match self.read(key)? {
-                _ if is_left_out_by_bulk_get(key) => BulkValue::Unread,
-                None => BulkValue::Missing,
-                Some(entry) => match String::from_utf8(entry.value) {
-                    Ok(text) => {
-                        BulkValue::from_text(text.strip_prefix('\u{FEFF}').map(str::to_owned).unwrap_or(text))
-                    }
-                    Err(_) => BulkValue::Unread,
-                },
-            })
-        };
+        check_bulk(keys)?;
+        let read = |key: &&str| Ok(bulk_value(key, self.read(key)?.map(|entry| entry.value)));
         let values: Vec<BulkValue> = keys.iter().map(read).collect::<Result<_, Refusal>>()?;
-        let bytes = |value: &BulkValue| if let BulkValue::Found(value) = value { value.len() } else { 0 };
-        if values.iter().map(bytes).sum::<usize>() > limits::MAX_BULK_BYTES {
-            return Err(Refusal::new(413, "Total size of request exceeds the limit of 25MB"));
-        }
+        check_bulk_values(&values)?;
         Ok(values)
     }
 
@@ -153,10 +130,7 @@ impl MemoryStore {
     }
 
     fn write(&self, key: &str, value: &[u8], options: &PutOptions) -> Result<(), Refusal> {
-        check_key(key)?;
-        check_value(value)?;
-        check_metadata(options.metadata.as_ref())?;
-        let expiration = expiration_time(options.expiration, self.now())?;
+        let expiration = check_put(key, value, options, self.now())?;
         let entry = Entry { value: value.to_vec(), metadata: options.metadata.clone() };
         self.lock().insert(key.to_owned(), Stored { entry, expiration });
         Ok(())
@@ -165,10 +139,8 @@ impl MemoryStore {
     fn page(&self, options: ListOptions<'_>) -> Result<Page, Refusal> {
         let limit = options.limit.unwrap_or(limits::MAX_PAGE_KEYS);
         if !(1..=limits::MAX_PAGE_KEYS).contains(&limit) {
-            return Err(Refusal::new(
-                400,
-                format!("Invalid key_count_limit of {limit}: it must be from 1 to 1000."),
-            ));
+            let message = format!("Invalid key_count_limit of {limit}: it must be from 1 to 1000.");
+            return Err(Refusal::new(400, message));
         }
         let now = self.now();
         let entries = self.lock();
@@ -196,79 +168,6 @@ impl Stored {
     fn key(&self, name: &str) -> Key {
         Key { name: name.to_owned(), expiration: self.expiration, metadata: self.entry.metadata.clone() }
     }
-}
-
-/// Why an operation is refused.
-struct Refusal {
-    status: Option<u16>,
-    message: String,
-}
-
-impl Refusal {
-    fn new(status: u16, message: impl Into<String>) -> Self {
-        Self { status: Some(status), message: message.into() }
-    }
-
-    fn without_status(message: impl Into<String>) -> Self {
-        Self { status: None, message: message.into() }
-    }
-}
-
-fn check_key(key: &str) -> Result<(), Refusal> {
-    match key {
-        "" => Err(Refusal::without_status("Key name cannot be empty.")),
-        "." | ".." => Err(Refusal::without_status(format!("\"{key}\" is not allowed as a key name."))),
-        _ if key.len() > limits::MAX_KEY_BYTES => {
-            let (length, limit) = (key.len(), limits::MAX_KEY_BYTES);
-            let message = format!("UTF-8 encoded length of {length} exceeds key length limit of {limit}.");
-            Err(Refusal::new(414, message))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn check_value(value: &[u8]) -> Result<(), Refusal> {
-    let length = value.len();
-    if length > limits::MAX_VALUE_BYTES {
-        let limit = limits::MAX_VALUE_BYTES;
-        return Err(Refusal::new(413, format!("Value length of {length} exceeds limit of {limit}.")));
-    }
-    Ok(())
-}
-
-fn check_metadata(metadata: Option<&Metadata>) -> Result<(), Refusal> {
-    let Some(metadata) = metadata else { return Ok(()) };
-    if metadata.parse::<IgnoredAny>().is_err() {
-        return Err(Refusal::new(400, "Metadata must be JSON."));
-    }
-    let length = metadata.as_json().len();
-    if length > limits::MAX_METADATA_BYTES {
-        let limit = limits::MAX_METADATA_BYTES;
-        return Err(Refusal::new(413, format!("Metadata length of {length} exceeds limit of {limit}.")));
-    }
-    Ok(())
-}
-
-fn expiration_time(expiration: Option<Expiration>, now: u64) -> Result<Option<u64>, Refusal> {
-    let (at, given) = match expiration {
-        None => return Ok(None),
-        Some(Expiration::At(at)) => (at, at),
-        Some(Expiration::After(seconds)) => (now.saturating_add(seconds), seconds),
-    };
-    let soonest = now.saturating_add(limits::MIN_TTL_SECONDS);
-    if !(soonest..=limits::MAX_EXPIRATION_SECONDS).contains(&at) {
-        let message =
-            format!("Invalid expiration of {given}: it must be at least 60 seconds ahead and before 2038.");
-        return Err(Refusal::new(400, message));
-    }
-    Ok(Some(at))
-}
-
-/// Whether Cloudflare's bulk get leaves the key out. Its answer is a JavaScript object, on which integers and
-/// `__proto__` are special.
-fn is_left_out_by_bulk_get(key: &str) -> bool {
-    let integer = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_digit());
-    key == "__proto__" || integer && (key == "0" || !key.starts_with('0'))
 }
 
 impl Default for MemoryStore {
@@ -303,7 +202,7 @@ impl MemoryStore {
             Request::Delete { key } => self.remove(key).map(|()| Answer::Done),
             Request::List(options) => self.page(options).map(Answer::Page),
         };
-        answer.map_err(|refusal| request.refused(refusal.status, refusal.message))
+        answer.map_err(|refusal| refusal.of(request))
     }
 }
 

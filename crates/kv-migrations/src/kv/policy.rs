@@ -40,6 +40,14 @@ pub(crate) struct Shared {
     connections: Connections,
     /// The lease without which nothing is sent. `None` outside a run.
     lease: Option<Weak<LeaseGuard>>,
+    /// What stands in front of every namespace. `None` outside a dry run.
+    pub(crate) namespaces: Option<Arc<dyn Namespaces>>,
+}
+
+/// Puts a store in front of each namespace that a run works on, as a dry run does. A trait object, so that only Workers with
+/// dry runs carry its code.
+pub(crate) trait Namespaces: Send + Sync {
+    fn in_front_of(&self, store: Arc<dyn Store>) -> Arc<dyn Store>;
 }
 
 /// What the policy shares is used as its own.
@@ -55,6 +63,15 @@ impl Policy {
     /// The policy of operations that belong to no run; or, with a lease, to the run that has it: they are sent only while
     /// it does.
     pub(crate) fn new(clock: Arc<dyn Clock>, lease: Option<&Arc<LeaseGuard>>) -> Self {
+        Self::with_namespaces(clock, lease, None)
+    }
+
+    /// The same for a run with something in front of its namespaces.
+    pub(crate) fn with_namespaces(
+        clock: Arc<dyn Clock>,
+        lease: Option<&Arc<LeaseGuard>>,
+        namespaces: Option<Arc<dyn Namespaces>>,
+    ) -> Self {
         let shared = Shared {
             clock,
             counter: Counter::default(),
@@ -62,6 +79,7 @@ impl Policy {
             until_quota: AtomicU64::new(0),
             connections: Connections::new(limits::MAX_CONNECTIONS),
             lease: lease.map(Arc::downgrade),
+            namespaces,
         };
         Self { shared: Arc::new(shared), meter: None, entry: None }
     }

@@ -47,6 +47,7 @@ impl<C> Runner<C> {
                 other_services: Vec::new(),
                 random: Random::default(),
                 label: None,
+                namespaces: None,
             },
         })
     }

@@ -19,6 +19,7 @@ mod costs;
 mod crashes;
 mod cut_off;
 mod damaged_checkpoints;
+mod dry_runs;
 mod ends;
 mod entry_counts;
 mod error_texts;
