@@ -52,11 +52,12 @@ fn check_examples(workspace: &Workspace) -> Result<()> {
 }
 
 /// Checks each package by itself, with each of its features alone, with all and with none. Together, packages would share
-/// features that each must do without. `sabotage` is for the simulation, which is checked with it.
+/// features that each must do without. `sabotage` is for the simulation, which is checked with it; `default` is one feature, which
+/// is checked by its own name.
 fn clippy(workspace: &Workspace, shell: &Shell, title: &str, selection: &[&str]) -> Result<()> {
     heading(&format!("clippy, {title}"));
     let hack = CargoTool::hack().command(workspace, shell)?;
-    hack.args(["hack", "clippy", "--quiet", "--each-feature", "--exclude-features", "sabotage"])
+    hack.args(["hack", "clippy", "--quiet", "--each-feature", "--exclude-features", "sabotage,default"])
         .args(selection)
         .args(["--", "--deny", "warnings"])
         .run()?;
