@@ -107,7 +107,7 @@ impl Remote {
     ) -> Result<Response<Body>, Box<Problem>> {
         check_size(head)?;
         // A query that is refused here does not wake the object.
-        let query = Query::parse_coordinated(route, head.query.as_deref())?;
+        let query = Query::parse(route, head.query.as_deref(), true)?;
         let release = (self.release)();
         query.check_expected(release.ids.iter().map(String::as_str))?;
         let namespace = self.namespace(environment)?;

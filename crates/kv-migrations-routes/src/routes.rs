@@ -301,7 +301,7 @@ impl<C: 'static> MigrationRoutes<C> {
         if let Some(coordinator) = coordinator {
             return coordinator.forward(route, head, environment).await;
         }
-        let query = Query::parse(route, head.query.as_deref())?;
+        let query = Query::parse(route, head.query.as_deref(), false)?;
         query.check_expected(self.0.migrations.iter().map(Migration::id))?;
         self.check_namespace()?;
         let runner = self.runner().map_err(Error::from)?;

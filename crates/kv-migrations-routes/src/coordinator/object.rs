@@ -215,7 +215,7 @@ impl<C: 'static> Service<C> {
         head: &Head,
         permission: Permission,
     ) -> Result<http::Response<Body>, Box<Problem>> {
-        let query = Query::parse_coordinated(&route, head.query.as_deref())?;
+        let query = Query::parse(&route, head.query.as_deref(), true)?;
         let name = self.name();
         if !self.routes.is_coordinated() || asked.name != Some(header_value(&name)) {
             let detail = format!("This object coordinates `{name}`, and was asked for another service.");

@@ -6,9 +6,8 @@ use kv_migrations::Until;
 use percent_encoding::percent_decode;
 
 use super::route::{Action, Route};
+use Parameter::{By, Entries, Expect, Require, Steps, To, Wait};
 
-const REQUIRE: &[u8] = b"require=up-to-date";
-const WAIT: &[u8] = b"wait=true";
 const MAX_LABEL_BYTES: usize = 200;
 
 /// A route does not take the query of the request: why.
@@ -38,52 +37,86 @@ pub(crate) struct Query {
     pub(crate) until: Until,
 }
 
-/// Takes a parameter. False if that is refused.
-type Take<'a> = dyn Fn(&mut Query, &[u8]) -> Result<bool, InvalidQuery> + 'a;
+/// A parameter that a route can take.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Parameter {
+    Require,
+    Expect,
+    To,
+    Steps,
+    Entries,
+    By,
+    Wait,
+}
+
+/// The parameters that a route takes, at most once each. `wait` needs a coordinator.
+fn taken_by(route: &Route) -> &'static [Parameter] {
+    match route {
+        Route::Status => &[Require, Expect],
+        Route::Plan => &[Expect, To, Steps],
+        Route::Migrate => &[Require, Expect, To, Steps, Entries, By, Wait],
+        Route::Baseline => &[To, By],
+        Route::Migration { action: Action::Rollback, .. } => &[By, Wait],
+        Route::Migration { .. } => &[By],
+        Route::History => &[],
+    }
+}
+
+impl Parameter {
+    /// How it is written, as an error shows it.
+    fn form(self) -> &'static str {
+        match self {
+            Require => "require=up-to-date",
+            Expect => "expect=ID",
+            To => "to=ID",
+            Steps => "steps=N",
+            Entries => "entries=N",
+            By => "by=LABEL",
+            Wait => "wait=true",
+        }
+    }
+
+    /// The value, if `text` is this parameter.
+    fn value(self, text: &[u8]) -> Option<&[u8]> {
+        let name = self.form().split_inclusive('=').next()?;
+        text.strip_prefix(name.as_bytes())
+    }
+}
 
 impl Query {
-    /// The query of a request for this route, without a coordinator.
-    pub(crate) fn parse(route: &Route, query: Option<&str>) -> Result<Self, InvalidQuery> {
-        let takes_by = matches!(route, Route::Baseline | Route::Migration { action: Action::Correct(_), .. });
-        let more = if takes_by { BY } else { ". `by` and `wait` need a coordinator" };
-        Self::parse_with(route, query, more, &|parsed, parameter| match parameter.strip_prefix(b"by=") {
-            Some(label) if takes_by => Ok(parsed.by.replace(decode_label(label)?).is_none()),
-            _ => Ok(parsed.take(route, parameter)),
-        })
-    }
-
-    /// The same with a coordinator, which takes more parameters.
-    pub(crate) fn parse_coordinated(route: &Route, query: Option<&str>) -> Result<Self, InvalidQuery> {
-        let (takes_by, takes_wait, more) = match route {
-            Route::Status | Route::Plan | Route::History => (false, false, ""),
-            Route::Migrate => (true, true, ", and `by=LABEL` and `wait=true`"),
-            Route::Migration { action: Action::Rollback, .. } => {
-                (true, true, ", but may have `by=LABEL` and `wait=true`")
-            }
-            Route::Baseline | Route::Migration { .. } => (true, false, BY),
-        };
-        Self::parse_with(route, query, more, &|parsed, parameter| match parameter.strip_prefix(b"by=") {
-            Some(label) if takes_by => Ok(parsed.by.replace(decode_label(label)?).is_none()),
-            None if parameter == WAIT && takes_wait => Ok(!replace(&mut parsed.waits, true)),
-            _ => Ok(parsed.take(route, parameter)),
-        })
-    }
-
-    fn parse_with(
+    /// The query of a request for this route.
+    pub(crate) fn parse(
         route: &Route,
         query: Option<&str>,
-        more: &str,
-        take: &Take<'_>,
+        is_coordinated: bool,
     ) -> Result<Self, InvalidQuery> {
+        let takes = taken_by(route).iter().copied().filter(|parameter| is_coordinated || *parameter != Wait);
         let mut parsed = Self::default();
-        let mut is_valid = true;
-        for parameter in split(query) {
-            is_valid = is_valid && take(&mut parsed, parameter)?;
-        }
-        if is_valid && (*route != Route::Baseline || matches!(parsed.until, Until::Migration(_))) {
-            return Ok(parsed);
-        }
-        Err(InvalidQuery(format!("This route takes {}{more}.", taken_by(route))))
+        let mut is_valid = split(query).all(|text| {
+            let mut given = takes.clone().filter_map(|parameter| Some((parameter, parameter.value(text)?)));
+            given.next().is_some_and(|(parameter, value)| parsed.take(parameter, value))
+        });
+        // After a few entries, the migration is not applied.
+        is_valid &= !(parsed.requires_up_to_date && matches!(parsed.until, Until::Entries(_)));
+        is_valid &= *route != Route::Baseline || matches!(parsed.until, Until::Migration(_));
+        if is_valid { Ok(parsed) } else { Err(refusal(takes)) }
+    }
+
+    /// Takes a parameter. False if its value is invalid, or if it is there already or is excluded by another.
+    fn take(&mut self, parameter: Parameter, value: &[u8]) -> bool {
+        let until = match parameter {
+            Require => return value == b"up-to-date" && !replace(&mut self.requires_up_to_date, true),
+            Wait => return value == b"true" && !replace(&mut self.waits, true),
+            Expect => return decode(value).is_some_and(|id| self.expected.replace(id).is_none()),
+            By => {
+                let label = decode(value).filter(|label| is_label(label));
+                return label.is_some_and(|label| self.by.replace(label).is_none());
+            }
+            To => decode(value).map(Until::Migration),
+            Steps => number(value).map(Until::Steps),
+            Entries => number(value).map(Until::Entries),
+        };
+        until.is_some_and(|until| replace(&mut self.until, until) == Until::End)
     }
 
     /// The last migration that is asked for; empty if none is named.
@@ -106,31 +139,24 @@ impl Query {
         }
         Err(NotExpected { expected, last })
     }
-
-    /// Takes a parameter that needs no coordinator. False if the route does not take it, has it already, or has one that
-    /// excludes it.
-    fn take(&mut self, route: &Route, parameter: &[u8]) -> bool {
-        let is_run = matches!(route, Route::Status | Route::Migrate);
-        if let Some(id) = parameter.strip_prefix(b"expect=") {
-            let takes = is_run || matches!(route, Route::Plan);
-            return takes && decode(id).is_some_and(|id| self.expected.replace(id).is_none());
-        }
-        let is_taken = if parameter == REQUIRE {
-            is_run && !replace(&mut self.requires_up_to_date, true)
-        } else {
-            let until = match route {
-                Route::Migrate => until(parameter),
-                Route::Plan | Route::Baseline => {
-                    until(parameter).filter(|until| !matches!(until, Until::Entries(_)))
-                }
-                _ => None,
-            };
-            until.is_some_and(|until| replace(&mut self.until, until) == Until::End)
-        };
-        // After a few entries, the migration is not applied.
-        is_taken && !(self.requires_up_to_date && matches!(self.until, Until::Entries(_)))
-    }
 }
+
+/// Why a query is refused: what the route takes.
+fn refusal(takes: impl Iterator<Item = Parameter>) -> InvalidQuery {
+    let mut detail = "This route takes only".to_owned();
+    let before = detail.len();
+    for parameter in takes {
+        detail.push_str(if detail.len() > before { ", `" } else { " `" });
+        detail.push_str(parameter.form());
+        detail.push('`');
+    }
+    detail.push_str(if detail.len() > before { RULES } else { " an empty query." });
+    InvalidQuery(detail)
+}
+
+/// What holds for the parameters of every route.
+const RULES: &str = ". Each may be given once, and only one of `to`, `steps` and `entries`. `entries` excludes `require`. \
+                     `wait` needs a coordinator. A label has 1 to 200 bytes and no control characters.";
 
 /// The parameters. Bytes: searching text would add more code.
 fn split(query: Option<&str>) -> impl Iterator<Item = &[u8]> {
@@ -142,17 +168,6 @@ fn split(query: Option<&str>) -> impl Iterator<Item = &[u8]> {
 fn decode(encoded: &[u8]) -> Option<String> {
     let text = percent_decode(encoded).decode_utf8().ok();
     text.filter(|text| !text.is_empty()).map(Into::into)
-}
-
-/// How far a run goes, if the parameter says so.
-fn until(parameter: &[u8]) -> Option<Until> {
-    if let Some(id) = parameter.strip_prefix(b"to=") {
-        return decode(id).map(Until::Migration);
-    }
-    match parameter.strip_prefix(b"steps=") {
-        Some(steps) => number(steps).map(Until::Steps),
-        None => number(parameter.strip_prefix(b"entries=")?).map(Until::Entries),
-    }
 }
 
 /// A number from 1 to 999,999,999.
@@ -181,30 +196,8 @@ pub(crate) fn push_encoded(query: &mut String, text: &str) {
     }
 }
 
-/// What a route takes without a coordinator.
-fn taken_by(route: &Route) -> &'static str {
-    match route {
-        Route::Status => "only `require=up-to-date` and `expect=ID`, each once",
-        Route::Plan => "only `expect=ID` and one of `to=ID` and `steps=N`, each once",
-        Route::Migrate => {
-            "only `require=up-to-date`, `expect=ID` and one of `to=ID`, `steps=N` and `entries=N`, of which `entries` excludes \
-             `require`, each once"
-        }
-        Route::Baseline => "`to=ID`, once",
-        Route::History | Route::Migration { .. } => "no query",
-    }
-}
-
-/// What more a route takes that changes the ledger alone.
-const BY: &str = ", but may have `by=LABEL`";
-
-fn decode_label(label: &[u8]) -> Result<String, InvalidQuery> {
-    decode(label)
-        .filter(|label| label.len() <= MAX_LABEL_BYTES && !label.contains(char::is_control))
-        .ok_or_else(|| {
-            let detail = "A label is text of 1 to 200 bytes without control characters, percent-encoded.";
-            InvalidQuery(detail.to_owned())
-        })
+fn is_label(text: &str) -> bool {
+    text.len() <= MAX_LABEL_BYTES && !text.contains(char::is_control)
 }
 
 #[cfg(test)]
@@ -214,11 +207,11 @@ mod tests {
     use super::*;
 
     fn query(route: &Route, query: &str) -> Result<Query, String> {
-        Query::parse_coordinated(route, Some(query)).map_err(|InvalidQuery(detail)| detail)
+        Query::parse(route, Some(query), true).map_err(|InvalidQuery(detail)| detail)
     }
 
     fn plain(route: &Route, query: &str) -> Result<Query, String> {
-        Query::parse(route, Some(query)).map_err(|InvalidQuery(detail)| detail)
+        Query::parse(route, Some(query), false).map_err(|InvalidQuery(detail)| detail)
     }
 
     fn migration(action: Action) -> Route {
@@ -278,8 +271,9 @@ mod tests {
             let detail = query(&Route::Migrate, repeated).unwrap_err();
             assert_eq!(
                 detail,
-                "This route takes only `require=up-to-date`, `expect=ID` and one of `to=ID`, `steps=N` and `entries=N`, of which \
-                 `entries` excludes `require`, each once, and `by=LABEL` and `wait=true`."
+                "This route takes only `require=up-to-date`, `expect=ID`, `to=ID`, `steps=N`, `entries=N`, `by=LABEL`, \
+                 `wait=true`. Each may be given once, and only one of `to`, `steps` and `entries`. `entries` excludes \
+                 `require`. `wait` needs a coordinator. A label has 1 to 200 bytes and no control characters."
             );
         }
     }
@@ -305,18 +299,20 @@ mod tests {
 
     #[test]
     fn a_route_takes_its_own_parameters_only() {
-        assert_eq!(query(&Route::History, "by=me"), Err("This route takes no query.".to_owned()));
+        assert_eq!(query(&Route::History, "by=me"), Err("This route takes only an empty query.".to_owned()));
         assert!(query(&Route::Status, "by=me").is_err());
         assert!(query(&migration(Action::Rollback), "require=up-to-date").is_err());
         assert!(query(&migration(Action::Cancel), "wait=true").is_err());
     }
 
     #[test]
-    fn without_a_coordinator_there_is_no_label_and_no_waiting() {
+    fn without_a_coordinator_there_is_no_waiting() {
         for route in [Route::Migrate, migration(Action::Rollback)] {
-            for sent in ["by=me", "wait=true", "require=up-to-date&wait=true"] {
-                let detail = plain(&route, sent).unwrap_err();
-                assert!(detail.ends_with("`by` and `wait` need a coordinator."), "{detail}");
+            for sent in ["wait=true", "by=me&wait=true"] {
+                assert!(query(&route, sent).is_ok());
+                let detail = plain(&route, sent).expect_err("nothing waits without a coordinator");
+                assert!(!detail.contains("wait=true"), "{detail}");
+                assert!(detail.contains("`wait` needs a coordinator"), "{detail}");
             }
         }
         assert!(plain(&migration(Action::Rollback), "require=up-to-date").is_err());
@@ -387,7 +383,7 @@ mod tests {
                 ["", "by=me", "to=", "to=a&to=b", "steps=1", "entries=1", "to=a&wait=true", "expect=a"]
             {
                 let detail = parse(&Route::Baseline, refused).expect_err(refused);
-                assert_eq!(detail, "This route takes `to=ID`, once, but may have `by=LABEL`.");
+                assert!(detail.starts_with("This route takes only `to=ID`, `by=LABEL`. "), "{detail}");
             }
         }
     }
@@ -397,7 +393,10 @@ mod tests {
         let long = |bytes: usize| format!("by={}", "a".repeat(bytes));
         assert!(query(&Route::Migrate, &long(200)).is_ok());
         for label in ["by=", "by=%FF", "by=a%0Ab", "by=%00", "by=%C2%85", &long(201)] {
-            assert!(query(&Route::Migrate, label).unwrap_err().starts_with("A label is"), "{label}");
+            assert!(
+                query(&Route::Migrate, label).unwrap_err().contains("A label has 1 to 200 bytes"),
+                "{label}"
+            );
         }
     }
 }
