@@ -71,7 +71,7 @@ impl<C: 'static> MigrationRoutes<C> {
 
 impl<C: 'static> Client<C> {
     /// Sets who asks, for the history of a coordinator: 1 to 200 bytes without control characters. Without a coordinator
-    /// it is not used.
+    /// it stands in the markers of what is applied, and in the log.
     #[must_use]
     pub fn with_label(mut self, label: impl Into<String>) -> Self {
         self.label = Some(label.into());
@@ -122,11 +122,7 @@ impl<C: 'static> Client<C> {
     /// # Errors
     /// [`ClientError`] with the problem of the answer.
     pub async fn run_pending_until(&self, until: &Until) -> Result<RunReport, ClientError> {
-        let response = self.ask_until(Method::POST, Route::Migrate, until).await;
-        let retry_after = retry_after(&response);
-        let mut report: RunReport = read(response).await?;
-        report.retry_after = retry_after;
-        Ok(report)
+        run_report(self.ask_until(Method::POST, Route::Migrate, until).await).await
     }
 
     /// Rolls a migration back, as `POST /migrations/{id}/rollback` does.
@@ -142,19 +138,36 @@ impl<C: 'static> Client<C> {
         Ok(report)
     }
 
+    /// Rolls several migrations back, [so far](Until), as `POST /migrations/rollback` does. `until` must not be a number of
+    /// entries. If the report is not [finished](RunReport::is_finished), a coordinator continues by its alarms. Without one,
+    /// continue with its [`to`](RunReport::to), or with [`Until::End`] if it has none.
+    ///
+    /// # Errors
+    /// [`ClientError`] with the problem of the answer.
+    pub async fn rollback_until(&self, until: &Until) -> Result<RunReport, ClientError> {
+        let response = match until {
+            Until::End => self.ask_with(Method::POST, Route::Rollback, vec!["steps=all".to_owned()]).await,
+            until => self.ask_until(Method::POST, Route::Rollback, until).await,
+        };
+        run_report(response).await
+    }
+
     async fn ask(&self, method: Method, route: Route) -> Response<Body> {
         self.ask_until(method, route, &Until::End).await
     }
 
     async fn ask_until(&self, method: Method, route: Route, until: &Until) -> Response<Body> {
+        self.ask_with(method, route, query_of(until)).await
+    }
+
+    async fn ask_with(&self, method: Method, route: Route, mut query: Vec<String>) -> Response<Body> {
         let mut headers = self.headers.clone();
         let token =
             self.routes.token().await.and_then(|token| HeaderValue::try_from(format!("Bearer {token}")).ok());
         if let Some(token) = token {
             headers.insert(AUTHORIZATION, token);
         }
-        let mut query = query_of(until);
-        if method == Method::POST && self.routes.is_coordinated() {
+        if method == Method::POST {
             query.extend(self.query());
         }
         let query = Some(query.join("&"));
@@ -164,7 +177,8 @@ impl<C: 'static> Client<C> {
     fn query(&self) -> Vec<String> {
         let label =
             self.label.as_ref().map(|label| format!("by={}", utf8_percent_encode(label, NON_ALPHANUMERIC)));
-        let wait = self.is_queued.then(|| "wait=true".to_owned());
+        let waits = self.is_queued && self.routes.is_coordinated();
+        let wait = waits.then(|| "wait=true".to_owned());
         label.into_iter().chain(wait).collect()
     }
 }
@@ -181,6 +195,13 @@ fn query_of(until: &Until) -> Vec<String> {
 fn retry_after(response: &Response<Body>) -> Option<Duration> {
     let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_secs(seconds))
+}
+
+async fn run_report(response: Response<Body>) -> Result<RunReport, ClientError> {
+    let retry_after = retry_after(&response);
+    let mut report: RunReport = read(response).await?;
+    report.retry_after = retry_after;
+    Ok(report)
 }
 
 async fn read<T: DeserializeOwned>(response: Response<Body>) -> Result<T, ClientError> {

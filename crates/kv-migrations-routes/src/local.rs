@@ -37,10 +37,10 @@ impl<C: 'static> Local<'_, C> {
         let context = || (self.context)().map_err(|error| Problem::context(&reason(&*error)));
         match route {
             Route::Status => Ok(report::status(&runner.status_report().await?, query)),
-            Route::Plan => Ok(report::plan(runner.plan(&query.until).await?, self.permission)),
+            Route::Plan => Ok(report::plan(runner.plan(query.until()).await?, self.permission)),
             Route::Migrate if head.accepts_events() => {
                 let context = context()?;
-                let until = query.until.clone();
+                let until = query.until().clone();
                 let run = async move |queue: Queue| {
                     let observer = |event: &Event| queue.push(to_json(event));
                     Ok(runner.run_pending_until(&until, &context, &observer).await?)
@@ -49,8 +49,12 @@ impl<C: 'static> Local<'_, C> {
             }
             Route::Migrate | Route::Baseline => {
                 let context = if matches!(route, Route::Migrate) { Some(context()?) } else { None };
-                let report = runner.run_or_mark(&query.until, context.as_ref(), &|_| {}).await?;
+                let report = runner.run_or_mark(query.until(), context.as_ref(), &|_| {}).await?;
                 report::run(report, query)
+            }
+            Route::Rollback => {
+                let report = runner.rollback_until(query.until(), &context()?).await?;
+                Ok(report::rollback_of_several(report))
             }
             Route::Migration { id, action: Action::Rollback } => {
                 Ok(report::rollback(&runner.rollback(id, &context()?).await?))

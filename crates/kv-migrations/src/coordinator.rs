@@ -45,8 +45,8 @@
 // The folder, from the top down; a file uses only files below it, and from the crate only `runner` and what is below
 // that.
 //
-// request, control, correct,  what callers ask
-// status
+// request, rollback, control, what callers ask
+// correct, status
 // repair                     rows that cannot be read
 // alarm                      what the runtime calls: one step, and the copies of the markers that it changed
 // settle                     what follows on a step: the rows of the task, and the replies to those who wait
@@ -71,6 +71,7 @@ mod records;
 mod repair;
 mod report;
 mod request;
+mod rollback;
 mod settle;
 mod sleep;
 mod status;

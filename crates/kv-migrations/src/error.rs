@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::id::RegistrationError;
 use crate::kv::{KvError, Operation};
 use crate::report::RunReport;
+use crate::text::listed;
 pub use reason::reason;
 
 /// Any error of a migration. `?` converts every [`std::error::Error`] that is [`Send`] and [`Sync`], and `.into()` converts
@@ -34,7 +35,8 @@ pub enum Error {
     /// all the same: [`KvError::operation`] tells which.
     Ledger(KvError),
     /// More than 10,000 keys begin like markers of this service, and more than 100 registered migrations have markers that
-    /// do not say `true`: reading them all would take too many operations. Nothing was changed.
+    /// do not say `true`: reading them all would take too many operations. Or several are to be rolled back, and it is not
+    /// known which are applied besides. Nothing was changed.
     #[non_exhaustive]
     LedgerTooLarge {
         /// The start of the markers' keys.
@@ -65,12 +67,12 @@ pub enum Error {
         /// The id.
         id: String,
     },
-    /// The migration is not applied, so it cannot be rolled back or unmarked. Nothing was changed.
+    /// The migration is not applied, so it cannot be rolled back, rolled back to, or unmarked. Nothing was changed.
     #[non_exhaustive]
     NotRun {
         /// The migration.
         id: String,
-        /// What cannot be done: `rollback` or `unmark`.
+        /// What cannot be done: `rollback`, `rollback to it` or `unmark`.
         action: &'static str,
     },
     /// The migration is applied, so that it cannot be reset. Nothing was changed.
@@ -85,7 +87,22 @@ pub enum Error {
         /// The migration.
         id: String,
     },
-    /// The migration is not a backfill, so that no number of its entries can be changed. Nothing was changed.
+    /// Migrations are applied, or have begun, that are not registered, so that nothing tells in which order to roll back.
+    /// Nothing was changed.
+    #[non_exhaustive]
+    NotRegistered {
+        /// The migrations.
+        ids: Vec<String>,
+    },
+    /// A rollback of several migrations is not finished, so that the number of further steps would count from another
+    /// migration than before. Nothing was changed.
+    #[non_exhaustive]
+    RollbackUnfinished {
+        /// The last migration that it leaves as it is. `None` if it rolls back all.
+        to: Option<String>,
+    },
+    /// The migration is not a backfill, or is to be rolled back, so that no number of its entries can be changed. Nothing was
+    /// changed.
     #[non_exhaustive]
     NotABackfill {
         /// The migration.
@@ -128,7 +145,7 @@ pub struct Failure {
     pub stage: Stage,
     /// Why: the text of the error and of its causes.
     pub reason: String,
-    /// What the run did before, and how far the migration got if it can be resumed. Otherwise empty for a rollback.
+    /// What the run, or the rollback, did before, and how far the migration got if it can be resumed.
     pub report: RunReport,
     /// The error itself.
     pub source: BoxError,
@@ -187,7 +204,12 @@ impl Failure {
                  its `down` runs again."
             }
         };
-        format!("`{}` {advice}", self.id)
+        let before = if self.report.rolled_back.is_empty() {
+            ""
+        } else {
+            " Those registered after it are rolled back."
+        };
+        format!("`{}` {advice}{before}", self.id)
     }
 }
 
@@ -237,8 +259,8 @@ impl fmt::Display for Error {
             Self::LedgerTooLarge { prefix } => write!(
                 f,
                 "The ledger could not be read, so nothing was changed: more than 10,000 keys begin with `{prefix}`, and more \
-                 than 100 registered migrations have keys that do not say `true`. Delete the keys that are no markers, and \
-                 keep visitors from choosing such keys"
+                 than 100 registered migrations have keys that do not say `true`, or several are to be rolled back. Delete the \
+                 keys that are no markers, and keep visitors from choosing such keys"
             ),
             Self::ForeignMarker(marker) => marker.fmt(f),
             Self::AnotherPrefix { service, other } => write!(
@@ -257,10 +279,25 @@ impl fmt::Display for Error {
             Self::Irreversible { id } => {
                 write!(f, "Migration {id} does not implement down() - cannot rollback")
             }
+            Self::NotRegistered { ids } => write!(
+                f,
+                "Applied or begun, and not registered: {}. Nothing tells in which order to roll back, so nothing was changed. \
+                 Register them, or unmark or reset them, and roll back again",
+                listed(ids)
+            ),
+            Self::RollbackUnfinished { to } => {
+                let to = to.as_deref().unwrap_or("the start");
+                write!(
+                    f,
+                    "A rollback to {to} is not finished, so that a number of steps would count from elsewhere. Nothing was \
+                     changed. Roll back to {to} to finish it, or migrate to give it up"
+                )
+            }
             Self::Refused { reason, .. } => write!(f, "{reason}, and this service refuses to run then"),
             Self::NotABackfill { id } => write!(
                 f,
-                "Migration {id} is next, and no backfill: only of a backfill can a few entries be changed, and the rest later"
+                "Migration {id} is next, and no backfill to be applied: only of one can a few entries be changed, and the rest \
+                 later"
             ),
             Self::Superseded { id, reason } => {
                 write!(

@@ -10,6 +10,7 @@ mod load;
 mod marker;
 mod markers;
 mod other_prefix;
+mod rollback_note;
 
 use std::time::Duration;
 

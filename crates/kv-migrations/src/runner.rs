@@ -2,9 +2,9 @@
 //!
 //! `builder` sets a runner up, `registered` holds the validated list, `until` says how far a run goes, `plan` what else the
 //! ledger tells, `findings` what of it looks like a mistake, `preview` what a run would do. `run` applies one migration after
-//! the other, `dry_run` does so without writing, `rollback` undoes them, `apply` does either to one of them and records it,
-//! `correct` changes only what is recorded (`correction` says what), `status` reports. This folder uses `migration`, `change`,
-//! `session` and what is below them.
+//! the other, `dry_run` does so without writing, `rollback` undoes them (`rollback_plan` says which), `apply` does either to one
+//! of them and records it, `correct` changes only what is recorded (`correction` says what), `status` reports. This folder uses
+//! `migration`, `change`, `session` and what is below them.
 
 mod apply;
 mod builder;
@@ -16,6 +16,7 @@ mod plan;
 mod preview;
 mod registered;
 mod rollback;
+mod rollback_plan;
 mod run;
 mod status;
 mod until;
@@ -38,6 +39,7 @@ pub(crate) use findings::Refused;
 pub(crate) use plan::Plan;
 pub(crate) use plan::unregistered;
 pub(crate) use registered::{Registered, look_alike_warning};
+pub(crate) use rollback_plan::RollbackPlan;
 pub use until::Until;
 
 /// Runs the migrations of one service.

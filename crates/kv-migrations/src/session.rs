@@ -127,6 +127,11 @@ impl<'a> Session<'a> {
         &self.settings.log
     }
 
+    /// Who asks.
+    pub(crate) fn label(&self) -> Option<&str> {
+        self.settings.label.as_deref()
+    }
+
     pub(crate) fn now(&self) -> SystemTime {
         self.policy.clock.now()
     }

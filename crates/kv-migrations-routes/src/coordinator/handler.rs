@@ -33,10 +33,10 @@ pub(super) async fn answer<C: 'static>(
     let caller = caller(query);
     Ok(match route {
         Route::Status => report::status(&coordinator.status_report().await?, query),
-        Route::Plan => report::plan(coordinator.plan(&query.until).await?, permission),
+        Route::Plan => report::plan(coordinator.plan(query.until()).await?, permission),
         Route::History => json(StatusCode::OK, &coordinator.history()?),
         Route::Migrate if head.accepts_events() => {
-            let (coordinator, until) = (coordinator.clone(), query.until.clone());
+            let (coordinator, until) = (coordinator.clone(), query.until().clone());
             let run = async move |queue: Queue| {
                 let observer = move |event: &Event| queue.push(to_json(event));
                 let caller = caller.until_finished();
@@ -45,8 +45,11 @@ pub(super) async fn answer<C: 'static>(
             events::stream_unless_refused(run, query).await?
         }
         Route::Migrate => {
-            let report = coordinator.run_pending_until(&query.until, &caller).await?;
+            let report = coordinator.run_pending_until(query.until(), &caller).await?;
             report::run(report, query).map_err(Problem::continued_by_alarms)?
+        }
+        Route::Rollback => {
+            report::rollback_of_several(coordinator.rollback_until(query.until(), &caller).await?)
         }
         Route::Baseline => json(StatusCode::OK, &coordinator.baseline(query.last(), &caller).await?),
         Route::Migration { id, action } => match action {

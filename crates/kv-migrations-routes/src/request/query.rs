@@ -6,7 +6,7 @@ use kv_migrations::Until;
 use percent_encoding::percent_decode;
 
 use super::route::{Action, Route};
-use Parameter::{By, Entries, Expect, Require, Steps, To, Wait};
+use Parameter::{By, Entries, Expect, Require, Steps, StepsOrAll, To, Wait};
 
 const MAX_LABEL_BYTES: usize = 200;
 
@@ -33,8 +33,8 @@ pub(crate) struct Query {
     pub(crate) waits: bool,
     /// The label of the caller.
     pub(crate) by: Option<String>,
-    /// How far a run goes.
-    pub(crate) until: Until,
+    /// How far a run or a rollback goes, if it is said.
+    pub(crate) until: Option<Until>,
 }
 
 /// A parameter that a route can take.
@@ -44,6 +44,7 @@ enum Parameter {
     Expect,
     To,
     Steps,
+    StepsOrAll,
     Entries,
     By,
     Wait,
@@ -56,6 +57,7 @@ fn taken_by(route: &Route) -> &'static [Parameter] {
         Route::Plan => &[Expect, To, Steps],
         Route::Migrate => &[Require, Expect, To, Steps, Entries, By, Wait],
         Route::Baseline => &[To, By],
+        Route::Rollback => &[To, StepsOrAll, By, Wait],
         Route::Migration { action: Action::Rollback, .. } => &[By, Wait],
         Route::Migration { .. } => &[By],
         Route::History => &[],
@@ -70,6 +72,7 @@ impl Parameter {
             Expect => "expect=ID",
             To => "to=ID",
             Steps => "steps=N",
+            StepsOrAll => "steps=N|all",
             Entries => "entries=N",
             By => "by=LABEL",
             Wait => "wait=true",
@@ -97,8 +100,8 @@ impl Query {
             given.next().is_some_and(|(parameter, value)| parsed.take(parameter, value))
         });
         // After a few entries, the migration is not applied.
-        is_valid &= !(parsed.requires_up_to_date && matches!(parsed.until, Until::Entries(_)));
-        is_valid &= *route != Route::Baseline || matches!(parsed.until, Until::Migration(_));
+        is_valid &= !(parsed.requires_up_to_date && matches!(parsed.until, Some(Until::Entries(_))));
+        is_valid &= parsed.until.is_some() || !matches!(route, Route::Baseline | Route::Rollback);
         if is_valid { Ok(parsed) } else { Err(refusal(takes)) }
     }
 
@@ -113,15 +116,21 @@ impl Query {
                 return label.is_some_and(|label| self.by.replace(label).is_none());
             }
             To => decode(value).map(Until::Migration),
-            Steps => number(value).map(Until::Steps),
+            StepsOrAll if value == b"all" => Some(Until::End),
+            Steps | StepsOrAll => number(value).map(Until::Steps),
             Entries => number(value).map(Until::Entries),
         };
-        until.is_some_and(|until| replace(&mut self.until, until) == Until::End)
+        until.is_some_and(|until| self.until.replace(until).is_none())
+    }
+
+    /// How far a run or a rollback goes.
+    pub(crate) fn until(&self) -> &Until {
+        self.until.as_ref().unwrap_or(&Until::End)
     }
 
     /// The last migration that is asked for; empty if none is named.
     pub(crate) fn last(&self) -> &str {
-        match &self.until {
+        match self.until() {
             Until::Migration(id) => id,
             _ => "",
         }
@@ -155,8 +164,8 @@ fn refusal(takes: impl Iterator<Item = Parameter>) -> InvalidQuery {
 }
 
 /// What holds for the parameters of every route.
-const RULES: &str = ". Each may be given once, and only one of `to`, `steps` and `entries`. `entries` excludes `require`. \
-                     `wait` needs a coordinator. A label has 1 to 200 bytes and no control characters.";
+const RULES: &str = ". Each may be given once, and only one of `to`, `steps` and `entries`, which a rollback of several and \
+                     a baseline need. `entries` excludes `require`. `wait` needs a coordinator. A label has 1 to 200 bytes and no control characters.";
 
 /// The parameters. Bytes: searching text would add more code.
 fn split(query: Option<&str>) -> impl Iterator<Item = &[u8]> {
@@ -194,6 +203,19 @@ pub(crate) fn push_encoded(query: &mut String, text: &str) {
             }
         }
     }
+}
+
+/// The request that continues a rollback of several, or finishes it, which leaves this migration.
+pub(crate) fn rollback_request(to: Option<&str>) -> String {
+    let mut path = "/migrations/rollback?".to_owned();
+    match to {
+        Some(to) => {
+            path.push_str("to=");
+            push_encoded(&mut path, to);
+        }
+        None => path.push_str("steps=all"),
+    }
+    path
 }
 
 fn is_label(text: &str) -> bool {
@@ -272,8 +294,8 @@ mod tests {
             assert_eq!(
                 detail,
                 "This route takes only `require=up-to-date`, `expect=ID`, `to=ID`, `steps=N`, `entries=N`, `by=LABEL`, \
-                 `wait=true`. Each may be given once, and only one of `to`, `steps` and `entries`. `entries` excludes \
-                 `require`. `wait` needs a coordinator. A label has 1 to 200 bytes and no control characters."
+                 `wait=true`. Each may be given once, and only one of `to`, `steps` and `entries`, which a rollback of \
+                 several and a baseline need. `entries` excludes `require`. `wait` needs a coordinator. A label has 1 to 200 bytes and no control characters."
             );
         }
     }
@@ -285,7 +307,7 @@ mod tests {
             expected: Some("001_a".to_owned()),
             waits: true,
             by: Some("deploy 1&2=ü".to_owned()),
-            until: Until::Migration("002".to_owned()),
+            until: Some(Until::Migration("002".to_owned())),
         };
         for sent in [
             "by=deploy%201%262=%C3%BC&wait=true&expect=001_a&to=002&require=up-to-date",
@@ -307,13 +329,16 @@ mod tests {
 
     #[test]
     fn without_a_coordinator_there_is_no_waiting() {
-        for route in [Route::Migrate, migration(Action::Rollback)] {
-            for sent in ["wait=true", "by=me&wait=true"] {
-                assert!(query(&route, sent).is_ok());
-                let detail = plain(&route, sent).expect_err("nothing waits without a coordinator");
-                assert!(!detail.contains("wait=true"), "{detail}");
-                assert!(detail.contains("`wait` needs a coordinator"), "{detail}");
-            }
+        for (route, sent) in [
+            (Route::Migrate, "wait=true"),
+            (Route::Migrate, "by=me&wait=true"),
+            (Route::Rollback, "to=a&wait=true"),
+            (migration(Action::Rollback), "wait=true"),
+        ] {
+            assert!(query(&route, sent).is_ok());
+            let detail = plain(&route, sent).expect_err("nothing waits without a coordinator");
+            assert!(!detail.contains("wait=true"), "{detail}");
+            assert!(detail.contains("`wait` needs a coordinator"), "{detail}");
         }
         assert!(plain(&migration(Action::Rollback), "require=up-to-date").is_err());
     }
@@ -326,7 +351,7 @@ mod tests {
             ("entries=999999999", Until::Entries(999_999_999)),
         ] {
             for parse in [plain, query] {
-                let expected = Query { until: until.clone(), ..Query::default() };
+                let expected = Query { until: Some(until.clone()), ..Query::default() };
                 assert_eq!(parse(&Route::Migrate, sent), Ok(expected.clone()));
                 assert!(parse(&Route::Status, sent).is_err());
                 let is_planned = !matches!(until, Until::Entries(_));
@@ -362,9 +387,11 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_the_ledger_alone_takes_a_label_without_a_coordinator() {
+    fn what_changes_the_ledger_takes_a_label_without_a_coordinator() {
         let labelled = Query { by: Some("deploy 1".to_owned()), ..Query::default() };
-        for action in [Correction::Reset, Correction::Mark, Correction::Unmark].map(Action::Correct) {
+        assert_eq!(plain(&Route::Migrate, "by=deploy%201"), Ok(labelled.clone()));
+        let corrections = [Correction::Reset, Correction::Mark, Correction::Unmark].map(Action::Correct);
+        for action in corrections.into_iter().chain([Action::Rollback]) {
             assert_eq!(plain(&migration(action), "by=deploy%201"), Ok(labelled.clone()));
             for refused in ["by=", "by=a&by=b", "by=a&wait=true", "by=a%0Ab", "force", "to=a"] {
                 assert!(plain(&migration(action), refused).is_err(), "{refused}");
@@ -374,7 +401,7 @@ mod tests {
 
     #[test]
     fn a_baseline_names_its_last_migration() {
-        let last = Query { until: Until::Migration("a/b".to_owned()), ..Query::default() };
+        let last = Query { until: Some(Until::Migration("a/b".to_owned())), ..Query::default() };
         let labelled = Query { by: Some("me".to_owned()), ..last.clone() };
         for parse in [plain, query] {
             assert_eq!(parse(&Route::Baseline, "to=a%2Fb"), Ok(last.clone()));
@@ -386,6 +413,55 @@ mod tests {
                 assert!(detail.starts_with("This route takes only `to=ID`, `by=LABEL`. "), "{detail}");
             }
         }
+    }
+
+    #[test]
+    fn a_rollback_of_several_says_how_far_it_goes() {
+        for (sent, until) in [
+            ("to=a%2Fb", Until::Migration("a/b".to_owned())),
+            ("to=all", Until::Migration("all".to_owned())),
+            ("steps=2", Until::Steps(2)),
+            ("steps=all", Until::End),
+        ] {
+            let expected = Query { until: Some(until), ..Query::default() };
+            for parse in [plain, query] {
+                assert_eq!(parse(&Route::Rollback, sent), Ok(expected.clone()));
+                let labelled = Query { by: Some("me".to_owned()), ..expected.clone() };
+                assert_eq!(parse(&Route::Rollback, &format!("by=me&{sent}")), Ok(labelled));
+            }
+            assert!(query(&Route::Rollback, &format!("{sent}&wait=true")).is_ok_and(|query| query.waits));
+        }
+        for refused in [
+            "",
+            "by=me",
+            "to=",
+            "steps=0",
+            "steps=",
+            "steps=-1",
+            "steps=ALL",
+            "all",
+            "entries=1",
+            "to=a&steps=1",
+            "steps=all&to=a",
+            "steps=all&steps=all",
+            "to=a&to=b",
+            "expect=a&to=a",
+            "to=a&require=up-to-date",
+        ] {
+            let detail = plain(&Route::Rollback, refused).expect_err(refused);
+            assert!(
+                detail.starts_with("This route takes only `to=ID`, `steps=N|all`, `by=LABEL`. "),
+                "{detail}"
+            );
+            assert!(query(&Route::Rollback, refused).is_err(), "{refused}");
+        }
+        assert!(plain(&Route::Migrate, "steps=all").is_err(), "a run of all needs no number");
+    }
+
+    #[test]
+    fn the_request_that_finishes_a_rollback_names_what_stays() {
+        assert_eq!(rollback_request(Some("a/b ü")), "/migrations/rollback?to=a%2Fb%20%C3%BC");
+        assert_eq!(rollback_request(None), "/migrations/rollback?steps=all");
     }
 
     #[test]

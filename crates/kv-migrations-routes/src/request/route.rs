@@ -18,7 +18,12 @@ pub(crate) enum Route {
     History,
     Migrate,
     Baseline,
-    Migration { id: String, action: Action },
+    /// Of several migrations.
+    Rollback,
+    Migration {
+        id: String,
+        action: Action,
+    },
 }
 
 /// An action on a single migration.
@@ -50,6 +55,7 @@ impl Route {
             "/migrations/plan" => Some(Self::Plan),
             "/migrate" => Some(Self::Migrate),
             "/migrations/baseline" => Some(Self::Baseline),
+            "/migrations/rollback" => Some(Self::Rollback),
             path => Action::parse_any(&[Action::Rollback, RESET, MARK, UNMARK], path),
         }
     }
@@ -67,7 +73,7 @@ impl Route {
     /// must always be possible.
     pub(crate) fn depends_on_release(&self) -> bool {
         match self {
-            Self::Status | Self::Plan | Self::Migrate | Self::Baseline => true,
+            Self::Status | Self::Plan | Self::Migrate | Self::Baseline | Self::Rollback => true,
             Self::Migration { action, .. } => {
                 matches!(*action, Action::Rollback | MARK | Action::Resume)
             }
@@ -83,6 +89,7 @@ impl Route {
             Self::History => "/migrations/history".to_owned(),
             Self::Migrate => "/migrate".to_owned(),
             Self::Baseline => "/migrations/baseline".to_owned(),
+            Self::Rollback => "/migrations/rollback".to_owned(),
             Self::Migration { id, action } => {
                 format!("/migrations/{}/{}", utf8_percent_encode(id, NON_ALPHANUMERIC), action.name())
             }
@@ -94,7 +101,7 @@ impl Route {
             Self::Status | Self::Plan | Self::History => {
                 (matches!(*method, Method::GET | Method::HEAD), "GET, HEAD")
             }
-            Self::Migrate | Self::Baseline | Self::Migration { .. } => {
+            Self::Migrate | Self::Baseline | Self::Rollback | Self::Migration { .. } => {
                 (matches!(*method, Method::POST), "POST")
             }
         };
@@ -150,6 +157,8 @@ mod tests {
         assert_eq!(Route::parse("/migrations/status", ""), Some(Route::Status));
         assert_eq!(Route::parse("/migrate", ""), Some(Route::Migrate));
         assert_eq!(Route::parse("/migrations/baseline", ""), Some(Route::Baseline));
+        assert_eq!(Route::parse("/migrations/rollback", ""), Some(Route::Rollback));
+        assert_eq!(Route::parse("/migrations/rollback/rollback", ""), Some(rollback("rollback")));
         assert_eq!(Route::parse("/migrations/001_a/rollback", ""), Some(rollback("001_a")));
         for action in [RESET, MARK, UNMARK] {
             let route = Route::Migration { id: "001_a".to_owned(), action };
@@ -176,11 +185,11 @@ mod tests {
     fn the_path_of_a_route_names_that_route() {
         let actions = [Action::Rollback, RESET, MARK, UNMARK, Action::Pause, Action::Resume, Action::Cancel];
         let migration = |id: &str| actions.map(|action| Route::Migration { id: id.to_owned(), action });
-        let ids = ["001_a", "a/b ü%", "?#&+", "\u{10FFFF}", "status"].into_iter().flat_map(migration);
-        for route in [Route::Status, Route::Plan, Route::History, Route::Migrate, Route::Baseline]
-            .into_iter()
-            .chain(ids)
-        {
+        let ids =
+            ["001_a", "a/b ü%", "?#&+", "\u{10FFFF}", "status", "rollback"].into_iter().flat_map(migration);
+        let fixed =
+            [Route::Status, Route::Plan, Route::History, Route::Migrate, Route::Baseline, Route::Rollback];
+        for route in fixed.into_iter().chain(ids) {
             assert_eq!(Route::parse_coordinated(&route.path(), ""), Some(route));
         }
     }
@@ -203,7 +212,6 @@ mod tests {
             "/migrate/",
             "/migrated",
             "/migrations//rollback",
-            "/migrations/rollback",
             "/migrations/%FF/rollback",
             "/migrations/a/b/rollback",
             "/migrations/a/delete",
@@ -251,7 +259,7 @@ mod tests {
             assert_eq!(route.check_method(&Method::HEAD), Ok(()));
             assert_eq!(route.check_method(&Method::POST), reading);
         }
-        for route in [Route::Migrate, Route::Baseline, rollback("001_a")] {
+        for route in [Route::Migrate, Route::Baseline, Route::Rollback, rollback("001_a")] {
             assert_eq!(route.check_method(&Method::POST), Ok(()));
             assert_eq!(route.check_method(&Method::GET), writing);
             assert_eq!(route.check_method(&Method::PUT), writing);

@@ -25,6 +25,7 @@ use kinds::Kind;
 
 /// An error as it is answered: the members that RFC 9457 names, and ours.
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct Problem {
     r#type: String,
     title: &'static str,
@@ -42,6 +43,12 @@ pub(crate) struct Problem {
     /// Those that were applied before it began.
     #[serde(skip_serializing_if = "Option::is_none")]
     skipped: Option<Vec<String>>,
+    /// Those that a rollback of several rolled back before it ended.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rolled_back: Vec<String>,
+    /// The request that finishes what refuses this one.
+    #[serde(rename = "continue", skip_serializing_if = "Option::is_none")]
+    continue_with: Option<String>,
     /// The migrations that the release registers which answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     registered: Option<Vec<String>>,
@@ -74,6 +81,8 @@ impl Problem {
             migration: None,
             ran: None,
             skipped: None,
+            rolled_back: Vec::new(),
+            continue_with: None,
             registered: None,
             by: None,
             since: None,

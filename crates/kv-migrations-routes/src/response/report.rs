@@ -8,7 +8,7 @@ use super::body::Body;
 use super::json::{ended, json};
 use super::problem::Problem;
 use crate::request::permission::Permission;
-use crate::request::query::{Query, push_encoded};
+use crate::request::query::{Query, push_encoded, rollback_request};
 
 /// The header of a status that counts the migrations of the service that are not registered.
 const UNREGISTERED: HeaderName = HeaderName::from_static("kv-migrations-unregistered");
@@ -44,6 +44,14 @@ pub(crate) fn run(mut report: RunReport, query: &Query) -> Result<Response<Body>
     }
     note_continuation(&mut report);
     Ok(ended(report.is_finished(), &report, report.retry_after))
+}
+
+/// What a rollback of several did: a 202 if it is not finished, with the request that continues it.
+pub(crate) fn rollback_of_several(mut report: RunReport) -> Response<Body> {
+    if !report.is_finished() {
+        report.continue_with = Some(rollback_request(report.to.as_deref()));
+    }
+    ended(report.is_finished(), &report, report.retry_after)
 }
 
 /// Says which request continues a run, unless that is the same one.

@@ -116,7 +116,9 @@ impl<C> Coordinator<C> {
         let Some(migration) = self.runner.registered().get(id) else { return false };
         match task.work {
             Work::Migrate { .. } => migration.up().is_resumable(),
-            Work::Rollback { .. } => migration.down().is_some_and(Change::is_resumable),
+            Work::Rollback { .. } | Work::RollbackUntil { .. } => {
+                migration.down().is_some_and(Change::is_resumable)
+            }
         }
     }
 

@@ -125,6 +125,10 @@ impl Records {
         changes.extend(rows::delete_unreadable::<bool>(storage, ADOPTED)?);
         changes.extend(lease::without_unreadable(storage, self.now())?);
         changes.extend(mirror::without_unreadable(storage)?);
+        let note = self.rollback_note_key();
+        if !self.journal().is_readable(&note)? {
+            changes.extend(self.journal().replace(&note, None));
+        }
         changes.extend(allowance::without_unreadable(storage)?);
         changes.extend(asked::without_unreadable(storage)?);
         changes.extend(applied::without_unreadable(storage)?);
@@ -140,6 +144,11 @@ impl Records {
     /// The key of a migration's marker.
     pub(super) fn marker_key(&self, id: &str) -> String {
         self.ledger(self.journal()).key(id)
+    }
+
+    /// The key of the note that several migrations are being rolled back.
+    pub(super) fn rollback_note_key(&self) -> String {
+        self.ledger(self.journal()).rollback_note_key()
     }
 
     /// Takes the lease. Only when no step is under way.

@@ -29,17 +29,19 @@ pub struct HistoryEntry {
     pub ended_at: Option<String>,
     /// How it ended, or how it stands.
     pub outcome: RunOutcome,
-    /// The migration that it is at, or was at when it ended. `None` for a run that finished. For anything
-    /// else, its migration.
+    /// The migration that it is at, or was at when it ended. `None` for a run, or a rollback of several, that finished. For
+    /// anything else, its migration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub migration: Option<String>,
-    /// The last migration that it was to apply, if that was not the last one that is registered.
+    /// The last migration that it was to apply, if that was not the last one that is registered. Of a rollback of several the
+    /// last that was to stay, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
     /// How many entries of one migration it was to change at most, if it was a run of a few entries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entries: Option<u64>,
-    /// The migrations that it applied, in order: at most the first 1,000. Of a baseline, those that it marked.
+    /// The migrations that it applied, in order: at most the first 1,000. Of a baseline, those that it marked; of a rollback of
+    /// several, those that it rolled back.
     pub ran: Vec<String>,
     /// What it did to entries: those of `ran` that are backfills, folds or re-keys; for a rollback, the one. The history
     /// lists 1,000 skipped entries, those of the newest first, and counts the others.
@@ -124,7 +126,7 @@ impl HistoryEntry {
 pub enum TaskKind {
     /// A run of what is not applied.
     Migrate,
-    /// A rollback of one migration.
+    /// A rollback of one migration, or of several.
     Rollback,
     /// A reset of one migration, which is done at once.
     Reset,

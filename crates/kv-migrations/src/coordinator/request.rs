@@ -17,7 +17,7 @@ use super::task::{Findings, Task, Work};
 use super::waiters::{Notify, TaskReport};
 use crate::change::NEXT_REQUEST;
 use crate::ledger::Marker;
-use crate::report::{Event, Progress, RollbackReport, RunReport, StatusReport};
+use crate::report::{Event, Progress, RunReport, StatusReport};
 use crate::runner::{Plan, Until};
 
 /// How much longer than a step's budget a caller waits for it: KV may retry operations, and markers are copied after
@@ -114,25 +114,11 @@ impl<C> Coordinator<C> {
         self.run_pending_until(until, caller).await
     }
 
-    /// Asks for a rollback, and waits as [`run_pending`](Self::run_pending) does.
-    ///
-    /// # Errors
-    /// Those of [`run_pending`](Self::run_pending). If the migration is unknown, not applied or irreversible, the error
-    /// is a [`CoordinatorError::Runner`].
-    pub async fn rollback(&self, id: &str, caller: &Caller) -> Result<RollbackReport, CoordinatorError> {
-        adopt_once(self).await?;
-        let number = self.begin(Work::rollback(id), caller).await?;
-        match self.report(number, caller).await? {
-            Some(TaskReport::Rollback(report)) => Ok(report),
-            _ => Ok(RollbackReport { retry_after: Some(NEXT_REQUEST), ..RollbackReport::default() }),
-        }
-    }
-
     /// Begins a task, as soon as the caller may, or joins one. Its number.
     ///
     /// Callers who wait share the next run that begins after they asked: they want to know that all is applied, and one run
     /// tells them all. They never share a run that was under way, which may have passed what they wait for.
-    async fn begin(&self, work: Work, caller: &Caller) -> Result<u64, CoordinatorError> {
+    pub(super) async fn begin(&self, work: Work, caller: &Caller) -> Result<u64, CoordinatorError> {
         let joins = caller.is_queued && work.is_shared();
         let waiting = joins.then(|| self.waiters.sharing.join());
         let (begun, replies) = (self.latest_begun()?, self.waiters.replies());
@@ -144,7 +130,7 @@ impl<C> Coordinator<C> {
                 }
                 return Ok(number);
             }
-            match self.admit(work.clone(), caller)? {
+            match self.admit(work.clone(), caller).await? {
                 Admission::Begun(number) => return Ok(number),
                 Admission::Busy(_) if caller.is_queued => {
                     self.wait_for_change(&self.waiters.ends, count).await?;
@@ -178,7 +164,8 @@ impl<C> Coordinator<C> {
         Ok(in_progress.or_else(|| self.waiters.ended_since(replies, number)))
     }
 
-    fn admit(&self, work: Work, caller: &Caller) -> Result<Admission, CoordinatorError> {
+    /// Begins a task, unless another one is in progress. It waits for nothing but rows.
+    async fn admit(&self, mut work: Work, caller: &Caller) -> Result<Admission, CoordinatorError> {
         let Self { records, waiters, .. } = self;
         let now = records.now();
         let mut changes = Vec::new();
@@ -189,6 +176,13 @@ impl<C> Coordinator<C> {
             if records.is_stepping()? || !task.is_paused() && !task.is_replaceable() {
                 return Ok(Admission::Busy(Box::new(task.activity())));
             }
+        }
+        if let Work::RollbackUntil { until, .. } = &mut work {
+            // Now, and not when it was asked for: a run that it waited for may have applied more. What is refused ends no task.
+            let (to, _) = self.planned_rollback(until).await?;
+            *until = to.map_or(Until::End, Until::Migration);
+        }
+        if let Some(task) = records.task()? {
             // The task waits to be retried, or for KV's quota: the caller has fixed the cause, or wants to know. Or it waits
             // to be resumed at a migration that this release does not have. The new task replaces it.
             waiters.close(task.number);
@@ -224,7 +218,11 @@ impl<C> Coordinator<C> {
     }
 
     /// What came of a task. `None` if it takes longer than a step may, or if another instance has ended it.
-    async fn report(&self, number: u64, caller: &Caller) -> Result<Option<TaskReport>, CoordinatorError> {
+    pub(super) async fn report(
+        &self,
+        number: u64,
+        caller: &Caller,
+    ) -> Result<Option<TaskReport>, CoordinatorError> {
         let reply = pin!(self.wait_for_reply(number, caller));
         if caller.waits_for_end {
             return reply.await;

@@ -5,7 +5,7 @@ use super::records::{Records, put_task};
 use super::report::RunOutcome;
 use super::storage::lease::is_written;
 use super::storage::{Lease, RowChange, StorageError};
-use super::task::{Findings, Task};
+use super::task::{Findings, Task, Work};
 use super::transition::Transition;
 use super::waiters::{Reply, TaskReport, Waiters};
 use crate::error::Error;
@@ -44,6 +44,13 @@ pub(super) fn settle(
     let mut forgotten = None;
     if *outcome == RunOutcome::Cancelled {
         forgotten = forget_checkpoint(records, task, &mut changes)?;
+        if matches!(task.work, Work::RollbackUntil { .. }) {
+            let (journal, key) = (records.journal(), records.rollback_note_key());
+            if journal.marker(&key)?.is_some_and(|row| row.exists()) {
+                changes.extend(journal.own_changes(&key, None)?);
+                alarm = Some(records.now());
+            }
+        }
     }
     if forgotten.is_some() {
         // To copy that to KV.

@@ -73,6 +73,15 @@ pub(super) enum Work {
         /// Whether a step has found something to roll back.
         is_begun: bool,
     },
+    /// A rollback of several migrations.
+    RollbackUntil {
+        /// The migration that it is at, once it is at one.
+        migration: Option<String>,
+        /// How many migrations it has rolled back.
+        ran: u64,
+        /// How far it goes. Never a number of steps.
+        until: Until,
+    },
 }
 
 /// What happens next. Times are in milliseconds since 1970.
@@ -137,6 +146,10 @@ impl Work {
         Self::Rollback { id: id.to_owned(), is_begun: false }
     }
 
+    pub(super) fn rollback_until(until: Until) -> Self {
+        Self::RollbackUntil { migration: None, ran: 0, until }
+    }
+
     /// Whether it is a run of everything, which several callers can share.
     pub(super) fn is_shared(&self) -> bool {
         matches!(self, Self::Migrate { until: Until::End, .. })
@@ -150,7 +163,7 @@ impl Work {
     pub(super) fn kind(&self) -> TaskKind {
         match self {
             Self::Migrate { .. } => TaskKind::Migrate,
-            Self::Rollback { .. } => TaskKind::Rollback,
+            Self::Rollback { .. } | Self::RollbackUntil { .. } => TaskKind::Rollback,
         }
     }
 }
@@ -185,7 +198,7 @@ impl Task {
     /// The migration that it is at.
     pub(super) fn migration(&self) -> Option<&str> {
         match &self.work {
-            Work::Migrate { migration, .. } => migration.as_deref(),
+            Work::Migrate { migration, .. } | Work::RollbackUntil { migration, .. } => migration.as_deref(),
             Work::Rollback { id, .. } => Some(id),
         }
     }
@@ -252,13 +265,18 @@ impl Task {
         if self.is_paused() { RunOutcome::Paused } else { RunOutcome::Running }
     }
 
-    /// A run is at this migration now, for which retries are counted from zero. Successful steps do not reset them: a
-    /// re-key that fails starts over, and would do so for ever. A rollback is at its own migration always.
-    pub(super) fn move_to(&mut self, id: Option<String>) {
-        if let Work::Migrate { migration, .. } = &mut self.work
-            && *migration != id
-        {
+    /// Says which migration it is at, of a run or of a rollback of several.
+    pub(super) fn set_migration(&mut self, id: Option<String>) {
+        if let Work::Migrate { migration, .. } | Work::RollbackUntil { migration, .. } = &mut self.work {
             *migration = id;
+        }
+    }
+
+    /// A run is at this migration now, for which retries are counted from zero. Successful steps do not reset them: a
+    /// re-key that fails starts over, and would do so for ever. A rollback of one is at its own migration always.
+    pub(super) fn move_to(&mut self, id: Option<String>) {
+        if !matches!(self.work, Work::Rollback { .. }) && self.migration() != id.as_deref() {
+            self.set_migration(id);
             self.retries = Retries::default();
         }
     }
@@ -296,14 +314,15 @@ impl Task {
         findings: Findings,
     ) -> HistoryEntry {
         let Findings { out_of_order, missing, unfinished, mut warnings, rolled_back } = findings;
-        if warnings.is_empty() {
+        let action = self.work.kind();
+        if warnings.is_empty() && action == TaskKind::Migrate {
             warnings.extend(applied.iter().filter_map(AppliedMigration::warning));
         }
         let listed = |all: Vec<String>| all.into_iter().take(MAX_LISTED).collect();
-        let action = self.work.kind();
-        let is_finished_run = outcome == RunOutcome::Finished && action == TaskKind::Migrate;
+        let is_finished_run = outcome == RunOutcome::Finished && !matches!(self.work, Work::Rollback { .. });
         let (to, entries) = match &self.work {
-            Work::Migrate { until: Until::Migration(last), .. } => (Some(last.clone()), None),
+            Work::Migrate { until: Until::Migration(last), .. }
+            | Work::RollbackUntil { until: Until::Migration(last), .. } => (Some(last.clone()), None),
             Work::Migrate { until: Until::Entries(entries), .. } => (None, Some(*entries)),
             _ => (None, None),
         };

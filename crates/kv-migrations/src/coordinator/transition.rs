@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use super::error::CoordinatorError;
 use super::report::RunOutcome;
-use super::task::{Retries, StopRequest, Task, TaskStage, Work};
+use super::task::{Retries, StopRequest, Task, TaskStage};
 use crate::clock::{later, milliseconds};
 
 /// The pause before each retry of a step that failed. After the last one, the run has failed.
@@ -162,9 +162,7 @@ fn meet_stop_request(task: &mut Task) -> RunOutcome {
             task.stage = TaskStage::Paused;
         }
         Some(StopRequest::Cancel { at }) => {
-            if let Work::Migrate { migration, .. } = &mut task.work {
-                *migration = Some(at);
-            }
+            task.set_migration(Some(at));
             return RunOutcome::Cancelled;
         }
         Some(StopRequest::Pause { .. }) | None => {}
@@ -177,6 +175,7 @@ mod tests {
     use super::*;
     use crate::clock::at_milliseconds;
     use crate::coordinator::caller::Caller;
+    use crate::coordinator::task::Work;
     use crate::runner::Until;
 
     const NOW: u64 = 1_000_000;

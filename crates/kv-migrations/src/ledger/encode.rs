@@ -142,7 +142,7 @@ pub(super) fn encode_unfinished(
 }
 
 /// The fields as JSON within KV's limit. A reason that is too long is cut; keys that do not fit are left out, and so are
-/// who marked it, and at last a service's prefix, which JSON escapes lengthen.
+/// who asked for it, and at last a service's prefix, which JSON escapes lengthen.
 fn fitting(mut fields: WrittenMetadata<'_>) -> Metadata {
     loop {
         let metadata = fields.to_metadata();

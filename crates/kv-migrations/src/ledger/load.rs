@@ -67,9 +67,13 @@ impl Ledger {
         let start = self.key("");
         let mut markers = Vec::new();
         let listed = self.list(&start).await?;
-        let is_listed = listed.is_some();
+        let (is_listed, mut note_owner) = (listed.is_some(), None);
         for listed in listed.unwrap_or_default() {
             let Some(id) = listed.key.strip_prefix(&start) else { continue };
+            if id.is_empty() {
+                note_owner = Some(listed.service.unwrap_or_default());
+                continue;
+            }
             if registered.contains(id) {
                 self.check_owner(id, listed.service.as_deref())?;
             } else if listed.service.as_ref() != Some(&self.service) {
@@ -96,7 +100,7 @@ impl Ledger {
                 known.push((id.to_owned(), marker));
             }
         }
-        Ok(Markers::in_order(known, !is_listed))
+        Ok(Markers::in_order(known, !is_listed, note_owner))
     }
 
     /// The keys that begin with `start`. `None` if there are too many pages.

@@ -34,7 +34,7 @@ pub(crate) struct AppliedRecord {
     pub(crate) rollback_error: Option<String>,
     /// The revision that was applied, if it had one.
     pub(crate) revision: Option<String>,
-    /// Who recorded it without running it. Only written: for people who look at the marker.
+    /// Who asked for it. Only written: for people who look at the marker.
     pub(crate) by: Option<String>,
 }
 
@@ -112,6 +112,11 @@ impl Marker {
             Self::Running(progress) => Some(progress),
             Self::Failed { progress, .. } => progress.as_deref(),
         }
+    }
+
+    /// Whether there is something to roll back.
+    pub(crate) fn can_be_undone(&self) -> bool {
+        matches!(self, Self::Applied(_)) || self.progress().is_some()
     }
 
     pub(super) fn into_progress(self) -> Option<Box<Progress>> {

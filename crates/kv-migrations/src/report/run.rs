@@ -8,7 +8,7 @@ use super::skip::{is_false, is_zero};
 use super::{EntryCounts, Progress};
 use crate::text::shortened;
 
-/// What a run did.
+/// What a run did, or a rollback of several migrations.
 ///
 /// As JSON it has the fields of the TypeScript runner (`ran`, `skipped`) and more.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,7 +22,10 @@ pub struct RunReport {
     /// The migrations that a [baseline](crate::Runner::baseline) recorded as applied, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub marked: Vec<String>,
-    /// What each of `ran` took.
+    /// The migrations that a [rollback of several](crate::Runner::rollback_until) rolled back, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rolled_back: Vec<String>,
+    /// What each of `ran`, or of `rolled_back`, took.
     pub details: Vec<AppliedMigration>,
     /// Those of `ran` that are registered before one of `skipped`: they ran later than their place says.
     pub out_of_order: Vec<String>,
@@ -45,19 +48,19 @@ pub struct RunReport {
     pub warnings: Vec<String>,
     /// All KV operations of the run: those of migrations, and those that read and write the ledger.
     pub operations: u64,
-    /// The migrations that were asked for and are still to be applied because the run used up its [`Budget`](crate::Budget). The next run
-    /// begins with the first of them. Empty if the run finished.
+    /// The migrations that were asked for and are still to be applied, or rolled back, because the [`Budget`](crate::Budget) is
+    /// used up. The next run begins with the first of them. Empty if the run finished.
     pub remaining: Vec<String>,
     /// The migrations that are still to be applied and were not asked for: see [`Until`](crate::Until).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub beyond: Vec<String>,
     /// The last migration that was asked for, if that is not the last one that is registered: also if a number of
     /// [`Steps`](crate::Until::Steps) was asked for. To continue, ask for a run [to it](crate::Until::Migration): the same number
-    /// of steps would be others.
+    /// of steps would be others. Of a rollback the last that stays, if not all are rolled back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
-    /// The request that continues the run, a path below the routes' own: only in answers of the routes, where `to` is given and
-    /// something remains.
+    /// The request that continues the run, a path below the routes' own: only in answers of the routes, where something remains
+    /// and `to` is given, or several are rolled back.
     #[serde(default, rename = "continue", skip_serializing_if = "Option::is_none")]
     pub continue_with: Option<String>,
     /// What became of the entries, if a number of [`Entries`](crate::Until::Entries) was asked for: those of this run alone.
@@ -76,7 +79,7 @@ pub struct RunReport {
 }
 
 impl RunReport {
-    /// Whether every migration is applied that was asked for.
+    /// Whether every migration is applied, or rolled back, that was asked for.
     pub fn is_finished(&self) -> bool {
         self.remaining.is_empty()
     }

@@ -9,7 +9,7 @@ use crate::error::{BoxError, Error, Failure, Stage, reason};
 use crate::future::BoxFuture;
 use crate::kv::{KvError, KvErrorKind, Operation};
 use crate::ledger::{AppliedRecord, FailureRecord};
-use crate::report::{Direction, Event, FailedEntry, Progress, RunReport};
+use crate::report::{AppliedMigration, Direction, Event, FailedEntry, Progress, RunReport};
 use crate::sabotage::{self, Defect};
 use crate::session::Session;
 
@@ -53,6 +53,29 @@ impl Failed {
     pub(super) fn new(stage: Stage, error: BoxError) -> Self {
         Self { stage, reason: reason(&*error), error }
     }
+}
+
+/// What a migration took that is applied, or rolled back, wholly.
+pub(super) fn applied(
+    job: &Job<'_>,
+    progress: &Progress,
+    is_resumable: bool,
+    failed_entries: Vec<FailedEntry>,
+) -> AppliedMigration {
+    AppliedMigration {
+        id: job.id().to_owned(),
+        duration_ms: progress.duration_ms,
+        operations: progress.operations,
+        entries: is_resumable.then_some(progress.entries),
+        failed_entries,
+        more_failed_entries: 0,
+        left_out: job.left_out(),
+    }
+}
+
+/// Whether so much of the budget is used that no other migration begins: it may need more than is left.
+pub(super) fn is_half_spent(session: &Session<'_>) -> bool {
+    session.meter.left() < session.meter.budget().operations() / 2
 }
 
 /// The error for what failed: a failure, or that another run took over.
@@ -150,16 +173,18 @@ pub(super) async fn advance<C>(
 
 /// Notes that the migration begins: an `up` with a description, or a `down`. Fails if another run has the lease.
 fn begin(session: &Session<'_>, id: &str, description: Option<&str>, stage: Stage) -> Result<(), Failed> {
-    let line = match description {
+    let mut line = match description {
         Some(description) => format!("[Migration] Running {id}: {description}"),
         None => format!("[Migration] Rolling back {id}"),
     };
+    if let Some(by) = session.label() {
+        line = format!("{line}, as {by} asked");
+    }
     if !session.begin(id, &line) {
         return Err(Failed::new(stage, replaced(id)));
     }
-    if let Some(description) = description {
-        session.notify(&Event::Started { id: id.to_owned(), description: description.to_owned() });
-    }
+    let description = description.unwrap_or_default().to_owned();
+    session.notify(&Event::Started { id: id.to_owned(), description });
     Ok(())
 }
 
@@ -176,6 +201,7 @@ fn recording<'a>(
     applied.run_at = Some(iso8601(job.session().now()));
     applied.duration_ms = Some(progress.duration_ms);
     applied.operations = Some(progress.operations);
+    applied.by = job.session().label().map(str::to_owned);
     ledger.record_applied(id, &applied)
 }
 

@@ -114,8 +114,8 @@ impl<C> Runner<C> {
         self
     }
 
-    /// Sets who asks, such as `deploy 4711`: for the log lines of [`mark`](Self::mark), [`unmark`](Self::unmark) and
-    /// [`reset`](Self::reset), and for the metadata of a marker that `mark` writes.
+    /// Sets who asks, such as `deploy 4711`: for the lines of the log that say what begins or was changed, and for the metadata
+    /// of the markers of what is applied or [marked](Self::mark) then.
     #[must_use]
     pub fn with_label(mut self, label: impl Into<String>) -> Self {
         self.settings.label = Some(label.into());

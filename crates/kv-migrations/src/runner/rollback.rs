@@ -1,11 +1,15 @@
-//! Rolls migrations back.
+//! Rolls back one migration, or several.
 
 use super::Runner;
-use super::apply::{Advance, Record, Share, advance, failure};
-use crate::change::Job;
+use super::apply::{Advance, Record, Share, advance, applied, failure, is_half_spent};
+use super::rollback_plan::RollbackPlan;
+use super::until::Until;
+use crate::change::{Job, NEXT_REQUEST};
 use crate::error::Error;
+use crate::future::BoxFuture;
 use crate::ledger::MarkerState;
-use crate::report::{Direction, RollbackReport, RunReport};
+use crate::migration::Migration;
+use crate::report::{Direction, Event, Observer, RollbackReport, RunReport};
 use crate::session::Session;
 
 impl<C> Runner<C> {
@@ -16,51 +20,161 @@ impl<C> Runner<C> {
     ///
     /// # Errors
     /// [`Error::UnknownMigration`], [`Error::NotRun`] and [`Error::Irreversible`] if it cannot be rolled back.
-    /// [`Error::Failed`] if its `down` failed or its marker could not be deleted: [`Failure::advice`] says what the state is
-    /// then. [`Error::Superseded`] if another run took over.
+    /// [`Error::Failed`] if its `down` failed or its marker could not be deleted: [`Failure::advice`](crate::Failure::advice)
+    /// says what the state is then. [`Error::Superseded`] if another run took over.
     pub async fn rollback(&self, id: &str, context: &C) -> Result<RollbackReport, Error> {
         let Some(migration) = self.registered.get(id) else {
             return Err(Error::UnknownMigration { id: id.to_owned() });
         };
         // Asked first, as the TypeScript runner does.
-        let Some(down) = migration.down() else { return Err(Error::Irreversible { id: id.to_owned() }) };
+        if !migration.is_reversible() {
+            return Err(Error::Irreversible { id: id.to_owned() });
+        }
         let session = Session::open(&self.settings, &|_| {})?;
         let marker = match session.ledger.state_of(id).await? {
             MarkerState::Nothing => return Err(Error::NotRun { id: id.to_owned(), action: "rollback" }),
             MarkerState::Applied => None,
             MarkerState::Unfinished(checkpoint) => Some(checkpoint.progress.direction),
         };
-
-        let mut job = Job::new(&session, id, Direction::Down, marker);
-        let advance = advance(down, "", &mut job, context, Share::Whole, Record::default()).await;
-        let mut report = RollbackReport::default();
-        let progress = match advance {
-            Ok(Advance::Partly { progress, retry_after }) => {
-                session.log().info(&format!("[Migration] … {id} is partly rolled back: roll it back again"));
-                report.retry_after = Some(retry_after);
-                report.progress = progress;
-                job.progress()
-            }
-            Ok(Advance::Wholly { progress, failed_entries }) => {
-                report.rolled_back = Some(id.to_owned());
-                report.failed_entries = failed_entries;
-                progress
-            }
-            // A `down` never is.
-            Ok(Advance::ByAnother) => job.progress(),
-            Err(failed) => {
-                let is_still_applied = marker.is_none() && !down.is_resumable();
-                let progress = (!is_still_applied).then(|| job.progress());
-                let report = RunReport { progress, ..RunReport::default() };
-                return Err(failure(&session, id.to_owned(), failed, report));
-            }
+        let mut done = RunReport::default();
+        self.roll_back(&session, &[(id, marker)], context, &mut done).await?;
+        let mut report = RollbackReport {
+            rolled_back: done.rolled_back.pop(),
+            operations: done.operations,
+            quota_exhausted: done.quota_exhausted,
+            retry_after: done.retry_after,
+            ..RollbackReport::default()
         };
-        report.duration_ms = progress.duration_ms;
+        if let Some(details) = done.details.pop() {
+            (report.duration_ms, report.entries) = (details.duration_ms, details.entries);
+            report.failed_entries = details.failed_entries;
+        } else if let Some(progress) = done.progress.take() {
+            (report.duration_ms, report.entries) = (progress.duration_ms, Some(progress.entries));
+            report.progress = Some(progress);
+        }
+        Ok(report)
+    }
+
+    /// Rolls back several migrations, the one that is registered last first: all after a [migration](Until::Migration), the
+    /// last of them by [number](Until::Steps), or [all](Until::End). Those that are not applied, and have not begun, are left
+    /// out.
+    ///
+    /// It rolls back as far as the [`Budget`](crate::Budget) allows. If the report is not [finished](RunReport::is_finished),
+    /// continue with its [`to`](RunReport::to), or with [`Until::End`] if it has none: both are safe to repeat. A number of
+    /// steps would be others, and is refused until then. A run gives up what is not finished.
+    ///
+    /// # Errors
+    /// Before anything is changed: [`Error::UnknownMigration`] and [`Error::NotRun`] if the migration that is to stay is not
+    /// registered or not applied, [`Error::Irreversible`] if one of those to roll back has no `down`,
+    /// [`Error::NotRegistered`] if others are applied that are not registered, [`Error::RollbackUnfinished`],
+    /// [`Error::NotABackfill`] if a number of entries is asked for, [`Error::LedgerTooLarge`].
+    /// [`Error::Failed`] and [`Error::Superseded`] as for [`rollback`](Self::rollback): those before the one that
+    /// failed [are rolled back](crate::Failure::report). [`Error::Ledger`].
+    ///
+    /// # Example
+    /// ```
+    /// use kv_migrations::{Migration, Runner, Until, kv::MemoryStore};
+    ///
+    /// # async fn example() -> Result<(), kv_migrations::Error> {
+    /// let migration = |id: &'static str| {
+    ///     Migration::new(id, "", async |_, _: &()| Ok(())).with_down(async |_, _| Ok(()))
+    /// };
+    /// let migrations = vec![migration("001"), migration("002"), migration("003")];
+    /// let runner = Runner::new(MemoryStore::new(), "my-service", migrations)?;
+    /// runner.run_pending(&()).await?;
+    ///
+    /// let report = runner.rollback_until(&Until::Migration("001".to_owned()), &()).await?;
+    /// assert_eq!(report.rolled_back, ["003", "002"]);
+    /// assert!(runner.is_run("001").await?);
+    /// # Ok(())
+    /// # }
+    /// # futures::executor::block_on(example()).unwrap();
+    /// ```
+    pub fn rollback_until<'a>(
+        &'a self,
+        until: &'a Until,
+        context: &'a C,
+    ) -> BoxFuture<'a, Result<RunReport, Error>> {
+        self.rollback_until_observed(until, context, &|_| {})
+    }
+
+    /// The same, and calls `observer` when each of them begins and when it [is rolled back](Event::Applied).
+    pub(crate) fn rollback_until_observed<'a>(
+        &'a self,
+        until: &'a Until,
+        context: &'a C,
+        observer: &'a Observer<'a>,
+    ) -> BoxFuture<'a, Result<RunReport, Error>> {
+        Box::pin(async move {
+            let session = Session::open(&self.settings, observer)?;
+            let ledger = &session.ledger;
+            let markers = ledger.load(self.registered.ids()).await?;
+            let note = ledger.rollback_note(&markers).await?;
+            let RollbackPlan { to, steps } =
+                RollbackPlan::new(&self.registered, self.service(), &markers, note.as_deref(), until)?;
+            let last = to.clone().unwrap_or_default();
+            let has_note = note.is_some() || steps.len() > 1;
+            if has_note && !steps.is_empty() && note.is_none_or(|note| note != last) {
+                ledger.note_rollback(&last).await?;
+            }
+            let mut report = RunReport { to, ..RunReport::default() };
+            self.roll_back(&session, &steps, context, &mut report).await?;
+            if has_note && report.is_finished() {
+                ledger.forget_rollback().await.map_err(Error::Ledger)?;
+                report.operations = session.operations();
+            }
+            Ok(report)
+        })
+    }
+
+    /// Rolls migrations back, each with the direction of its checkpoint, and notes in the report how far that got.
+    async fn roll_back(
+        &self,
+        session: &Session<'_>,
+        steps: &[(&str, Option<Direction>)],
+        context: &C,
+        report: &mut RunReport,
+    ) -> Result<(), Error> {
+        for &(id, direction) in steps {
+            let Some(down) = self.registered.get(id).and_then(Migration::down) else { continue };
+            let has_run = !report.rolled_back.is_empty();
+            if !report.remaining.is_empty() || has_run && is_half_spent(session) {
+                report.retry_after.get_or_insert(NEXT_REQUEST);
+                report.remaining.push(id.to_owned());
+                continue;
+            }
+            let mut job = Job::new(session, id, Direction::Down, direction);
+            let share = if has_run { Share::Rest } else { Share::Whole };
+            match advance(down, "", &mut job, context, share, Record::default()).await {
+                Ok(Advance::Wholly { progress, failed_entries }) => {
+                    let event = Event::Applied(applied(&job, &progress, down.is_resumable(), failed_entries));
+                    session.notify(&event);
+                    if let Event::Applied(done) = event {
+                        report.details.push(done);
+                    }
+                    report.rolled_back.push(id.to_owned());
+                }
+                // A `down` never is.
+                Ok(Advance::ByAnother) => {}
+                Ok(Advance::Partly { progress, retry_after }) => {
+                    session
+                        .log()
+                        .info(&format!("[Migration] … {id} is partly rolled back: roll it back again"));
+                    (report.progress, report.retry_after) = (progress, Some(retry_after));
+                    report.remaining.push(id.to_owned());
+                }
+                Err(failed) => {
+                    report.operations = session.operations();
+                    let is_still_applied = direction.is_none() && !down.is_resumable();
+                    report.progress = (!is_still_applied).then(|| job.progress());
+                    return Err(failure(session, id.to_owned(), failed, std::mem::take(report)));
+                }
+            }
+        }
         report.operations = session.operations();
         if !report.is_finished() {
             report.quota_exhausted = session.retry_after_quota(&mut report.retry_after);
         }
-        report.entries = down.is_resumable().then_some(progress.entries);
-        Ok(report)
+        Ok(())
     }
 }

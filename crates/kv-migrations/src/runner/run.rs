@@ -1,7 +1,7 @@
 //! Runs what is pending, or records it as applied.
 
 use super::Runner;
-use super::apply::{Advance, Record, Share, advance, failure};
+use super::apply::{Advance, Record, Share, advance, applied, failure, is_half_spent};
 use super::correction::Correction;
 use super::findings::Refused;
 use super::plan::Plan;
@@ -11,9 +11,7 @@ use crate::change::{Job, NEXT_REQUEST};
 use crate::error::Error;
 use crate::future::BoxFuture;
 use crate::ledger::{Ledger, Marker, Markers};
-use crate::report::{
-    AppliedMigration, Direction, Event, FailedEntry, MigrationKind, Observer, Progress, RunReport,
-};
+use crate::report::{Direction, Event, MigrationKind, Observer, RunReport};
 use crate::session::Session;
 
 impl<C> Runner<C> {
@@ -86,6 +84,9 @@ impl<C> Runner<C> {
             missing_unknown: markers.is_missing_unknown(),
             ..RunReport::default()
         };
+        if context.is_some() && !matches!(until, Until::Entries(_)) {
+            self.give_up_rollback(&session, &markers).await?;
+        }
         for (place, migration) in self.registered.migrations().iter().enumerate() {
             let id = migration.id().to_owned();
             if markers.is_applied(&id) {
@@ -168,6 +169,15 @@ impl<C> Runner<C> {
         Ok(report)
     }
 
+    /// Forgets a rollback of several that is not finished: what it has rolled back is applied again.
+    async fn give_up_rollback(&self, session: &Session<'_>, markers: &Markers) -> Result<(), Error> {
+        if !markers.has_rollback_note(self.service()) {
+            return Ok(());
+        }
+        session.log().info("[Migration] The rollback that is not finished is given up: a run is asked for");
+        session.ledger.forget_rollback().await.map_err(Error::Ledger)
+    }
+
     /// The prefix under which the service seems to have run before, if it has run under none of its own.
     pub(crate) async fn other_prefix(
         &self,
@@ -198,29 +208,6 @@ impl<C> Runner<C> {
         }
         Ok((markers, plan))
     }
-}
-
-/// What a migration took that is applied wholly.
-fn applied(
-    job: &Job<'_>,
-    progress: &Progress,
-    is_resumable: bool,
-    failed_entries: Vec<FailedEntry>,
-) -> AppliedMigration {
-    AppliedMigration {
-        id: job.id().to_owned(),
-        duration_ms: progress.duration_ms,
-        operations: progress.operations,
-        entries: is_resumable.then_some(progress.entries),
-        failed_entries,
-        more_failed_entries: 0,
-        left_out: job.left_out(),
-    }
-}
-
-/// Whether so much of the budget is used that no other migration begins: it may need more than is left.
-fn is_half_spent(session: &Session<'_>) -> bool {
-    session.meter.left() < session.meter.budget().operations() / 2
 }
 
 fn warn(session: &Session<'_>, report: &mut RunReport, warning: Option<String>) {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How far a run goes.
+/// How far a run goes, or a [rollback](crate::Runner::rollback_until).
 ///
 /// # Example
 /// ```
@@ -24,14 +24,15 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum Until {
-    /// To the last registered migration.
+    /// To the last registered migration. Of a rollback: over all of them.
     #[default]
     End,
-    /// To this migration: it and those that are registered before it are applied.
+    /// To this migration: it and those that are registered before it are applied. Of a rollback: those that are registered after
+    /// it are rolled back, and it stays.
     Migration(String),
-    /// Over the next migrations that are not applied, this many.
+    /// Over the next migrations that are not applied, this many. Of a rollback: over the last that are.
     Steps(u64),
-    /// Over the next entries of the next migration, at most this many. It must be a backfill. For a look at a few entries before
+    /// Over the next entries of the next migration, at most this many. It must be a backfill. No rollback goes so far only. For a look at a few entries before
     /// the rest is changed.
     Entries(u64),
 }

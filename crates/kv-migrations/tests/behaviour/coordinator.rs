@@ -12,6 +12,7 @@ mod quota;
 mod releases;
 mod reset;
 mod retries;
+mod rollback_several;
 mod rows;
 mod steps;
 mod until;

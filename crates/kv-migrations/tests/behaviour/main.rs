@@ -67,6 +67,7 @@ mod reset;
 mod reversal;
 mod revisions;
 mod rollback;
+mod rollback_several;
 mod run;
 mod selection;
 mod service;

@@ -136,6 +136,16 @@ pub(super) const NOT_RUN: Kind = Kind {
     help: "Nothing was changed. KV can show a minute late what ran elsewhere.",
 };
 
+pub(super) const NOT_REGISTERED: Kind =
+    Kind { name: "not-registered", title: "Not registered", status: StatusCode::CONFLICT, help: "" };
+
+pub(super) const ROLLBACK_UNFINISHED: Kind = Kind {
+    name: "rollback-unfinished",
+    title: "Rollback unfinished",
+    status: StatusCode::CONFLICT,
+    help: "POST what `continue` names.",
+};
+
 pub(super) const IRREVERSIBLE: Kind = Kind {
     name: "irreversible",
     title: "Irreversible",

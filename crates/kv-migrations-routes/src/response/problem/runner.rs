@@ -7,6 +7,7 @@ use kv_migrations::kv::KvErrorKind;
 use kv_migrations::{Error, Failure, RunReport, Stage};
 
 use super::{Problem, kinds};
+use crate::request::query::rollback_request;
 
 /// As long as the lease of a run.
 const LEASE: Duration = Duration::from_mins(1);
@@ -56,6 +57,8 @@ impl From<Error> for Box<Problem> {
             Error::NotRun { id, .. } => (&kinds::NOT_RUN, Some(id), None),
             Error::Irreversible { id, .. } => (&kinds::IRREVERSIBLE, Some(id), None),
             Error::AlreadyApplied { id, .. } => (&kinds::ALREADY_APPLIED, Some(id), None),
+            Error::NotRegistered { ids, .. } => (&kinds::NOT_REGISTERED, ids.first(), None),
+            Error::RollbackUnfinished { to, .. } => (&kinds::ROLLBACK_UNFINISHED, to.as_ref(), None),
             Error::Refused { id, .. } => (&kinds::RUN_REFUSED, Some(id), None),
             Error::NotABackfill { id, .. } => (&kinds::INVALID_QUERY, Some(id), None),
             Error::ForeignMarker(marker) => (&kinds::FOREIGN_MARKER, Some(&marker.id), None),
@@ -78,11 +81,19 @@ impl From<Error> for Box<Problem> {
         if let Some(after) = retry_after {
             problem = problem.with_retry_after(after);
         }
-        if let Error::Failed(failure) = &mut error {
-            problem.help = failure.advice().into();
-            if !is_rollback(failure) {
-                problem.take_run(&mut failure.report);
+        match &mut error {
+            Error::Failed(failure) => {
+                problem.help = failure.advice().into();
+                if is_rollback(failure) {
+                    problem.rolled_back = take(&mut failure.report.rolled_back);
+                } else {
+                    problem.take_run(&mut failure.report);
+                }
             }
+            Error::RollbackUnfinished { to, .. } => {
+                problem.continue_with = Some(rollback_request(to.as_deref()));
+            }
+            _ => {}
         }
         problem
     }

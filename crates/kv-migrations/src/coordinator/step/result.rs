@@ -109,6 +109,8 @@ impl StepResult {
                 | Error::AnotherPrefix { .. }
                 | Error::Refused { .. }
                 | Error::NotABackfill { .. }
+                | Error::NotRegistered { .. }
+                | Error::RollbackUnfinished { .. }
                 | Error::Registration(_)
         );
         let until_quota = match &error {

@@ -57,6 +57,15 @@ async fn try_to_take<C>(step: &Step<'_, C>, task: &Task) -> Result<StepResult, C
                 report => StepResult::from_run(report),
             }
         }
+        Work::RollbackUntil { until, .. } => {
+            // Those who are told of events wait for a run.
+            let observer = |event: &Event| {
+                if note(step, event).is_err() {
+                    step.lease.abandon();
+                }
+            };
+            StepResult::from_run(runner.rollback_until_observed(until, &context, &observer).await)
+        }
         Work::Rollback { id, is_begun } => {
             note_begun(step, id)?;
             StepResult::from_rollback(id, runner.rollback(id, &context).await, *is_begun)
@@ -101,7 +110,7 @@ pub(crate) async fn mark_failed<C>(step: &Step<'_, C>, task: &Task, error: &Coor
     // A `down` that is a closure leaves no checkpoint.
     let asked = match task.work {
         Work::Migrate { .. } => Direction::Up,
-        Work::Rollback { .. } => Direction::Down,
+        Work::Rollback { .. } | Work::RollbackUntil { .. } => Direction::Down,
     };
     let direction = checkpoint.as_ref().map_or(asked, |checkpoint| checkpoint.progress.direction);
     ledger.record_failed(id, direction, failed, checkpoint).await.ok();
@@ -140,7 +149,7 @@ fn note<C>(step: &Step<'_, C>, event: &Event) -> Result<(), LeaseError> {
             records.observer.tell(|| JournalEvent::Started { task: task.number, id: id.clone() });
             Ok(())
         }
-        (Event::Applied(migration), Work::Migrate { ran, .. }) => {
+        (Event::Applied(migration), Work::Migrate { ran, .. } | Work::RollbackUntil { ran, .. }) => {
             let row = applied::add(*ran, migration);
             *ran = ran.saturating_add(1);
             step.lease.write(vec![row, put_task(&task)])

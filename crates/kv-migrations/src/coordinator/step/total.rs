@@ -1,9 +1,8 @@
 //! What all steps of a task did together.
 
 use crate::coordinator::error::CoordinatorError;
-use crate::coordinator::report::TaskKind;
 use crate::coordinator::storage::{Storage, StorageError, applied};
-use crate::coordinator::task::Task;
+use crate::coordinator::task::{Task, Work};
 use crate::coordinator::waiters::TaskReport;
 use crate::error::Error;
 use crate::id::IdSet;
@@ -23,7 +22,7 @@ pub(crate) fn total<'a>(
             Ok(TaskReport::Rollback(RollbackReport { operations: task.totals.operations, ..last }))
         }
         Err(CoordinatorError::Runner(Error::Failed(mut failure))) => {
-            if task.work.kind() == TaskKind::Migrate {
+            if !matches!(task.work, Work::Rollback { .. }) {
                 failure.report = run(storage, registered, std::mem::take(&mut failure.report), task)?;
             }
             Err(CoordinatorError::Runner(Error::Failed(failure)))
@@ -44,6 +43,10 @@ fn run<'a>(
 ) -> Result<RunReport, StorageError> {
     let details = applied::read(storage)?;
     let ran: Vec<String> = details.iter().map(|applied| applied.id.clone()).collect();
+    let operations = task.totals.operations;
+    if matches!(task.work, Work::RollbackUntil { .. }) {
+        return Ok(RunReport { rolled_back: ran, details, operations, ..last });
+    }
     let is_ran = IdSet::new(ran.iter().map(String::as_str));
     let skipped: Vec<String> = last.skipped.into_iter().filter(|id| !is_ran.contains(id)).collect();
     let last_skipped = skipped.last().map(String::as_str);
@@ -51,6 +54,5 @@ fn run<'a>(
     warnings.extend(ran.iter().filter_map(|id| look_alike_warning(id, registered.clone(), &last.missing)));
     let before = registered.take_while(|id| last_skipped.is_some_and(|last| last != *id));
     let out_of_order = before.filter(|id| is_ran.contains(id)).map(str::to_owned).collect();
-    let operations = task.totals.operations;
     Ok(RunReport { ran, skipped, details, out_of_order, warnings, operations, ..last })
 }

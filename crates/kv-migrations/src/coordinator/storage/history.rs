@@ -1,7 +1,7 @@
 //! What an object has done: its latest runs and rollbacks.
 
 use super::{RowChange, Storage, StorageError, rows};
-use crate::coordinator::report::{HistoryEntry, RunOutcome, TaskKind};
+use crate::coordinator::report::{HistoryEntry, RunOutcome};
 
 const ROWS: &str = "history/";
 const MAX_ENTRIES: usize = 100;
@@ -61,12 +61,10 @@ pub(crate) fn last_number(storage: &dyn Storage) -> Result<u64, StorageError> {
     Ok(last.and_then(|(name, _)| name.strip_prefix(ROWS)?.parse().ok()).unwrap_or(0))
 }
 
-/// Not a run that found nothing to do, and not what was refused.
+/// Not a run, or a rollback of several, that found nothing to do, and not what was refused.
 fn is_worth_keeping(entry: &HistoryEntry) -> bool {
     match entry.outcome {
-        RunOutcome::Finished => {
-            entry.action != TaskKind::Migrate || !entry.ran.is_empty() || entry.entries.is_some()
-        }
+        RunOutcome::Finished => entry.migration.is_some() || !entry.ran.is_empty() || entry.entries.is_some(),
         RunOutcome::Failed => entry.failed_attempts > 0,
         _ => true,
     }

@@ -57,7 +57,7 @@ pub(crate) fn is_readable<T>(read: Result<T, StorageError>) -> Result<bool, Stor
 fn remedy(name: &str) -> &'static str {
     if name.starts_with(MARKER) {
         "POST /migrations/{id}/reset, with the id at the end of the row's name. It counts as applied then only if its \
-         marker in KV says so"
+         marker in KV says so. If the name ends with no id, POST /migrations/{id}/cancel, with any registered id"
     } else {
         "POST /migrations/{id}/cancel, with any registered id"
     }

@@ -10,7 +10,7 @@ use futures::FutureExt;
 use futures::future::{Either, LocalBoxFuture, select};
 use kv_migrations::clock::Clock;
 use kv_migrations::coordinator::{Caller, Coordinator, CoordinatorError, RowChange, Storage};
-use kv_migrations::{Backfill, BoxError, Migration, State};
+use kv_migrations::{Backfill, BoxError, Migration, State, Until};
 
 use crate::object::{Object, marking};
 use crate::service::good;
@@ -22,7 +22,7 @@ const MAX_ALARMS: u32 = 2_000;
 type Situation = (&'static str, fn(&Object));
 
 /// What an object may be doing when a row is damaged.
-const SITUATIONS: [Situation; 6] = [
+const SITUATIONS: [Situation; 7] = [
     ("all is applied, and copies are refused", |object| {
         let coordinator = object.instance_on(refusing(object), migrations());
         object
@@ -59,6 +59,15 @@ const SITUATIONS: [Situation; 6] = [
             .serve(&coordinator, coordinator.run_pending(&Caller::default().queued()))
             .expect("it succeeds");
         object.serve(&coordinator, coordinator.rollback("002", &Caller::default())).expect("it begins");
+    }),
+    ("a rollback of several is between two steps", |object| {
+        let coordinator = object.instance(migrations()).with_writes_per_day(10_000);
+        object
+            .serve(&coordinator, coordinator.run_pending(&Caller::default().queued()))
+            .expect("it succeeds");
+        object
+            .serve(&coordinator, coordinator.rollback_until(&Until::End, &Caller::default()))
+            .expect("it begins");
     }),
 ];
 
