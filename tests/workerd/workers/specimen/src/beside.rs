@@ -25,7 +25,8 @@ pub async fn run(request: &HttpRequest, env: &Env) -> Result<Response<Body>> {
     Ok(Response::new(answer.to_string().into()))
 }
 
-/// What the client of the routes gets for `/client/migrate`, `/client/migrate/ID`, `/client/plan`, `/client/status` or `/client/rollback/ID`. The header `Label`
+/// What the client of the routes gets for `/client/migrate`, `/client/migrate/ID`, `/client/plan`, `/client/status`,
+/// `/client/rollback/ID`, `/client/rollback-to/ID` or `/client/rollback-all`. The header `Label`
 /// says who asks, and the header `Session` gets past a guard.
 pub async fn ask(request: &HttpRequest, env: &Env) -> Result<Response<Body>> {
     let routes = match request.get("coordinator") {
@@ -45,6 +46,11 @@ pub async fn ask(request: &HttpRequest, env: &Env) -> Result<Response<Body>> {
         path if path.starts_with("migrate/") => {
             let until = Until::Migration(path.trim_start_matches("migrate/").to_owned());
             answer(client.run_pending_until(&until).await.map(|report| json!(report)))
+        }
+        "rollback-all" => answer(client.rollback_until(&Until::End).await.map(|report| json!(report))),
+        path if path.starts_with("rollback-to/") => {
+            let until = Until::Migration(path.trim_start_matches("rollback-to/").to_owned());
+            answer(client.rollback_until(&until).await.map(|report| json!(report)))
         }
         "status" => answer(client.status().await.map(|status| json!(status))),
         path => {

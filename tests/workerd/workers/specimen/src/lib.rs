@@ -7,6 +7,7 @@
 //! | `Migrations` | the name of a scenario | `good` |
 //! | `Prefix` | the service's prefix | `my-service` |
 //! | `Other-Service` | the prefix of another service, which may have the same migrations | none |
+//! | `Refusing` | `missing`: runs are refused that find it | nothing is refused |
 //! | `Access` | `open`, `guard` (see [`guard`]), or the names of secrets, after `stored` if the Secrets Store can have them | `MIGRATIONS_TOKEN` |
 //! | `Env` | `handed-over`: the routes get this Worker's environment | they import it |
 //! | `Store` | `handed-over`: a `KvStore`, in place of the binding's name | by name |
@@ -43,7 +44,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Response;
-use kv_migrations::{Budget, Migration};
+use kv_migrations::{Budget, FindingKind, Migration};
 use kv_migrations_routes::{MigrationRoutes, RequestHead, migration_routes};
 use worker::{Context, Env, HttpRequest, Result, event};
 
@@ -88,7 +89,9 @@ fn routes(settings: &dyn Settings, env: &Env) -> MigrationRoutes {
     let ahead = settings.get("clock-ahead").parse().unwrap_or(0);
     let budget = settings.get("budget").parse().ok();
     let other_service = settings.get("other-service").to_owned();
+    let is_refusing = settings.get("refusing") == "missing";
     let routes = routes.with_runner(move |runner| {
+        let runner = if is_refusing { runner.refusing(FindingKind::Missing) } else { runner };
         let runner = runner.with_clock(ahead::clock(ahead)).with_other_service(other_service.clone());
         match budget {
             Some(operations) => {
