@@ -3,10 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, Method, Response};
 use http_body_util::{BodyExt, Collected};
-use kv_migrations::{PlanReport, RollbackReport, RunReport, Status, Until};
+use kv_migrations::{DryRun, DryRunReport, PlanReport, RollbackReport, RunReport, Status, Until};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -117,6 +118,32 @@ impl<C: 'static> Client<C> {
         read(self.ask_until(Method::GET, Route::Plan, until).await).await
     }
 
+    /// What a run would change, as `POST /migrations/dry-run` answers it. The routes need not be made
+    /// [`with_dry_run`](MigrationRoutes::with_dry_run). With a coordinator, the object says what is applied.
+    ///
+    /// # Errors
+    /// [`ClientError`] with the problem of the answer. A migration that fails is no error, but in the report.
+    ///
+    /// # Example
+    /// ```no_run
+    /// # async fn example(client: kv_migrations_routes::Client) -> Result<(), kv_migrations_routes::ClientError> {
+    /// use kv_migrations::DryRun;
+    ///
+    /// let report = client.dry_run(&DryRun::new().with_entries(100)).await?;
+    /// for migration in &report.migrations {
+    ///     worker::console_log!("{} writes {} entries", migration.id, migration.writes);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn dry_run(&self, dry_run: &DryRun) -> Result<DryRunReport, ClientError> {
+        let head = self.head(Method::GET, Vec::new()).await;
+        match self.routes.dry_run(dry_run.clone(), &head).await {
+            Ok(report) => Ok(report),
+            Err(refused) => Err(error(refused).await),
+        }
+    }
+
     /// Applies what is pending, but only [so far](Until), as `POST /migrate?to=ID` does.
     ///
     /// # Errors
@@ -161,17 +188,20 @@ impl<C: 'static> Client<C> {
     }
 
     async fn ask_with(&self, method: Method, route: Route, mut query: Vec<String>) -> Response<Body> {
+        if method == Method::POST {
+            query.extend(self.query());
+        }
+        self.routes.respond_to_own(&route, &self.head(method, query).await).await
+    }
+
+    async fn head(&self, method: Method, query: Vec<String>) -> Head {
         let mut headers = self.headers.clone();
         let token =
             self.routes.token().await.and_then(|token| HeaderValue::try_from(format!("Bearer {token}")).ok());
         if let Some(token) = token {
             headers.insert(AUTHORIZATION, token);
         }
-        if method == Method::POST {
-            query.extend(self.query());
-        }
-        let query = Some(query.join("&"));
-        self.routes.respond_to_own(&route, &Head { method, query, headers }).await
+        Head { method, query: Some(query.join("&")), headers }
     }
 
     fn query(&self) -> Vec<String> {
@@ -205,18 +235,28 @@ async fn run_report(response: Response<Body>) -> Result<RunReport, ClientError> 
 }
 
 async fn read<T: DeserializeOwned>(response: Response<Body>) -> Result<T, ClientError> {
-    let (status, retry_after) = (response.status(), retry_after(&response));
-    // Our bodies cannot fail.
-    let body = response.into_body().collect().await.map(Collected::to_bytes).unwrap_or_default();
-    let error = |problem| ClientError { status: status.as_u16(), retry_after, problem };
-    if !status.is_success() {
-        return Err(error(serde_json::from_slice(&body).unwrap_or_default()));
+    if !response.status().is_success() {
+        return Err(error(response).await);
     }
-    serde_json::from_slice(&body).map_err(|_| {
+    let (status, retry_after) = (response.status().as_u16(), retry_after(&response));
+    serde_json::from_slice(&content(response).await).map_err(|_| {
         let detail =
             "The answer is not of this release. If there is a coordinator, its object runs another one.";
-        error(Problem { detail: detail.to_owned(), ..Problem::default() })
+        let problem = Problem { detail: detail.to_owned(), ..Problem::default() };
+        ClientError { status, retry_after, problem }
     })
+}
+
+/// The problem of an answer.
+async fn error(response: Response<Body>) -> ClientError {
+    let (status, retry_after) = (response.status().as_u16(), retry_after(&response));
+    let problem = serde_json::from_slice(&content(response).await).unwrap_or_default();
+    ClientError { status, retry_after, problem }
+}
+
+/// Our bodies cannot fail.
+async fn content(response: Response<Body>) -> Bytes {
+    response.into_body().collect().await.map(Collected::to_bytes).unwrap_or_default()
 }
 
 impl ClientError {

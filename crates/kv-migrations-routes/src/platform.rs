@@ -8,3 +8,4 @@ pub(crate) mod environment;
 pub(crate) mod js_error;
 pub(crate) mod object_storage;
 pub(crate) mod panics;
+pub(crate) mod told;

@@ -4,6 +4,7 @@
 //! an answer. Uses nothing else of this crate.
 
 pub(crate) mod content;
+pub(crate) mod dry_run;
 pub(crate) mod head;
 pub(crate) mod permission;
 pub(crate) mod query;

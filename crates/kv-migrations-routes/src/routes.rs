@@ -2,6 +2,7 @@
 
 mod authorization;
 mod binding;
+mod dry_run;
 
 use std::fmt;
 use std::sync::Arc;
@@ -119,6 +120,7 @@ fn new<C>(
         access: Access::default(),
         base_path: String::new(),
         coordinator: None,
+        dry_run: None,
     }))
 }
 
@@ -133,6 +135,10 @@ pub struct MigrationRoutes<C = Env>(Arc<Settings<C>>);
 /// Makes the context of the migrations.
 type MakeContext<C> = dyn Fn(&Environment) -> Result<C, BoxError> + Send + Sync;
 
+/// Answers a dry run. A pointer, so that a Worker that does not name it carries none of its code.
+type AnswerDryRun<C> =
+    for<'a> fn(&'a MigrationRoutes<C>, &'a Head) -> LocalBoxFuture<'a, Result<Response<Body>, Box<Problem>>>;
+
 struct Settings<C> {
     namespace: Namespace,
     service: String,
@@ -143,6 +149,7 @@ struct Settings<C> {
     access: Access,
     base_path: String,
     coordinator: Option<Arc<dyn Forward>>,
+    dry_run: Option<AnswerDryRun<C>>,
 }
 
 impl<C: 'static> MigrationRoutes<C> {
@@ -250,6 +257,9 @@ impl<C: 'static> MigrationRoutes<C> {
 
     /// The route that a path names. None if the path is not ours.
     pub(crate) fn route(&self, path: &str) -> Option<Route> {
+        if self.0.dry_run.is_some() && path.strip_prefix(&self.0.base_path) == Some(Route::DRY_RUN) {
+            return Some(Route::DryRun);
+        }
         match &self.0.coordinator {
             Some(coordinator) => coordinator.route(path, &self.0.base_path),
             None => Route::parse(path, &self.0.base_path),
@@ -297,9 +307,14 @@ impl<C: 'static> MigrationRoutes<C> {
         head: &Head,
         permission: Permission,
     ) -> Result<Response<Body>, Box<Problem>> {
-        let Settings { environment, context, coordinator, .. } = &*self.0;
-        if let Some(coordinator) = coordinator {
-            return coordinator.forward(route, head, environment).await;
+        let Settings { environment, context, coordinator, dry_run, .. } = &*self.0;
+        let elsewhere = match (route, dry_run, coordinator) {
+            (Route::DryRun, Some(dry_run), _) => Some(dry_run(self, head)),
+            (.., Some(coordinator)) => Some(coordinator.forward(route, head, environment)),
+            _ => None,
+        };
+        if let Some(answer) = elsewhere {
+            return answer.await;
         }
         let query = Query::parse(route, head.query.as_deref(), false)?;
         query.check_expected(self.0.migrations.iter().map(Migration::id))?;
@@ -373,6 +388,7 @@ impl<C> Clone for Settings<C> {
             access: self.access.clone(),
             base_path: self.base_path.clone(),
             coordinator: self.coordinator.clone(),
+            dry_run: self.dry_run,
         }
     }
 }

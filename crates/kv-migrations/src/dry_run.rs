@@ -10,6 +10,7 @@ mod page;
 mod recorder;
 mod shared;
 mod slots;
+mod stores;
 
-pub use options::DryRun;
-pub(crate) use shared::{DryRunStores, NoLog};
+pub use options::{DryRun, Known};
+pub(crate) use stores::{DryRunStores, NoLog};

@@ -40,6 +40,8 @@ pub use change::{
     AnyContext, Backfill, Collisions, Fold, FoldOutput, MovingEntry, Prefixes, Record, Rekey, RekeyFor,
 };
 pub use dry_run::DryRun;
+#[doc(hidden)]
+pub use dry_run::Known;
 pub use error::{BoxError, Error, Failure, ForeignMarker, Result, Stage, reason};
 pub use future::BoxFuture;
 #[doc(hidden)]

@@ -16,13 +16,14 @@ use graph::{Import, circles, imports};
 
 /// The modules of `kv-migrations` from top to bottom: each may import only those below it. `testing` is on top, because it
 /// may use all others and only tests use it.
-const CORE_STACK: [&str; 18] = [
+const CORE_STACK: [&str; 19] = [
     "testing",
     "coordinator",
     "runner",
     "migration",
     "change",
     "session",
+    "dry_run",
     "ledger",
     "error",
     "id",

@@ -7,6 +7,9 @@
 //! The variable `KV_DELAY_SECONDS` is how long the re-key waits until what was written is seen everywhere. It is for a
 //! local KV, which has no delay: `wrangler.toml` does not set it, and so the re-key waits its 90 seconds on Cloudflare.
 //!
+//! The variable `OPERATIONS` is how many KV operations a request may make, if not 900. `POST /migrations/dry-run` tells what
+//! the migrations would change.
+//!
 //! With the variable `VARIANT` set to `by-value` (`cargo xtask demo gazetteer --by-value`), one migration does
 //! what needs the first two otherwise: a re-key that finds the country in the value and its name in a table, and changes
 //! each place on its way.
@@ -18,6 +21,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
+use kv_migrations::Budget;
 use kv_migrations_routes::migration_routes;
 use tower_service::Service;
 use worker::{Context, Env, HttpRequest, IntoResponse, Result, event};
@@ -31,16 +35,21 @@ async fn root() -> &'static str {
 }
 
 /// None unless it is set, and is a number.
-fn visibility_delay(env: &Env) -> Option<Duration> {
-    let seconds = env.var("KV_DELAY_SECONDS").ok()?.to_string().parse().ok()?;
-    Some(Duration::from_secs(seconds))
+fn number(env: &Env, variable: &str) -> Option<u64> {
+    env.var(variable).ok()?.to_string().parse().ok()
 }
 
 #[event(fetch)]
 async fn fetch(request: HttpRequest, env: Env, _context: Context) -> Result<impl IntoResponse> {
-    let delay = visibility_delay(&env);
+    let delay = number(&env, "KV_DELAY_SECONDS").map(Duration::from_secs);
     let is_by_value = env.var("VARIANT").is_ok_and(|variant| variant.to_string() == "by-value");
     let migrations = if is_by_value { migrations::by_value(delay) } else { migrations::migrations(delay) };
-    let routes = migration_routes("MY_SERVICE_KV", "gazetteer", migrations);
+    let operations = number(&env, "OPERATIONS");
+    let routes = migration_routes("MY_SERVICE_KV", "gazetteer", migrations)
+        .with_dry_run()
+        .with_runner(move |runner| match operations {
+            Some(operations) => runner.with_budget(Budget::default().with_operations(operations)),
+            None => runner,
+        });
     Ok(routes.in_front_of(router()).call(request).await?)
 }

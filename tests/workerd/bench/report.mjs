@@ -34,6 +34,7 @@ const KINDS = {
   "rekey-by-value": "a re-key by the value",
   "rekey-by-table": "a re-key by a table",
   "rekey-into-namespace": "a re-key into another namespace",
+  "dry-run": "dry runs, with `with_dry_run`",
 };
 
 const read = (...names) => readFileSync(path.join(ROOT, ...names), "utf8");

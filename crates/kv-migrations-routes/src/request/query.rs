@@ -60,7 +60,7 @@ fn taken_by(route: &Route) -> &'static [Parameter] {
         Route::Rollback => &[To, StepsOrAll, By, Wait],
         Route::Migration { action: Action::Rollback, .. } => &[By, Wait],
         Route::Migration { .. } => &[By],
-        Route::History => &[],
+        Route::History | Route::DryRun => &[],
     }
 }
 
@@ -168,19 +168,19 @@ const RULES: &str = ". Each may be given once, and only one of `to`, `steps` and
                      a baseline need. `entries` excludes `require`. `wait` needs a coordinator. A label has 1 to 200 bytes and no control characters.";
 
 /// The parameters. Bytes: searching text would add more code.
-fn split(query: Option<&str>) -> impl Iterator<Item = &[u8]> {
+pub(super) fn split(query: Option<&str>) -> impl Iterator<Item = &[u8]> {
     let query = query.unwrap_or_default().as_bytes();
     query.split(|byte| *byte == b'&').filter(|_| !query.is_empty())
 }
 
 /// Text that is not empty.
-fn decode(encoded: &[u8]) -> Option<String> {
+pub(super) fn decode(encoded: &[u8]) -> Option<String> {
     let text = percent_decode(encoded).decode_utf8().ok();
     text.filter(|text| !text.is_empty()).map(Into::into)
 }
 
 /// A number from 1 to 999,999,999.
-fn number(digits: &[u8]) -> Option<u64> {
+pub(super) fn number(digits: &[u8]) -> Option<u64> {
     if digits.len() > 9 {
         return None;
     }

@@ -20,6 +20,8 @@ pub(crate) enum Route {
     Baseline,
     /// Of several migrations.
     Rollback,
+    /// Only where it is [named](crate::MigrationRoutes::with_dry_run).
+    DryRun,
     Migration {
         id: String,
         action: Action,
@@ -48,6 +50,9 @@ pub(crate) struct MethodNotAllowed {
 }
 
 impl Route {
+    /// The path of [`DryRun`](Self::DryRun).
+    pub(crate) const DRY_RUN: &str = "/migrations/dry-run";
+
     /// The route that a path below `base_path` names, without a coordinator. None if the path is not ours.
     pub(crate) fn parse(path: &str, base_path: &str) -> Option<Self> {
         match path.strip_prefix(base_path)? {
@@ -77,7 +82,7 @@ impl Route {
             Self::Migration { action, .. } => {
                 matches!(*action, Action::Rollback | MARK | Action::Resume)
             }
-            Self::History => false,
+            Self::History | Self::DryRun => false,
         }
     }
 
@@ -90,6 +95,7 @@ impl Route {
             Self::Migrate => "/migrate".to_owned(),
             Self::Baseline => "/migrations/baseline".to_owned(),
             Self::Rollback => "/migrations/rollback".to_owned(),
+            Self::DryRun => Self::DRY_RUN.to_owned(),
             Self::Migration { id, action } => {
                 format!("/migrations/{}/{}", utf8_percent_encode(id, NON_ALPHANUMERIC), action.name())
             }
@@ -101,7 +107,7 @@ impl Route {
             Self::Status | Self::Plan | Self::History => {
                 (matches!(*method, Method::GET | Method::HEAD), "GET, HEAD")
             }
-            Self::Migrate | Self::Baseline | Self::Rollback | Self::Migration { .. } => {
+            Self::Migrate | Self::Baseline | Self::Rollback | Self::DryRun | Self::Migration { .. } => {
                 (matches!(*method, Method::POST), "POST")
             }
         };

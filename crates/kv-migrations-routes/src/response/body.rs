@@ -54,6 +54,14 @@ impl Body {
         .await;
     }
 
+    /// All of it, if it is there already.
+    pub(crate) fn into_bytes(self) -> Bytes {
+        match self.0 {
+            Content::Full(content) => content.unwrap_or_default(),
+            Content::Lines(_) => Bytes::new(),
+        }
+    }
+
     /// Whether all of the body is there already.
     pub(crate) fn is_full(&self) -> bool {
         matches!(self.0, Content::Full(_))

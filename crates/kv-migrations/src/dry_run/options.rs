@@ -1,6 +1,6 @@
 //! What a dry run is asked for.
 
-use crate::report::Status;
+use crate::report::{State, Status};
 
 /// What to run without writing, and what to tell of it: for [`Runner::dry_run`](crate::Runner::dry_run).
 ///
@@ -29,13 +29,19 @@ use crate::report::Status;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub struct DryRun {
-    pub(crate) to: Option<String>,
-    pub(crate) steps: Option<u64>,
-    pub(crate) only: Option<String>,
-    pub(crate) sample: Option<u64>,
-    pub(crate) shown: usize,
-    pub(crate) has_values: bool,
-    pub(crate) ledger: Vec<Status>,
+    #[doc(hidden)]
+    pub to: Option<String>,
+    #[doc(hidden)]
+    pub steps: Option<u64>,
+    #[doc(hidden)]
+    pub only: Option<String>,
+    #[doc(hidden)]
+    pub sample: Option<u64>,
+    #[doc(hidden)]
+    pub shown: usize,
+    #[doc(hidden)]
+    pub has_values: bool,
+    pub(crate) ledger: Vec<Known>,
 }
 
 impl Default for DryRun {
@@ -102,8 +108,39 @@ impl DryRun {
 
     /// Sets what is known of the migrations, in place of what the markers in KV say: the
     /// [status](crate::coordinator::Coordinator::status) of a coordinator, which is never stale.
-    pub fn with_ledger(mut self, ledger: Vec<Status>) -> Self {
-        self.ledger = ledger;
+    pub fn with_ledger(self, ledger: Vec<Status>) -> Self {
+        ledger.into_iter().map(Known::from).fold(self, Self::knowing)
+    }
+
+    /// Adds one migration to what is known.
+    #[doc(hidden)]
+    pub fn knowing(mut self, known: Known) -> Self {
+        self.ledger.push(known);
         self
+    }
+}
+
+/// What is known of a migration.
+#[doc(hidden)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    pub id: String,
+    pub is_applied: bool,
+    pub revision: Option<String>,
+    pub has_checkpoint: bool,
+    /// Whether a run is at it, or will be.
+    pub is_begun: bool,
+}
+
+impl From<Status> for Known {
+    fn from(status: Status) -> Self {
+        let is_begun = matches!(status.state, State::Running | State::Paused) || status.retry_at.is_some();
+        Self {
+            id: status.id,
+            is_applied: status.run,
+            revision: status.revision,
+            has_checkpoint: status.progress.is_some(),
+            is_begun,
+        }
     }
 }

@@ -41,7 +41,8 @@ struct Sample {
 }
 
 impl Overlay {
-    pub(super) fn new(shared: Arc<Shared>, real: Kv, is_own: bool) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, store: Arc<dyn Store>, is_own: bool) -> Self {
+        let real = Kv::with_policy(store, shared.policy.clone());
         Self { shared, real, is_own, known: Mutex::default() }
     }
 

@@ -3,17 +3,16 @@
 use std::sync::Arc;
 
 use super::Runner;
-use super::plan::Plan;
 use super::until::Until;
 use crate::change::NEXT_REQUEST;
-use crate::dry_run::{DryRun, DryRunStores, NoLog};
+use crate::dry_run::{DryRun, DryRunStores, Known, NoLog};
 use crate::error::Error;
 use crate::future::BoxFuture;
 use crate::ledger::{AppliedRecord, Ledger};
 use crate::lock::RunLock;
 use crate::log::EscapedLog;
 use crate::migration::Migration;
-use crate::report::{DryRunReport, DryRunStop, Event, MigrationKind, RunReport, State, Status};
+use crate::report::{DryRunReport, DryRunStop, Event, MigrationKind, RunReport, Status};
 use crate::session::Settings;
 
 impl<C> Runner<C> {
@@ -77,29 +76,44 @@ impl<C> Runner<C> {
     /// Writes what is known of the ledger over the markers in KV. Returns how far to run, and what is pending till there.
     async fn prepare(&self, dry_run: &DryRun) -> Result<(Until, Vec<String>), Error> {
         let ledger = self.ledger();
-        for status in &dry_run.ledger {
-            note_status(&ledger, status).await?;
+        for Known { id, is_applied, revision, has_checkpoint, .. } in &dry_run.ledger {
+            // Of a migration that has a checkpoint, the copy in KV is taken for it.
+            if *is_applied || !has_checkpoint || ledger.is_applied(id).await? {
+                self.note_known(&ledger, id, *is_applied, revision.clone()).await?;
+            }
         }
-        let markers = ledger.load(self.registered.ids()).await?;
         let until = match (&dry_run.only, &dry_run.to, dry_run.steps) {
             (Some(id), ..) | (None, Some(id), _) => Until::Migration(id.clone()),
             (None, None, Some(steps)) => Until::Steps(steps),
             (None, None, None) => Until::End,
         };
-        let plan = Plan::new(self.registered.ids(), &markers, &until)?;
+        let plan = self.plan(&until).await?;
         let mut pending = Vec::new();
-        for id in self.registered.ids().take(plan.end) {
-            if markers.is_applied(id) {
-                continue;
-            }
-            if dry_run.only.as_ref().is_some_and(|only| only != id) {
-                ledger.record_applied(id, &self.marked_now(id)).await.map_err(Error::Ledger)?;
+        for Status { id, .. } in plan.steps {
+            if dry_run.only.as_ref().is_some_and(|only| *only != id) {
+                self.note_known(&ledger, &id, true, self.revision_of(&id)).await?;
             } else {
-                pending.push(id.to_owned());
+                pending.push(id);
             }
         }
         // A number of steps is another one after each request.
-        Ok((self.registered.last_of(plan.end).map_or(Until::End, Until::Migration), pending))
+        Ok((plan.to.map_or(Until::End, Until::Migration), pending))
+    }
+
+    /// Has the ledger say that a migration is applied or that it is not.
+    fn note_known<'a>(
+        &self,
+        ledger: &'a Ledger,
+        id: &'a str,
+        is_applied: bool,
+        revision: Option<String>,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        let written = if is_applied {
+            ledger.record_applied(id, &AppliedRecord { revision, ..*self.marked_now(id) })
+        } else {
+            ledger.delete(id)
+        };
+        Box::pin(async move { written.await.map_err(Error::Ledger) })
     }
 
     /// Makes one request after another, as somebody who asks again and again. Returns whether all was run to its end, and
@@ -147,24 +161,7 @@ fn note_progress(stores: &DryRunStores, id: &str, report: &RunReport) {
     }
 }
 
-/// Has the ledger say what a status says. Where that has a checkpoint, the copy in KV is taken for it.
-async fn note_status(ledger: &Ledger, status: &Status) -> Result<(), Error> {
-    let id = status.id.as_str();
-    let written = if status.run {
-        let (run_at, revision) = (status.run_at.clone(), status.revision.clone());
-        ledger.record_applied(id, &AppliedRecord { run_at, revision, ..AppliedRecord::default() })
-    } else if status.progress.is_none() || ledger.is_applied(id).await? {
-        ledger.delete(id)
-    } else {
-        return Ok(());
-    };
-    written.await.map_err(Error::Ledger)
-}
-
 /// The migration that a coordinator says has begun and is not finished.
-fn in_progress(ledger: &[Status]) -> Option<String> {
-    let is_begun = |status: &&Status| {
-        matches!(status.state, State::Running | State::Paused) || status.retry_at.is_some()
-    };
-    ledger.iter().find(is_begun).map(|status| status.id.clone())
+fn in_progress(ledger: &[Known]) -> Option<String> {
+    ledger.iter().find(|known| known.is_begun).map(|known| known.id.clone())
 }

@@ -18,6 +18,7 @@ async fn fetch(request: HttpRequest, _env: Env, _context: Context) -> Result<imp
     let mut migrations = vec![migration];
     kinds::add(&mut migrations);
     let routes = migration_routes("MY_SERVICE_KV", "my-service", migrations);
+    let routes = if cfg!(feature = "dry-run") { routes.with_dry_run() } else { routes };
     let router = Router::new().route("/", get(async || "hello\n"));
     Ok(routes.in_front_of(router).call(request).await?)
 }

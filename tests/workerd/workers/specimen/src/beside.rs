@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response};
-use kv_migrations::{Runner, Until};
+use kv_migrations::{DryRun, Runner, Until};
 use kv_migrations_routes::ClientError;
 use serde_json::{Value, json};
 use worker::{Env, HttpRequest, Result};
@@ -25,7 +25,7 @@ pub async fn run(request: &HttpRequest, env: &Env) -> Result<Response<Body>> {
     Ok(Response::new(answer.to_string().into()))
 }
 
-/// What the client of the routes gets for `/client/migrate`, `/client/migrate/ID`, `/client/plan`, `/client/status`,
+/// What the client of the routes gets for `/client/migrate`, `/client/migrate/ID`, `/client/plan`, `/client/dry-run`, `/client/status`,
 /// `/client/rollback/ID`, `/client/rollback-to/ID` or `/client/rollback-all`. The header `Label`
 /// says who asks, and the header `Session` gets past a guard.
 pub async fn ask(request: &HttpRequest, env: &Env) -> Result<Response<Body>> {
@@ -42,6 +42,7 @@ pub async fn ask(request: &HttpRequest, env: &Env) -> Result<Response<Body>> {
     }
     let answer = match request.uri().path().trim_start_matches("/client/") {
         "migrate" => answer(client.run_pending().await.map(|report| json!(report))),
+        "dry-run" => answer(client.dry_run(&DryRun::new()).await.map(|report| json!(report))),
         "plan" => answer(client.plan(&Until::Steps(1)).await.map(|plan| json!(plan))),
         path if path.starts_with("migrate/") => {
             let until = Until::Migration(path.trim_start_matches("migrate/").to_owned());

@@ -16,6 +16,7 @@
 //! | `Latency` | how many milliseconds a KV operation takes | no more than it takes |
 //! | `Hang` | `OPERATION NUMBER PREFIX`: which KV operation is never answered | none |
 //! | `Refuse` | a prefix: KV refuses every put to a key that begins so, while it has the key `refuse` | none |
+//! | `Dry-Run` | anything: the routes make dry runs, too | they do not |
 //! | `Coordinator` | anything: the routes are those that the variable `COORDINATED` asks for, see `settings` | those that the headers ask for |
 //!
 //! `POST /conformance` puts the KV binding to the conformance suite, `POST /rows` the storage of an object to its
@@ -85,6 +86,10 @@ fn routes(settings: &dyn Settings, env: &Env) -> MigrationRoutes {
     let routes = match settings.get("env") {
         "" => routes,
         _ => routes.with_env(env.clone()),
+    };
+    let routes = match settings.get("dry-run") {
+        "" => routes,
+        _ => routes.with_dry_run(),
     };
     let ahead = settings.get("clock-ahead").parse().unwrap_or(0);
     let budget = settings.get("budget").parse().ok();
