@@ -9,7 +9,7 @@ import { customers } from "./harness/entries.mjs";
 /** The first has a `down`, the second is a backfill with one, and the third has none. */
 const [FIRST, SECOND, THIRD] = ["001_first", "002_second", "003_third"];
 const REMOVED = "000_removed";
-const ENTRIES = customers(150);
+const ENTRIES = customers(400);
 const BROKEN = ENTRIES[40].key;
 
 const at = (action, id = SECOND) => `/migrations/${id}/${action}`;
@@ -18,13 +18,15 @@ const baseline = (id) => `/migrations/baseline?to=${id}`;
 
 /** So few operations that the second migration takes several requests, or steps, each of which takes a while. */
 const SLOW = { migrations: "operated none", budget: "60", latency: "40" };
+/** The second migration gets no further than this entry, after the first request, or step. */
+const STUCK = { ...SLOW, migrations: `operated-stuck ${ENTRIES[120].key}` };
 const QUICK = { migrations: "operated none" };
 const BREAKING = { migrations: `operated ${BROKEN}` };
 
 /** How a Worker gets into a state, and what the second migration, or the one that was removed, then is. */
 const STATES = {
   pending: { settings: QUICK, reach: (post) => post(`/migrate?to=${FIRST}`), expected: ["applied", "pending", "pending"] },
-  running: { settings: SLOW, reach: (post) => post("/migrate"), expected: ["applied", "running", "pending"] },
+  running: { settings: STUCK, reach: (post) => post("/migrate"), expected: ["applied", "running", "pending"] },
   paused: {
     settings: SLOW,
     reach: async (post) => {

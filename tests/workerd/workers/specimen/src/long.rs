@@ -28,7 +28,8 @@ pub fn migrations(scenario: &str) -> Option<Vec<Migration<Env>>> {
             Ok(())
         }))],
         "seen-failing" => vec![seen(breaking(about, || Err("boom".into())))],
-        "operated" => operated(about),
+        "operated" => operated(breaking(about, || Err("boom".into()))),
+        "operated-stuck" => operated(stuck(about)),
         "seen-breaking" => vec![seen(breaking(about, || unreachable!("on purpose")))],
         "marked" => about.split_whitespace().map(marked).collect(),
         "indexed" => vec![Migration::fold("001_index", "Indexes mods by customer", index())],
@@ -55,15 +56,25 @@ fn seen(up: Backfill<Env>) -> Migration<Env> {
     Migration::backfill("001_seen", "Counts how often each customer was seen", up)
 }
 
-/// A short one with a `down`, a long one with a `down`, which breaks at a key as [`breaking`] does, and one without.
-fn operated(key: String) -> Vec<Migration<Env>> {
+/// A short one with a `down`, this long one with a `down`, and a short one without.
+fn operated(second: Backfill<Env>) -> Vec<Migration<Env>> {
     let first =
         Migration::new("001_first", "", async |kv, _: &Env| Ok(kv.put("done/001_first", "true").await?))
             .with_down(async |kv, _| Ok(kv.delete("done/001_first").await?));
-    let second = Migration::backfill("002_second", "", breaking(key, || Err("boom".into())));
+    let second = Migration::backfill("002_second", "", second);
     let third =
         Migration::new("003_third", "", async |kv, _: &Env| Ok(kv.put("done/003_third", "true").await?));
     vec![first, second.with_down_backfill(unseen()), third]
+}
+
+/// A backfill that is never done with a key.
+fn stuck(key: String) -> Backfill<Env> {
+    Backfill::new("customer_", async move |_, customer, _: &Env| {
+        if customer.name() == key {
+            SystemClock.sleep(Duration::from_hours(1)).await;
+        }
+        count(customer, 1).await
+    })
 }
 
 /// Adds one to the field `seen` of every customer, after a look at its key.
