@@ -4,6 +4,7 @@ mod asked;
 mod ends;
 mod findings;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use futures::executor::block_on;
@@ -21,11 +22,13 @@ use crate::service::{InitialEntry, Service, filled, marking};
 struct Recorded {
     store: MemoryStore,
     changes: Arc<Mutex<Vec<DryRunChange>>>,
+    /// What all operations cost, in halves of millionths of a dollar.
+    cost: Arc<AtomicU64>,
 }
 
 impl Recorded {
     fn new(store: &MemoryStore) -> Self {
-        Self { store: store.clone(), changes: Arc::default() }
+        Self { store: store.clone(), changes: Arc::default(), cost: Arc::default() }
     }
 
     fn entry(&self, key: &str) -> Option<(Key, Vec<u8>)> {
@@ -60,6 +63,12 @@ fn change(key: &str, operation: &str, before: &serde_json::Value, after: &serde_
 impl Store for Recorded {
     fn call<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, KvError>> {
         Box::pin(async move {
+            let cost = match request {
+                Request::Get { .. } => 1,
+                Request::GetBulk { keys } => keys.len() as u64,
+                _ => 10,
+            };
+            self.cost.fetch_add(cost, Ordering::Relaxed);
             let operation = match request {
                 Request::Put { .. } => "put",
                 Request::Delete { .. } => "delete",
@@ -215,16 +224,19 @@ fn a_dry_run_gets_to_the_end_where_a_run_takes_many_requests() {
     assert_eq!((rekey.writes, rekey.deletes), (40, 40));
 }
 
-/// Whatever the budget, as many operations and requests as a run takes without latency.
+/// Whatever the budget, as many operations and requests as a run takes without latency, and what they cost.
 #[test]
-fn operations_and_requests_are_those_of_a_run() {
+fn operations_requests_and_cost_are_those_of_a_run() {
     for operations in [70, 300, 20_000] {
         let service = Service::holding(&users(60), operations);
         let report = dry_run(&service.runner(kinds(&[0, 1, 2])), &DryRun::new());
-        let reports = service.drive(&service.runner(kinds(&[0, 1, 2]))).unwrap();
+        let recorded = Recorded::new(&service.store);
+        let reports = service.drive(&service.runner_on(recorded.clone(), kinds(&[0, 1, 2]))).unwrap();
         let told = (report.requests, report.operations);
         let made = reports.iter().map(|report| report.operations).sum::<u64>();
         assert_eq!(told, (reports.len() as u64, made), "{operations}");
+        let millionths = recorded.cost.load(Ordering::Relaxed).div_ceil(2);
+        assert_eq!(report.usd, format!("0.{millionths:06}"), "{operations}");
     }
 }
 
