@@ -62,8 +62,8 @@ for (const [name, script] of Object.entries(SCRIPTS)) {
 
     test("fails with a migration that fails", async (t) => {
       const client = await serveSpecimen(t, { namespace: ENTRIES });
-      const output = await fails(t, client.worker, { ...SEEN, migrations: `seen-but ${ENTRIES[50].key}` });
-      assert.match(output, /Migration 001_seen failed: at the entry `customer_00050`: boom/, "and says why");
+      const output = await fails(t, client.worker, { ...SEEN, migrations: `seen-but ${ENTRIES[5].key}` });
+      assert.match(output, /Migration 001_seen failed: at the entry `customer_00005`: boom/, "and says why");
     });
 
     test("fails with one that panics in the middle", async (t) => {

@@ -122,6 +122,28 @@ impl Monitor {
             || self.plan.has_nonces() && (may_forget_nonces || observations.tally.rekeys_overlapped)
     }
 
+    /// Whether a migration is marked as applied.
+    pub fn is_marked(&self, number: usize) -> bool {
+        self.locked().migrations[number].is_marked
+    }
+
+    /// Migrations are marked that have not run, or not to their end.
+    pub fn begin_marking(&self, numbers: &[usize]) {
+        let mut observations = self.locked();
+        observations.tally.was_marked = true;
+        observations.tally.was_started_over = true;
+        for number in numbers {
+            observations.migrations[*number].is_marked_by_hand = true;
+        }
+    }
+
+    /// All of them are unmarked again.
+    pub fn end_marking(&self) {
+        for record in &mut self.locked().migrations {
+            record.is_marked_by_hand = false;
+        }
+    }
+
     /// A migration is cancelled or reset.
     pub fn starts_over(&self) {
         self.locked().tally.was_started_over = true;

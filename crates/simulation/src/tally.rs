@@ -70,9 +70,13 @@ pub struct Tally {
     pub interleaved_between: bool,
     /// A run or a status was told that all is applied.
     pub was_up_to_date: bool,
+    /// A run was asked for that goes only so far.
+    pub asked_for_part: bool,
+    /// Somebody marked migrations, and unmarked them again.
+    pub was_marked: bool,
 }
 
-const FIGURES: usize = 34;
+const FIGURES: usize = 36;
 /// What the figures of a world say, in the order of [`Tally::figures`].
 const LABELS: [&str; FIGURES] = [
     "worlds",
@@ -109,6 +113,8 @@ const LABELS: [&str; FIGURES] = [
     "… a re-key changed what it moved",
     "…… it reported a collision",
     "…… a copy that it had forgotten won",
+    "… a run was asked for that goes only so far",
+    "… migrations were marked and unmarked",
 ];
 
 impl Tally {
@@ -150,6 +156,8 @@ impl Tally {
             self.has_seals.into(),
             (self.has_seals && self.collision_reported).into(),
             self.forgotten_copy_won.into(),
+            self.asked_for_part.into(),
+            self.was_marked.into(),
         ]
     }
 }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kv_migrations::Migration;
 use kv_migrations::coordinator::MemoryStorage;
 use kv_migrations::testing::VirtualTime;
+use kv_migrations::{Migration, Until};
 
 use crate::context::Context;
 use crate::deployment::Deployment;
@@ -82,6 +82,21 @@ impl World {
         match self.plan.situation.older_release() {
             Some(older) if self.random.chance(500) => older,
             _ => self.deployment.migrations,
+        }
+    }
+
+    /// Draws how far a run of a release goes: mostly to the end. While two releases are deployed, always: which one answers
+    /// is not known to the one who asks.
+    pub fn draw_until(&self, release: usize) -> Until {
+        let is_known = release > 0 && self.plan.situation.older_release().is_none();
+        if !(is_known && self.random.chance(250)) {
+            return Until::End;
+        }
+        self.monitor.count(|tally| tally.asked_for_part = true);
+        match self.random.below(3) {
+            0 => Until::Migration(self.plan.migrations[self.random.below(release)].id.clone()),
+            1 => Until::Steps(self.random.between(1..=2)),
+            _ => Until::Entries(self.random.between(1..=5)),
         }
     }
 

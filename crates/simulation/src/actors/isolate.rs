@@ -6,7 +6,7 @@ use std::time::Duration;
 use kv_migrations::BoxFuture;
 use kv_migrations::clock::Clock;
 use kv_migrations::log::Log;
-use kv_migrations::{Budget, Error, RunLock, Runner, State};
+use kv_migrations::{Budget, Error, RunLock, Runner, State, Until};
 
 use crate::context::Context;
 use crate::fault::{Fault, FaultCountdown, FaultableTask, TaskEnd};
@@ -29,6 +29,9 @@ pub struct Isolate {
     clock: SkewedClock,
 }
 
+/// What an error says of a migration that is not applied.
+pub(super) const NOT_RUN: &str = "has not been run";
+
 /// How a request to an isolate ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RequestEnd {
@@ -49,9 +52,7 @@ impl RequestEnd {
     pub(super) fn ends_rollback(&self) -> bool {
         match self {
             Self::Finished => true,
-            Self::Failed(error) => {
-                error.contains("has not been run") || error.contains("does not implement down")
-            }
+            Self::Failed(error) => error.contains(NOT_RUN) || error.contains("does not implement down"),
             _ => false,
         }
     }
@@ -87,13 +88,26 @@ impl Isolate {
 
     /// `POST /migrate`.
     pub async fn migrate(&self, world: &World, countdown: FaultCountdown) -> RequestEnd {
+        self.migrate_until(world, countdown, Until::End).await
+    }
+
+    /// `POST /migrate`, mostly, or with `to`, `steps` or `entries`.
+    pub async fn migrate_somewhere(&self, world: &World, countdown: FaultCountdown) -> RequestEnd {
+        self.migrate_until(world, countdown, world.draw_until(self.release)).await
+    }
+
+    async fn migrate_until(&self, world: &World, countdown: FaultCountdown, until: Until) -> RequestEnd {
         let (run, runner) = self.runner(world, countdown.clone());
         let monitor = world.monitor.clone();
         let context = Context { run, monitor: Some(monitor.clone()), random: world.random.clone() };
         let (release, began) = (self.release, world.time.now());
+        if until != Until::End {
+            world.monitor.trace.add(|| format!("run {run} goes so far: {until:?}"));
+        }
         let work = async move {
-            let report = runner.run_pending_observed(&context, &|event| monitor.event(run, event)).await?;
-            if report.is_finished() {
+            let observer = |event: &_| monitor.event(run, event);
+            let report = runner.run_pending_until(&until, &context, &observer).await?;
+            if report.is_finished() && report.beyond.is_empty() {
                 monitor.told_that_all_is_applied(release, began);
             }
             Ok(if report.is_finished() { None } else { Some(report.retry_after.unwrap_or_default()) })
@@ -109,6 +123,34 @@ impl Isolate {
         let work = async move {
             let report = runner.rollback(&id, &context).await?;
             Ok(if report.is_finished() { None } else { Some(report.retry_after.unwrap_or_default()) })
+        };
+        self.end(world, run, countdown, Box::pin(work)).await
+    }
+
+    /// `POST /migrations/{id}/unmark`.
+    pub async fn unmark(&self, world: &World, countdown: FaultCountdown, id: String) -> RequestEnd {
+        let (run, runner) = self.runner(world, countdown.clone());
+        world.monitor.trace.add(|| format!("run {run} unmarks {id}"));
+        let work = async move { runner.unmark(&id).await.map(|_| None) };
+        self.end(world, run, countdown, Box::pin(work)).await
+    }
+
+    /// `POST /migrations/{id}/mark`, or `POST /migrations/baseline?to={id}`.
+    pub async fn mark(
+        &self,
+        world: &World,
+        countdown: FaultCountdown,
+        id: String,
+        is_baseline: bool,
+    ) -> RequestEnd {
+        let (run, runner) = self.runner(world, countdown.clone());
+        world.monitor.trace.add(|| format!("run {run} marks {id}, as a baseline: {is_baseline}"));
+        let work = async move {
+            if is_baseline {
+                let report = runner.baseline(&id).await?;
+                return Ok(report.retry_after);
+            }
+            runner.mark(&id).await.map(|_| None)
         };
         self.end(world, run, countdown, Box::pin(work)).await
     }

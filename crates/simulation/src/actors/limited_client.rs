@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
+use kv_migrations::Until;
 use kv_migrations::clock::Clock;
 
 use super::isolate::{Isolate, RequestEnd};
@@ -52,7 +53,7 @@ pub async fn ask_within(object: Rc<Object>, limit: RequestLimit) {
     for number in 1..=max_requests(&world, limit) {
         let began = world.time.now();
         let (instance, faulty, asked) = (object.current(), object.current(), object.clone());
-        let request = ObjectRequest::Migrate { is_queued: world.random.chance(500) };
+        let request = ObjectRequest::Migrate { is_queued: world.random.chance(500), until: Until::End };
         let answer = instance
             .run(ask_of(&world, instance.clone(), request), move |fault| asked.inject(&faulty, fault));
         let answer = answer.await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::future::{Either, select};
 use kv_migrations::clock::Clock;
 use kv_migrations::coordinator::{Caller, CoordinatorError, RunOutcome};
-use kv_migrations::{Error, State};
+use kv_migrations::{Error, State, Until};
 
 use super::instance::Instance;
 use super::limits::{COLLISION, MAX_REQUESTS, is_given_up_because_of_faults};
@@ -20,7 +20,7 @@ use crate::world::{FAULTS_ARE_OVER_AFTER, World};
 /// What a client asks for.
 #[derive(Debug, Clone)]
 pub(super) enum ObjectRequest {
-    Migrate { is_queued: bool },
+    Migrate { is_queued: bool, until: Until },
     Rollback(String),
     Status,
     Pause(String),
@@ -40,6 +40,8 @@ impl ObjectRequest {
 #[derive(Debug)]
 pub(super) enum ObjectAnswer {
     Finished,
+    /// What was asked for is applied, and something besides is not.
+    FinishedInPart,
     Unfinished(Duration),
     /// The status says that all is applied.
     UpToDate,
@@ -104,7 +106,10 @@ fn draw(world: &World) -> ObjectRequest {
             Some(number) => ObjectRequest::Rollback(plan.migrations[number].id.clone()),
             None => ObjectRequest::Status,
         },
-        percent => ObjectRequest::Migrate { is_queued: percent > 80 },
+        percent => {
+            let until = world.draw_until(world.deployment.migrations);
+            ObjectRequest::Migrate { is_queued: percent > 80, until }
+        }
     }
 }
 
@@ -138,10 +143,14 @@ async fn ask(instance: Rc<Instance>, request: ObjectRequest) -> Result<ObjectAns
         (&instance.coordinator, Caller::default().with_label(release_label(instance.release)));
     let unfinished = |after: Option<Duration>| ObjectAnswer::Unfinished(after.unwrap_or_default());
     Ok(match request {
-        ObjectRequest::Migrate { is_queued } => {
+        ObjectRequest::Migrate { is_queued, until } => {
             let caller = if is_queued { caller.queued() } else { caller };
-            let report = coordinator.run_pending(&caller).await?;
-            if report.is_finished() { ObjectAnswer::Finished } else { unfinished(report.retry_after) }
+            let report = coordinator.run_pending_until(&until, &caller).await?;
+            match report.is_finished() {
+                true if report.beyond.is_empty() => ObjectAnswer::Finished,
+                true => ObjectAnswer::FinishedInPart,
+                false => unfinished(report.retry_after),
+            }
         }
         ObjectRequest::Rollback(id) => {
             let report = coordinator.rollback(&id, &caller).await?;
@@ -216,7 +225,7 @@ async fn finish(object: &Rc<Object>) {
     for _ in 0..MAX_REQUESTS {
         let request = match world.monitor.half_rolled_back() {
             Some(number) => ObjectRequest::Rollback(world.plan.migrations[number].id.clone()),
-            None => ObjectRequest::Migrate { is_queued: false },
+            None => ObjectRequest::Migrate { is_queued: false, until: Until::End },
         };
         let answer = ask_of(world, object.current(), request.clone()).await;
         world.monitor.trace.add(|| format!("{request:?}: {answer:?}"));

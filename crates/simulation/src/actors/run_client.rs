@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use kv_migrations::clock::Clock;
 
-use super::isolate::{Isolate, RequestEnd};
+use super::isolate::{Isolate, NOT_RUN, RequestEnd};
 use super::limits::{COLLISION, MAX_REQUESTS, is_given_up_because_of_faults};
 use crate::fault::FaultCountdown;
 use crate::mode::Mode;
 use crate::violation::violated;
-use crate::world::World;
+use crate::world::{FAULTS_ARE_OVER_AFTER, World};
 
 /// How many more requests a client makes to finish a rollback.
 const MAX_ROLLBACK_REQUESTS: usize = 60;
@@ -44,6 +44,9 @@ impl RunClient {
             if rolling_back.is_none() && has_rollbacks && random.chance(300) {
                 rolling_back = self.draw_rollback();
             }
+            if rolling_back.is_none() && plan.mode == Mode::Pipeline && random.chance(60) {
+                self.mark_and_unmark().await;
+            }
             let is_migrating = rolling_back.is_none();
             let (isolate, end) = self.request(rolling_back.as_deref(), countdown).await;
             if plan.mode == Mode::ManyCallers || end.ends_rollback() {
@@ -66,6 +69,39 @@ impl RunClient {
         }
     }
 
+    /// Somebody marks the last migration, or all that are not applied, and takes that back: what they do has to be done all
+    /// the same. Meanwhile there are no runs.
+    async fn mark_and_unmark(&self) {
+        let (world, isolate) = (&self.world, &self.isolates[0]);
+        let (plan, release) = (&world.plan, world.deployment.migrations);
+        if release == 0
+            || plan.situation.older_release().is_some()
+            || world.monitor.half_rolled_back().is_some()
+        {
+            return;
+        }
+        let is_baseline = world.random.chance(500);
+        let marked = if is_baseline { 0..release } else { release - 1..release };
+        let id = |number: usize| plan.migrations[number].id.clone();
+        let marked: Vec<usize> = marked.filter(|number| !world.monitor.is_marked(*number)).collect();
+        world.monitor.begin_marking(&marked);
+        let countdown = || FaultCountdown::draw(&world.random, plan.faults_per_thousand);
+        isolate.mark(world, countdown(), id(release - 1), is_baseline).await;
+        world.time.sleep(FAULTS_ARE_OVER_AFTER).await;
+        for number in marked.into_iter().rev() {
+            for attempt in 0.. {
+                let countdown = if attempt < 5 { countdown() } else { FaultCountdown::never() };
+                match isolate.unmark(world, countdown, id(number)).await {
+                    RequestEnd::Finished => break,
+                    RequestEnd::Failed(error) if error.contains(NOT_RUN) => break,
+                    _ => world.time.sleep(Duration::from_mins(2)).await,
+                }
+            }
+        }
+        world.time.sleep(FAULTS_ARE_OVER_AFTER).await;
+        world.monitor.end_marking();
+    }
+
     /// Where a deploy is under way, the next request can reach another isolate, of the other release.
     async fn meet_both_releases(&mut self) {
         let random = &self.world.random;
@@ -86,7 +122,7 @@ impl RunClient {
                 self.world.monitor.count(|tally| tally.rolled_back = true);
                 isolate.roll_back(&self.world, countdown, id.to_owned()).await
             }
-            None => isolate.migrate(&self.world, countdown).await,
+            None => isolate.migrate_somewhere(&self.world, countdown).await,
         };
         (isolate, end)
     }

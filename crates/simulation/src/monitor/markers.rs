@@ -131,7 +131,8 @@ impl Monitor {
         is_marked: bool,
         truth: &MemoryStore,
     ) {
-        if is_marked && !observations.migrations[planned.number].is_marked {
+        let before = &observations.migrations[planned.number];
+        if is_marked && !before.is_marked && !before.is_marked_by_hand {
             let finished = invariants::runs_mark_only_what_they_finished(observations, planned, run);
             let done = if observations.is_exact(&self.plan) {
                 invariants::marked_migrations_are_done(&self.plan, planned, truth)
