@@ -72,11 +72,13 @@ pub struct Tally {
     pub was_up_to_date: bool,
     /// A run was asked for that goes only so far.
     pub asked_for_part: bool,
+    /// A rollback of several was begun.
+    pub rolled_back_several: bool,
     /// Somebody marked migrations, and unmarked them again.
     pub was_marked: bool,
 }
 
-const FIGURES: usize = 36;
+const FIGURES: usize = 37;
 /// What the figures of a world say, in the order of [`Tally::figures`].
 const LABELS: [&str; FIGURES] = [
     "worlds",
@@ -114,6 +116,7 @@ const LABELS: [&str; FIGURES] = [
     "…… it reported a collision",
     "…… a copy that it had forgotten won",
     "… a run was asked for that goes only so far",
+    "… a rollback of several was asked for",
     "… migrations were marked and unmarked",
 ];
 
@@ -157,6 +160,7 @@ impl Tally {
             (self.has_seals && self.collision_reported).into(),
             self.forgotten_copy_won.into(),
             self.asked_for_part.into(),
+            self.rolled_back_several.into(),
             self.was_marked.into(),
         ]
     }

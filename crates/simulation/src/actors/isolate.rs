@@ -127,6 +127,23 @@ impl Isolate {
         self.end(world, run, countdown, Box::pin(work)).await
     }
 
+    /// `POST /migrations/rollback`, with `to` or `steps`.
+    pub async fn roll_back_until(
+        &self,
+        world: &World,
+        countdown: FaultCountdown,
+        until: Until,
+    ) -> RequestEnd {
+        let (run, runner) = self.runner(world, countdown.clone());
+        world.monitor.trace.add(|| format!("run {run} rolls back until {until:?}"));
+        let context = Context { run, monitor: Some(world.monitor.clone()), random: world.random.clone() };
+        let work = async move {
+            let report = runner.rollback_until(&until, &context).await?;
+            Ok(if report.is_finished() { None } else { Some(report.retry_after.unwrap_or_default()) })
+        };
+        self.end(world, run, countdown, Box::pin(work)).await
+    }
+
     /// `POST /migrations/{id}/unmark`.
     pub async fn unmark(&self, world: &World, countdown: FaultCountdown, id: String) -> RequestEnd {
         let (run, runner) = self.runner(world, countdown.clone());

@@ -12,6 +12,7 @@ use super::instance::Instance;
 use super::limits::{COLLISION, MAX_REQUESTS, is_given_up_because_of_faults};
 use super::object::Object;
 use crate::invariants::release_label;
+use crate::mode::Mode;
 use crate::network::NetworkConditions;
 use crate::situation::Situation;
 use crate::violation::violated;
@@ -22,17 +23,25 @@ use crate::world::{FAULTS_ARE_OVER_AFTER, World};
 pub(super) enum ObjectRequest {
     Migrate { is_queued: bool, until: Until },
     Rollback(String),
+    RollbackUntil(Until),
     Status,
     Pause(String),
     Resume(String),
     Cancel(String),
     Reset(String),
+    Mark(String),
+    Unmark(String),
 }
 
 impl ObjectRequest {
+    /// Whether it is a run, or a rollback.
+    fn is_run(&self) -> bool {
+        matches!(self, Self::Migrate { .. } | Self::Rollback(_) | Self::RollbackUntil(_))
+    }
+
     /// Whether it means something else to another release.
     fn needs_same_release(&self) -> bool {
-        matches!(self, Self::Migrate { .. } | Self::Rollback(_) | Self::Status)
+        matches!(self, Self::Migrate { .. } | Self::Rollback(_) | Self::RollbackUntil(_) | Self::Status)
     }
 }
 
@@ -53,6 +62,9 @@ pub async fn ask_while_faulty(object: Rc<Object>) {
     let world = object.world.clone();
     let random = &world.random;
     for _ in 0..world.deployment.requests {
+        if random.chance(30) {
+            mark_and_unmark(&object).await;
+        }
         let request = draw(&world);
         let instance = object.current();
         let is_deploying = world.plan.situation.older_release().is_some();
@@ -77,7 +89,7 @@ pub async fn ask_while_faulty(object: Rc<Object>) {
         match select(answer, patience).await {
             Either::Left((answer, _)) => {
                 world.monitor.trace.add(|| format!("{request:?}: {answer:?}"));
-                let is_run = matches!(request, ObjectRequest::Migrate { .. } | ObjectRequest::Rollback(_));
+                let is_run = request.is_run();
                 let error = answer.and_then(Result::err);
                 world.monitor.count(|tally| {
                     tally.runs += u64::from(is_run);
@@ -93,6 +105,60 @@ pub async fn ask_while_faulty(object: Rc<Object>) {
     object.remove_client();
 }
 
+/// Somebody marks a migration that is not applied, and takes that back: what it does has to be done all the same. Where
+/// migrations build on those before, it is the last one.
+async fn mark_and_unmark(object: &Rc<Object>) {
+    let world = &object.world;
+    let (plan, release) = (&world.plan, world.deployment.migrations);
+    if release == 0 || plan.mode != Mode::Coordinator || plan.situation != Situation::default() {
+        return;
+    }
+    // Beside the others it may be applied meanwhile. Then it is one that later rollbacks would have to know.
+    if plan.is_chained && plan.has_rollbacks {
+        return;
+    }
+    let number = if plan.is_chained { release - 1 } else { world.random.below(release) };
+    if world.monitor.is_marked(number) || world.monitor.half_rolled_back().is_some() {
+        return;
+    }
+    let id = || plan.migrations[number].id.clone();
+    world.monitor.begin_marking(&[number]);
+    let answer = send(object, ObjectRequest::Mark(id())).await;
+    // Storage that fails may have written it.
+    let refused = matches!(answer, Some(Err(ref error)) if !matches!(error, CoordinatorError::Storage(_)));
+    world.time.sleep(world.random.milliseconds(0..=120_000)).await;
+    while !refused {
+        let instance = object.current();
+        match send(object, ObjectRequest::Unmark(id())).await {
+            Some(Ok(_) | Err(CoordinatorError::Runner(Error::NotRun { .. }))) => break,
+            _ => world.time.sleep(Duration::from_secs(30)).await,
+        }
+        // A run is in progress. Its alarm may be lost, and its step may hang.
+        if world.random.chance(200) {
+            send(object, ObjectRequest::Migrate { is_queued: false, until: Until::End }).await;
+        }
+        if world.random.chance(50) {
+            object.replace(&instance);
+        }
+    }
+    world.monitor.end_marking();
+}
+
+/// The answer to a request. `None` if the instance is lost, or hangs.
+async fn send(object: &Rc<Object>, request: ObjectRequest) -> Option<Result<ObjectAnswer, CoordinatorError>> {
+    let instance = object.current();
+    let (asked, faulty) = (object.clone(), instance.clone());
+    let answer = instance.run(ask_of(&object.world, instance.clone(), request.clone()), move |fault| {
+        asked.inject(&faulty, fault);
+    });
+    let answer = match select(answer, object.world.time.sleep(Duration::from_mins(1))).await {
+        Either::Left((answer, _)) => answer,
+        Either::Right(_) => None,
+    };
+    object.world.monitor.trace.add(|| format!("{request:?}: {answer:?}"));
+    answer
+}
+
 fn draw(world: &World) -> ObjectRequest {
     let (plan, random) = (&world.plan, &world.random);
     let id = || plan.migrations[random.below(plan.migrations.len())].id.clone();
@@ -102,6 +168,9 @@ fn draw(world: &World) -> ObjectRequest {
         10..=14 => ObjectRequest::Pause(id()),
         15..=19 => ObjectRequest::Resume(id()),
         20..=22 => ObjectRequest::Cancel(id()),
+        23..=29 if has_rollbacks && plan.situation.older_release().is_none() => {
+            ObjectRequest::RollbackUntil(Until::Steps(random.between(1..=3)))
+        }
         23..=39 if has_rollbacks => match world.monitor.draw_rollback(random) {
             Some(number) => ObjectRequest::Rollback(plan.migrations[number].id.clone()),
             None => ObjectRequest::Status,
@@ -121,9 +190,12 @@ pub(super) fn ask_of(
 ) -> impl Future<Output = Result<ObjectAnswer, CoordinatorError>> + use<> {
     let (world, began) = (world.clone(), world.time.now());
     async move {
-        let is_run = !matches!(request, ObjectRequest::Rollback(_));
+        let is_run = !matches!(request, ObjectRequest::Rollback(_) | ObjectRequest::RollbackUntil(_));
         if matches!(request, ObjectRequest::Cancel(_) | ObjectRequest::Reset(_)) {
             world.monitor.starts_over();
+        }
+        if matches!(request, ObjectRequest::RollbackUntil(_)) {
+            world.monitor.count(|tally| tally.rolled_back_several = true);
         }
         let answer = ask(instance.clone(), request).await;
         if matches!(answer, Ok(ObjectAnswer::Finished | ObjectAnswer::UpToDate)) && is_run {
@@ -156,6 +228,12 @@ async fn ask(instance: Rc<Instance>, request: ObjectRequest) -> Result<ObjectAns
             let report = coordinator.rollback(&id, &caller).await?;
             if report.is_finished() { ObjectAnswer::Finished } else { unfinished(report.retry_after) }
         }
+        ObjectRequest::RollbackUntil(until) => {
+            let report = coordinator.rollback_until(&until, &caller).await?;
+            if report.is_finished() { ObjectAnswer::Finished } else { unfinished(report.retry_after) }
+        }
+        ObjectRequest::Mark(id) => coordinator.mark(&id, &caller).await.map(|_| ObjectAnswer::Status)?,
+        ObjectRequest::Unmark(id) => coordinator.unmark(&id, &caller).await.map(|_| ObjectAnswer::Status)?,
         ObjectRequest::Status => {
             let status = coordinator.status().await?;
             let is_applied = status.iter().all(|status| status.state == State::Applied);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kv_migrations::Until;
 use kv_migrations::clock::Clock;
 
 use super::isolate::{Isolate, NOT_RUN, RequestEnd};
@@ -13,6 +14,16 @@ use crate::world::{FAULTS_ARE_OVER_AFTER, World};
 
 /// How many more requests a client makes to finish a rollback.
 const MAX_ROLLBACK_REQUESTS: usize = 60;
+
+/// A rollback that a client asks for, until it is finished.
+#[derive(Clone)]
+enum Rollback {
+    One(String),
+    /// The last migrations, this many.
+    Steps(u64),
+    /// The same, once that was asked for: all after a migration, or all.
+    Until(Until),
+}
 
 /// A client, and the isolates that its requests can reach.
 pub struct RunClient {
@@ -29,7 +40,7 @@ impl RunClient {
         let deployment = self.world.deployment;
         let has_rollbacks = plan.has_rollbacks && deployment.allows_rollbacks;
         // The migration whose rollback a pipeline has begun, and has to finish.
-        let mut rolling_back: Option<String> = None;
+        let mut rolling_back: Option<Rollback> = None;
         let (mut made, requests) = (0, deployment.requests);
         while made < requests || rolling_back.is_some() && made < requests + MAX_ROLLBACK_REQUESTS {
             let countdown = if made < requests {
@@ -48,7 +59,13 @@ impl RunClient {
                 self.mark_and_unmark().await;
             }
             let is_migrating = rolling_back.is_none();
-            let (isolate, end) = self.request(rolling_back.as_deref(), countdown).await;
+            // To ask for a number of steps again can roll back more.
+            let next = match &rolling_back {
+                Some(Rollback::Steps(steps)) => Some(Rollback::Until(self.before_last(*steps))),
+                other => other.clone(),
+            };
+            let (isolate, end) = self.request(rolling_back, countdown).await;
+            rolling_back = next;
             if plan.mode == Mode::ManyCallers || end.ends_rollback() {
                 rolling_back = None;
             }
@@ -115,12 +132,24 @@ impl RunClient {
     }
 
     /// Migrates, or rolls a migration back.
-    async fn request(&self, rolling_back: Option<&str>, countdown: FaultCountdown) -> (Isolate, RequestEnd) {
+    async fn request(
+        &self,
+        rolling_back: Option<Rollback>,
+        countdown: FaultCountdown,
+    ) -> (Isolate, RequestEnd) {
         let isolate = self.isolates[self.world.random.below(self.isolates.len())].clone();
         let end = match rolling_back {
-            Some(id) => {
+            Some(rollback) => {
                 self.world.monitor.count(|tally| tally.rolled_back = true);
-                isolate.roll_back(&self.world, countdown, id.to_owned()).await
+                let until = match rollback {
+                    Rollback::One(id) => {
+                        return (isolate.clone(), isolate.roll_back(&self.world, countdown, id).await);
+                    }
+                    Rollback::Steps(steps) => Until::Steps(steps),
+                    Rollback::Until(until) => until,
+                };
+                self.world.monitor.count(|tally| tally.rolled_back_several = true);
+                isolate.roll_back_until(&self.world, countdown, until).await
             }
             None => isolate.migrate_somewhere(&self.world, countdown).await,
         };
@@ -135,20 +164,34 @@ impl RunClient {
         }
     }
 
-    /// Draws a migration to roll back. A pipeline rolls back the last one that has a marker, since it may build on those
+    /// How far a rollback of the last steps goes.
+    fn before_last(&self, steps: u64) -> Until {
+        let mut marked = self.marked().skip(usize::try_from(steps).unwrap_or(usize::MAX));
+        marked
+            .next()
+            .map_or(Until::End, |number| Until::Migration(self.world.plan.migrations[number].id.clone()))
+    }
+
+    /// The migrations that have a marker, the last first.
+    fn marked(&self) -> impl Iterator<Item = usize> {
+        let (plan, truth) = (&self.world.plan, self.world.namespace.truth());
+        let has_marker = |number: &usize| truth.value(&plan.migrations[*number].marker()).is_some();
+        (0..self.world.deployment.migrations).rev().filter(has_marker)
+    }
+
+    /// Draws a migration to roll back, or several. A pipeline rolls back the last one that has a marker, since it may build on those
     /// before it.
-    fn draw_rollback(&self) -> Option<String> {
-        let plan = &self.world.plan;
-        let has_marker = |number: &usize| {
-            let marker = plan.migrations[*number].marker();
-            self.world.namespace.truth().value(&marker).is_some()
-        };
+    fn draw_rollback(&self) -> Option<Rollback> {
+        let (plan, random) = (&self.world.plan, &self.world.random);
+        if plan.mode == Mode::Pipeline && plan.situation.older_release().is_none() && random.chance(400) {
+            return Some(Rollback::Steps(random.between(1..=3)));
+        }
         let number = if plan.mode == Mode::ManyCallers {
-            self.world.random.below(plan.migrations.len())
+            random.below(plan.migrations.len())
         } else {
-            (0..self.world.deployment.migrations).rev().find(has_marker)?
+            self.marked().next()?
         };
-        Some(plan.migrations[number].id.clone())
+        Some(Rollback::One(plan.migrations[number].id.clone()))
     }
 }
 

@@ -143,10 +143,13 @@ fn note<C>(step: &Step<'_, C>, event: &Event) -> Result<(), LeaseError> {
     let records = &step.coordinator.records;
     let Some(mut task) = records.task().map_err(LeaseError::Storage)? else { return Ok(()) };
     match (event, &mut task.work) {
-        (Event::Started { id, .. }, _) => {
+        (Event::Started { id, .. }, work) => {
+            let is_run = matches!(work, Work::Migrate { .. });
             task.move_to(Some(id.clone()));
             step.lease.write(vec![put_task(&task)])?;
-            records.observer.tell(|| JournalEvent::Started { task: task.number, id: id.clone() });
+            if is_run {
+                records.observer.tell(|| JournalEvent::Started { task: task.number, id: id.clone() });
+            }
             Ok(())
         }
         (Event::Applied(migration), Work::Migrate { ran, .. } | Work::RollbackUntil { ran, .. }) => {
