@@ -1,9 +1,10 @@
 //! Asking for a rollback, of one migration or of several.
 
-use super::adopt::adopt_once;
+use super::adopt::{adopt, adopt_once};
 use super::caller::Caller;
 use super::error::CoordinatorError;
 use super::object::Coordinator;
+use super::storage::RowChange;
 use super::task::{Task, Work};
 use super::waiters::TaskReport;
 use crate::change::NEXT_REQUEST;
@@ -37,6 +38,7 @@ impl<C> Coordinator<C> {
         caller: &Caller,
     ) -> Result<RunReport, CoordinatorError> {
         adopt_once(self).await?;
+        self.adopt_all().await?;
         let number = self.begin(Work::rollback_until(until.clone()), caller).await?;
         let task = self.records.task()?;
         if let Some(TaskReport::Run(report)) = self.report(number, caller).await? {
@@ -48,6 +50,16 @@ impl<C> Coordinator<C> {
             (report.to, report.remaining) = self.planned_rollback(&until).await?;
         }
         Ok(report)
+    }
+
+    /// Adopts what was applied without the object: a number of steps counts it. The steps of a task in progress do so themselves.
+    async fn adopt_all(&self) -> Result<(), CoordinatorError> {
+        let Self { records, runner, .. } = self;
+        if records.task()?.is_some() {
+            return Ok(());
+        }
+        let write = |changes: Vec<RowChange>| records.storage.write(&changes).map(|()| true);
+        adopt(&runner.ledger(), runner.registered().ids(), &records.journal(), write).await
     }
 
     /// The last migration that a rollback leaves, and those that it rolls back. An error if it is refused. Waits for nothing

@@ -208,6 +208,18 @@ fn a_later_step_that_fails_is_retried_and_another_rollback_takes_its_place() {
     assert_eq!(report.rolled_back, ids(&["002"]));
 }
 
+/// The object has adopted what KV had before. Then a Worker without the coordinator has run once more.
+#[test]
+fn steps_count_what_a_run_without_the_coordinator_applied() {
+    let make = || vec![good("001"), good("002"), good("003")];
+    let object = applied(vec![good("001"), good("002")]);
+    let coordinator = object.instance(make());
+    let without = object.runner_on(object.kv.clone(), make());
+    assert_eq!(object.time.run(without.run_pending(&())).expect("nothing fails").ran, ids(&["003"]));
+    let report = roll_back(&object, &coordinator, &Until::Steps(1)).expect("nothing fails");
+    assert_eq!(report.rolled_back, ids(&["003"]));
+}
+
 /// The second of two that wait counts from where the first has ended.
 #[test]
 fn steps_that_wait_count_when_they_begin() {
@@ -229,7 +241,8 @@ fn an_instance_that_ends_at_any_moment_leaves_it_to_the_next_one() {
     roll_back(&faultless, &coordinator, &Until::Steps(3)).expect("nothing fails");
     faultless.pass(&coordinator, Duration::from_mins(5));
     let expected = names(&faultless);
-    for moment in (0..1_500).step_by(23) {
+    // The request is taken on once KV was listed.
+    for moment in (30..1_500).step_by(23) {
         let object = applied(four());
         let first = object.instance(four());
         let caller = Caller::default();
