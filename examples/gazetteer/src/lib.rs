@@ -45,11 +45,10 @@ async fn fetch(request: HttpRequest, env: Env, _context: Context) -> Result<impl
     let is_by_value = env.var("VARIANT").is_ok_and(|variant| variant.to_string() == "by-value");
     let migrations = if is_by_value { migrations::by_value(delay) } else { migrations::migrations(delay) };
     let operations = number(&env, "OPERATIONS");
-    let routes = migration_routes("MY_SERVICE_KV", "gazetteer", migrations)
-        .with_dry_run()
-        .with_runner(move |runner| match operations {
-            Some(operations) => runner.with_budget(Budget::default().with_operations(operations)),
-            None => runner,
-        });
+    let routes = migration_routes("MY_SERVICE_KV", "gazetteer", migrations).with_dry_run();
+    let routes = routes.with_runner(move |runner| match operations {
+        Some(operations) => runner.with_budget(Budget::default().with_operations(operations)),
+        None => runner,
+    });
     Ok(routes.in_front_of(router()).call(request).await?)
 }
