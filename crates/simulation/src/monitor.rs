@@ -180,6 +180,15 @@ impl Monitor {
         observations.migrations.iter().position(|record| record.is_half_rolled_back && record.is_marked)
     }
 
+    /// Whether the last migrations may be rolled back. Where migrations build on those before, not if one has begun and is not
+    /// marked: it was cancelled, perhaps, with some of it done.
+    pub fn may_roll_back_several(&self) -> bool {
+        let observations = self.locked();
+        let last = observations.migrations.iter().rfind(|record| record.has_begun);
+        self.plan.situation.older_release().is_none()
+            && (!self.plan.is_chained || last.is_none_or(|record| record.is_marked))
+    }
+
     /// Draws a migration to roll back. Where migrations build on those before, it is the last that has begun.
     pub fn draw_rollback(&self, random: &Random) -> Option<usize> {
         let observations = self.locked();

@@ -127,7 +127,10 @@ async fn mark_and_unmark(object: &Rc<Object>) {
     // Storage that fails may have written it.
     let refused = matches!(answer, Some(Err(ref error)) if !matches!(error, CoordinatorError::Storage(_)));
     world.time.sleep(world.random.milliseconds(0..=120_000)).await;
-    while !refused {
+    if refused {
+        return world.monitor.end_marking();
+    }
+    loop {
         let instance = object.current();
         match send(object, ObjectRequest::Unmark(id())).await {
             Some(Ok(_) | Err(CoordinatorError::Runner(Error::NotRun { .. }))) => break,
@@ -168,7 +171,7 @@ fn draw(world: &World) -> ObjectRequest {
         10..=14 => ObjectRequest::Pause(id()),
         15..=19 => ObjectRequest::Resume(id()),
         20..=22 => ObjectRequest::Cancel(id()),
-        23..=29 if has_rollbacks && plan.situation.older_release().is_none() => {
+        23..=29 if has_rollbacks && world.monitor.may_roll_back_several() => {
             ObjectRequest::RollbackUntil(Until::Steps(random.between(1..=3)))
         }
         23..=39 if has_rollbacks => match world.monitor.draw_rollback(random) {

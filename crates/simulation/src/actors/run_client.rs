@@ -91,12 +91,12 @@ impl RunClient {
     async fn mark_and_unmark(&self) {
         let (world, isolate) = (&self.world, &self.isolates[0]);
         let (plan, release) = (&world.plan, world.deployment.migrations);
-        if release == 0
-            || plan.situation.older_release().is_some()
-            || world.monitor.half_rolled_back().is_some()
-        {
+        // What is unmarked may have begun: then nothing before it may be rolled back.
+        let is_rolled_back = plan.is_chained && plan.has_rollbacks;
+        if release == 0 || plan.situation.older_release().is_some() || is_rolled_back {
             return;
         }
+        world.time.sleep(FAULTS_ARE_OVER_AFTER).await;
         let is_baseline = world.random.chance(500);
         let marked = if is_baseline { 0..release } else { release - 1..release };
         let id = |number: usize| plan.migrations[number].id.clone();
