@@ -2,8 +2,8 @@
 //!
 //! `builder` sets a runner up, `registered` holds the validated list, `until` says how far a run goes, `plan` what else the
 //! ledger tells, `findings` what of it looks like a mistake, `preview` what a run would do. `run` applies one migration after
-//! the other, `dry_run` does so without writing, `rollback` undoes them (`rollback_plan` says which), `apply` does either to one
-//! of them and records it, `correct` changes only what is recorded (`correction` says what), `status` reports. This folder uses
+//! the other, `dry_run` does so without writing, `rollback` undoes them (`rollback_plan` says which), `step` takes one of
+//! them, `apply` does so and records it, `correct` changes only what is recorded (`correction` says what), `status` reports. This folder uses
 //! `migration`, `change`, `session` and what is below them.
 
 mod apply;
@@ -19,6 +19,7 @@ mod rollback;
 mod rollback_plan;
 mod run;
 mod status;
+mod step;
 mod until;
 
 use std::fmt;

@@ -24,10 +24,11 @@ impl Ledger {
     /// The last migration that a rollback leaves as it is that is not finished: empty if it leaves none. `None` if there is no
     /// such rollback. One operation if there is. An error if a marker of another service has the key.
     pub(crate) async fn rollback_note(&self, markers: &Markers) -> Result<Option<String>, Error> {
-        let Some(owner) = &markers.note_owner else { return Ok(None) };
-        self.check_owner(ID, Some(owner))?;
-        let entry = self.entry(ID).await.map_err(Error::Ledger)?;
-        let note = entry.and_then(|entry| String::from_utf8(entry.value).ok());
+        if markers.note_owner.is_none() {
+            return Ok(None);
+        }
+        let stored = self.read(&self.key(ID), Some(ID), false).await?;
+        let note = stored.and_then(|stored| String::from_utf8(stored.value).ok());
         Ok(note.and_then(|note| note.strip_prefix(VALUE).map(str::to_owned)))
     }
 

@@ -73,11 +73,6 @@ pub(super) fn applied(
     }
 }
 
-/// Whether so much of the budget is used that no other migration begins: it may need more than is left.
-pub(super) fn is_half_spent(session: &Session<'_>) -> bool {
-    session.meter.left() < session.meter.budget().operations() / 2
-}
-
 /// The error for what failed: a failure, or that another run took over.
 pub(super) fn failure(session: &Session<'_>, id: String, failed: Failed, report: RunReport) -> Error {
     let Failed { stage, reason, error: source } = failed;

@@ -1,15 +1,13 @@
 //! Rolls back one migration, or several.
 
 use super::Runner;
-use super::apply::{Advance, Record, Share, advance, applied, failure, is_half_spent};
 use super::rollback_plan::RollbackPlan;
+use super::step::{Step, end, is_left};
 use super::until::Until;
-use crate::change::{Job, NEXT_REQUEST};
 use crate::error::Error;
 use crate::future::BoxFuture;
 use crate::ledger::MarkerState;
-use crate::migration::Migration;
-use crate::report::{Direction, Event, Observer, RollbackReport, RunReport};
+use crate::report::{Direction, Observer, RollbackReport, RunReport};
 use crate::session::Session;
 
 impl<C> Runner<C> {
@@ -98,7 +96,7 @@ impl<C> Runner<C> {
         self.rollback_until_observed(until, context, &|_| {})
     }
 
-    /// The same, and calls `observer` when each of them begins and when it [is rolled back](Event::Applied).
+    /// The same, and calls `observer` when each of them begins and when it [is rolled back](crate::Event::Applied).
     pub(crate) fn rollback_until_observed<'a>(
         &'a self,
         until: &'a Until,
@@ -135,46 +133,20 @@ impl<C> Runner<C> {
         context: &C,
         report: &mut RunReport,
     ) -> Result<(), Error> {
-        for &(id, direction) in steps {
-            let Some(down) = self.registered.get(id).and_then(Migration::down) else { continue };
-            let has_run = !report.rolled_back.is_empty();
-            if !report.remaining.is_empty() || has_run && is_half_spent(session) {
-                report.retry_after.get_or_insert(NEXT_REQUEST);
-                report.remaining.push(id.to_owned());
-                continue;
-            }
-            let mut job = Job::new(session, id, Direction::Down, direction);
-            let share = if has_run { Share::Rest } else { Share::Whole };
-            match advance(down, "", &mut job, context, share, Record::default()).await {
-                Ok(Advance::Wholly { progress, failed_entries }) => {
-                    let event = Event::Applied(applied(&job, &progress, down.is_resumable(), failed_entries));
-                    session.notify(&event);
-                    if let Event::Applied(done) = event {
-                        report.details.push(done);
-                    }
-                    report.rolled_back.push(id.to_owned());
-                }
-                // A `down` never is.
-                Ok(Advance::ByAnother) => {}
-                Ok(Advance::Partly { progress, retry_after }) => {
-                    session
-                        .log()
-                        .info(&format!("[Migration] … {id} is partly rolled back: roll it back again"));
-                    (report.progress, report.retry_after) = (progress, Some(retry_after));
-                    report.remaining.push(id.to_owned());
-                }
-                Err(failed) => {
-                    report.operations = session.operations();
-                    let is_still_applied = direction.is_none() && !down.is_resumable();
-                    report.progress = (!is_still_applied).then(|| job.progress());
-                    return Err(failure(session, id.to_owned(), failed, std::mem::take(report)));
-                }
+        for &(id, checkpoint) in steps {
+            let Some(migration) = self.registered.get(id) else { continue };
+            if !is_left(session, report, id) {
+                let step = Step {
+                    migration,
+                    direction: Direction::Down,
+                    checkpoint,
+                    is_out_of_order: false,
+                    is_sample: false,
+                };
+                self.take_step(session, &step, context, report).await?;
             }
         }
-        report.operations = session.operations();
-        if !report.is_finished() {
-            report.quota_exhausted = session.retry_after_quota(&mut report.retry_after);
-        }
+        end(session, report);
         Ok(())
     }
 }

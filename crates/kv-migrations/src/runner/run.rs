@@ -1,13 +1,11 @@
 //! Runs what is pending, or records it as applied.
 
 use super::Runner;
-use super::apply::{Advance, Record, Share, advance, applied, failure, is_half_spent};
 use super::correction::Correction;
 use super::findings::Refused;
 use super::plan::Plan;
-use super::registered::look_alike_warning;
+use super::step::{Step, end, is_left};
 use super::until::Until;
-use crate::change::{Job, NEXT_REQUEST};
 use crate::error::Error;
 use crate::future::BoxFuture;
 use crate::ledger::{Ledger, Marker, Markers};
@@ -96,10 +94,7 @@ impl<C> Runner<C> {
             if place >= plan.end {
                 continue;
             }
-            let has_run = !(report.ran.is_empty() && report.marked.is_empty());
-            if !report.remaining.is_empty() || has_run && is_half_spent(&session) {
-                report.retry_after.get_or_insert(NEXT_REQUEST);
-                report.remaining.push(id);
+            if is_left(&session, &mut report, migration.id()) {
                 continue;
             }
             let Some(context) = context else {
@@ -108,64 +103,23 @@ impl<C> Runner<C> {
                 report.marked.push(id);
                 continue;
             };
-            let is_out_of_order = place < plan.up_to_last_applied;
-            let marker = markers.get(&id).and_then(Marker::progress);
-            let direction = marker.map(|progress| progress.direction);
             if let Until::Entries(entries) = *until {
                 if migration.kind() != MigrationKind::Backfill {
                     return Err(Error::NotABackfill { id });
                 }
                 session.meter.set_sample(entries);
             }
-            let mut job = Job::new(&session, migration.id(), Direction::Up, direction);
-            let share = if has_run { Share::Rest } else { Share::Whole };
-            let up = migration.up();
-            let record = Record { is_out_of_order, revision: migration.named_revision() };
-            let advance = advance(up, migration.description(), &mut job, context, share, record).await;
-            let is_sample = matches!(until, Until::Entries(_));
-            report.entries = is_sample.then(|| job.entries());
-            match advance {
-                Ok(Advance::Wholly { progress, failed_entries }) => {
-                    let applied = applied(&job, &progress, up.is_resumable(), failed_entries);
-                    // Moved, not cloned: a clone costs bytes in every user's wasm.
-                    let event = Event::Applied(applied);
-                    session.notify(&event);
-                    if let Event::Applied(applied) = event {
-                        warn(&session, &mut report, up.warning(&applied));
-                        let look_alike = look_alike_warning(&id, self.registered.ids(), &report.missing);
-                        warn(&session, &mut report, look_alike);
-                        report.details.push(applied);
-                    }
-                    if is_out_of_order {
-                        report.out_of_order.push(id.clone());
-                    }
-                    report.ran.push(id);
-                }
-                Ok(Advance::ByAnother) => report.skipped.push(id),
-                Ok(Advance::Partly { progress, retry_after }) => {
-                    session
-                        .log()
-                        .info(&format!("[Migration] … {id} is not finished: the next run resumes it"));
-                    session.notify(&Event::Paused { id: id.clone() });
-                    report.progress = progress;
-                    if is_sample {
-                        report.beyond.insert(0, id);
-                    } else {
-                        report.retry_after = Some(retry_after);
-                        report.remaining.push(id);
-                    }
-                }
-                Err(failed) => {
-                    report.operations = session.operations();
-                    report.progress = up.is_resumable().then(|| job.progress());
-                    return Err(failure(&session, id, failed, report));
-                }
-            }
+            let marker = markers.get(&id).and_then(Marker::progress);
+            let step = Step {
+                migration,
+                direction: Direction::Up,
+                checkpoint: marker.map(|progress| progress.direction),
+                is_out_of_order: place < plan.up_to_last_applied,
+                is_sample: matches!(until, Until::Entries(_)),
+            };
+            self.take_step(&session, &step, context, &mut report).await?;
         }
-        report.operations = session.operations();
-        if report.progress.is_some() || !report.is_finished() {
-            report.quota_exhausted = session.retry_after_quota(&mut report.retry_after);
-        }
+        end(&session, &mut report);
         Ok(report)
     }
 
@@ -207,12 +161,5 @@ impl<C> Runner<C> {
             check(kinds, &self.registered.revisions(), &markers, &plan)?;
         }
         Ok((markers, plan))
-    }
-}
-
-fn warn(session: &Session<'_>, report: &mut RunReport, warning: Option<String>) {
-    if let Some(warning) = warning {
-        session.log().info(&format!("[Migration] ! {warning}"));
-        report.warnings.push(warning);
     }
 }
