@@ -255,7 +255,7 @@ impl Overlay {
     }
 }
 
-/// Ends the list of a prefix after so many keys.
+/// Ends the list of a prefix after this number of keys.
 fn sample(samples: &mut Vec<Sample>, page: &mut Page, prefix: &str, migration: usize, most: u64) {
     let is_same = |sample: &Sample| sample.migration == migration && sample.prefix == prefix;
     let place = samples.iter().position(is_same).unwrap_or_else(|| {

@@ -2,7 +2,7 @@
 
 use super::Runner;
 use super::rollback_plan::RollbackPlan;
-use super::step::{Step, end, is_left};
+use super::step::{Step, end, leave_for_next_request};
 use super::until::Until;
 use crate::error::Error;
 use crate::future::BoxFuture;
@@ -96,7 +96,8 @@ impl<C> Runner<C> {
         self.rollback_until_observed(until, context, &|_| {})
     }
 
-    /// The same, and calls `observer` when each of them begins and when it [is rolled back](crate::Event::Applied).
+    /// Like [`rollback_until`](Self::rollback_until), and calls `observer` when each migration begins and when it
+    /// [is rolled back](crate::Event::Applied).
     pub(crate) fn rollback_until_observed<'a>(
         &'a self,
         until: &'a Until,
@@ -135,7 +136,7 @@ impl<C> Runner<C> {
     ) -> Result<(), Error> {
         for &(id, checkpoint) in steps {
             let Some(migration) = self.registered.get(id) else { continue };
-            if !is_left(session, report, id) {
+            if !leave_for_next_request(session, report, id) {
                 let step = Step {
                     migration,
                     direction: Direction::Down,

@@ -4,7 +4,7 @@ use super::Runner;
 use super::correction::Correction;
 use super::findings::Refused;
 use super::plan::Plan;
-use super::step::{Step, end, is_left};
+use super::step::{Step, end, leave_for_next_request};
 use super::until::Until;
 use crate::error::Error;
 use crate::future::BoxFuture;
@@ -94,7 +94,7 @@ impl<C> Runner<C> {
             if place >= plan.end {
                 continue;
             }
-            if is_left(&session, &mut report, migration.id()) {
+            if leave_for_next_request(&session, &mut report, migration.id()) {
                 continue;
             }
             let Some(context) = context else {

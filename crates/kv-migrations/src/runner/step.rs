@@ -97,8 +97,8 @@ fn has_run(report: &RunReport) -> bool {
 }
 
 /// Leaves a migration to the next request if so much of the budget is used that no other one begins: it may need more than is
-/// left. Those after it follow it.
-pub(super) fn is_left(session: &Session<'_>, report: &mut RunReport, id: &str) -> bool {
+/// left. Those after it follow it. True if it was left.
+pub(super) fn leave_for_next_request(session: &Session<'_>, report: &mut RunReport, id: &str) -> bool {
     let is_half_spent = session.meter.left() < session.meter.budget().operations() / 2;
     let is_left = !report.remaining.is_empty() || has_run(report) && is_half_spent;
     if is_left {

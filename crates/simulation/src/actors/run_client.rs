@@ -21,7 +21,7 @@ enum Rollback {
     One(String),
     /// The last migrations, this many.
     Steps(u64),
-    /// The same, once that was asked for: all after a migration, or all.
+    /// All after a migration, or all: what is asked for once the last ones were.
     Until(Until),
 }
 

@@ -47,7 +47,7 @@ enum Step {
     GetBulk {
         keys: Vec<String>,
     },
-    /// All pages, of so many keys.
+    /// All pages, each of at most this many keys.
     List {
         prefix: String,
         limit: u32,
