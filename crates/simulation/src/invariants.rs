@@ -17,7 +17,9 @@ pub use data::{
     marked_migrations_are_done, no_entry_is_lost, only_copied_entries_are_deleted,
 };
 pub use history::the_history_is_complete;
-pub use mapped::{entries_are_mapped_by_one_table, forget_outdated_copies, left_entries_are_reported};
+pub use mapped::{
+    entries_are_mapped_by_one_table, forget_outdated_copies, forget_taken, left_entries_are_reported,
+};
 pub use order::{
     applied_migrations_do_not_run_again, applied_migrations_have_begun, kv_has_the_markers_of_the_object,
     migrations_begin_in_order, one_run_at_a_time_in_an_isolate, one_step_at_a_time,

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::plan::Plan;
 use crate::tally::Tally;
+use crate::time::DELAY;
 use crate::violation::Violation;
 
 /// What was observed so far.
@@ -46,6 +47,20 @@ impl Observations {
         plan.is_exact() && !self.was_half_rolled_back && !self.tally.write_arrived_late
     }
 
+    /// Whether another run does the opposite of what this one does to the same migration, at once or so shortly before that KV
+    /// may not show it: one migrates, the other rolls back.
+    pub fn meets_opposite(&self, run: usize) -> bool {
+        let this = &self.runs[run];
+        let is_recent = |end: Option<SystemTime>| end.is_none_or(|end| end + DELAY >= this.began);
+        self.runs.iter().any(|other| match this.rolls_back {
+            Some(migration) => {
+                other.inside == Some(migration)
+                    || other.left.is_some_and(|(left, end)| left == migration && is_recent(Some(end)))
+            }
+            None => this.inside.is_some() && this.inside == other.rolls_back && is_recent(other.ended),
+        })
+    }
+
     /// Whether this run ended, or was suspended, a while ago, and another has begun since.
     pub fn is_long_over(&self, run: usize, now: SystemTime) -> bool {
         const A_WHILE: Duration = Duration::from_millis(500);
@@ -81,6 +96,8 @@ pub struct RunRecord {
     pub suspended: Option<SystemTime>,
     /// The migration whose `up` it runs.
     pub inside: Option<usize>,
+    /// The migration that it rolls back, if it is asked to roll back one.
+    pub rolls_back: Option<usize>,
     /// When it began that.
     pub entered: SystemTime,
     /// The migration whose `up` it ran last, and when that returned or was dropped.

@@ -252,6 +252,14 @@ impl Plan {
             && self.deployments.last().is_some_and(|deployment| deployment.is_coordinated)
     }
 
+    /// Whether a re-key may leave entries, and report them, since their new keys were taken after its survey: by the runs between
+    /// those of an object that carries on from that survey.
+    pub fn may_leave_taken(&self, planned: &PlannedMigration) -> bool {
+        let gives_way =
+            [Moving::KeepingNew, Moving::Choosing].map(MigrationKind::Moving).contains(&planned.kind);
+        gives_way && self.has_runs_between_objects()
+    }
+
     /// Whether two runs of a re-key can see an entry in different versions.
     pub fn has_stale_copies(&self) -> bool {
         self.run_locations > 1

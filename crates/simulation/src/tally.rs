@@ -24,6 +24,8 @@ pub struct Tally {
     pub collision_reported: bool,
     /// Of two re-keys at once, the copy of the one that saw an entry in an older version won.
     pub stale_copy_won: bool,
+    /// A run and a rollback of the same re-key, at once, lost an entry: each deleted what the other kept.
+    pub lost_to_opposite: bool,
     /// A write of a service that knew the old keys alone was lost, within KV's delay.
     pub old_write_lost: bool,
     /// A copy under a key that its entry did not get any more was left, and reported.
@@ -32,6 +34,8 @@ pub struct Tally {
     pub has_moving: bool,
     /// A re-key changed what it moved.
     pub has_seals: bool,
+    /// An object left an entry whose new key runs without it had taken after its survey.
+    pub taken_was_left: bool,
     /// A migration was cancelled or reset: then it begins again, whatever it has done.
     pub was_started_over: bool,
     /// A changed copy of a re-key that was started over hid what the service had written.
@@ -78,7 +82,7 @@ pub struct Tally {
     pub was_marked: bool,
 }
 
-const FIGURES: usize = 37;
+const FIGURES: usize = 39;
 /// What the figures of a world say, in the order of [`Tally::figures`].
 const LABELS: [&str; FIGURES] = [
     "worlds",
@@ -91,6 +95,8 @@ const LABELS: [&str; FIGURES] = [
     "… ups of two runs overlapped",
     "… a re-key reported a collision",
     "… an older copy won over a newer entry",
+    "… a run and a rollback at once lost an entry",
+    "… an object left what its new key was taken for",
     "… a write arrived during a later run",
     "… every request was cut off, and could get on",
     "…… and all was applied",
@@ -135,6 +141,8 @@ impl Tally {
             self.ups_overlapped.into(),
             self.collision_reported.into(),
             self.stale_copy_won.into(),
+            self.lost_to_opposite.into(),
+            self.taken_was_left.into(),
             self.write_arrived_late.into(),
             is_enough.into(),
             (is_enough && self.ended_within).into(),

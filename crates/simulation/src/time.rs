@@ -8,6 +8,9 @@ use kv_migrations::testing::VirtualTime;
 
 use crate::random::Random;
 
+/// The longest time until all locations see a write.
+pub const DELAY: Duration = Duration::from_mins(1);
+
 /// When every world begins: 2026-11-22T10:48:28.706Z.
 pub fn start() -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(1_795_344_508_706)

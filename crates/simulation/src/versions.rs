@@ -20,6 +20,8 @@ struct Version {
     ends: Vec<SystemTime>,
     /// The last version that was lost.
     lost: Option<u64>,
+    /// Whether nothing is known of it any more.
+    is_given_up: bool,
 }
 
 impl Versions {
@@ -27,7 +29,7 @@ impl Versions {
     pub fn new(plan: &Plan) -> Self {
         let version = |entry: &InitialEntry| {
             let written = if entry.has_standing { STANDING } else { entry.version };
-            Version { begun: entry.version, written, ends: Vec::new(), lost: None }
+            Version { begun: entry.version, written, ends: Vec::new(), lost: None, is_given_up: false }
         };
         let tables = plan.tables.iter().map(|table| table.entries.iter().map(version).collect());
         Self(Arc::new(Mutex::new(tables.collect())))
@@ -60,6 +62,16 @@ impl Versions {
     pub fn lose(&self, table: usize, entry: usize, kept: u64, lost: u64) {
         let version = &mut self.locked()[table][entry];
         (version.written, version.lost) = (version.written.min(kept), Some(lost));
+    }
+
+    /// Notes that the entry may be lost altogether.
+    pub fn give_up(&self, table: usize, entry: usize) {
+        self.locked()[table][entry].is_given_up = true;
+    }
+
+    /// Whether the entry may be lost altogether.
+    pub fn is_given_up(&self, table: usize, entry: usize) -> bool {
+        self.locked()[table][entry].is_given_up
     }
 
     /// Notes that there is this version in the end. One that was lost may have been copied by a run that still saw it.

@@ -229,6 +229,9 @@ impl World {
         if invariants::forget_outdated_copies(plan, truth, &expected, &mut found, may_be_unknown) {
             self.monitor.count(|tally| tally.outdated_left = true);
         }
+        if invariants::forget_taken(plan, truth, &expected, &mut found) {
+            self.monitor.count(|tally| tally.taken_was_left = true);
+        }
         self.monitor.check(invariants::data_is_as_without_faults(&expected, &found));
         self.monitor.check(invariants::left_entries_are_reported(plan, truth));
     }

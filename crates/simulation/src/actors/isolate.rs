@@ -118,7 +118,7 @@ impl Isolate {
     /// `POST /migrations/{id}/rollback`.
     pub async fn roll_back(&self, world: &World, countdown: FaultCountdown, id: String) -> RequestEnd {
         let (run, runner) = self.runner(world, countdown.clone());
-        world.monitor.trace.add(|| format!("run {run} rolls {id} back"));
+        world.monitor.rolls_back(run, &id);
         let context = Context { run, monitor: Some(world.monitor.clone()), random: world.random.clone() };
         let work = async move {
             let report = runner.rollback(&id, &context).await?;

@@ -11,12 +11,10 @@ use crate::invariants::entries_are_found_under_one_of_their_keys;
 use crate::moving::{Moving, group_of_version, label};
 use crate::plan::{Plan, Seal};
 use crate::situation::Situation;
-use crate::time::start;
+use crate::time::{DELAY, start};
 use crate::value::{SEALED, sealed};
 use crate::world::World;
 
-/// The longest time until all locations see a write.
-const DELAY: Duration = Duration::from_mins(1);
 /// The time after which the service repeats what KV has refused.
 const BEFORE_NEXT_TRY: Duration = Duration::from_millis(1_100);
 
@@ -121,7 +119,7 @@ async fn read(world: &World, table: usize, index: usize, location: usize) {
     // Nor to which new key the service has moved an entry a moment ago.
     let is_in_place = world.plan.tables[table].moving.is_none_or(|moving| !moving.sees_values())
         || world.versions.is_settled(table, index, began - DELAY);
-    if is_visible && is_in_place {
+    if is_visible && is_in_place && !world.versions.is_given_up(table, index) {
         world.monitor.check(entries_are_found_under_one_of_their_keys(&entry.name, found.as_ref()));
     }
 }

@@ -1,21 +1,20 @@
 //! What becomes of the entries.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use kv_migrations::kv::{Entry, Key, MemoryStore};
 
 use crate::keys::{index_group, index_prefix, step_key};
+use crate::mode::Mode;
 use crate::observations::CompletedWrite;
 use crate::plan::{MigrationKind, Plan, PlannedMigration};
 use crate::situation::Situation;
 use crate::table::{InitialEntry, Table};
 use crate::tally::Tally;
+use crate::time::DELAY;
 use crate::value::{marked, version};
 use crate::versions::Versions;
 use crate::violation::{Check, violated};
-
-/// The longest time until all locations see a write.
-const DELAY: Duration = Duration::from_mins(1);
 
 /// What is marked as applied is done to every entry.
 pub fn marked_migrations_are_done(plan: &Plan, planned: &PlannedMigration, truth: &MemoryStore) -> Check {
@@ -61,6 +60,9 @@ pub fn marked_migrations_are_done(plan: &Plan, planned: &PlannedMigration, truth
                 if entry.is_left(table.moving) {
                     return truth.value(&table.old_key(&entry.name)).is_some();
                 }
+                if plan.may_leave_taken(planned) {
+                    return is_there;
+                }
                 let old = format!("{}{}", planned.from, entry.name);
                 is_there && (table.is_served || truth.value(&old).is_none())
             };
@@ -86,11 +88,13 @@ fn find(table: &Table, name: &str, truth: &MemoryStore) -> Option<String> {
 /// wrote. If the other run has deleted the old entry already, this is seen at the end of the world.
 /// Another one is a write of a service that knows the old keys alone: it may be lost if KV's delay was not over when the run
 /// began that deletes the old key.
+/// And where several callers run a re-key and roll it back at once, each deletes what the other keeps.
 pub fn only_copied_entries_are_deleted(
     plan: &Plan,
     versions: &Versions,
     write: &CompletedWrite<'_>,
     began: Option<SystemTime>,
+    meets_opposite: bool,
     truth: &MemoryStore,
     tally: &mut Tally,
 ) -> Check {
@@ -117,6 +121,11 @@ pub fn only_copied_entries_are_deleted(
             return Ok(());
         }
         if elsewhere < deleted_version {
+            if meets_opposite && plan.mode == Mode::ManyCallers {
+                versions.give_up(number, index);
+                tally.lost_to_opposite = true;
+                continue;
+            }
             if can_be_forgotten(plan, tally) && elsewhere.is_some() {
                 tally.forgotten_copy_won = true;
                 return Ok(());
@@ -172,6 +181,9 @@ pub fn all_migrations_are_applied(plan: &Plan, truth: &MemoryStore) -> Check {
 pub fn no_entry_is_lost(plan: &Plan, versions: &Versions, truth: &MemoryStore, tally: &mut Tally) -> Check {
     for (number, table) in plan.tables.iter().enumerate() {
         for (index, entry) in table.entries.iter().enumerate().filter(|(_, entry)| entry.ttl.is_none()) {
+            if versions.is_given_up(number, index) {
+                continue;
+            }
             let newest = format!("{}{}", table.prefix(table.moves), entry.name);
             let value = if plan.situation == Situation::LiveService {
                 // Nothing reads the old key any more.

@@ -39,6 +39,20 @@ pub fn left_entries_are_reported(plan: &Plan, truth: &MemoryStore) -> Check {
     Ok(())
 }
 
+/// Forgets entries that a re-key left and reported, since their new keys were taken after its survey. Returns whether there was one.
+pub fn forget_taken(plan: &Plan, truth: &MemoryStore, expected: &[Data], found: &mut Vec<Data>) -> bool {
+    let before = found.len();
+    for planned in plan.migrations.iter().filter(|planned| plan.may_leave_taken(planned)) {
+        let reported = reported_keys(truth, &planned.marker());
+        found.retain(|entry| {
+            let old = &entry.0.name;
+            let is_reported = old.starts_with(&planned.from) && reported.contains(&format!("{old:?}"));
+            expected.contains(entry) || !is_reported
+        });
+    }
+    found.len() < before
+}
+
 /// Forgets copies under keys that their entries did not get any more, which the re-key has reported: somebody may have changed
 /// them, or a request may have made them after its last checkpoint. Where two runs are at it at once, or one was started over
 /// and has perhaps loaded another table, such a copy may be left without a word. So may one of an entry that was written under its old

@@ -102,9 +102,17 @@ impl Monitor {
                 }
             }
             let began = write.run.map(|run| observations.runs[run].began);
+            let meets_opposite = write.run.is_some_and(|run| observations.meets_opposite(run));
             let (plan, versions, tally) = (&self.plan, &self.versions, &mut observations.tally);
-            let check =
-                invariants::only_copied_entries_are_deleted(plan, versions, write, began, truth, tally);
+            let check = invariants::only_copied_entries_are_deleted(
+                plan,
+                versions,
+                write,
+                began,
+                meets_opposite,
+                truth,
+                tally,
+            );
             return self.report(&mut observations, check);
         };
         if !observations.is_coordinated {

@@ -29,6 +29,7 @@ impl Monitor {
             ended: None,
             suspended: None,
             inside: None,
+            rolls_back: None,
             entered: now,
             left: None,
             was_marked: false,
@@ -139,6 +140,12 @@ impl Monitor {
         let mut observations = self.locked();
         observations.runs[run].finished.push(number);
         observations.migrations[number].is_finished = true;
+    }
+
+    /// A run is asked to roll a migration back.
+    pub fn rolls_back(&self, run: usize, id: &str) {
+        self.trace.add(|| format!("run {run} rolls {id} back"));
+        self.locked().runs[run].rolls_back = self.plan.number(id);
     }
 
     /// A `down` in one piece is about to change something.
