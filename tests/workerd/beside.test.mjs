@@ -59,6 +59,29 @@ test("the client of the routes needs no token of its caller, and shares the lock
   assertAnswer(await request);
 });
 
+async function assertClientCorrects(client) {
+  const id = "001_first";
+  assert.equal((await ask(client, `mark/${id}`, { label: "cron" })).state, "applied");
+  assert.deepEqual((await ask(client, "migrate", {})).ran, [], "what is marked does not run");
+  assert.equal((await ask(client, `reset/${id}`, {})).problem, "urn:kv-migrations:problem:already-applied");
+  assert.equal((await ask(client, `unmark/${id}`, {})).state, "pending");
+  assert.equal((await ask(client, `reset/${id}`, {})).state, "pending");
+  const { marked, remaining } = await ask(client, `baseline/${id}`, {});
+  assert.deepEqual([marked, remaining], [[id], []]);
+  assert.equal((await ask(client, "baseline/unknown", {})).problem, "urn:kv-migrations:problem:unknown-migration");
+}
+
+test("the client marks, unmarks, resets and makes a baseline", async (t) => {
+  await assertClientCorrects(await serveSpecimen(t));
+});
+
+test("with a coordinator the client has the object mark, unmark, reset and make a baseline", async (t) => {
+  const client = await serveCoordinated(t);
+  await assertClientCorrects(client);
+  const asked = (await client.history()).map(({ action, by }) => [action, by]);
+  assert.deepEqual(asked.filter(([action]) => action === "mark"), [["mark", "cron"]]);
+});
+
 test("with a coordinator the client asks the object", async (t) => {
   const client = await serveCoordinated(t);
   const report = await ask(client, "migrate", { authorization: null, label: "cron & 50 %" });

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, Method, Response};
 use http_body_util::{BodyExt, Collected};
-use kv_migrations::{DryRun, DryRunReport, PlanReport, RollbackReport, RunReport, Status, Until};
+use kv_migrations::{Correction, DryRun, DryRunReport, PlanReport, RollbackReport, RunReport, Status, Until};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -177,6 +177,53 @@ impl<C: 'static> Client<C> {
             until => self.ask_until(Method::POST, Route::Rollback, until).await,
         };
         run_report(response).await
+    }
+
+    /// Records a migration as applied without running it, as `POST /migrations/{id}/mark` does.
+    ///
+    /// # Errors
+    /// [`ClientError`] with the problem of the answer.
+    ///
+    /// # Example
+    /// ```no_run
+    /// # async fn example(client: kv_migrations_routes::Client) -> Result<(), kv_migrations_routes::ClientError> {
+    /// assert!(client.mark("001_add_feature").await?.run);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn mark(&self, id: &str) -> Result<Status, ClientError> {
+        self.correct(id, Correction::Mark).await
+    }
+
+    /// Forgets that a migration is applied, without its `down`, as `POST /migrations/{id}/unmark` does.
+    ///
+    /// # Errors
+    /// [`ClientError`] with the problem of the answer.
+    pub async fn unmark(&self, id: &str) -> Result<Status, ClientError> {
+        self.correct(id, Correction::Unmark).await
+    }
+
+    /// Forgets the checkpoint or the failure of a migration, as `POST /migrations/{id}/reset` does.
+    ///
+    /// # Errors
+    /// [`ClientError`] with the problem of the answer.
+    pub async fn reset(&self, id: &str) -> Result<Status, ClientError> {
+        self.correct(id, Correction::Reset).await
+    }
+
+    /// Records all migrations up to and including this one as applied, as `POST /migrations/baseline?to=ID` does. If the report
+    /// is not [finished](RunReport::is_finished), ask again.
+    ///
+    /// # Errors
+    /// [`ClientError`] with the problem of the answer.
+    pub async fn baseline(&self, id: &str) -> Result<RunReport, ClientError> {
+        let until = Until::Migration(id.to_owned());
+        run_report(self.ask_until(Method::POST, Route::Baseline, &until).await).await
+    }
+
+    async fn correct(&self, id: &str, correction: Correction) -> Result<Status, ClientError> {
+        let route = Route::Migration { id: id.to_owned(), action: Action::Correct(correction) };
+        read(self.ask(Method::POST, route).await).await
     }
 
     async fn ask(&self, method: Method, route: Route) -> Response<Body> {

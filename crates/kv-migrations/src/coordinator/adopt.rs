@@ -41,7 +41,7 @@ pub(super) async fn adopt(
     let may_be_news =
         |key: &str| !journal.marker(key).is_ok_and(|row| row.is_some_and(|row| row.is_applied()));
     let mut found = Vec::new();
-    for (id, marker) in kv.load_where(registered, &may_be_news).await?.iter() {
+    for (id, marker) in kv.load_wanted(registered, &may_be_news).await?.iter() {
         let key = kv.key(id);
         let (run_at, entry) = match marker {
             Marker::Applied(applied) => (Some(applied.run_at.clone()), Some(kv.applied_entry(applied))),

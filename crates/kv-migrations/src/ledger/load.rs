@@ -15,9 +15,10 @@ const MAX_PAGES: usize = 10;
 /// How many markers are read singly.
 const MAX_SINGLE_READS: usize = 100;
 
-/// A marker as it was listed.
+/// A marker as it was listed, or as it would be.
 pub(super) struct ListedMarker {
     pub(super) key: String,
+    pub(super) is_listed: bool,
     /// The prefix of the service that wrote it, if its metadata names one.
     pub(super) service: Option<String>,
     /// What its metadata says, and then what its value says, too. `None` if only its value can tell.
@@ -50,22 +51,41 @@ impl Ledger {
     /// Loads all markers. One operation for every 1,000; one for every 100 whose values have to be read; and one for each of
     /// the first 100 that have the value `true` without a `runAt`. If more than 10,000 keys begin like markers: ten, one for
     /// every 100 registered migrations, and one for each that has begun and is not applied.
-    pub(crate) async fn load<'a>(&self, registered: impl Iterator<Item = &'a str>) -> Result<Markers, Error> {
-        self.load_where(registered, &|_| true).await
+    pub(crate) fn load<'a>(
+        &self,
+        registered: impl Iterator<Item = &'a str>,
+    ) -> impl Future<Output = Result<Markers, Error>> {
+        self.load_where(IdSet::new(registered), false, &|_| true)
+    }
+
+    /// Loads all markers as [`load`](Self::load) does, and those of registered migrations by their keys too that are not listed:
+    /// KV's list can be late. One operation more for every 100 of these.
+    pub(crate) fn load_by_key<'a>(
+        &self,
+        registered: impl Iterator<Item = &'a str>,
+    ) -> impl Future<Output = Result<Markers, Error>> {
+        self.load_where(IdSet::new(registered), true, &|_| true)
     }
 
     /// Loads the markers whose keys are wanted.
-    ///
-    /// The keys of `auth_v2` begin like those of `auth`. So a marker counts if a registered migration has its id, or if its
-    /// metadata names this service.
-    pub(crate) async fn load_where<'a>(
+    pub(crate) fn load_wanted<'a>(
         &self,
         registered: impl Iterator<Item = &'a str>,
         is_wanted: &dyn Fn(&str) -> bool,
+    ) -> impl Future<Output = Result<Markers, Error>> {
+        self.load_where(IdSet::new(registered), false, is_wanted)
+    }
+
+    /// The keys of `auth_v2` begin like those of `auth`. So a marker counts if a registered migration has its id, or if its
+    /// metadata names this service.
+    async fn load_where(
+        &self,
+        registered: IdSet<'_>,
+        reads_unlisted: bool,
+        is_wanted: &dyn Fn(&str) -> bool,
     ) -> Result<Markers, Error> {
-        let registered = IdSet::new(registered);
         let start = self.key("");
-        let mut markers = Vec::new();
+        let mut markers: Vec<ListedMarker> = Vec::new();
         let listed = self.list(&start).await?;
         let (is_listed, mut note_owner) = (listed.is_some(), None);
         for listed in listed.unwrap_or_default() {
@@ -83,17 +103,20 @@ impl Ledger {
                 markers.push(listed);
             }
         }
-        if !is_listed {
-            // Of the registered ones, only the values tell.
+        if reads_unlisted || !is_listed {
+            // Of these, only the values tell.
             for id in registered.iter() {
                 let key = self.key(id);
-                if is_wanted(&key) {
-                    markers.push(ListedMarker { key, service: None, marker: None });
+                // A list is in the order of the keys, which all begin alike.
+                if let Err(place) = markers.binary_search_by(|marker| marker.key.cmp(&key))
+                    && is_wanted(&key)
+                {
+                    let unlisted = ListedMarker { key, is_listed: false, service: None, marker: None };
+                    markers.insert(place, unlisted);
                 }
             }
         }
-        self.read_values(&mut markers, is_listed).await?;
-        // A list is in the order of the keys, which all begin alike.
+        self.read_values(&mut markers).await?;
         let mut known = Vec::new();
         for ListedMarker { key, marker, .. } in markers {
             if let (Some(id), Some(marker)) = (key.strip_prefix(&start), marker) {
@@ -111,7 +134,7 @@ impl Ledger {
             let Page { keys, cursor: next } = self.kv.store().list(options).await.map_err(Error::Ledger)?;
             for Key { name: key, metadata, .. } in keys {
                 let MarkerMetadata { service, marker } = MarkerMetadata::parse(metadata.as_ref());
-                markers.push(ListedMarker { key, service, marker });
+                markers.push(ListedMarker { key, is_listed: true, service, marker });
             }
             cursor = next;
             if cursor.is_none() {
@@ -121,13 +144,9 @@ impl Ledger {
         Ok(None)
     }
 
-    /// Reads the values of the markers whose metadata is not believed. If they were not listed, also the metadata of those
-    /// whose values are not `true`.
-    pub(super) async fn read_values(
-        &self,
-        markers: &mut [ListedMarker],
-        is_listed: bool,
-    ) -> Result<(), Error> {
+    /// Reads the values of the markers whose metadata is not believed. Of those that were not listed, also the metadata where the
+    /// value is not `true`.
+    pub(super) async fn read_values(&self, markers: &mut [ListedMarker]) -> Result<(), Error> {
         let mut unread: Vec<&mut ListedMarker> = Vec::new();
         for marker in markers {
             if !marker.is_believed() {
@@ -153,6 +172,7 @@ impl Ledger {
                     Some(BulkValue::Unread) | None => (None, true),
                 };
                 let is_applied = value.as_deref() == Some(APPLIED);
+                let is_listed = unread.is_listed;
                 let is_doubtful = if is_listed {
                     // A bulk get loses a byte order mark, so that the value may not be `true` exactly. The runners write
                     // `true` and `runAt` together.

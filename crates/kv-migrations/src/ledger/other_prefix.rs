@@ -34,7 +34,7 @@ impl Ledger {
         let mut prefixes = Prefixes::new(&markers, &registered, &self.service);
         // Other keys may be large data.
         markers.retain(|marker| prefixes.owner(marker).is_some());
-        self.read_values(&mut markers, true).await?;
+        self.read_values(&mut markers).await?;
         prefixes.add_applied(&markers, &registered);
         Ok(prefixes.similar(&self.service, known))
     }
@@ -121,6 +121,7 @@ mod tests {
     fn found(own: &[(&str, &str)], typescript: &[&str], registered: &[&str]) -> Option<String> {
         let listed = |rest: String, service: Option<&str>| ListedMarker {
             key: format!("{MARKER_PREFIX}{rest}"),
+            is_listed: true,
             service: service.map(str::to_owned),
             marker: Some(Marker::Applied(Box::default())),
         };

@@ -57,6 +57,9 @@ impl<C> Runner<C> {
     /// last of them by [number](Until::Steps), or [all](Until::End). Those that are not applied, and have not begun, are left
     /// out.
     ///
+    /// Markers that KV's list does not show yet are read by their keys, since a rollback in the wrong order does harm: one
+    /// operation for every 100 of them.
+    ///
     /// It rolls back as far as the [`Budget`](crate::Budget) allows. If the report is not [finished](RunReport::is_finished),
     /// continue with its [`to`](RunReport::to), or with [`Until::End`] if it has none: both are safe to repeat. A number of
     /// steps would be others, and is refused until then. A run gives up what is not finished.
@@ -107,7 +110,7 @@ impl<C> Runner<C> {
         Box::pin(async move {
             let session = Session::open(&self.settings, observer)?;
             let ledger = &session.ledger;
-            let markers = ledger.load(self.registered.ids()).await?;
+            let markers = ledger.load_by_key(self.registered.ids()).await?;
             let note = ledger.rollback_note(&markers).await?;
             let RollbackPlan { to, steps } =
                 RollbackPlan::new(&self.registered, self.service(), &markers, note.as_deref(), until)?;

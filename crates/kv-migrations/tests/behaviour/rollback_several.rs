@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::executor::block_on;
 use kv_migrations::kv::Store;
-use kv_migrations::testing::{Fault, faulty};
+use kv_migrations::testing::{Delay, DelayedKv, Fault, Origin, Visibility, faulty};
 use kv_migrations::{BoxError, Budget, Error, Migration, RunReport, Runner, Stage, State, Until};
 
 use crate::service::{Service, failing, failure, filled, good, ids, marked, marking, quiet, unmarking};
@@ -310,7 +310,7 @@ fn one_step_leaves_no_note_and_takes_no_more_operations_than_the_list() {
     let report = roll_back(&service.runner(four()), &Until::Steps(1)).unwrap();
     assert_eq!((report.operations, service.store.operations() - count), (3, 3), "list, `down`, marker");
     let report = roll_back(&service.runner(four()), &Until::Steps(2)).unwrap();
-    assert_eq!(report.operations, 7, "a list, two for each, and two for the note");
+    assert_eq!(report.operations, 8, "a list, a read of 004, two for each, and two for the note");
 }
 
 /// Rolls back `steps`, and when that is refused what it names instead, as a script would.
@@ -372,4 +372,40 @@ fn what_is_cut_off_at_any_operation_is_finished_by_the_same_request() {
             }
         }
     }
+}
+
+/// Lists show a marker only a minute after it was written; reads show it at once, where it was written.
+struct LateLists;
+
+impl Visibility for LateLists {
+    fn delay(&self, _: &str, origin: Origin) -> Delay {
+        let read = if origin == Origin::Here { Duration::ZERO } else { Duration::from_mins(1) };
+        Delay { read, list: Duration::from_mins(1) }
+    }
+}
+
+#[test]
+fn what_a_late_list_does_not_show_yet_is_rolled_back_in_its_turn() {
+    let service = Service::new();
+    let kv = DelayedKv::new(service.store.clone(), service.clock.clone(), LateLists);
+    let runner = |migrations| service.runner_on(kv.at(0), migrations);
+    service.drive(&runner(four().into_iter().take(2).collect())).unwrap();
+    service.clock.advance(Duration::from_mins(1));
+    service.drive(&runner(four())).unwrap();
+    let report = roll_back(&runner(four()), &Until::Steps(3)).unwrap();
+    assert_eq!(report.rolled_back, ids(&["004", "003", "002"]), "the list shows only 001 and 002");
+    assert_eq!(report.to.as_deref(), Some("001"));
+}
+
+#[test]
+fn elsewhere_within_the_delay_of_kv_nothing_is_rolled_back() {
+    let service = Service::new();
+    let kv = DelayedKv::new(service.store.clone(), service.clock.clone(), LateLists);
+    service.drive(&service.runner_on(kv.at(0), four())).unwrap();
+    let elsewhere = service.runner_on(kv.at(1), four());
+    let error = roll_back(&elsewhere, &to("002")).unwrap_err();
+    assert!(matches!(error, Error::NotRun { .. }), "{error}");
+    assert_eq!(roll_back(&elsewhere, &Until::Steps(2)).unwrap().rolled_back, ids(&[]));
+    service.clock.advance(Duration::from_mins(1));
+    assert_eq!(roll_back(&elsewhere, &to("002")).unwrap().rolled_back, ids(&["004", "003"]));
 }

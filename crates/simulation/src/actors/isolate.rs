@@ -31,6 +31,8 @@ pub struct Isolate {
 
 /// What an error says of a migration that is not applied.
 pub(super) const NOT_RUN: &str = "has not been run";
+/// What it says of the one that a rollback of several is to leave.
+const NOT_SEEN: &str = "cannot rollback to it";
 
 /// How a request to an isolate ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +54,11 @@ impl RequestEnd {
     pub(super) fn ends_rollback(&self) -> bool {
         match self {
             Self::Finished => true,
-            Self::Failed(error) => error.contains(NOT_RUN) || error.contains("does not implement down"),
+            // That the migration is not seen which is to stay is no end.
+            Self::Failed(error) => {
+                error.contains(NOT_RUN) && !error.contains(NOT_SEEN)
+                    || error.contains("does not implement down")
+            }
             _ => false,
         }
     }

@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, Response};
 use kv_migrations::{DryRun, Runner, Until};
 use kv_migrations_routes::ClientError;
+use serde::Serialize;
 use serde_json::{Value, json};
 use worker::{Env, HttpRequest, Result};
 
@@ -25,9 +26,9 @@ pub async fn run(request: &HttpRequest, env: &Env) -> Result<Response<Body>> {
     Ok(Response::new(answer.to_string().into()))
 }
 
-/// What the client of the routes gets for `/client/migrate`, `/client/migrate/ID`, `/client/plan`, `/client/dry-run`, `/client/status`,
-/// `/client/rollback/ID`, `/client/rollback-to/ID` or `/client/rollback-all`. The header `Label`
-/// says who asks, and the header `Session` gets past a guard.
+/// What the client of the routes gets for `/client/migrate`, `/client/plan`, `/client/dry-run`, `/client/status` or
+/// `/client/rollback-all`; for `migrate`, `rollback`, `rollback-to`, `mark`, `unmark`, `reset` and `baseline` also with the id of a
+/// migration as another segment. The header `Label` says who asks, and the header `Session` gets past a guard.
 pub async fn ask(request: &HttpRequest, env: &Env) -> Result<Response<Body>> {
     let routes = match request.get("coordinator") {
         "" => routes(request, env),
@@ -40,29 +41,30 @@ pub async fn ask(request: &HttpRequest, env: &Env) -> Result<Response<Body>> {
     if let Ok(session) = HeaderValue::from_str(request.get("session")) {
         client = client.with_header(axum::http::header::COOKIE, session);
     }
-    let answer = match request.uri().path().trim_start_matches("/client/") {
-        "migrate" => answer(client.run_pending().await.map(|report| json!(report))),
-        "dry-run" => answer(client.dry_run(&DryRun::new()).await.map(|report| json!(report))),
-        "plan" => answer(client.plan(&Until::Steps(1)).await.map(|plan| json!(plan))),
-        path if path.starts_with("migrate/") => {
-            let until = Until::Migration(path.trim_start_matches("migrate/").to_owned());
-            answer(client.run_pending_until(&until).await.map(|report| json!(report)))
-        }
-        "rollback-all" => answer(client.rollback_until(&Until::End).await.map(|report| json!(report))),
-        path if path.starts_with("rollback-to/") => {
-            let until = Until::Migration(path.trim_start_matches("rollback-to/").to_owned());
-            answer(client.rollback_until(&until).await.map(|report| json!(report)))
-        }
-        "status" => answer(client.status().await.map(|status| json!(status))),
-        path => {
-            answer(client.rollback(path.trim_start_matches("rollback/")).await.map(|report| json!(report)))
-        }
+    let path = request.uri().path().trim_start_matches("/client/");
+    let (action, id) = path.split_once('/').unwrap_or((path, ""));
+    let until = if id.is_empty() { Until::End } else { Until::Migration(id.to_owned()) };
+    let answer = match action {
+        "migrate" => answer(client.run_pending_until(&until).await),
+        "dry-run" => answer(client.dry_run(&DryRun::new()).await),
+        "plan" => answer(client.plan(&Until::Steps(1)).await),
+        "rollback-all" | "rollback-to" => answer(client.rollback_until(&until).await),
+        "status" => answer(client.status().await),
+        "rollback" => answer(client.rollback(id).await),
+        "mark" => answer(client.mark(id).await),
+        "unmark" => answer(client.unmark(id).await),
+        "reset" => answer(client.reset(id).await),
+        "baseline" => answer(client.baseline(id).await),
+        _ => return Err(format!("the client has no {action}").into()),
     };
     Ok(Response::new(answer.to_string().into()))
 }
 
-fn answer(result: std::result::Result<Value, ClientError>) -> Value {
-    result.unwrap_or_else(
-        |error| json!({ "status": error.status(), "problem": error.problem(), "error": error.to_string() }),
-    )
+fn answer(result: std::result::Result<impl Serialize, ClientError>) -> Value {
+    match result {
+        Ok(report) => json!(report),
+        Err(error) => {
+            json!({ "status": error.status(), "problem": error.problem(), "error": error.to_string() })
+        }
+    }
 }
