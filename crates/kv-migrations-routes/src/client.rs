@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use worker::Env;
 
 use crate::request::head::Head;
+use crate::request::query::can_wait;
 use crate::request::route::{Action, Route};
 use crate::response::body::Body;
 use crate::routes::MigrationRoutes;
@@ -86,7 +87,8 @@ impl<C: 'static> Client<C> {
         self
     }
 
-    /// Waits for a run in progress, and then for the end of its own run. Without a coordinator it changes nothing.
+    /// Waits for a run in progress, and then for the end of its own run or rollback. Without a coordinator it changes nothing. What
+    /// corrects the ledger, such as [`mark`](Self::mark), does not wait.
     #[must_use]
     pub fn queued(mut self) -> Self {
         self.is_queued = true;
@@ -236,7 +238,7 @@ impl<C: 'static> Client<C> {
 
     async fn ask_with(&self, method: Method, route: Route, mut query: Vec<String>) -> Response<Body> {
         if method == Method::POST {
-            query.extend(self.query());
+            query.extend(self.query(&route));
         }
         self.routes.respond_to_own(&route, &self.head(method, query).await).await
     }
@@ -251,10 +253,10 @@ impl<C: 'static> Client<C> {
         Head { method, query: Some(query.join("&")), headers }
     }
 
-    fn query(&self) -> Vec<String> {
+    fn query(&self, route: &Route) -> Vec<String> {
         let label =
             self.label.as_ref().map(|label| format!("by={}", utf8_percent_encode(label, NON_ALPHANUMERIC)));
-        let waits = self.is_queued && self.routes.is_coordinated();
+        let waits = self.is_queued && self.routes.is_coordinated() && can_wait(route);
         let wait = waits.then(|| "wait=true".to_owned());
         label.into_iter().chain(wait).collect()
     }

@@ -67,6 +67,11 @@ fn taken_by(route: &Route) -> &'static [Parameter] {
     }
 }
 
+/// Whether a route can wait for a run in progress, where there is a coordinator.
+pub(crate) fn can_wait(route: &Route) -> bool {
+    taken_by(route).contains(&Wait)
+}
+
 impl Parameter {
     /// How it is written, as an error shows it.
     fn form(self) -> &'static str {
