@@ -1,4 +1,4 @@
-// Every request that changes the ledger, in every state that a migration can be in, with and without a coordinator.
+// Every request that changes the ledger, a plan and a dry run, in every state that a migration can be in, with and without a coordinator.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 
@@ -16,12 +16,12 @@ const at = (action, id = SECOND) => `/migrations/${id}/${action}`;
 const back = (query) => `/migrations/rollback?${query}`;
 const baseline = (id) => `/migrations/baseline?to=${id}`;
 
+const QUICK = { migrations: "operated none", "dry-run": "on" };
 /** So few operations that the second migration takes several requests, or steps, each of which takes a while. */
-const SLOW = { migrations: "operated none", budget: "60", latency: "40" };
+const SLOW = { ...QUICK, budget: "60", latency: "40" };
 /** The second migration gets no further than this entry, after the first request, or step. */
 const STUCK = { ...SLOW, migrations: `operated-stuck ${ENTRIES[120].key}` };
-const QUICK = { migrations: "operated none" };
-const BREAKING = { migrations: `operated ${BROKEN}` };
+const BREAKING = { ...QUICK, migrations: `operated ${BROKEN}` };
 
 /** How a Worker gets into a state, and what the second migration, or the one that was removed, then is. */
 const STATES = {
@@ -183,6 +183,22 @@ function clock() {
   return String(seconds);
 }
 
+/** A dry run of what is left to apply in a state, and that it leaves no trace. */
+async function assertDryRun(client, post, { state, unapplied, inProgress }) {
+  // A run that goes on writes meanwhile.
+  const before = state === "running" ? undefined : await client.worker.dump();
+  const answer = await post(state === "failed" ? "/migrations/dry-run" : "/migrations/dry-run?entries=20");
+  if (before !== undefined) assert.deepEqual(await client.worker.dump(), before);
+  if (state === "unregistered") return assertProblem(answer, 409, "run-refused");
+  const told = assertAnswer(answer);
+  assert.equal(told.inProgress, inProgress);
+  const isFailed = state === "failed";
+  assert.deepEqual([told.complete, told.stopped], isFailed ? [false, "failed"] : [true, undefined]);
+  assert.deepEqual(told.migrations.map(({ id }) => id), isFailed ? [SECOND] : unapplied);
+  assert.deepEqual(told.remaining, isFailed ? unapplied : []);
+  if (isFailed) assert.match(told.migrations[0].error, new RegExp(BROKEN));
+}
+
 const MARKER = {
   key: `migration_my-service_${REMOVED}`,
   value: "true",
@@ -202,8 +218,16 @@ for (const [way, start] of Object.entries(WAYS)) {
         assert.deepEqual(await until(states, (told) => told[1] === expected[1] || !isCoordinated), expected);
 
         for (const path of INVALID) assertProblem(await post(path), 400, "invalid-query");
-        const refused = (isCoordinated ? REFUSED_WITH_COORDINATOR : REFUSED)[state];
         const isBusy = isCoordinated && (state === "running" || state === "paused");
+        const { steps } = assertAnswer(await send("GET", "/migrations/plan"));
+        const unapplied = [FIRST, SECOND, THIRD].filter((_, place) => expected[place] !== "applied");
+        assert.deepEqual(steps.map(({ id }) => id), unapplied);
+        assert.equal(steps[0].state, expected.find((told) => told !== "applied"));
+        await t.test("is tried by a dry run, which changes nothing", () =>
+          assertDryRun(client, post, { state, unapplied, inProgress: isBusy ? SECOND : undefined }),
+        );
+
+        const refused = (isCoordinated ? REFUSED_WITH_COORDINATOR : REFUSED)[state];
         for (const [path, status, name] of isBusy ? refused : [...MISTAKES, ...refused]) {
           await t.test(`refuses ${path}`, async () => assertProblem(await post(path), status, name));
         }
