@@ -28,7 +28,7 @@ pub(super) async fn adopt_once<C>(coordinator: &Coordinator<C>) -> Result<(), Co
 
 /// Adopts what KV knows and the object does not. `write` writes the changes, and returns whether it did.
 ///
-/// A migration that the object has never seen is taken as KV shows it. A migration that the object knows as not
+/// A migration that the object has never seen is taken as KV shows it, and so is the note of a rollback of several. A migration that the object knows as not
 /// applied, and that KV shows as applied, was applied without the object: an `up` that finished must not run again. The
 /// exception is a migration that the object has undone itself, because KV may still show the earlier state.
 pub(super) async fn adopt(
@@ -41,7 +41,10 @@ pub(super) async fn adopt(
     let may_be_news =
         |key: &str| !journal.marker(key).is_ok_and(|row| row.is_some_and(|row| row.is_applied()));
     let mut found = Vec::new();
-    for (id, marker) in kv.load_wanted(registered, &may_be_news).await?.iter() {
+    let markers = kv.load_wanted(registered, &may_be_news).await?;
+    let note = kv.rollback_note_entry(&markers).await.map_err(Error::Ledger)?;
+    found.extend(note.map(|note| (kv.rollback_note_key(), None, note)));
+    for (id, marker) in markers.iter() {
         let key = kv.key(id);
         let (run_at, entry) = match marker {
             Marker::Applied(applied) => (Some(applied.run_at.clone()), Some(kv.applied_entry(applied))),

@@ -8,7 +8,7 @@ use super::encode::encode_unfinished;
 use super::{Ledger, Markers};
 use crate::error::Error;
 use crate::future::BoxFuture;
-use crate::kv::KvError;
+use crate::kv::{Entry, KvError};
 
 const ID: &str = "";
 const VALUE: &str = "to=";
@@ -30,6 +30,11 @@ impl Ledger {
         let stored = self.read(&self.key(ID), Some(ID), false).await?;
         let note = stored.and_then(|stored| String::from_utf8(stored.value).ok());
         Ok(note.and_then(|note| note.strip_prefix(VALUE).map(str::to_owned)))
+    }
+
+    /// The note of this service as it is stored. One operation if there is one.
+    pub(crate) async fn rollback_note_entry(&self, markers: &Markers) -> Result<Option<Entry>, KvError> {
+        if markers.has_rollback_note(&self.service) { self.entry(ID).await } else { Ok(None) }
     }
 
     /// Notes a rollback after which this migration is the last; empty for none.

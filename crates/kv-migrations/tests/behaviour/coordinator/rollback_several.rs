@@ -220,6 +220,31 @@ fn steps_count_what_a_run_without_the_coordinator_applied() {
     assert_eq!(report.rolled_back, ids(&["003"]));
 }
 
+#[test]
+fn a_rollback_that_was_begun_without_a_coordinator_is_finished_with_one() {
+    let object = Object::new().with_users(USERS);
+    let without = object.runner_on(object.kv.clone(), four());
+    loop {
+        let report = object.time.run(without.run_pending(&())).expect("nothing fails");
+        object.time.advance(report.retry_after.unwrap_or_default());
+        if report.is_finished() {
+            break;
+        }
+    }
+    let begun = object.time.run(without.rollback_until(&to("001"), &())).expect("nothing fails");
+    assert_eq!(begun.remaining, ids(&["003", "002"]), "{begun:?}");
+
+    let coordinator = object.instance(four());
+    let refused = refusal(roll_back(&object, &coordinator, &Until::Steps(3)));
+    assert!(matches!(&refused, Error::RollbackUnfinished { to: Some(to), .. } if to == "001"), "{refused}");
+    roll_back(&object, &coordinator, &to("001")).expect("nothing fails");
+    object.pass(&coordinator, Duration::from_mins(5));
+    assert_eq!(states(&object, &coordinator)[1..], [State::Pending; 3]);
+    assert_eq!(object.kv.value(NOTE), None, "the copy of the note is deleted too");
+    let one = roll_back(&object, &coordinator, &Until::Steps(1)).expect("it is finished");
+    assert_eq!(one.rolled_back, ids(&["001"]));
+}
+
 /// The second of two that wait counts from where the first has ended.
 #[test]
 fn steps_that_wait_count_when_they_begin() {
