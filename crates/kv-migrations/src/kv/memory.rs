@@ -47,6 +47,7 @@ pub struct MemoryStore {
     clock: Arc<dyn Clock>,
 }
 
+#[derive(Clone)]
 struct Stored {
     entry: Entry,
     expiration: Option<u64>,
@@ -93,6 +94,24 @@ impl MemoryStore {
     /// The number of operations so far, refused ones included.
     pub fn operations(&self) -> u64 {
         self.operations.load(Ordering::Relaxed)
+    }
+
+    /// A copy of all entries, those that have expired as well, in a namespace with this clock.
+    pub(crate) fn copy_with_clock(&self, clock: impl Clock + 'static) -> Self {
+        let copy = Self::with_clock(clock);
+        copy.lock().clone_from(&self.lock());
+        copy
+    }
+
+    /// The clock by which entries expire.
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    /// Stores an entry as it was elsewhere, without counting an operation or refusing what KV would.
+    pub(crate) fn restore(&self, key: Key, value: Vec<u8>) {
+        let Key { name, expiration, metadata } = key;
+        self.lock().insert(name, Stored { entry: Entry { value, metadata }, expiration });
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Stored>> {

@@ -25,6 +25,7 @@ mod entry_counts;
 mod error_texts;
 mod faults;
 mod fold;
+mod harness;
 mod ids;
 mod kv;
 mod latency;
