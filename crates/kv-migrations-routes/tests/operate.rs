@@ -40,6 +40,17 @@ fn problem(name: &str) -> Value {
 }
 
 #[test]
+fn a_brief_answer_leaves_out_what_was_skipped() {
+    let store = MemoryStore::new();
+    post(&routes(&store, "brief", &["001", "002"]), "/migrate");
+    let routes = routes(&store, "brief", &["001", "002", "003"]);
+    let (status, body) = post(&routes, "/migrate?brief=true&require=up-to-date");
+    assert_eq!((status, &body["ran"], &body["skipped"]), (200, &json!(["003"]), &json!([])));
+    assert_eq!(post(&routes, "/migrate").1["skipped"], json!(["001", "002", "003"]));
+    assert_eq!(post(&routes, "/migrate?brief=yes").0, 400);
+}
+
+#[test]
 fn a_migration_is_marked_and_unmarked_by_requests() {
     let store = MemoryStore::new();
     let routes = routes(&store, "marks", &["001", "002"]);

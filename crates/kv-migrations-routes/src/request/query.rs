@@ -9,7 +9,7 @@ use kv_migrations::Until;
 use percent_encoding::percent_decode;
 
 use super::route::{Action, Route};
-use Parameter::{By, Entries, Expect, Require, Steps, StepsOrAll, To, Wait};
+use Parameter::{Brief, By, Entries, Expect, Require, Steps, StepsOrAll, To, Wait};
 
 const MAX_LABEL_BYTES: usize = 200;
 
@@ -30,6 +30,8 @@ pub(crate) struct NotExpected<'a> {
 pub(crate) struct Query {
     /// Whether the request fails unless every migration is applied, of a run those that it asks for.
     pub(crate) requires_up_to_date: bool,
+    /// Whether the answer leaves out what a run skipped.
+    pub(crate) is_brief: bool,
     /// The migration that the release must register which answers.
     pub(crate) expected: Option<String>,
     /// Whether the answer waits for a run in progress, and for the end of the caller's own run.
@@ -44,6 +46,7 @@ pub(crate) struct Query {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Parameter {
     Require,
+    Brief,
     Expect,
     To,
     Steps,
@@ -58,7 +61,7 @@ fn taken_by(route: &Route) -> &'static [Parameter] {
     match route {
         Route::Status => &[Require, Expect],
         Route::Plan => &[Expect, To, Steps],
-        Route::Migrate => &[Require, Expect, To, Steps, Entries, By, Wait],
+        Route::Migrate => &[Require, Brief, Expect, To, Steps, Entries, By, Wait],
         Route::Baseline => &[To, By],
         Route::Rollback => &[To, StepsOrAll, By, Wait],
         Route::Migration { action: Action::Rollback, .. } => &[By, Wait],
@@ -77,6 +80,7 @@ impl Parameter {
     fn form(self) -> &'static str {
         match self {
             Require => "require=up-to-date",
+            Brief => "brief=true",
             Expect => "expect=ID",
             To => "to=ID",
             Steps => "steps=N",
@@ -117,6 +121,7 @@ impl Query {
     fn take(&mut self, parameter: Parameter, value: &[u8]) -> bool {
         let until = match parameter {
             Require => return value == b"up-to-date" && !replace(&mut self.requires_up_to_date, true),
+            Brief => return value == b"true" && !replace(&mut self.is_brief, true),
             Wait => return value == b"true" && !replace(&mut self.waits, true),
             Expect => return decode(value).is_some_and(|id| self.expected.replace(id).is_none()),
             By => {

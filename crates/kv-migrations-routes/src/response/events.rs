@@ -38,12 +38,12 @@ pub(crate) fn stream<F>(run: impl FnOnce(Queue) -> F, query: &Query) -> Response
 where
     F: Future<Output = Outcome> + 'static,
 {
-    let requires_up_to_date = query.requires_up_to_date;
+    let (requires_up_to_date, is_brief) = (query.requires_up_to_date, query.is_brief);
     let queue = Queue::default();
     let run = run(queue.clone());
     let writer = {
         let queue = queue.clone();
-        async move { queue.push(verdict(&mut run.await, requires_up_to_date)) }
+        async move { queue.push(verdict(&mut run.await, requires_up_to_date, is_brief)) }
     };
     lines(Body::lines(queue, SendFuture::new(writer)))
 }
@@ -56,7 +56,7 @@ pub(crate) async fn stream_unless_refused<F>(
 where
     F: Future<Output = Outcome> + 'static,
 {
-    let requires_up_to_date = query.requires_up_to_date;
+    let (requires_up_to_date, is_brief) = (query.requires_up_to_date, query.is_brief);
     let queue = Queue::default();
     let run = run(queue.clone());
     let refusal = Arc::<Mutex<Option<Box<Problem>>>>::default();
@@ -65,7 +65,7 @@ where
         async move {
             match run.await {
                 Err(problem) if !queue.has_begun() => *locked(&refusal) = Some(problem),
-                mut outcome => queue.push(verdict(&mut outcome, requires_up_to_date)),
+                mut outcome => queue.push(verdict(&mut outcome, requires_up_to_date, is_brief)),
             }
         }
     };
@@ -79,8 +79,11 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn verdict(outcome: &mut Outcome, requires_up_to_date: bool) -> Vec<u8> {
+fn verdict(outcome: &mut Outcome, requires_up_to_date: bool, is_brief: bool) -> Vec<u8> {
     if let Ok(report) = outcome {
+        if is_brief {
+            report.skipped = Vec::new();
+        }
         note_continuation(report);
     }
     let (verdict, status, retry_after) = match outcome {
@@ -104,7 +107,7 @@ mod tests {
     use super::*;
 
     fn line(mut outcome: Outcome, requires_up_to_date: bool) -> Value {
-        serde_json::from_slice(&verdict(&mut outcome, requires_up_to_date)).expect("it is JSON")
+        serde_json::from_slice(&verdict(&mut outcome, requires_up_to_date, false)).expect("it is JSON")
     }
 
     fn unfinished() -> RunReport {
@@ -125,6 +128,17 @@ mod tests {
         assert_eq!(problem["verdict"], "failed");
         assert_eq!(problem["status"], 500);
         assert_eq!(problem["problem"]["type"], "urn:kv-migrations:problem:context-failed");
+    }
+
+    #[test]
+    fn a_brief_last_line_leaves_out_what_was_skipped() {
+        let line = |is_brief| {
+            let mut report = unfinished();
+            report.skipped.push("001_a".to_owned());
+            String::from_utf8(verdict(&mut Ok(report), false, is_brief)).expect("it is text")
+        };
+        assert!(line(false).contains(r#""skipped":["001_a"]"#), "{}", line(false));
+        assert!(line(true).contains(r#""skipped":[]"#), "{}", line(true));
     }
 
     #[test]

@@ -39,6 +39,9 @@ pub(crate) fn plan(mut report: PlanReport, permission: Permission) -> Response<B
 
 /// What a run did: a 202 if it is not finished, or a problem if the caller requires that.
 pub(crate) fn run(mut report: RunReport, query: &Query) -> Result<Response<Body>, Box<Problem>> {
+    if query.is_brief {
+        report.skipped = Vec::new();
+    }
     if query.requires_up_to_date && !report.is_finished() {
         return Err(Problem::unfinished(&mut report));
     }

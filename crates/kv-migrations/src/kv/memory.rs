@@ -96,24 +96,6 @@ impl MemoryStore {
         self.operations.load(Ordering::Relaxed)
     }
 
-    /// A copy of all entries, those that have expired as well, in a namespace with this clock.
-    pub(crate) fn copy_with_clock(&self, clock: impl Clock + 'static) -> Self {
-        let copy = Self::with_clock(clock);
-        copy.lock().clone_from(&self.lock());
-        copy
-    }
-
-    /// The clock by which entries expire.
-    pub(crate) fn clock(&self) -> &dyn Clock {
-        &*self.clock
-    }
-
-    /// Stores an entry as it was elsewhere, without counting an operation or refusing what KV would.
-    pub(crate) fn restore(&self, key: Key, value: Vec<u8>) {
-        let Key { name, expiration, metadata } = key;
-        self.lock().insert(name, Stored { entry: Entry { value, metadata }, expiration });
-    }
-
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Stored>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -176,6 +158,28 @@ impl MemoryStore {
         keys.truncate(limit as usize);
         let cursor = keys.last().filter(|_| more).map(|last| last.name.clone());
         Ok(Page { keys, cursor })
+    }
+}
+
+/// For the test tools.
+#[cfg(feature = "testing")]
+impl MemoryStore {
+    /// A copy of all entries, those that have expired as well, in a namespace with this clock.
+    pub(crate) fn copy_with_clock(&self, clock: impl Clock + 'static) -> Self {
+        let copy = Self::with_clock(clock);
+        copy.lock().clone_from(&self.lock());
+        copy
+    }
+
+    /// The clock by which entries expire.
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    /// Stores an entry as it was elsewhere, without counting an operation or refusing what KV would.
+    pub(crate) fn restore(&self, key: Key, value: Vec<u8>) {
+        let Key { name, expiration, metadata } = key;
+        self.lock().insert(name, Stored { entry: Entry { value, metadata }, expiration });
     }
 }
 

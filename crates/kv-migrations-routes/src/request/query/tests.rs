@@ -66,8 +66,8 @@ fn a_misspelt_or_repeated_parameter_is_refused() {
         let detail = query(&Route::Migrate, repeated).unwrap_err();
         assert_eq!(
             detail,
-            "This route takes only `require=up-to-date`, `expect=ID`, `to=ID`, `steps=N`, `entries=N`, `by=LABEL`, \
-             `wait=true`. Each may be given once, and only one of `to`, `steps` and `entries`, which a rollback of \
+            "This route takes only `require=up-to-date`, `brief=true`, `expect=ID`, `to=ID`, `steps=N`, `entries=N`, \
+             `by=LABEL`, `wait=true`. Each may be given once, and only one of `to`, `steps` and `entries`, which a rollback of \
              several and a baseline need. `entries` excludes `require`. `wait` needs a coordinator. A label has 1 to 200 bytes and no control characters."
         );
     }
@@ -77,14 +77,15 @@ fn a_misspelt_or_repeated_parameter_is_refused() {
 fn a_coordinator_takes_its_parameters_in_any_order() {
     let all = Query {
         requires_up_to_date: true,
+        is_brief: true,
         expected: Some("001_a".to_owned()),
         waits: true,
         by: Some("deploy 1&2=ü".to_owned()),
         until: Some(Until::Migration("002".to_owned())),
     };
     for sent in [
-        "by=deploy%201%262=%C3%BC&wait=true&expect=001_a&to=002&require=up-to-date",
-        "to=00%32&expect=001%5Fa&require=up-to-date&wait=true&by=deploy%201%262=%c3%bc",
+        "by=deploy%201%262=%C3%BC&wait=true&expect=001_a&to=002&brief=true&require=up-to-date",
+        "brief=true&to=00%32&expect=001%5Fa&require=up-to-date&wait=true&by=deploy%201%262=%c3%bc",
     ] {
         assert_eq!(query(&Route::Migrate, sent), Ok(all.clone()));
     }
