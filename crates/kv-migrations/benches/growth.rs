@@ -59,7 +59,7 @@ impl kv_migrations::log::Log for Silent {
     fn error(&self, _: &str) {}
 }
 
-/// One of so many migrations that somebody wrote, in the order of their ids.
+/// One of the migrations that somebody wrote, in the order of their ids.
 fn id(number: u64) -> String {
     format!("{number:05}_add_feature")
 }
@@ -70,7 +70,7 @@ fn migrations(number: u64) -> Arc<[Migration]> {
     (0..number).map(migration).collect()
 }
 
-/// What a list of the markers answers if so many migrations are applied: at least one page, if an empty one.
+/// What a list of the markers answers if this number of migrations is applied: at least one page, even if it is empty.
 fn pages(applied: u64) -> Vec<Page> {
     let metadata = r#"{"runAt":"2026-11-22T10:48:28.744Z","prefix":"bench","durationMs":12,"operations":3}"#;
     let key = |number| {

@@ -28,7 +28,7 @@ const PREFIX: &str = "customer_";
 const VALUE: &[u8] = br#"{"name":"Ada","email":"ada@example.com"}"#;
 const PAGE: u64 = 1_000;
 
-/// A namespace of so many customers, and what else is written.
+/// A namespace with a number of customers, and what else is written.
 struct Customers {
     number: u64,
     operations: AtomicU64,

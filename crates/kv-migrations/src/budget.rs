@@ -18,7 +18,7 @@ pub(crate) use value_size::ValueSize;
 /// | entries of long migrations | no limit | 100 |
 /// | bytes of their values | no limit | 512 KiB |
 ///
-/// - After so many operations a run begins nothing more: no migration, no entry of a backfill.
+/// - After this number of operations a run begins nothing more: no migration, no entry of a backfill.
 /// - In the reserve, entries that have begun are finished, and the run records how far it got. No run makes more operations
 ///   than budget and reserve together.
 ///
@@ -234,7 +234,7 @@ impl Meter {
         self.add_keys(entries.saturating_mul(KEYS_PER_ENTRY));
     }
 
-    /// Lets no more than so many entries begin.
+    /// Lets at most this number of entries begin.
     pub(crate) fn set_sample(&self, entries: u64) {
         self.0.sample.store(entries, Ordering::Relaxed);
         if entries == 0 {

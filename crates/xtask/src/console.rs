@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use xshell::Cmd;
 
-/// Begins a part of a command's work, after so many seconds.
+/// Begins a part of a command's work, with the seconds that have passed.
 pub(crate) fn heading(title: &str) {
     static START: OnceLock<Instant> = OnceLock::new();
     let seconds = START.get_or_init(Instant::now).elapsed().as_secs();

@@ -18,7 +18,7 @@ impl ValueSize {
         self.0.store(0, Ordering::Relaxed);
     }
 
-    /// Notes that so many values were read, and how many bytes they have.
+    /// Notes how many values were read, and how many bytes they have.
     pub(crate) fn note(&self, values: usize, bytes: usize) {
         self.0.store(after(self.0.load(Ordering::Relaxed), values, bytes), Ordering::Relaxed);
     }

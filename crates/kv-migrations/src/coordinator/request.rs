@@ -157,7 +157,7 @@ impl<C> Coordinator<C> {
     }
 
     /// The number of a run that began after that task, if there is one that a caller can wait for: it is in progress, or
-    /// has ended since there were so many replies.
+    /// has ended since there was this number of replies.
     fn begun_since(&self, number: u64, replies: u64) -> Result<Option<u64>, StorageError> {
         let is_shared = |task: &Task| task.work.is_shared() && task.number > number && !task.is_paused();
         let in_progress = self.records.task()?.filter(is_shared).map(|task| task.number);

@@ -121,7 +121,7 @@ impl Waiters {
         is_due
     }
 
-    /// A run that has ended since there were so many replies, and began after the task with this number.
+    /// A run that has ended since there was this number of replies, and began after the task with this number.
     pub(super) fn ended_since(&self, count: u64, number: u64) -> Option<u64> {
         let replies = locked(&self.replies);
         let is_later = |(at, reply): &&(u64, Reply)| {

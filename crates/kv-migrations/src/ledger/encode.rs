@@ -74,7 +74,7 @@ impl WrittenMetadata<'_> {
     }
 }
 
-/// A JSON object as it is written. A derived serializer of so many optional fields is several times as large in every user's
+/// A JSON object as it is written. A derived serializer of this many optional fields is several times as large in every user's
 /// wasm.
 #[derive(Default)]
 struct JsonObject {

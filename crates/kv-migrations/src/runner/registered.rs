@@ -87,12 +87,12 @@ impl<C> Registered<C> {
         self.migrations.iter().map(Migration::id)
     }
 
-    /// The last of so many migrations, if a run is to go so far and not to the end.
+    /// The last of the first `number` migrations, if a run is to end there and not after all.
     pub(super) fn last_asked(&self, until: &Until, number: usize) -> Option<String> {
         if matches!(until, Until::Migration(_) | Until::Steps(_)) { self.last_of(number) } else { None }
     }
 
-    /// The last of so many migrations.
+    /// The last of the first `number` migrations.
     pub(crate) fn last_of(&self, number: usize) -> Option<String> {
         self.migrations.get(number.checked_sub(1)?).map(|migration| migration.id().to_owned())
     }

@@ -102,7 +102,7 @@ fn a_check_of_the_tests_own_says_what_must_hold_after_a_crash() {
 
 /// Entries that expire do so in each of the runs alike.
 #[test]
-fn time_begins_anew_for_each_crash() {
+fn each_crash_begins_at_the_same_time() {
     let store = users();
     let options = PutOptions::new().with_expiration(Some(Expiration::After(300)));
     futures::executor::block_on(store.put("user_soon", b"x", &options)).unwrap();

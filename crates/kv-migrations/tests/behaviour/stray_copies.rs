@@ -21,7 +21,7 @@ fn with_prefix(service: &Service, prefix: &str) -> Vec<String> {
     keys(service).into_iter().filter(|key| key.starts_with(prefix)).collect()
 }
 
-/// Eighteen users: so many copies are all named by an error.
+/// Eighteen users: an error names all of their copies.
 fn users_with(value: &str) -> Service {
     let entries: Vec<InitialEntry> =
         (10..28).map(|n| InitialEntry::new(format!("user_{n}"), value)).collect();

@@ -15,7 +15,7 @@ fn run(runner: &kv_migrations::Runner, until: &Until) -> Result<RunReport, Error
     block_on(runner.run_pending_until(until, &(), &|_| {}))
 }
 
-/// A service with these users, whose requests take so many operations.
+/// A service with these users, whose requests take this number of operations.
 fn filled_with(users: u32, operations: u64) -> Service {
     let entries = (0..users).map(|number| InitialEntry::new(format!("user_{number:05}"), "x"));
     Service::holding(&entries.collect::<Vec<_>>(), operations)

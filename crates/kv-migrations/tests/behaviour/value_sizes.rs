@@ -51,7 +51,7 @@ impl Store for Reads {
     }
 }
 
-/// A service with so many users, whose values have so many bytes.
+/// A service with a number of users, each of whose values has this number of bytes.
 fn users(number: usize, bytes: usize) -> Service {
     let value = "x".repeat(bytes);
     let users: Vec<InitialEntry> =
