@@ -158,7 +158,9 @@ export class Loader {
 
   async #ask(method, path, body) {
     const loader = await this.#miniflare.getWorker(LOADER.name);
-    const response = await loader.fetch(`http://loader/${path}`, { method, body });
+    const send = () => loader.fetch(`http://loader/${path}`, { method, body });
+    // Miniflare keeps a connection that workerd may close just then. Either request can be made again.
+    const response = await send().catch(send);
     if (!response.ok) throw new Error(`the loader answered ${response.status}: ${await response.text()}`);
     return response;
   }
