@@ -133,14 +133,15 @@ impl Monitor {
         observations.tally.was_marked = true;
         observations.tally.was_started_over = true;
         for number in numbers {
-            observations.migrations[*number].is_marked_by_hand = true;
+            observations.migrations[*number].marked_by_hand += 1;
         }
     }
 
-    /// All of them are unmarked again.
-    pub fn end_marking(&self) {
-        for record in &mut self.locked().migrations {
-            record.is_marked_by_hand = false;
+    /// They are unmarked again.
+    pub fn end_marking(&self, numbers: &[usize]) {
+        let mut observations = self.locked();
+        for number in numbers {
+            observations.migrations[*number].marked_by_hand -= 1;
         }
     }
 

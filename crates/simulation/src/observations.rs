@@ -140,8 +140,8 @@ pub struct IsolateRecord {
 pub struct MigrationRecord {
     /// Whether it is marked as applied.
     pub is_marked: bool,
-    /// Whether somebody marks it now who did not run it.
-    pub is_marked_by_hand: bool,
+    /// How many mark it now who did not run it.
+    pub marked_by_hand: u32,
     /// When it was last marked as applied.
     pub marked_at: Option<SystemTime>,
     /// When its mark was last removed.

@@ -128,7 +128,7 @@ async fn mark_and_unmark(object: &Rc<Object>) {
     let refused = matches!(answer, Some(Err(ref error)) if !matches!(error, CoordinatorError::Storage(_)));
     world.time.sleep(world.random.milliseconds(0..=120_000)).await;
     if refused {
-        return world.monitor.end_marking();
+        return world.monitor.end_marking(&[number]);
     }
     loop {
         let instance = object.current();
@@ -144,7 +144,7 @@ async fn mark_and_unmark(object: &Rc<Object>) {
             object.replace(&instance);
         }
     }
-    world.monitor.end_marking();
+    world.monitor.end_marking(&[number]);
 }
 
 /// The answer to a request. `None` if the instance is lost, or hangs.

@@ -105,7 +105,7 @@ impl RunClient {
         let countdown = || FaultCountdown::draw(&world.random, plan.faults_per_thousand);
         isolate.mark(world, countdown(), id(release - 1), is_baseline).await;
         world.time.sleep(FAULTS_ARE_OVER_AFTER).await;
-        for number in marked.into_iter().rev() {
+        for &number in marked.iter().rev() {
             for attempt in 0.. {
                 let countdown = if attempt < 5 { countdown() } else { FaultCountdown::never() };
                 match isolate.unmark(world, countdown, id(number)).await {
@@ -116,7 +116,7 @@ impl RunClient {
             }
         }
         world.time.sleep(FAULTS_ARE_OVER_AFTER).await;
-        world.monitor.end_marking();
+        world.monitor.end_marking(&marked);
     }
 
     /// Where a deploy is under way, the next request can reach another isolate, of the other release.

@@ -140,7 +140,7 @@ impl Monitor {
         truth: &MemoryStore,
     ) {
         let before = &observations.migrations[planned.number];
-        if is_marked && !before.is_marked && !before.is_marked_by_hand {
+        if is_marked && !before.is_marked && before.marked_by_hand == 0 {
             let finished = invariants::runs_mark_only_what_they_finished(observations, planned, run);
             let done = if observations.is_exact(&self.plan) {
                 invariants::marked_migrations_are_done(&self.plan, planned, truth)

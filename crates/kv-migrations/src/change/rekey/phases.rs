@@ -116,12 +116,13 @@ impl Relocation<'_> {
             // Also before anything is copied to a key that was planned.
             let is_planned = phase == RekeyPhase::Plan || std::mem::take(&mut state.targets.is_changed);
             let is_surveyed = state.is_surveying() || is_planned;
+            let begins_writing = phase == RekeyPhase::Sweep && next == RekeyPhase::Sweep && state.is_writing;
             state.targets.is_stopped = false;
             begin_phase(next, job, state);
             // Before it waits, and before anything is written.
             if self.time_to_wait(job, state).is_some() {
                 job.save(state).await?;
-            } else if is_surveyed {
+            } else if is_surveyed || begins_writing {
                 job.save_midway(state).await?;
             }
         }

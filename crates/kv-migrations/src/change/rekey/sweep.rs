@@ -220,7 +220,8 @@ impl Sweep<'_> {
         let evidence = Evidence { is_unchanged, at_new_key, sweeps: self.sweeps };
         let verdict = match self.part {
             Part::Copying if self.is_changing => verdict_of_changed_copying,
-            Part::Copying => verdict_of_copying,
+            // An earlier request of a sweep that writes may have made the copy, and left no record of it.
+            Part::Copying if self.may_prove || at_new_key != AtNewKey::SameEntry => verdict_of_copying,
             _ => verdict,
         };
         let old = key.name.clone();
