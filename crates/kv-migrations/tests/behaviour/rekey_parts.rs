@@ -1,7 +1,10 @@
 //! A re-key in two migrations: one copies, a later one deletes. What each does, and its rollback.
 
+use std::time::Duration;
+
 use futures::executor::block_on;
 use kv_migrations::kv::{Expiration, Metadata, PutOptions, StoreExt};
+use kv_migrations::testing::{DelayedKv, Fault, faulty};
 use kv_migrations::{Collisions, Rekey, RunReport};
 
 use crate::rekey::{drive, error, keys, migration, users};
@@ -283,4 +286,39 @@ fn a_checkpoint_of_one_part_is_not_read_by_another() {
         let error = error(&service, other);
         assert!(error.contains("cannot read its checkpoint"), "{error}");
     }
+}
+
+/// Elsewhere the service writes both keys. The sweep still sees its write before that, of the old key alone, copies it over, and
+/// is cut off at any operation. The run after it, within KV's delay, must not take that copy for the service's.
+#[test]
+fn a_copying_that_is_cut_off_in_a_sweep_does_not_hide_what_the_service_wrote() {
+    let mut operations = 0;
+    for operation in 0.. {
+        let service = pairs(&[("user_1", "0")]);
+        let kv = DelayedKv::new(service.store.clone(), service.clock.clone(), Duration::from_mins(1));
+        let (here, elsewhere) = (kv.at(0), kv.at(1));
+        let migrations = || vec![migration(users().copying())];
+        let write = |key: &str, value: &str| {
+            block_on(elsewhere.put(key, value.as_bytes(), &PutOptions::new())).unwrap();
+        };
+        let copied = block_on(service.runner_on(here.clone(), migrations()).run_pending(&())).unwrap();
+        let wait = copied.retry_after.expect("it waits for KV");
+        service.clock.advance(Duration::from_secs(20));
+        write("user_1", "1");
+        service.clock.advance(wait - Duration::from_secs(25));
+        write("user:1", "2");
+        write("user_1", "2");
+        service.clock.advance(Duration::from_secs(5));
+        let crashing = faulty(here.clone(), Fault::Crash(operation));
+        let crashed = block_on(service.runner_on(crashing, migrations()).run_pending(&()));
+        service.clock.advance(Duration::from_secs(15));
+        service.drive(&service.runner_on(here, migrations())).unwrap();
+        let value = service.store.value("user:1").unwrap();
+        assert_eq!(value, b"2", "cut off before operation {operation}");
+        if crashed.is_ok() {
+            operations = operation;
+            break;
+        }
+    }
+    assert!(operations > 8, "the sweep reads, writes and records: {operations}");
 }
