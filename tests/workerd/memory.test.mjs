@@ -1,29 +1,20 @@
-// How much memory of WebAssembly a backfill takes, which never shrinks, whatever the size of its values.
+// How much memory of WebAssembly migrations take, which never shrinks, whatever they work on. A Worker has 128 MB for all its
+// requests, and what it reads and writes is in the memory of JavaScript too.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { backfill } from "./bench/own-work.mjs";
-import { Subject, rust } from "./bench/subject.mjs";
+import { CASES, memoryOf } from "./bench/memory.mjs";
+import { rust } from "./bench/subject.mjs";
 
-/**
- * A Worker has 128 MB for all its requests, and the values are in the memory of JavaScript too. Values of 1 MB take 19 to 21 MB, as
- * they happen to meet.
- */
-const MAX_MEMORY = 24_000_000;
+const large = await rust("large");
 
-const VALUES = [
-  { records: 1_000, bytes: 1_000 },
-  { records: 400, bytes: 40_000 },
-  { records: 150, bytes: 250_000 },
-  { records: 40, bytes: 1_000_000 },
-];
-
-for (const { records, bytes } of VALUES) {
-  test(`a backfill of values of ${bytes} bytes takes at most ${MAX_MEMORY} bytes of memory`, async (t) => {
-    const subject = await Subject.start("memory", await rust("measured"), { hasStub: true });
-    t.after(() => subject.stop());
-    const { wasmMemory, operations } = await backfill(subject, "backfill", { records, bytes });
-    t.diagnostic(`${wasmMemory} bytes, ${operations.getBulk} bulk reads`);
-    assert.ok(wasmMemory > 0 && wasmMemory <= MAX_MEMORY, `${wasmMemory} bytes`);
+for (const measured of CASES) {
+  const { title, max, maxCheckpoint = Infinity } = measured;
+  test(`${title}: at most ${max / 1e6} MB of memory`, async (t) => {
+    const { status, memory, checkpoint, operations } = await memoryOf(large, measured);
+    t.diagnostic(`${memory} bytes, a checkpoint of ${checkpoint}, ${operations} operations`);
+    assert.equal(status, measured.migrations === "re-key" ? 202 : 200, "a re-key waits before it deletes");
+    assert.ok(memory > 0 && memory <= max, `${memory} bytes`);
+    assert.ok(checkpoint <= maxCheckpoint, `a checkpoint of ${checkpoint} bytes`);
   });
 }

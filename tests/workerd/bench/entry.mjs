@@ -7,6 +7,7 @@
  * | `Times` | how often the same request is made, one after the other, without a connection in between |
  * | `Seed` | nothing but this: a KV in the isolate gets these entries, see `stub.mjs` |
  * | `Entries` | nothing but this: the answer is the entries of a KV in the isolate that begin so |
+ * | `Sizes` | the same, with the bytes of each value in its place |
  *
  * The answer is the last one, and says in `Measured` which KV operations were made, how large the memory is, and which
  * functions of JavaScript were called if they are counted.
@@ -20,9 +21,10 @@ import Subject from "./index.js";
 export default class extends WorkerEntrypoint {
   async fetch(request) {
     const meter = this.env.MY_SERVICE_KV;
-    const [seed, entries] = ["seed", "entries"].map((name) => request.headers.get(name));
+    const [seed, entries, sizes] = ["seed", "entries", "sizes"].map((name) => request.headers.get(name));
     if (seed !== null) return Response.json({ seeded: meter.seed(JSON.parse(seed)) }, { headers: { measured: "{}" } });
     if (entries !== null) return Response.json([...meter.entries(entries)], { headers: { measured: "{}" } });
+    if (sizes !== null) return Response.json([...meter.sizes(sizes)], { headers: { measured: "{}" } });
     takeCalls();
     meter.begin(Number(request.headers.get("milliseconds")));
     let answer = await this.#ask(request);

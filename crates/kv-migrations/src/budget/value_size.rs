@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// How many bytes of values are read at once, and worked on at once. A Worker has 128 MB for all its requests, and each
-/// value is there several times: as the runtime has read it, as it is worked on, and as it is written.
+/// How many bytes of values wait for the work on them, and are worked on at once. A Worker has 128 MB for all its requests, and
+/// each value is there several times: as the runtime has read it, as it is worked on, and as it is written.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 /// How many values are read while nobody knows how large they are.
 const FIRST_VALUES: usize = 4;
@@ -23,7 +23,7 @@ impl ValueSize {
         self.0.store(after(self.0.load(Ordering::Relaxed), values, bytes), Ordering::Relaxed);
     }
 
-    /// How many values may be read at once, or worked on at once: `most` of them if they are small.
+    /// How many values may wait at once, or be worked on at once: `most` of them if they are small.
     pub(crate) fn fit(&self, most: usize) -> usize {
         match self.0.load(Ordering::Relaxed) {
             0 => FIRST_VALUES.min(most),

@@ -58,6 +58,22 @@ fn body(value: &[u8], direction: Direction) -> Option<&[u8]> {
     (checksum(body) == expected).then_some(body)
 }
 
+/// What a checkpoint is written to, or only counted by. One type for both: each would compile the code of a state once more.
+#[derive(Default)]
+struct Sink {
+    written: Option<Vec<u8>>,
+    counted: usize,
+}
+
+impl Extend<u8> for Sink {
+    fn extend<I: IntoIterator<Item = u8>>(&mut self, bytes: I) {
+        match &mut self.written {
+            Some(written) => written.extend(bytes),
+            None => self.counted += bytes.into_iter().count(),
+        }
+    }
+}
+
 /// Where a change begins.
 pub(crate) enum Start<S> {
     /// At the beginning.
@@ -246,29 +262,34 @@ impl<'a> Checkpoints<'a> {
         progress
     }
 
-    fn encode(&self, state: &impl Serialize, end: RequestEnd) -> Result<Vec<u8>> {
+    /// Writes it over the checkpoint before, unless it cannot be written.
+    fn encode(&mut self, state: &impl Serialize, end: RequestEnd) -> Result<Vec<u8>> {
         let all = self.session.meter.budget().operations();
         let limit = next_limit(self.limit, end).filter(|limit| *limit < all);
         let saved = Saved { change: self.change.clone(), limit, state };
-        // Somewhat larger than the one before, so that it is not moved as it grows.
-        let mut start = Vec::with_capacity(self.bytes + self.bytes / 4);
-        start.extend_from_slice(first_line(self.direction));
-        start.extend_from_slice(&[0; CHECKSUM_BYTES]);
-        let body = start.len();
-        let mut value = postcard::to_extend(&saved, start)
-            .map_err(|_| "its state cannot be written as JSON: its maps need keys that are text")?;
-        if let Some((start, body)) = value.split_at_mut_checked(body)
-            && let Some(place) = start.last_chunk_mut()
-        {
-            *place = checksum(body);
-        }
-        let (bytes, max) = (value.len(), self.max_bytes);
+        let no_json = |_| "its state cannot be written as JSON: its maps need keys that are text";
+        // Counted first: then the checkpoint before need not be held beside it, which stays if this one fails.
+        let head = first_line(self.direction).len() + CHECKSUM_BYTES;
+        let bytes = head + postcard::to_extend(&saved, Sink::default()).map_err(no_json)?.counted;
+        let max = self.max_bytes;
         if bytes > max {
             return Err(format!(
                 "its state has grown to {bytes} bytes, and a checkpoint holds {max}. Keep less in the state, or split it \
                  into several migrations, for instance by prefix"
             )
             .into());
+        }
+        let before = self.last.take().map(|last| last.value).filter(|value| value.capacity() >= bytes);
+        let mut value = before.unwrap_or_else(|| Vec::with_capacity(bytes + bytes / 8));
+        value.clear();
+        value.extend_from_slice(first_line(self.direction));
+        value.extend_from_slice(&[0; CHECKSUM_BYTES]);
+        let sink = Sink { written: Some(value), counted: 0 };
+        let mut value = postcard::to_extend(&saved, sink).map_err(no_json)?.written.unwrap_or_default();
+        if let Some((head, body)) = value.split_at_mut_checked(head)
+            && let Some(place) = head.last_chunk_mut()
+        {
+            *place = checksum(body);
         }
         Ok(value)
     }

@@ -115,6 +115,9 @@ impl<C: 'static, S: Serialize + DeserializeOwned + 'static> Fold<C, S> {
     /// So it never reads what the fold itself has written, and a number is added once, whatever is cut off. Outputs that KV
     /// would not take fail the migration before anything is written.
     ///
+    /// The checkpoint keeps all outputs until they are written: they have 10 MiB at most together, or the migration fails before
+    /// anything is written.
+    ///
     /// Once `close` has returned, a changed one has no effect on this migration, unless it is reset. What the service writes to
     /// an output's key after `close` has read it is overwritten. Without a coordinator, a run elsewhere that reads an older
     /// checkpoint, within KV's delay, may call `close` again: add to a set there, rather than to a number.

@@ -144,7 +144,7 @@ impl Record {
     /// Replaces the value with JSON. Metadata and expiration stay unless they are set: see [`Put`]. One operation.
     pub fn put_json(&self, value: &impl Serialize) -> Put<'_> {
         self.note_change();
-        self.kv.put_json(&self.key.name, value).with_options_of(&self.key)
+        self.kv.put_json_of(&self.key.name, value, self.value.len()).with_options_of(&self.key)
     }
 
     /// Deletes the entry. One operation.

@@ -262,7 +262,15 @@ impl Kv {
 
     /// Writes a value as JSON. The entry keeps its metadata and expiration: see [`Put`].
     pub fn put_json<'a>(&'a self, key: &'a str, value: &impl Serialize) -> Put<'a> {
-        Put::new(&self.store, key, serde_json::to_vec(value).ok())
+        self.put_json_of(key, value, 0)
+    }
+
+    /// The same of a value that has about so many bytes as JSON. A vector that grows by itself has up to twice as many, and
+    /// three times as many while it does.
+    pub(crate) fn put_json_of<'a>(&'a self, key: &'a str, value: &impl Serialize, bytes: usize) -> Put<'a> {
+        let mut json = Vec::with_capacity(bytes + bytes / 16 + 128);
+        let written = serde_json::to_writer(&mut json, value);
+        Put::new(&self.store, key, written.is_ok().then_some(json))
     }
 
     /// A key with its metadata and expiration. One operation.

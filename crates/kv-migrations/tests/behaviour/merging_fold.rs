@@ -220,6 +220,25 @@ fn a_request_that_is_cut_off_amid_what_the_closing_step_reads_keeps_what_was_gat
 }
 
 #[test]
+fn outputs_too_large_for_a_checkpoint_fail_before_anything_is_written() {
+    let service = Service::holding(&entries(), 60);
+    let outputs = |megabytes: usize| {
+        closing(async move |_, _| {
+            let output = |n| FoldOutput::new(format!("count_{n}"), "x".repeat(1024 * 1024));
+            Ok((0..megabytes).map(output).collect())
+        })
+    };
+    let reason = failure(service.drive(&service.runner(outputs(10)))).reason;
+    assert!(
+        reason.contains("its state has grown to 1048") && reason.contains(" a checkpoint holds 10485760."),
+        "{reason}"
+    );
+    assert_eq!(service.text("count_0"), None);
+    service.drive(&service.runner(outputs(9))).unwrap();
+    assert_eq!(service.text("count_8").map(|text| text.len()), Some(1024 * 1024));
+}
+
+#[test]
 fn a_closing_step_that_does_not_fit_into_a_whole_budget_fails_and_says_so() {
     let service = Service::holding(&entries(), 60);
     let reason = failure(service.drive(&service.runner(reading(500)))).reason;

@@ -162,6 +162,8 @@ impl Copies {
 impl Destination {
     fn add(&mut self, fingerprint: u64, written: Option<CopyHash>, is_confirmed: bool) {
         self.is_unconfirmed = !is_confirmed;
+        // Nearly always there is but one.
+        self.fingerprints.reserve_exact(1);
         match written {
             None if self.fingerprints.contains(&fingerprint) => {}
             None => self.fingerprints.push(fingerprint),

@@ -173,7 +173,5 @@ pub(super) fn claim(
 /// Forgets that a new key belongs to the old key.
 pub(super) fn release(old: &str, new: &str, state: &mut RekeyState) {
     let (place, owner) = (state.hash(new), state.hash(old));
-    if state.owners.get(&place) == Some(&owner) {
-        state.owners.remove(&place);
-    }
+    state.owners.remove(place, owner);
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::collision::MAX_KEPT;
 use super::contests::Contests;
 use super::copies::{Copies, CopyRecord};
-use super::owners;
+use super::owners::Owners;
 use super::targets::Targets;
 use crate::change::Job;
 use crate::change::hash::HashKey;
@@ -77,8 +77,7 @@ pub(crate) struct RekeyState {
     /// The copies that this sweep has made. They prove nothing before the next one, which is later than KV's delay.
     pub(super) copied_again: Copies,
     /// For each new key its old key, both as hashes. Used where no inverse proves that there is only one.
-    #[serde(with = "owners")]
-    pub(super) owners: BTreeMap<u64, u64>,
+    pub(super) owners: Owners,
     /// The entries that give way to what the survey saw at their new keys: both keys of each, as a hash.
     pub(super) superseded: BTreeSet<u64>,
     /// The new keys that several entries have, and what became of these.
@@ -127,7 +126,7 @@ impl RekeyState {
             copied: Rc::default(),
             settled: Copies::default(),
             copied_again: Copies::default(),
-            owners: BTreeMap::new(),
+            owners: Owners::default(),
             superseded: BTreeSet::new(),
             contests: Contests::default(),
             left: BTreeMap::new(),

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::read_ahead::{Speed, is_stale, max_at_once, values_to_read};
+use super::read_ahead::{Room, Speed, is_stale, max_at_once, values_to_read};
 use crate::clock::between;
 use crate::kv::limits::{MAX_BULK_KEYS, MAX_CONNECTIONS};
 use crate::kv::{EntryOperations, HighestCost};
@@ -89,8 +89,9 @@ impl<'a> Pace<'a> {
 
     /// How many values to read now, while this many wait and this many entries are worked on.
     pub(super) fn values_to_read(&self, waiting: usize, working: usize) -> usize {
-        let most = self.session.meter.value_size().fit(MAX_BULK_KEYS);
-        let values = values_to_read(self.speed, most, waiting, working);
+        let in_all = self.session.meter.value_size().fit(2 * MAX_BULK_KEYS);
+        let room = Room { to_read: in_all.min(MAX_BULK_KEYS), in_all };
+        let values = values_to_read(self.speed, room, waiting, working);
         // The first entry always begins.
         let left = self.session.meter.entries_left().max(u64::from(self.started == 0));
         values.min(usize::try_from(left).unwrap_or(usize::MAX).saturating_sub(waiting))

@@ -48,15 +48,26 @@ pub(super) fn max_at_once(speed: Option<Speed>) -> usize {
     speed.map_or(1, |speed| speed.entries_in_wait().clamp(MAX_CONNECTIONS, MAX_AT_ONCE))
 }
 
-/// How many values to read now, at most this many, while some wait and some entries are worked on. Zero if it is too early.
-pub(super) fn values_to_read(speed: Option<Speed>, most: usize, waiting: usize, working: usize) -> usize {
+/// How many values there is room for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    /// To be read at once.
+    pub(super) to_read: usize,
+    /// Beside those that wait.
+    pub(super) in_all: usize,
+}
+
+/// How many values to read now, while some wait and some entries are worked on. Zero if it is too early.
+pub(super) fn values_to_read(speed: Option<Speed>, room: Room, waiting: usize, working: usize) -> usize {
+    let most = room.to_read;
     let Some(speed) = speed else {
         // Only what is needed.
         return if waiting == 0 { most } else { 0 };
     };
     let window = speed.entries_in_wait().saturating_sub(working);
     // Early enough that no entry waits for the read.
-    let is_short = waiting == 0 || waiting < (window / 8).min(most);
+    let is_soon = waiting < (window / 8).min(most) && waiting + most <= room.in_all;
+    let is_short = waiting == 0 || is_soon;
     if is_short { window.saturating_sub(waiting).clamp(1, most) } else { 0 }
 }
 
@@ -72,6 +83,9 @@ pub(super) fn is_stale(speed: Option<Speed>, age: Duration, working: usize) -> b
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Values that are small.
+    const SMALL: Room = Room { to_read: 100, in_all: 200 };
 
     /// So many entries a second.
     #[allow(clippy::unnecessary_wraps, reason = "a speed that is known")]
@@ -105,7 +119,7 @@ mod tests {
         for (speed, at_once, waiting, working, expected) in rows {
             let situation = format!("{speed:?}, {waiting} waiting, {working} worked on");
             assert_eq!(max_at_once(speed), at_once, "{situation}");
-            assert_eq!(values_to_read(speed, 100, waiting, working), expected, "{situation}");
+            assert_eq!(values_to_read(speed, SMALL, waiting, working), expected, "{situation}");
         }
     }
 
@@ -115,17 +129,24 @@ mod tests {
         let rows = [
             // speed           fits  waiting  working  to read
             (None, 4, 0, 0, 4),
+            (instant, 140, 41, 12, 0),
+            (instant, 140, 40, 12, 100),
+            (per_second(60), 140, 4, 12, 0),
+            (per_second(60), 140, 3, 12, 36),
             (instant, 16, 16, 12, 0),
-            (instant, 16, 15, 12, 16),
-            (per_second(60), 16, 3, 12, 16),
+            (instant, 16, 1, 12, 0),
+            (instant, 16, 0, 12, 16),
+            (per_second(60), 16, 3, 12, 0),
+            (per_second(60), 16, 0, 12, 16),
             (instant, 4, 4, 4, 0),
             (per_second(6), 4, 0, 4, 1),
             (instant, 1, 1, 1, 0),
             (instant, 1, 0, 1, 1),
         ];
-        for (speed, most, waiting, working, expected) in rows {
-            let situation = format!("{speed:?}, {most} fit, {waiting} waiting, {working} worked on");
-            assert_eq!(values_to_read(speed, most, waiting, working), expected, "{situation}");
+        for (speed, fit, waiting, working, expected) in rows {
+            let situation = format!("{speed:?}, {fit} fit, {waiting} waiting, {working} worked on");
+            let room = Room { to_read: fit.min(100), in_all: fit };
+            assert_eq!(values_to_read(speed, room, waiting, working), expected, "{situation}");
         }
     }
 
@@ -154,7 +175,7 @@ mod tests {
     fn what_is_read_is_worked_on_within_a_second() {
         for speed in 1..2_000 {
             for (waiting, working) in (0..300).flat_map(|waiting| [(waiting, 6), (waiting, 12)]) {
-                let read = values_to_read(per_second(speed), 100, waiting, working);
+                let read = values_to_read(per_second(speed), SMALL, waiting, working);
                 let last = (waiting + working + read) as u64;
                 assert!(
                     read <= 1 || last * 1_000 <= speed * 1_000,
