@@ -56,12 +56,15 @@ pub(crate) fn build(workspace: &Workspace, toolchain: &WorkerToolchain) -> Resul
     Ok(())
 }
 
-/// Builds the second Worker with each kind, each into a directory of its own.
+/// Builds the second Worker with each kind and with all of them, each into a directory of its own; and the first one with
+/// `serde_json`, which most kinds need.
 pub(crate) fn build_kinds(workspace: &Workspace, toolchain: &WorkerToolchain) -> Result<()> {
     let worker = Worker::find(workspace, MOUNTED)?;
     workspace.shell_in(&worker.directory)?.remove_path("build/kinds")?;
     for kind in KINDS {
-        worker.build_with_feature(workspace, toolchain, kind, &format!("build/kinds/{kind}"))?;
+        worker.build_with_features(workspace, toolchain, kind, &format!("build/kinds/{kind}"))?;
     }
-    Ok(())
+    worker.build_with_features(workspace, toolchain, &KINDS.join(","), "build/kinds/all")?;
+    let baseline = Worker::find(workspace, BASELINE)?;
+    baseline.build_with_features(workspace, toolchain, "serde-json", "build/serde-json")
 }

@@ -70,18 +70,18 @@ impl Worker {
         run_quietly(cmd!(shell, "{worker_build} {flags...}").envs(toolchain.worker_build_variables()))
     }
 
-    /// Builds for release, with a feature, into this directory of the Worker.
-    pub(crate) fn build_with_feature(
+    /// Builds for release, with features that commas separate, into this directory of the Worker.
+    pub(crate) fn build_with_features(
         &self,
         workspace: &Workspace,
         toolchain: &WorkerToolchain,
-        feature: &str,
+        features: &str,
         directory: &str,
     ) -> Result<()> {
-        progress(&format!("building {} with {feature} (half a minute)", self.name));
+        progress(&format!("building {} with {features} (half a minute)", self.name));
         let shell = workspace.shell_in(&self.directory)?;
         let worker_build = &toolchain.worker_build;
-        let command = cmd!(shell, "{worker_build} --release --out-dir {directory} . --features {feature}");
+        let command = cmd!(shell, "{worker_build} --release --out-dir {directory} . --features {features}");
         run_quietly(command.envs(toolchain.worker_build_variables()))
     }
 }

@@ -1,10 +1,13 @@
-/** Measures Workers in workerd. `measured`, `size-baseline` and `size-mounted` have to be built for release. */
+/** Measures Workers in workerd: `measured`, `large`, `by-hand`, `size-baseline` and `size-mounted`, which have to be built for release. */
 import { gzipSync } from "node:zlib";
 
 import { backfills, requests } from "./backfill.mjs";
 import { coldStarts } from "./cold-start.mjs";
+import { compiled } from "./compiled.mjs";
+import { waiting } from "./coordinator.mjs";
 import { idle, pending } from "./ledger.mjs";
-import { ownWork } from "./own-work.mjs";
+import { CASES, memoryOf } from "./memory.mjs";
+import { callTime, coldGreetings, ownWork } from "./own-work.mjs";
 import { requestTimes } from "./request-time.mjs";
 import { Subject, rust, typescript } from "./subject.mjs";
 
@@ -17,7 +20,8 @@ const FULL = {
     { records: 100_000, latencies: [0] },
   ],
   requests: [1_000, 10_000],
-  ownWork: { warm: 15, records: 10_000, cold: 9 },
+  ownWork: { warm: 15, records: 10_000, cold: 7 },
+  waiting: 20_000,
   coldStarts: 21,
   requestTimes: { another: 5_000, status: 500 },
 };
@@ -30,7 +34,8 @@ const QUICK = {
   pending: { runs: [[100, 1], [100, 10]], latencies: [0, 1], limits: FEW },
   backfills: [{ records: 1_000, latencies: [0, 1] }],
   requests: [1_000],
-  ownWork: { warm: 3, records: 10_000, cold: 3 },
+  ownWork: { warm: 3, records: 10_000, cold: 1 },
+  waiting: 3_000,
   coldStarts: 5,
   requestTimes: { another: 500, status: 100 },
 };
@@ -39,6 +44,7 @@ const QUICK = {
 export async function measure(isQuick) {
   const scope = isQuick ? QUICK : FULL;
   const [ours, theirs] = [await rust("measured"), await typescript()];
+  const [large, byHand] = [await rust("large"), await rust("by-hand")];
   const [baseline, mounted] = [await rust("size-baseline"), await rust("size-mounted")];
   const results = { typescriptBytes: gzipSync(theirs[0].contents, { level: 9 }).length };
 
@@ -65,7 +71,28 @@ export async function measure(isQuick) {
     { way: "in pages", modules: theirs, migrations: "backfill in pages" },
   ];
   await measured("backfills", async () => (results.backfills = await backfills(ways, scope.backfills)));
-  await measured("own work", async () => (results.ownWork = await ownWork(ways, scope.ownWork)));
+  await measured("own work", async () => {
+    const compared = [
+      { ...ways[0], isWasm: true },
+      { way: "by hand in Rust", modules: byHand, migrations: "by hand", isWasm: true },
+      ...ways.slice(1),
+    ];
+    results.ownWork = await ownWork(compared, scope.ownWork);
+    results.compiled = await compiled([
+      { title: "an axum Worker's greeting, without the routes", modules: baseline },
+      { title: "the same with the routes", modules: mounted },
+      { title: "by hand, 100 records", modules: byHand, migrations: "by hand", records: 100 },
+      { title: "this project, no record", modules: ours, migrations: "backfill", records: 0 },
+      { title: "this project, 100 records", modules: ours, migrations: "backfill", records: 100 },
+    ]);
+    results.callTime = await callTime(byHand, scope.ownWork.warm);
+    results.coldGreetings = await coldGreetings({ baseline, mounted, typescript: theirs }, scope.ownWork.cold);
+  });
+  await measured("memory", async () => {
+    results.memory = [];
+    for (const each of CASES) results.memory.push({ ...each, ...(await memoryOf(large, each)) });
+  });
+  await measured("a coordinator", async () => (results.waiting = await waiting(scope.waiting)));
 
   await withSubjects({ rust: ours }, async ({ rust }) => {
     await measured("requests", async () => (results.requests = await requests(rust, scope.requests)));

@@ -19,17 +19,60 @@ export async function ownWork(ways, { warm, records, cold }) {
   const warmTimes = await byTurns(ways, warm, records);
   const rows = [];
   for (const way of ways) {
-    const first = [];
-    const free = [];
+    const [none, first, free] = [[], [], []];
     for (let time = 0; time < cold; time += 1) {
+      none.push(await coldRequest(way, { records: 0 }));
       first.push(await coldRequest(way, { records: 100 }));
       free.push(await coldRequest(way, { records: 2_000, budget: "free" }));
     }
-    const calls = way.migrations === "backfill" ? await callsOfRecord(way, 1_000) : undefined;
+    const calls = way.isWasm ? await callsOfRecord(way, 1_000) : undefined;
     const microseconds = (1_000 * median(warmTimes[way.way])) / records;
-    rows.push({ way: way.way, microseconds, first: median(first), free: median(free), calls });
+    rows.push({ way: way.way, microseconds, none: median(none), first: median(first), free: median(free), calls });
   }
   return rows;
+}
+
+/**
+ * The processor time of a call of JavaScript from WebAssembly that takes a key and a value, by the Worker `by-hand`.
+ *
+ * @returns microseconds
+ */
+export async function callTime(modules, times) {
+  const calls = 100_000;
+  const subject = await Subject.start("calls", modules, { hasStub: true });
+  try {
+    const took = [];
+    for (let time = 0; time < WARM_UPS + times; time += 1) {
+      const before = subject.processorTime;
+      await subject.ask("GET", "/", { calls: String(calls) });
+      if (time >= WARM_UPS) took.push(subject.processorTime - before);
+    }
+    return (1_000 * median(took)) / calls;
+  } finally {
+    await subject.stop();
+  }
+}
+
+/**
+ * The processor time of the first request of an isolate that asks a Worker for nothing but a greeting.
+ *
+ * @param {Record<string, object[]>} workers the modules of each
+ */
+export async function coldGreetings(workers, times) {
+  const took = Object.fromEntries(Object.keys(workers).map((name) => [name, []]));
+  for (let time = 0; time < times; time += 1) {
+    for (const [name, modules] of Object.entries(workers)) {
+      const subject = await Subject.start(name, modules, { hasStub: true });
+      try {
+        const before = subject.processorTime;
+        await subject.ask("GET", "/");
+        took[name].push(subject.processorTime - before);
+      } finally {
+        await subject.stop();
+      }
+    }
+  }
+  return Object.entries(took).map(([name, all]) => ({ name, milliseconds: median(all) }));
 }
 
 /** Which functions of JavaScript are called for each record of a backfill, and how often. */

@@ -19,13 +19,20 @@ const WASM_OPT = fileURLToPath(new URL("../node_modules/.bin/wasm-opt", import.m
 const WORKERS = "tests/workerd/workers";
 /** A minimal axum Worker, and the same with the routes mounted. */
 export const routes = () => sizes(`${WORKERS}/size-baseline`, `${WORKERS}/size-mounted`);
-/** The same with a migration of each kind more: what the kind adds, without the names of functions. */
+/**
+ * The same with a migration of each kind more, and with all of them: what that adds, and what it adds with the routes to the minimal
+ * Worker, without the names of functions.
+ */
 export function kinds() {
-  const before = nameless(`${WORKERS}/size-mounted/build`);
-  return readdirSync(path.join(ROOT, WORKERS, "size-mounted/build/kinds")).map((kind) => ({
-    kind,
-    added: difference(before, nameless(`${WORKERS}/size-mounted/build/kinds/${kind}`)),
-  }));
+  const [minimal, before] = [nameless(`${WORKERS}/size-baseline/build`), nameless(`${WORKERS}/size-mounted/build`)];
+  return readdirSync(path.join(ROOT, WORKERS, "size-mounted/build/kinds")).map((kind) => {
+    const after = nameless(`${WORKERS}/size-mounted/build/kinds/${kind}`);
+    return { kind, added: difference(before, after), inAll: difference(minimal, after) };
+  });
+}
+/** What `serde_json` alone adds to the minimal Worker, to read a map and to write it. */
+export function serdeJson() {
+  return difference(nameless(`${WORKERS}/size-baseline/build`), nameless(`${WORKERS}/size-baseline/build/serde-json`));
 }
 /** Two examples that are the same but for that. */
 export const coordinator = () => sizes("examples/quickstart", "examples/coordinated");

@@ -63,11 +63,12 @@ const config :Workerd.Config = (
 export class Workerd {
   #process;
   #port;
+  #stdout = "";
   #stderr = "";
 
   /** @param {string} config a file that `configure` wrote */
   static async start(config) {
-    const process = spawn(workerd, ["serve", config, "--control-fd=3"], { stdio: ["ignore", "ignore", "pipe", "pipe"] });
+    const process = spawn(workerd, ["serve", config, "--control-fd=3"], { stdio: ["ignore", "pipe", "pipe", "pipe"] });
     const running = new Workerd(process);
     const ended = running.exit.then((code) => Promise.reject(new Error(`workerd exited with ${code}: ${running.stderr}`)));
     try {
@@ -80,9 +81,15 @@ export class Workerd {
 
   constructor(process) {
     this.#process = process;
+    process.stdout.setEncoding("utf8").on("data", (text) => (this.#stdout += text));
     process.stderr.setEncoding("utf8").on("data", (text) => (this.#stderr += text));
     /** With what it exits: a number, or the name of a signal. @type {Promise<number | string>} */
     this.exit = once(process, "close").then(([code, signal]) => code ?? signal);
+  }
+
+  /** What V8 has traced, if its flags say so. */
+  get stdout() {
+    return this.#stdout;
   }
 
   /** What it has complained about. */
