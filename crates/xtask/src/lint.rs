@@ -10,11 +10,12 @@ use crate::workers::Worker;
 use crate::workspace::Workspace;
 
 /// What is compiled for the machine that it runs on.
-const NATIVE: [&str; 4] = ["xtask", "simulation", "kv-migrations", "kv-migrations-routes"];
+const NATIVE: [&str; 5] =
+    ["xtask", "simulation", "kv-migrations", "kv-migrations-routes", "kv-migrations-cli"];
 /// For WebAssembly the core needs its feature `worker`; other packages have no such feature.
 const WORKERS: [&str; 3] = ["--features", "worker", "--ignore-unknown-features"];
 /// What no Worker is made of.
-const NEVER_WASM: [&str; 2] = ["xtask", "simulation"];
+const NEVER_WASM: [&str; 3] = ["xtask", "simulation", "kv-migrations-cli"];
 
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     install_missing(workspace, &RUSTFMT)?;

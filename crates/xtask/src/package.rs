@@ -11,10 +11,10 @@ use crate::workers::Worker;
 use crate::workspace::Workspace;
 
 /// In the order in which they depend on each other.
-const PACKAGES: [&str; 2] = ["kv-migrations", "kv-migrations-routes"];
+const PACKAGES: [&str; 3] = ["kv-migrations", "kv-migrations-routes", "kv-migrations-cli"];
 
-/// Packs both crates, and checks the second against the first as `cargo package` cannot before the first is published.
-/// Builds each example from the packages, outside of this repository.
+/// Packs all crates, and checks the second against the first as `cargo package` cannot before the first is published.
+/// Builds the command line as `cargo install` does, and each example from the packages, outside of this repository.
 pub(crate) fn check(workspace: &Workspace) -> Result<()> {
     heading("packages");
     let shell = workspace.shell()?;
@@ -28,8 +28,8 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
     let unpacked = directory.join("unpacked");
     shell.remove_path(&unpacked)?;
     shell.create_dir(&unpacked)?;
-    let [core, routes] = PACKAGES.map(|package| unpack(&shell, &directory, &unpacked, package));
-    let (core, routes) = (core?, routes?);
+    let [core, routes, cli] = PACKAGES.map(|package| unpack(&shell, &directory, &unpacked, package));
+    let (core, routes, cli) = (core?, routes?, cli?);
 
     // What is not in the registry yet.
     let core_patch = format!("patch.crates-io.{}.path='{core}'", PACKAGES[0]);
@@ -43,6 +43,11 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
     )
     .quiet()
     .run()?;
+
+    // With the versions in its own `Cargo.lock`, which are those that the tests compiled.
+    cmd!(shell, "cargo build --quiet --locked --manifest-path {cli}/Cargo.toml --target-dir {target}")
+        .quiet()
+        .run()?;
 
     for Worker { name, directory } in Worker::examples(workspace)? {
         progress(&format!("building a copy of the example {name}"));

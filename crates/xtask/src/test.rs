@@ -34,6 +34,8 @@ fn test_crates(shell: &Shell) -> Result<()> {
     cmd!(shell, "cargo test --package kv-migrations --features testing").quiet().run()?;
     heading("tests of kv-migrations-routes");
     cmd!(shell, "cargo test --package kv-migrations-routes").quiet().run()?;
+    heading("tests of kv-migrations-cli");
+    cmd!(shell, "cargo test --package kv-migrations-cli").quiet().run()?;
     heading("tests of the simulation");
     cmd!(shell, "cargo test --profile bench --package simulation").quiet().run()?;
     heading("tests of xtask");
@@ -51,6 +53,9 @@ pub(crate) fn build_workers(workspace: &Workspace, toolchain: &WorkerToolchain) 
 
 pub(crate) fn test_end_to_end(workspace: &Workspace) -> Result<()> {
     heading("end to end in workerd");
+    // Its tests run the program.
+    let root = workspace.shell()?;
+    cmd!(root, "cargo build --quiet --package kv-migrations-cli").quiet().run()?;
     let shell = workspace.shell_in(workspace.end_to_end_tests())?;
     let mut files = shell.read_dir(".")?;
     files.retain(|file| file.to_string_lossy().ends_with(".test.mjs"));
