@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::command::{baseline, control, dry_run, history, migrate, plan, rollback, status, watch};
+use crate::command::{baseline, control, dry_run, history, migrate, new, plan, rollback, status, watch};
 use crate::target::TargetArgs;
 
 const EXIT_CODES: &str = "\
@@ -64,6 +64,7 @@ pub(crate) enum Command {
     Unmark(control::Args),
     Baseline(baseline::Args),
     History(history::Args),
+    New(new::Args),
     /// Print the completions of a shell
     Completions {
         /// Which shell

@@ -5,6 +5,7 @@ pub(crate) mod control;
 pub(crate) mod dry_run;
 pub(crate) mod history;
 pub(crate) mod migrate;
+pub(crate) mod new;
 pub(crate) mod plan;
 pub(crate) mod rollback;
 mod show;

@@ -52,9 +52,13 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli, output: &mut dyn Output) -> Result<Exit, Failure> {
-    if let Command::Completions { shell } = &cli.command {
-        clap_complete::generate(*shell, &mut Cli::command(), "kv-migrations", &mut io::stdout());
-        return Ok(Exit::Done);
+    match &cli.command {
+        Command::Completions { shell } => {
+            clap_complete::generate(*shell, &mut Cli::command(), "kv-migrations", &mut io::stdout());
+            return Ok(Exit::Done);
+        }
+        Command::New(args) => return command::new::run(args, output),
+        _ => {}
     }
     let target = cli.target.resolve(&|name| env::var(name).ok())?;
     let mut driver = Driver {
@@ -85,6 +89,7 @@ fn ask(command: &Command, driver: &mut Driver<'_>) -> Result<Exit, Failure> {
         Command::Unmark(args) => control::run(Control::Unmark, args, driver),
         Command::Baseline(args) => baseline::run(args, driver),
         Command::History(args) => history::run(args, driver),
-        Command::Completions { .. } => Ok(Exit::Usage),
+        // Those that ask no service.
+        Command::New(_) | Command::Completions { .. } => Ok(Exit::Usage),
     }
 }

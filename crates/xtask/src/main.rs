@@ -7,6 +7,7 @@ mod demo;
 mod dev;
 mod imports;
 mod lint;
+mod new_migrations;
 mod package;
 mod paste;
 mod simulate;

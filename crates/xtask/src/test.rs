@@ -5,6 +5,7 @@ use xshell::{Shell, cmd};
 
 use crate::console::heading;
 use crate::demo;
+use crate::new_migrations;
 use crate::package;
 use crate::paste;
 use crate::simulate;
@@ -22,6 +23,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     heading("simulation");
     simulate::run_some(workspace, SEEDS)?;
     package::check(workspace)?;
+    new_migrations::check(workspace)?;
     heading("size");
     size::run(workspace, &size::Scope::default())?;
     build_workers(workspace, &toolchain)?;
