@@ -77,7 +77,7 @@ fn copying_copies_again_an_entry_that_expires_later_than_its_copy() {
     let options = PutOptions::new().with_expiration(Some(Expiration::After(100_000)));
     block_on(service.store.put("user_1", b"session", &options)).unwrap();
     service.drive(&runner).unwrap();
-    service.clock.advance(std::time::Duration::from_secs(50_000));
+    service.clock.advance(Duration::from_secs(50_000));
     assert_eq!(keys(&service), ["user:1", "user_1"], "the copy must not expire before its time");
 }
 
@@ -305,7 +305,7 @@ fn a_copying_that_is_cut_off_in_a_sweep_does_not_hide_what_the_service_wrote() {
         let wait = copied.retry_after.expect("it waits for KV");
         service.clock.advance(Duration::from_secs(20));
         write("user_1", "1");
-        service.clock.advance(wait - Duration::from_secs(25));
+        service.clock.advance(wait.saturating_sub(Duration::from_secs(25)));
         write("user:1", "2");
         write("user_1", "2");
         service.clock.advance(Duration::from_secs(5));
