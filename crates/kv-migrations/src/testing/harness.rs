@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::{Fault, MemoryLog, VirtualTime, faulty};
+use super::fault::{Fault, faulty};
+use super::memory_log::MemoryLog;
+use super::virtual_time::VirtualTime;
 use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::error::Error;
