@@ -10,7 +10,7 @@ use crate::http::Reply;
 pub(crate) enum Answer {
     /// It is done: 200, or a run that finished.
     Done(Value),
-    /// It is to be carried on, after so many seconds: 202.
+    /// It is to be carried on, after this number of seconds: 202.
     Unfinished(Value, u64),
     /// The routes refuse, or failed.
     Problem { problem: Problem, raw: Value, retry_after: Option<u64> },

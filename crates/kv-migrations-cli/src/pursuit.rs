@@ -73,7 +73,7 @@ pub(crate) enum Coordination {
 /// What to do next.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Next {
-    /// Ask again, after so many seconds.
+    /// Ask again, after this number of seconds.
     Again(u64, Reason),
     Done(Value),
     Failed(Failure),
@@ -311,7 +311,7 @@ impl Pursuit {
         self.again_unless(&message, may_have_arrived, failure)
     }
 
-    /// Asks again, unless it got no further over so many losses: then it fails.
+    /// Asks again, unless as many answers in a row were lost as may be, and it got no further: then it fails.
     fn again_unless(&mut self, reason: &str, may_have_arrived: bool, failure: Failure) -> Next {
         if may_have_arrived && !self.job.is_repeatable {
             return Next::Failed(failure.with_help(

@@ -26,7 +26,7 @@ const KINDS: [&str; 11] = [
 
 /// How many bytes the routes may add, gzipped and without the names of functions. It is little more than they do add, so
 /// that an increase is noticed.
-const LIMIT: u64 = 57_270;
+const LIMIT: u64 = 57_310;
 
 #[derive(clap::Args, Default)]
 pub(crate) struct Scope {

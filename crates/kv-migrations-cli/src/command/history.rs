@@ -11,7 +11,7 @@ use crate::text::table;
 /// Show the runs, rollbacks and corrections that were asked for, the newest first (with a coordinator)
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// At most so many
+    /// At most this number
     #[arg(long, value_name = "N")]
     last: Option<usize>,
 }

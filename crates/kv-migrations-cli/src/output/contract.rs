@@ -13,7 +13,7 @@ pub(crate) trait Output {
     /// Something happened in a run. `line` is how the service told it.
     fn event(&mut self, event: &Event, line: &str, now: Duration);
 
-    /// It waits for so many seconds.
+    /// It waits for this number of seconds.
     fn wait(&mut self, seconds: u64, reason: &Reason);
 
     /// Something for people.

@@ -265,7 +265,7 @@ impl Kv {
         self.put_json_of(key, value, 0)
     }
 
-    /// The same of a value that has about so many bytes as JSON. A vector that grows by itself has up to twice as many, and
+    /// The same of a value that has about this number of bytes as JSON. A vector that grows by itself has up to twice as many, and
     /// three times as many while it does.
     pub(crate) fn put_json_of<'a>(&'a self, key: &'a str, value: &impl Serialize, bytes: usize) -> Put<'a> {
         let mut json = Vec::with_capacity(bytes + bytes / 16 + 128);
