@@ -19,7 +19,7 @@ const module = async (name) => ({
   contents: await readFile(new URL(name, import.meta.url)),
 });
 
-/** Answers after it has held so many megabytes of JavaScript's memory. */
+/** Answers after it has held a number of megabytes of JavaScript's memory. */
 const hoarder = {
   type: "ESModule",
   path: "hoarder.js",

@@ -38,7 +38,7 @@ impl Request {
         self
     }
 
-    /// The same, if there is a value.
+    /// Adds a parameter to the query if there is a value.
     #[must_use]
     pub(crate) fn with_some(self, name: &str, value: Option<&str>) -> Self {
         match value {

@@ -30,7 +30,7 @@ impl fmt::Debug for Secret {
 impl Header {
     /// The header that has a token.
     pub(crate) fn of_token(token: &str) -> Result<Self, Failure> {
-        // What is between words is a mistake of whoever copied it.
+        // White space in a token is a mistake in copying it.
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(Failure::usage(
                 "the token is empty, or has a space or a character that no header can hold",

@@ -7,7 +7,7 @@ const LARGE = fileURLToPath(new URL("../workers/large", import.meta.url));
 const TOKEN = "dev-token";
 
 /**
- * A backfill of so many records, at the default budget of a step.
+ * A backfill of a number of records, at the default budget of a step.
  *
  * @returns {Promise<{ records: number, requests: number, took: number, worked: number }>} how many steps it had, how many
  *   milliseconds it took, and how many of these it worked

@@ -118,7 +118,7 @@ async function coldRequest({ way, modules, migrations }, { records, budget }) {
   }
 }
 
-/** Changes so many customers, each of at least so many bytes, in one request, as far as the budget allows. */
+/** Changes a number of customers, each of at least this number of bytes, in one request, as far as the budget allows. */
 export async function backfill(subject, migrations, { records, bytes = 0, budget = "none" }) {
   await subject.ask("POST", "/", { seed: JSON.stringify({ prefix: CUSTOMERS, records, bytes }) });
   const before = subject.processorTime;

@@ -28,7 +28,7 @@ class KvNamespace {
     return this.#counts;
   }
 
-  /** Holds these entries alone: so many customers, each of so many bytes if that is more than it needs. */
+  /** Holds these entries alone: a number of customers, each of this number of bytes if that is more than it needs. */
   seed({ prefix, records, bytes }) {
     this.#values.clear();
     this.#metadata.clear();

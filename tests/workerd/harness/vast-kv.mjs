@@ -24,7 +24,7 @@ class KvNamespace {
     return this.#counts;
   }
 
-  /** Has so many customers of so many bytes each. */
+  /** Has a number of customers, and the bytes that each has. */
   seed({ records, bytes }) {
     [this.#records, this.#bytes] = [records, bytes];
     return records;

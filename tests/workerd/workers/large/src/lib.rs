@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `Migrations` | what is done to each customer: `backfill`, `fold`, or `re-key` |
 //! | `Records` | what the keys of the customers begin with |
-//! | `Budget` | `none`: everything is done in one request; or so many operations |
+//! | `Budget` | `none`: everything is done in one request; or a number of operations |
 //! | `Coordinator` | if it is there, a coordinator changes all keys that begin with `customer_` |
 
 use std::collections::BTreeMap;
@@ -78,7 +78,7 @@ struct Customer {
     seen: Option<u64>,
 }
 
-/// The same, by a type.
+/// That change by a type.
 fn typed(prefix: String) -> Backfill<Env> {
     Backfill::typed(prefix, async |_, _, customer: &mut Customer, _| {
         customer.seen = Some(customer.seen.unwrap_or(0) + 1);

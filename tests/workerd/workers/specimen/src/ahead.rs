@@ -8,7 +8,7 @@ use kv_migrations::clock::{Clock, SystemClock};
 
 struct Ahead(Duration);
 
-/// The clock of the machine, and so many seconds.
+/// The clock of the machine, and a number of seconds.
 pub fn clock(seconds: u64) -> Arc<dyn Clock> {
     Arc::new(Ahead(Duration::from_secs(seconds)))
 }

@@ -140,7 +140,7 @@ fn alike(key: &Key) -> Option<String> {
     Some(format!("user:{}", key.name.strip_prefix("user_")?.to_lowercase()))
 }
 
-/// Makes so many operations in one `up`.
+/// Makes a number of operations in one `up`.
 fn puts(number: &str, nth: u32) -> Option<Migration<Env>> {
     let number: u32 = number.parse().ok()?;
     Some(Migration::new(format!("{nth:03}_puts"), "", async move |kv, _: &Env| {
