@@ -1,25 +1,28 @@
 //! Random numbers: of the machine, or of a test.
 
+#[cfg(feature = "testing")]
+use std::sync::Arc;
+
 /// Where random numbers come from.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Random {
     #[cfg(feature = "testing")]
-    fixed: Option<[u64; 2]>,
+    source: Option<Arc<dyn Fn() -> [u64; 2] + Send + Sync>>,
 }
 
 impl Random {
-    /// A source that always returns this.
+    /// They come from this function.
     #[cfg(feature = "testing")]
-    pub(crate) fn fixed(number: [u64; 2]) -> Self {
-        Self { fixed: Some(number) }
+    pub(crate) fn from(source: impl Fn() -> [u64; 2] + Send + Sync + 'static) -> Self {
+        Self { source: Some(Arc::new(source)) }
     }
 
     /// 128 bits that nobody can guess.
-    #[cfg_attr(not(feature = "testing"), allow(clippy::unused_self, reason = "only a test sets a number"))]
-    pub(crate) fn number(self) -> [u64; 2] {
+    #[cfg_attr(not(feature = "testing"), allow(clippy::unused_self, reason = "only a test sets a source"))]
+    pub(crate) fn number(&self) -> [u64; 2] {
         #[cfg(feature = "testing")]
-        if let Some(number) = self.fixed {
-            return number;
+        if let Some(source) = &self.source {
+            return source();
         }
         platform::number()
     }

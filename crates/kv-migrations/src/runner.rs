@@ -29,7 +29,7 @@ use crate::budget::{Budget, Interrupt};
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::future::BoxFuture;
-use crate::kv::Store;
+use crate::kv::{Namespaces, Store};
 use crate::ledger::{Ledger, Markers};
 use crate::lock::RunLock;
 use crate::log::EscapedLog;
@@ -129,14 +129,17 @@ impl<C> Runner<C> {
         self.settings.ledger()
     }
 
-    /// The same runner for one step of a coordinator, which has the right to it, with its markers in the journal.
+    /// The same runner for one step of a coordinator, which has the right to it, with its markers in the journal. The fence
+    /// stands in front of each namespace.
     pub(crate) fn for_step(
         &self,
-        store: Arc<dyn Store>,
+        fence: Arc<dyn Namespaces>,
         journal: Option<Arc<dyn Store>>,
         interrupt: Interrupt,
     ) -> Self {
-        let settings = Settings { store, journal, interrupt, lock: RunLock::new(), ..self.settings.clone() };
+        let store = fence.in_front_of(self.settings.store.clone());
+        let (namespaces, lock) = (Some(fence), RunLock::new());
+        let settings = Settings { store, journal, lock, interrupt, namespaces, ..self.settings.clone() };
         Self { registered: self.registered.clone(), settings, refused: self.refused.clone() }
     }
 

@@ -32,7 +32,7 @@ pub(crate) struct Settings {
     pub(crate) random: Random,
     /// Who asks.
     pub(crate) label: Option<String>,
-    /// What stands in front of every namespace, in a dry run.
+    /// What stands in front of every namespace, if something does.
     pub(crate) namespaces: Option<Arc<dyn Namespaces>>,
 }
 
@@ -78,7 +78,7 @@ impl<'a> Session<'a> {
         let meter = Meter::new(settings.budget, counter, clock, settings.interrupt.clone());
         let kv = Kv::with_policy(settings.store.clone(), policy.clone().with_meter(&meter));
         let ledger = settings.ledger_with(policy.clone());
-        let random = settings.random;
+        let random = settings.random.clone();
         let (waited, waited_before) = (Cell::default(), Cell::default());
         Ok(Box::new(Self {
             kv,

@@ -17,7 +17,7 @@ use crate::random::Random;
 pub(super) struct HashKey([u64; 2]);
 
 impl HashKey {
-    pub(super) fn new(random: Random) -> Self {
+    pub(super) fn new(random: &Random) -> Self {
         Self(random.number())
     }
 

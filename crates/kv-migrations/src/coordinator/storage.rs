@@ -20,6 +20,6 @@ pub(super) mod rows;
 
 pub(super) use allowance::Allowance;
 pub use contract::{RowChange, Storage, StorageError};
-pub(super) use fenced::{FencedStore, Purpose};
+pub(super) use fenced::{Fence, FencedStore, Purpose};
 pub(super) use lease::{Lease, LeaseError};
 pub use memory::MemoryStorage;

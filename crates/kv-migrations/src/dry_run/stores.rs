@@ -122,6 +122,10 @@ impl Namespaces for DryRunStores {
         overlays.push((store, overlay.clone()));
         overlay
     }
+
+    fn is_dry_run(&self) -> bool {
+        true
+    }
 }
 
 /// Writes nothing: the lines of a run would tell of what does not happen.

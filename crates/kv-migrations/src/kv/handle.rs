@@ -101,7 +101,7 @@ impl Kv {
     /// # let _ = migration;
     /// ```
     pub fn is_dry_run(&self) -> bool {
-        self.store.policy.namespaces.is_some()
+        self.store.policy.namespaces.as_ref().is_some_and(|namespaces| namespaces.is_dry_run())
     }
 
     pub(crate) fn with_policy(store: Arc<dyn Store>, policy: Policy) -> Self {

@@ -40,14 +40,19 @@ pub(crate) struct Shared {
     connections: Connections,
     /// The lease without which nothing is sent. `None` outside a run.
     lease: Option<Weak<LeaseGuard>>,
-    /// What stands in front of every namespace. `None` outside a dry run.
+    /// What stands in front of every namespace, if something does.
     pub(crate) namespaces: Option<Arc<dyn Namespaces>>,
 }
 
-/// Puts a store in front of each namespace that a run works on, as a dry run does. A trait object, so that only Workers with
-/// dry runs carry its code.
+/// Puts a store in front of each namespace that a run works on, as a dry run and the step of a coordinator do. A trait object,
+/// so that only Workers with these carry their code.
 pub(crate) trait Namespaces: Send + Sync {
     fn in_front_of(&self, store: Arc<dyn Store>) -> Arc<dyn Store>;
+
+    /// Whether nothing that is written reaches KV.
+    fn is_dry_run(&self) -> bool {
+        false
+    }
 }
 
 /// What the policy shares is used as its own.

@@ -122,12 +122,13 @@ impl<C> Runner<C> {
         self
     }
 
-    /// Sets the secret key of hashes, for re-keys and folds that begin (default: a random one for each). For tests that are
-    /// to run the same way each time. In production, anyone who knows the key can make two hashes equal.
+    /// Sets where the secret keys of hashes come from, one for each re-key and each fold that begins (default: the random
+    /// numbers of the machine). For tests that are to run the same way each time. In production, anyone who knows a key can
+    /// make two hashes equal.
     #[cfg(feature = "testing")]
     #[must_use]
-    pub fn with_hash_key(mut self, key: [u64; 2]) -> Self {
-        self.settings.random = Random::fixed(key);
+    pub fn with_hash_keys(mut self, keys: impl Fn() -> [u64; 2] + Send + Sync + 'static) -> Self {
+        self.settings.random = Random::from(keys);
         self
     }
 }

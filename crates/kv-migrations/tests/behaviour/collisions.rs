@@ -356,7 +356,7 @@ fn the_hashes_of_a_rekey_have_a_key_of_their_own_that_a_test_can_set() {
         let service = Service::holding(&[InitialEntry::new("user_Ada", "1")], 900);
         let mut runner = service.runner_on(service.store.clone(), vec![migration(lower_case())]);
         if let Some(key) = hash_key {
-            runner = runner.with_hash_key(key);
+            runner = runner.with_hash_keys(move || key);
         }
         service.request(&runner).unwrap();
         service.store.value("migration_my-service_long").unwrap()

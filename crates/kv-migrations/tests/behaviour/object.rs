@@ -49,6 +49,12 @@ impl Object {
         self
     }
 
+    /// Another namespace with this many users, from `user_000` on.
+    pub fn another_namespace_with_users(&self, users: u32) -> MemoryStore {
+        let other = Self { kv: MemoryStore::with_clock(self.time.clone()), ..self.clone() };
+        other.with_users(users).kv
+    }
+
     /// An instance.
     pub fn instance(&self, migrations: Vec<Migration>) -> Coordinator {
         self.instance_on(self.kv.clone(), migrations)
@@ -141,6 +147,12 @@ impl Object {
     pub fn marked(&self) -> usize {
         service::marked(&self.kv)
     }
+}
+
+/// Adds a mark to each user of another namespace.
+pub fn marking_in(id: &'static str, object: &Object, namespace: &MemoryStore) -> Migration {
+    let slow = Slow::new(namespace.clone(), &object.time, Duration::from_millis(10));
+    Migration::backfill(id, "Marks every user there", service::marking().in_namespace(slow))
 }
 
 /// Adds a mark to each user, and removes it when it is rolled back.

@@ -29,7 +29,7 @@ impl<C, S: Serialize + DeserializeOwned> Closing<C, S> for Repeated<C, S> {
     type Writing = Writing;
 
     fn begin(job: &Job<'_>) -> Writing {
-        Writing::new(HashKey::new(job.session().random))
+        Writing::new(HashKey::new(&job.session().random))
     }
 
     async fn write(

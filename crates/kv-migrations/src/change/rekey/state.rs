@@ -106,7 +106,7 @@ impl RekeyState {
     /// The state at the beginning. Begins the survey.
     pub(super) fn begin(job: &mut Job<'_>) -> Self {
         job.begin_phase(Phase::Survey, None);
-        Self::new(HashKey::new(job.session().random))
+        Self::new(HashKey::new(&job.session().random))
     }
 
     /// A state with this key of all hashes.

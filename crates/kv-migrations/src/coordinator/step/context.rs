@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::coordinator::object::Coordinator;
 use crate::coordinator::storage::journal::Journal;
-use crate::coordinator::storage::{FencedStore, Lease, Purpose};
-use crate::kv::{Kv, Policy, Store};
+use crate::coordinator::storage::{Fence, FencedStore, Lease, Purpose};
+use crate::kv::{Kv, Namespaces, Policy};
 
 pub(crate) struct Step<'a, C> {
     pub(super) coordinator: &'a Coordinator<C>,
@@ -19,16 +19,15 @@ impl<'a, C> Step<'a, C> {
         Self { coordinator, lease, journal: coordinator.records.journal_for(lease, task) }
     }
 
-    pub(super) fn store(&self, purpose: Purpose) -> Arc<dyn Store> {
-        let (lease, store) = (self.lease.clone(), self.coordinator.runner.store().clone());
-        Arc::new(FencedStore { lease, store, purpose })
+    /// What stands in front of each namespace that the migrations work on.
+    pub(super) fn fence(&self) -> Arc<dyn Namespaces> {
+        Arc::new(Fence(self.lease.clone()))
     }
 
     /// KV, for the markers.
     pub(crate) fn kv(&self) -> Kv {
-        Kv::with_policy(
-            self.store(Purpose::Markers),
-            Policy::new(self.coordinator.records.clock.clone(), None),
-        )
+        let (lease, store) = (self.lease.clone(), self.coordinator.runner.store().clone());
+        let store = Arc::new(FencedStore { lease, store, purpose: Purpose::Markers });
+        Kv::with_policy(store, Policy::new(self.coordinator.records.clock.clone(), None))
     }
 }

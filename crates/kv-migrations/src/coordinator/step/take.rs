@@ -11,7 +11,7 @@ use crate::coordinator::error::CoordinatorError;
 use crate::coordinator::observer::JournalEvent;
 use crate::coordinator::records::put_task;
 use crate::coordinator::storage::lease::is_written;
-use crate::coordinator::storage::{LeaseError, Purpose, StorageError, applied, asked};
+use crate::coordinator::storage::{LeaseError, StorageError, applied, asked};
 use crate::coordinator::task::{Task, Work};
 use crate::error::reason;
 use crate::id::IdSet;
@@ -40,7 +40,7 @@ async fn try_to_take<C>(step: &Step<'_, C>, task: &Task) -> Result<StepResult, C
     let context = (coordinator.context)().map_err(|error| CoordinatorError::Context(reason(&*error)))?;
     let is_stale = sabotage::is_on(Defect::StaleLedger);
     let journal = (!is_stale).then(|| Arc::new(step.journal.clone()) as Arc<dyn Store>);
-    let runner = runner.for_step(step.store(Purpose::Migrations), journal, interrupt);
+    let runner = runner.for_step(step.fence(), journal, interrupt);
     let result = match &task.work {
         Work::Migrate { until, .. } => {
             let observer = |event: &Event| observe(step, event);

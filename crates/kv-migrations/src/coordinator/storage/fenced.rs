@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::lease::{Lease, superseded};
 use crate::future::BoxFuture;
-use crate::kv::{Answer, KvError, Request, Store};
+use crate::kv::{Answer, KvError, Namespaces, Request, Store};
 
 /// Renews the lease before each operation. Once the lease is lost, every operation fails without being sent. So does a write
 /// of a migration once the writes of a day are used up.
@@ -13,6 +13,15 @@ pub(crate) struct FencedStore {
     pub(crate) lease: Arc<Lease>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) purpose: Purpose,
+}
+
+/// Puts a [`FencedStore`] in front of each namespace that the migrations of a step work on.
+pub(crate) struct Fence(pub(crate) Arc<Lease>);
+
+impl Namespaces for Fence {
+    fn in_front_of(&self, store: Arc<dyn Store>) -> Arc<dyn Store> {
+        Arc::new(FencedStore { lease: self.0.clone(), store, purpose: Purpose::Migrations })
+    }
 }
 
 /// What a store is used for.

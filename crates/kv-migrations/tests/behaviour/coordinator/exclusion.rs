@@ -3,16 +3,16 @@
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures::future::{Either, join_all, select};
 use kv_migrations::clock::Clock;
 use kv_migrations::coordinator::{
     Caller, Coordinator, CoordinatorError, RowChange, RunOutcome, Storage, StorageError, TaskKind,
 };
-use kv_migrations::kv::Kv;
+use kv_migrations::kv::{Kv, MemoryStore};
 use kv_migrations::testing::{ObjectRuntime, VirtualTime};
-use kv_migrations::{Backfill, BoxError, Budget, Migration, State};
+use kv_migrations::{Backfill, BoxError, BoxFuture, Budget, Migration, State};
 
 use crate::object::{Object, marking};
 use crate::service::{good, ids, start};
@@ -83,6 +83,57 @@ fn an_instance_that_was_replaced_sends_and_writes_nothing() {
     object.time.run(select(&mut step, pin!(time.sleep(Duration::from_secs(3)))));
     assert_eq!(object.kv.operations(), operations, "the old one sends nothing");
     assert_eq!(format!("{rows:?}"), before, "and writes nothing");
+}
+
+/// A clock that is 20 seconds ahead: to it, every lease has expired.
+struct Ahead(VirtualTime);
+
+impl Clock for Ahead {
+    fn now(&self) -> SystemTime {
+        self.0.now() + Duration::from_secs(20)
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'_, ()> {
+        self.0.sleep(duration)
+    }
+}
+
+/// Replaced before it would have renewed its lease anyway.
+#[test]
+fn an_instance_that_was_replaced_sends_nothing_to_another_namespace() {
+    let object = Object { budget: Budget::default(), ..Object::new() };
+    let other = MemoryStore::with_clock(object.time.clone());
+    let migrations = || {
+        let there = Arc::new(Slow::new(other.clone(), &object.time, Duration::from_millis(10)));
+        vec![Migration::new("001", "Writes there", async move |kv: &Kv, (): &()| {
+            let there = kv.with_store(there.clone());
+            for number in 0..100 {
+                there.put(&format!("user_{number:03}"), "x").await?;
+            }
+            Ok(())
+        })]
+    };
+    let old = object.instance(migrations());
+    let runner = object.runner_on(object.kv.clone(), migrations());
+    let new = object.instance_of(runner.with_clock(Arc::new(Ahead(object.time.clone()))));
+
+    let mut step = Box::pin(async {
+        select(pin!(old.run_pending(&Caller::default())), pin!(object.call_alarms(&old))).await;
+    });
+    let wait = |milliseconds| object.time.sleep(Duration::from_millis(milliseconds));
+    object.time.run(select(&mut step, pin!(wait(100))));
+    let begun = other.entries().len();
+    assert!((1..100).contains(&begun), "{begun}");
+    // The old one looks at its lease once a second.
+    object.time.run(select(pin!(new.alarm()), pin!(wait(1_000))));
+
+    let sent = other.operations();
+    object.time.run(select(&mut step, pin!(wait(3_000))));
+    assert!(
+        other.operations() <= sent + 1,
+        "the old one goes on writing: {} more",
+        other.operations() - sent
+    );
 }
 
 #[test]

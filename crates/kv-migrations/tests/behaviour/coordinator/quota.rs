@@ -7,8 +7,8 @@ use kv_migrations::coordinator::{Caller, Coordinator, RowChange, RunOutcome, Sto
 use kv_migrations::testing::daily_quota;
 use kv_migrations::{Budget, Migration, Rekey, State};
 
-use crate::object::{Object, marking};
-use crate::service::{good, ids};
+use crate::object::{Object, marking, marking_in};
+use crate::service::{good, ids, marked};
 
 /// An object whose KV takes this many puts, deletes and lists a day.
 fn limited(object: &Object, limit: u64) -> Coordinator {
@@ -120,6 +120,18 @@ fn migrations_leave_the_rest_of_the_days_writes_to_the_service() {
     assert!((85..=90).contains(&object.marked()), "the next day: {}", object.marked());
     object.pass(&restarted, Duration::from_hours(24));
     assert_eq!((object.marked(), object.state(&restarted, "002")), (100, State::Applied));
+}
+
+#[test]
+fn writes_in_another_namespace_are_counted_too() {
+    let object = Object { budget: Budget::default(), ..Object::new() };
+    let other = object.another_namespace_with_users(100);
+    let coordinator = object.instance(vec![marking_in("001", &object, &other)]).with_writes_per_day(50);
+    let report = object.migrate(&coordinator).expect("nothing is wrong with it");
+    assert!(report.quota_exhausted, "{report:?}");
+    assert_eq!(marked(&other), 45, "the quotas are for all namespaces of the account together");
+    object.pass(&coordinator, Duration::from_hours(10 * 24));
+    assert_eq!((marked(&other), object.state(&coordinator, "001")), (100, State::Applied));
 }
 
 #[test]
