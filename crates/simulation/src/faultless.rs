@@ -7,9 +7,11 @@ use futures::executor::block_on;
 use kv_migrations::clock::Clock;
 use kv_migrations::kv::{Expiration, Key, MemoryStore, Metadata, PutOptions, StoreExt};
 use kv_migrations::testing::{ManualClock, MemoryLog};
-use kv_migrations::{Error, Migration, Runner};
+use kv_migrations::{Error, Runner};
 
 use crate::context::Context;
+use crate::migrations;
+use crate::other_namespace::from_elsewhere;
 use crate::plan::{Plan, SERVICE};
 use crate::random::Random;
 use crate::table::{InitialEntry, STANDING};
@@ -23,11 +25,7 @@ pub const AFTERWARDS: Duration = Duration::from_hours(2);
 ///
 /// # Errors
 /// If the migrations fail even then.
-pub fn outcome(
-    plan: &Plan,
-    migrations: Arc<[Migration<Context>]>,
-    versions: &Versions,
-) -> Result<Vec<(Key, Vec<u8>)>, String> {
+pub fn outcome(plan: &Plan, versions: &Versions) -> Result<Vec<(Key, Vec<u8>)>, String> {
     let clock = ManualClock::starting_at(start());
     let store = MemoryStore::with_clock(clock.clone());
     for (number, table) in plan.tables.iter().enumerate() {
@@ -43,6 +41,7 @@ pub fn outcome(
             }
         }
     }
+    let migrations = migrations::first(plan, plan.migrations.len(), store.clone());
     let runner = Runner::new(store.clone(), SERVICE, migrations).map_err(|error| error.to_string())?;
     let runner = runner.with_clock(Arc::new(clock.clone())).with_log(Arc::new(MemoryLog::default()));
     migrate(&runner, &clock).map_err(|error| error.to_string())?;
@@ -67,9 +66,9 @@ pub fn options(entry: &InitialEntry, time: SystemTime) -> PutOptions {
     PutOptions::new().with_metadata(entry.metadata.map(Metadata::from_json)).with_expiration(expiration)
 }
 
-/// All entries of a store but the markers.
+/// All entries of a store but the markers, and what a re-key between two namespaces leaves there for a day at most.
 pub fn data(store: &MemoryStore) -> Vec<(Key, Vec<u8>)> {
     let mut entries = store.entries();
-    entries.retain(|(key, _)| !key.name.starts_with("migration_"));
+    entries.retain(|(key, _)| !from_elsewhere(&key.name).unwrap_or(&key.name).starts_with("migration_"));
     entries
 }

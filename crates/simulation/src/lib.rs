@@ -8,7 +8,8 @@
 //! Virtual time, the executor, KV's delays and the runtime of the object are those of `kv_migrations::testing`.
 //!
 //! Imports run one way: campaign → `world_run` → actors → world → network, faultless → migrations, rekeys → monitor →
-//! invariants → observations, versions → plan → deployment, situation, table → moving, value → random.
+//! invariants → observations, versions → plan → deployment, situation, table → moving, `other_namespace`, value →
+//! random.
 
 #![deny(missing_docs)]
 #![allow(clippy::indexing_slicing, reason = "like a test, it may panic where it is wrong itself")]
@@ -28,6 +29,7 @@ pub mod monitor;
 pub mod moving;
 pub mod network;
 pub mod observations;
+pub mod other_namespace;
 pub mod plan;
 pub mod random;
 pub mod rekeys;

@@ -3,22 +3,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use kv_migrations::kv::{Key, Kv};
-use kv_migrations::{Backfill, Fold, FoldOutput, Migration, Record, Rekey, Result};
+use kv_migrations::kv::{Key, Kv, Store};
+use kv_migrations::{Backfill, Fold, FoldOutput, Migration, Record, Result};
 
 use crate::context::Context;
 use crate::keys::{index_group, index_prefix, step_key};
+use crate::other_namespace::OtherNamespace;
 use crate::plan::{MigrationKind, Plan, PlannedMigration};
 use crate::rekeys;
 use crate::value::{marked, unmarked};
 use crate::way::Way;
 
-/// The first migrations of a plan, this many.
-pub fn first(plan: &Plan, number: usize) -> Arc<[Migration<Context>]> {
-    plan.migrations.iter().take(number).map(migration).collect()
+/// The first migrations of a plan, this many, for a runner on this store.
+pub fn first<S: Store + Clone + 'static>(plan: &Plan, number: usize, store: S) -> Arc<[Migration<Context>]> {
+    let other = Arc::new(OtherNamespace(store));
+    plan.migrations.iter().take(number).map(|planned| migration(planned, &other)).collect()
 }
 
-fn migration(planned: &PlannedMigration) -> Migration<Context> {
+fn migration(planned: &PlannedMigration, other: &Arc<impl Store + 'static>) -> Migration<Context> {
     let (id, number, from) = (planned.id.clone(), planned.number, planned.from.clone());
     match planned.kind {
         MigrationKind::Steps(steps) => {
@@ -39,12 +41,9 @@ fn migration(planned: &PlannedMigration) -> Migration<Context> {
             Migration::fold(id, "Indexes all entries", index(planned)).with_down(down)
         }
         MigrationKind::Rekey { has_inverse } => rekeys::whole(planned, has_inverse),
-        MigrationKind::Copying => rekeys::copying(planned),
-        MigrationKind::Deleting => {
-            let rekey = Rekey::prefix(from, planned.to.clone()).deleting();
-            Migration::rekey(id, "No entry is at an old key", rekey)
-        }
-        MigrationKind::Moving(moving) => rekeys::moving(planned, moving),
+        MigrationKind::Copying => rekeys::copying(planned, other),
+        MigrationKind::Deleting => rekeys::deleting(planned, other),
+        MigrationKind::Moving(moving) => rekeys::moving(planned, moving, other),
     }
 }
 

@@ -16,10 +16,12 @@ use kv_migrations::testing::VirtualTime;
 use crate::deployment::Deployment;
 use crate::invariants;
 use crate::mode::Mode;
+use crate::moving::Moving;
 use crate::observations::{MigrationRecord, Observations};
 use crate::plan::{Plan, Seal};
 use crate::random::Random;
 use crate::situation::Situation;
+use crate::table::Table;
 use crate::tally::Tally;
 use crate::trace::Trace;
 use crate::versions::Versions;
@@ -45,7 +47,10 @@ impl Monitor {
         observations.tally.limit = plan.situation.limit();
         observations.tally.is_live = plan.situation == Situation::LiveService;
         observations.tally.two_releases = plan.situation.older_release().is_some();
-        observations.tally.has_moving = plan.tables.iter().any(|table| table.moving.is_some());
+        let is_moving = |table: &Table| table.moving.is_some_and(|moving| !moving.is_between_namespaces());
+        observations.tally.has_moving = plan.tables.iter().any(is_moving);
+        let is_between = |table: &Table| table.moving.is_some_and(Moving::is_between_namespaces);
+        observations.tally.is_between_namespaces = plan.tables.iter().any(is_between);
         observations.tally.has_seals = plan.migrations.iter().any(|planned| planned.seal != Seal::None);
         Self { trace, plan, versions, time, observations: Arc::new(Mutex::new(observations)) }
     }

@@ -28,6 +28,10 @@ pub enum Moving {
     KeepingNew,
     /// Of several entries with one new key, the one with the highest version gets it.
     Choosing,
+    /// Into another namespace, under the same keys.
+    IntoNamespace,
+    /// From another namespace, under the same keys.
+    FromNamespace,
 }
 
 impl Moving {
@@ -42,6 +46,9 @@ impl Moving {
             Self::Skipping,
             Self::KeepingNew,
             Self::Choosing,
+            Self::IntoNamespace,
+            Self::IntoNamespace,
+            Self::FromNamespace,
         ])
     }
 
@@ -55,12 +62,19 @@ impl Moving {
             Self::Skipping => "skipping",
             Self::KeepingNew => "keeping_new",
             Self::Choosing => "choosing",
+            Self::IntoNamespace => "into_namespace",
+            Self::FromNamespace => "from_namespace",
         }
     }
 
     /// Whether the new key of an entry changes with its value.
     pub fn sees_values(self) -> bool {
         matches!(self, Self::ByValue | Self::ByValueAndTable)
+    }
+
+    /// Whether the old and the new keys are in two namespaces.
+    pub fn is_between_namespaces(self) -> bool {
+        matches!(self, Self::IntoNamespace | Self::FromNamespace)
     }
 
     /// Whether the new keys have labels.

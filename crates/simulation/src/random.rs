@@ -16,6 +16,11 @@ impl Random {
         Self(Arc::new(Mutex::new(Rng::with_seed(seed))))
     }
 
+    /// Any number.
+    pub fn any(&self) -> u64 {
+        self.between(0..=u64::MAX)
+    }
+
     /// A number in this range.
     pub fn between(&self, range: RangeInclusive<u64>) -> u64 {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).u64(range)

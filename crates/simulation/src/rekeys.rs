@@ -1,10 +1,13 @@
 //! The re-keys of a world, as a user would write them.
 
-use kv_migrations::kv::{Key, Kv};
+use std::sync::Arc;
+
+use kv_migrations::kv::{Key, Kv, Store};
 use kv_migrations::{Collisions, Migration, MovingEntry, Record, Rekey, Result};
 
 use crate::context::Context;
 use crate::moving::{Moving, TABLES, group_of, group_of_version, label, without_label};
+use crate::other_namespace::from_elsewhere;
 use crate::plan::{PlannedMigration, Seal};
 use crate::value::{SEALED, sealed, unsealed, version};
 
@@ -31,13 +34,36 @@ pub fn whole(planned: &PlannedMigration, has_inverse: bool) -> Migration<Context
 }
 
 /// Copies all entries of a table to keys with its next prefix.
-pub fn copying(planned: &PlannedMigration) -> Migration<Context> {
-    let rekey = Rekey::prefix(planned.from.clone(), planned.to.clone()).copying();
-    with_seal(planned, "All entries are at new keys, too", rekey)
+pub fn copying(planned: &PlannedMigration, other: &Arc<impl Store + 'static>) -> Migration<Context> {
+    with_seal(planned, "All entries are at new keys, too", by_prefix(planned, other).copying())
+}
+
+/// Deletes the old keys of all entries of a table that are at new keys.
+pub fn deleting(planned: &PlannedMigration, other: &Arc<impl Store + 'static>) -> Migration<Context> {
+    let rekey = by_prefix(planned, other).deleting();
+    Migration::rekey(planned.id.clone(), "No entry is at an old key", rekey)
+}
+
+/// Moves all entries to the next prefix of their table, into the namespace that it is in.
+fn by_prefix(planned: &PlannedMigration, other: &Arc<impl Store + 'static>) -> Rekey {
+    let [old, new] = [&planned.from, &planned.to].map(|prefix| from_elsewhere(prefix));
+    let own = |prefix: Option<&str>, seen: &str| prefix.unwrap_or(seen).to_owned();
+    let mut rekey = Rekey::prefix(own(old, &planned.from), own(new, &planned.to));
+    if old.is_some() {
+        rekey = rekey.in_namespace(other.clone());
+    }
+    if new.is_some() {
+        rekey = rekey.into_namespace(other.clone());
+    }
+    rekey
 }
 
 /// Moves all entries of a table that it has for itself.
-pub fn moving(planned: &PlannedMigration, moving: Moving) -> Migration<Context> {
+pub fn moving(
+    planned: &PlannedMigration,
+    moving: Moving,
+    other: &Arc<impl Store + 'static>,
+) -> Migration<Context> {
     let (from, to) = (planned.from.clone(), planned.to.clone());
     let new_key = {
         let (from, to) = (from.clone(), to.clone());
@@ -57,6 +83,10 @@ pub fn moving(planned: &PlannedMigration, moving: Moving) -> Migration<Context> 
                 Ok(new_key(record.name(), 0, group_of_value(record)?))
             });
             with_seal(planned, "Moves all entries to keys of their groups", rekey.with_inverse(to, old_key))
+        }
+        Moving::IntoNamespace | Moving::FromNamespace => {
+            let text = "Moves all entries between two namespaces";
+            with_seal(planned, text, by_prefix(planned, other))
         }
         Moving::Prefixes => {
             let other = (from.to_uppercase(), to.to_uppercase());

@@ -1,6 +1,7 @@
 //! The entries of a world, in tables: those of one table have the same prefix.
 
 use crate::moving::{LONG, Moving, without_label};
+use crate::other_namespace::elsewhere;
 use crate::random::Random;
 use crate::value::value;
 
@@ -58,7 +59,12 @@ impl Table {
 
     /// The prefix after this many re-keys.
     pub fn prefix(&self, moves: usize) -> String {
-        format!("{}{}", self.letter, SEPARATORS[moves % SEPARATORS.len()])
+        let prefix = |moves: usize| format!("{}{}", self.letter, SEPARATORS[moves % SEPARATORS.len()]);
+        match (self.moving, moves) {
+            (Some(Moving::IntoNamespace), 1) | (Some(Moving::FromNamespace), 0) => elsewhere(&prefix(0)),
+            (Some(Moving::FromNamespace), 1) => prefix(0),
+            _ => prefix(moves),
+        }
     }
 
     /// The other prefix after this many re-keys, if there are two.

@@ -32,6 +32,8 @@ pub struct Tally {
     pub outdated_left: bool,
     /// A re-key mapped by values or by a table.
     pub has_moving: bool,
+    /// A re-key moved entries between two namespaces.
+    pub is_between_namespaces: bool,
     /// A re-key changed what it moved.
     pub has_seals: bool,
     /// An object left an entry whose new key runs without it had taken after its survey.
@@ -82,7 +84,7 @@ pub struct Tally {
     pub was_marked: bool,
 }
 
-const FIGURES: usize = 39;
+const FIGURES: usize = 41;
 /// What the figures of a world say, in the order of [`Tally::figures`].
 const LABELS: [&str; FIGURES] = [
     "worlds",
@@ -117,6 +119,8 @@ const LABELS: [&str; FIGURES] = [
     "… a re-key mapped by values or a table",
     "…… a service wrote old keys alone, and lost a write",
     "…… a copy under an outdated key was left",
+    "…… it reported a collision",
+    "… a re-key moved entries between two namespaces",
     "…… it reported a collision",
     "… a re-key changed what it moved",
     "…… it reported a collision",
@@ -164,6 +168,8 @@ impl Tally {
             self.old_write_lost.into(),
             self.outdated_left.into(),
             (self.has_moving && self.collision_reported).into(),
+            self.is_between_namespaces.into(),
+            (self.is_between_namespaces && self.collision_reported).into(),
             self.has_seals.into(),
             (self.has_seals && self.collision_reported).into(),
             self.forgotten_copy_won.into(),

@@ -3,14 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kv_migrations::Until;
 use kv_migrations::coordinator::MemoryStorage;
 use kv_migrations::testing::VirtualTime;
-use kv_migrations::{Migration, Until};
 
-use crate::context::Context;
 use crate::deployment::Deployment;
 use crate::fault::{FaultCountdown, ParkedTasks};
-use crate::migrations;
 use crate::monitor::Monitor;
 use crate::network::{Binding, CurrentRun, Namespace, UnderWay};
 use crate::plan::Plan;
@@ -41,8 +39,6 @@ pub struct World {
     pub storage: MemoryStorage,
     /// The release that is deployed.
     pub deployment: Deployment,
-    /// The migrations of that release. Of two releases, the older one has the first of them.
-    pub migrations: Arc<[Migration<Context>]>,
     /// The version of each entry.
     pub versions: Versions,
 }
@@ -71,7 +67,6 @@ impl World {
             parked: ParkedTasks::default(),
             storage: MemoryStorage::new(),
             deployment,
-            migrations: migrations::first(&plan, deployment.migrations),
             versions,
             plan,
         }

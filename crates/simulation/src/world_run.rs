@@ -14,7 +14,6 @@ use crate::deployment::KnownKeys;
 use crate::end::without_chance;
 use crate::faultless;
 use crate::invariants;
-use crate::migrations;
 use crate::network::NetworkConditions;
 use crate::plan::Plan;
 use crate::situation::Situation;
@@ -56,7 +55,6 @@ impl World {
         for deployment in self.plan.clone().deployments.iter().copied() {
             self.monitor.deployed(&deployment);
             self.namespace.set_conditions(conditions);
-            self.migrations = migrations::first(&self.plan, deployment.migrations);
             self.deployment = deployment;
             self.run_deployment();
             if self.monitor.has_violation() {
@@ -207,8 +205,7 @@ impl World {
         if !self.monitor.is_exact() {
             return;
         }
-        let all = migrations::first(plan, plan.migrations.len());
-        let expected = match faultless::outcome(plan, all, &self.versions) {
+        let expected = match faultless::outcome(plan, &self.versions) {
             Ok(expected) => expected,
             Err(error) => return self.monitor.check(violated("migrations_succeed_without_faults", error)),
         };

@@ -230,18 +230,15 @@ impl Isolate {
 
 /// The runner of the release that has this many migrations.
 pub(super) fn runner(world: &World, release: usize, binding: Binding, clock: SkewedClock) -> Runner<Context> {
-    let migrations = if release == world.migrations.len() {
-        world.migrations.clone()
-    } else {
-        migrations::first(&world.plan, release)
-    };
+    let random = world.random.clone();
+    let migrations = migrations::first(&world.plan, release, binding.clone());
     let runner = Runner::new(binding, SERVICE, migrations);
     #[allow(clippy::expect_used, reason = "the plan gives each migration its own id")]
     let runner = runner.expect("they can be registered");
     runner
         .with_clock(Arc::new(clock))
         .with_log(Arc::new(NoLog))
-        .with_hash_key([0, 0])
+        .with_hash_keys(move || [random.any(), random.any()])
         .with_budget(Budget::default().with_operations(world.plan.budget))
 }
 

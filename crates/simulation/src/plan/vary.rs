@@ -13,12 +13,24 @@ impl Plan {
         if !random.chance(500) {
             return;
         }
+        if self.situation == Situation::LiveService && random.chance(300) {
+            self.be_live_between_namespaces();
+        }
         for number in 0..self.migrations.len() {
             match self.migrations[number].kind {
                 MigrationKind::Steps(_) if random.chance(600) => self.give_own_table(random, number),
                 MigrationKind::Rekey { .. } | MigrationKind::Copying => self.draw_seal(random, number),
                 _ => {}
             }
+        }
+    }
+
+    /// Lets the live service move into another namespace.
+    fn be_live_between_namespaces(&mut self) {
+        let table = &mut self.tables[0];
+        table.moving = Some(Moving::IntoNamespace);
+        for planned in &mut self.migrations {
+            planned.to = table.prefix(1);
         }
     }
 
@@ -53,7 +65,8 @@ impl Plan {
         let letter = char::from(b'm' + u8::try_from(number).unwrap_or(0));
         let entries = random.pick([2, 4, 9]);
         let is_undisturbed = matches!(self.situation, Situation::CutOff(_) | Situation::DamagedRows);
-        let may_be_served = is_mapped && !is_undisturbed && !self.has_rollbacks;
+        let may_be_served =
+            (is_mapped || moving.is_between_namespaces()) && !is_undisturbed && !self.has_rollbacks;
         let is_served = may_be_served && random.chance(600);
         let may_be_fresh = may_be_served && random.chance(500);
         let entry = |number| InitialEntry {
