@@ -1,4 +1,4 @@
-// Every row of docs/http-api.md, on both examples.
+// Every row of docs/reference/http.md, on both examples.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 

@@ -41,9 +41,9 @@ fn the_http_reference_lists_every_type_of_problem_and_no_other() {
     let defined = between(&kinds, "name: \"", '"');
     assert!(defined.len() > 20, "kinds.rs is not read as it is written: {defined:?}");
 
-    let reference = read("docs/http-api.md");
+    let reference = read("docs/reference/http.md");
     let errors = reference.split("## Errors").nth(1).unwrap_or_default();
     let rows = errors.lines().filter(|line| line.starts_with("| 4") || line.starts_with("| 5"));
     let listed: BTreeSet<String> = rows.filter_map(|row| row.split('`').nth(1)).map(str::to_owned).collect();
-    assert_eq!(listed, defined, "left: docs/http-api.md; right: kinds.rs");
+    assert_eq!(listed, defined, "left: docs/reference/http.md; right: kinds.rs");
 }

@@ -178,7 +178,7 @@ fn a_run_elsewhere_within_kvs_delay_repeats_the_ups() {
     for location in [0, 1] {
         block_on(service.runner_on(kv.at(location), vec![counting(&times)]).run_pending(&())).unwrap();
     }
-    assert_eq!(times.load(Ordering::Relaxed), 2, "as docs/guarantees.md says");
+    assert_eq!(times.load(Ordering::Relaxed), 2, "as docs/reference/guarantees.md says");
     assert!(is_applied(&service, "001"));
 }
 

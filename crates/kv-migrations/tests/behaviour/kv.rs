@@ -92,7 +92,7 @@ fn numbers_of_17_digits_are_written_as_they_were_read() {
     }
 }
 
-/// As `docs/guarantees.md` says.
+/// As `docs/reference/guarantees.md` says.
 #[cfg(not(feature = "float_roundtrip"))]
 #[test]
 fn without_the_feature_some_numbers_of_17_digits_are_read_as_their_neighbours() {

@@ -32,7 +32,7 @@ fn a_marker_that_this_runner_did_not_write_is_applied_only_if_its_value_is_true(
         ("e", Some(r#"{"runAt":"2026-11-22T10:48:28.706Z","failedAt":"2026-11-22T10:48:28.706Z"}"#)),
     ];
     let cases = values.iter().flat_map(|value| metadata.map(|(name, json)| (*value, name, json)));
-    // A bulk get does not show a byte order mark, and a marker with `runAt` is not read again: see docs/guarantees.md.
+    // A bulk get does not show a byte order mark, and a marker with `runAt` is not read again: see docs/reference/guarantees.md.
     let cases: Vec<_> = cases.filter(|(value, name, _)| (*value, *name) != ("\u{FEFF}true", "c")).collect();
     let mut names = Vec::new();
     for (value, name, json) in cases {

@@ -1,4 +1,4 @@
-//! All kinds of problems. `docs/http-api.md` lists them too, with what was changed.
+//! All kinds of problems. `docs/reference/http.md` lists them too, with what was changed.
 
 use http::StatusCode;
 
