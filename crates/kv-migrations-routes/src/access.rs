@@ -51,6 +51,11 @@ pub(crate) trait Guard: Send + Sync {
         status_secret: &'a str,
     ) -> Checked<'a>;
 
+    /// Whether a token decides.
+    fn takes_token(&self) -> bool {
+        false
+    }
+
     /// A token that has access, if one has.
     fn token<'a>(&'a self, _: &'a Environment) -> LocalBoxFuture<'a, Option<String>> {
         ready(None).boxed_local()
@@ -89,6 +94,21 @@ impl Access {
                 check_token(&tokens(names, environment), may_read, names, environment, head)
             }
             Kind::Guard(guard) => guard.check(environment, head, status_secret).await,
+        }
+    }
+
+    /// The same for what needs no token, since a browser sends none when it navigates: only a guard of the service can
+    /// refuse it.
+    pub(crate) async fn check_without_token(
+        &self,
+        environment: &Environment,
+        head: RequestHead<'_>,
+    ) -> Result<(), Box<Problem>> {
+        match &self.kind {
+            Kind::Guard(guard) if !guard.takes_token() => {
+                guard.check(environment, head, &self.status_secret).await.map(drop)
+            }
+            _ => Ok(()),
         }
     }
 
@@ -194,6 +214,10 @@ impl Guard for StoredSecrets {
             check_token(&self.tokens(environment).await?, may_read, &self.0, environment, head)
         }
         .boxed_local()
+    }
+
+    fn takes_token(&self) -> bool {
+        true
     }
 
     fn token<'a>(&'a self, environment: &'a Environment) -> LocalBoxFuture<'a, Option<String>> {

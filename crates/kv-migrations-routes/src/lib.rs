@@ -44,4 +44,7 @@ mod documents {
 
     #[doc = include_str!("../../../docs/guide.md")]
     mod guide {}
+
+    #[doc = include_str!("../../../docs/page.md")]
+    mod page {}
 }

@@ -64,7 +64,7 @@ impl<C: 'static> Local<'_, C> {
             }
             // Without a coordinator no path names one of these. Not `not_found`: mounted in front of a service, a Worker
             // would carry its text for this alone.
-            Route::History | Route::DryRun | Route::Migration { .. } => {
+            Route::History | Route::DryRun | Route::Page | Route::Migration { .. } => {
                 Err(InvalidQuery("This route needs a coordinator.".to_owned()).into())
             }
         }

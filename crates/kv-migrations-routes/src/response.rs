@@ -7,6 +7,7 @@ pub(crate) mod body;
 pub(crate) mod convert;
 pub(crate) mod events;
 pub(crate) mod json;
+pub(crate) mod page;
 pub(crate) mod problem;
 pub(crate) mod queue;
 pub(crate) mod report;

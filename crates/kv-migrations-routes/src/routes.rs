@@ -3,6 +3,7 @@
 mod authorization;
 mod binding;
 mod dry_run;
+mod page;
 
 use std::fmt;
 use std::sync::Arc;
@@ -121,6 +122,7 @@ fn new<C>(
         base_path: String::new(),
         coordinator: None,
         dry_run: None,
+        page: None,
     }))
 }
 
@@ -135,8 +137,8 @@ pub struct MigrationRoutes<C = Env>(Arc<Settings<C>>);
 /// Makes the context of the migrations.
 type MakeContext<C> = dyn Fn(&Environment) -> Result<C, BoxError> + Send + Sync;
 
-/// Answers a dry run. A pointer, so that a Worker that does not name it carries none of its code.
-type AnswerDryRun<C> =
+/// Answers a route that a service has to name. A pointer, so that a Worker that does not name it carries none of its code.
+type AnswerNamed<C> =
     for<'a> fn(&'a MigrationRoutes<C>, &'a Head) -> LocalBoxFuture<'a, Result<Response<Body>, Box<Problem>>>;
 
 struct Settings<C> {
@@ -149,7 +151,8 @@ struct Settings<C> {
     access: Access,
     base_path: String,
     coordinator: Option<Arc<dyn Forward>>,
-    dry_run: Option<AnswerDryRun<C>>,
+    dry_run: Option<AnswerNamed<C>>,
+    page: Option<AnswerNamed<C>>,
 }
 
 impl<C: 'static> MigrationRoutes<C> {
@@ -257,12 +260,17 @@ impl<C: 'static> MigrationRoutes<C> {
 
     /// The route that a path names. None if the path is not ours.
     pub(crate) fn route(&self, path: &str) -> Option<Route> {
-        if self.0.dry_run.is_some() && path.strip_prefix(&self.0.base_path) == Some(Route::DRY_RUN) {
+        let Settings { base_path, coordinator, dry_run, page, .. } = &*self.0;
+        let named = path.strip_prefix(base_path.as_str());
+        if page.is_some() && matches!(named, Some(Route::PAGE | "/migrations/")) {
+            return Some(Route::Page);
+        }
+        if dry_run.is_some() && named == Some(Route::DRY_RUN) {
             return Some(Route::DryRun);
         }
-        match &self.0.coordinator {
-            Some(coordinator) => coordinator.route(path, &self.0.base_path),
-            None => Route::parse(path, &self.0.base_path),
+        match coordinator {
+            Some(coordinator) => coordinator.route(path, base_path),
+            None => Route::parse(path, base_path),
         }
     }
 
@@ -282,11 +290,14 @@ impl<C: 'static> MigrationRoutes<C> {
         head: &Head,
         content: LocalBoxFuture<'_, bool>,
     ) -> Response<Body> {
-        let answer = match self.check(route, head).await {
-            // Ignored, a body that asks for a dry run would start a run.
-            Ok(_) if head.method == Method::POST && content.await => Err(Problem::unexpected_content()),
-            Ok(permission) => self.answer(route, head, permission).await,
-            Err(problem) => Err(problem),
+        let answer = match (route, self.0.page) {
+            (Route::Page, Some(page)) => page(self, head).await,
+            _ => match self.check(route, head).await {
+                // Ignored, a body that asks for a dry run would start a run.
+                Ok(_) if head.method == Method::POST && content.await => Err(Problem::unexpected_content()),
+                Ok(permission) => self.answer(route, head, permission).await,
+                Err(problem) => Err(problem),
+            },
         };
         let mut response = answer.unwrap_or_else(Response::from);
         if matches!(head.method, Method::HEAD) {
@@ -389,6 +400,7 @@ impl<C> Clone for Settings<C> {
             base_path: self.base_path.clone(),
             coordinator: self.coordinator.clone(),
             dry_run: self.dry_run,
+            page: self.page,
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::workspace::Workspace;
 const BASELINE: &str = "size-baseline";
 /// The same with the routes mounted, and with a migration of a kind if its feature is on.
 const MOUNTED: &str = "size-mounted";
-const KINDS: [&str; 11] = [
+const KINDS: [&str; 12] = [
     "backfill",
     "backfill-json",
     "backfill-typed",
@@ -22,6 +22,7 @@ const KINDS: [&str; 11] = [
     "rekey-by-table",
     "rekey-into-namespace",
     "dry-run",
+    "page",
 ];
 
 /// How many bytes the routes may add, gzipped and without the names of functions. It is little more than they do add, so

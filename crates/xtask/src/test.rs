@@ -10,7 +10,7 @@ use crate::package;
 use crate::paste;
 use crate::simulate;
 use crate::size;
-use crate::tools::WorkerToolchain;
+use crate::tools::{BROWSER, NONE, WorkerToolchain, browser};
 use crate::workers::{Profile, Worker};
 use crate::workspace::Workspace;
 
@@ -63,7 +63,12 @@ pub(crate) fn test_end_to_end(workspace: &Workspace) -> Result<()> {
     // Its tests run the program.
     let root = workspace.shell()?;
     cmd!(root, "cargo build --quiet --package kv-migrations-cli").quiet().run()?;
+    let browser = browser(workspace)?;
+    if browser == NONE {
+        println!("NOT TESTED: the page in a browser, because of {BROWSER}={NONE}");
+    }
     let shell = workspace.shell_in(workspace.end_to_end_tests())?;
+    shell.set_var(BROWSER, browser);
     let mut files = shell.read_dir(".")?;
     files.retain(|file| file.to_string_lossy().ends_with(".test.mjs"));
     ensure!(!files.is_empty(), "there is no *.test.mjs in {}", shell.current_dir().display());

@@ -1,5 +1,6 @@
 //! What must be on the machine, and how it gets there.
 
+mod browser;
 mod cargo;
 mod install;
 mod node;
@@ -7,6 +8,7 @@ mod npm;
 mod rustup;
 mod worker_toolchain;
 
+pub(crate) use browser::{BROWSER, NONE, browser};
 pub(crate) use cargo::CargoTool;
 pub(crate) use install::install_missing;
 pub(crate) use node::Node;

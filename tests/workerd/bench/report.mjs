@@ -35,6 +35,7 @@ const KINDS = {
   "rekey-by-table": "a re-key by a table",
   "rekey-into-namespace": "a re-key into another namespace",
   "dry-run": "dry runs, with `with_dry_run`",
+  page: "the page, with `with_page`",
   all: "all of these",
 };
 

@@ -52,8 +52,8 @@ pub(super) async fn answer<C: 'static>(
             report::rollback_of_several(coordinator.rollback_until(query.until(), &caller).await?)
         }
         Route::Baseline => json(StatusCode::OK, &coordinator.baseline(query.last(), &caller).await?),
-        // No path names it here: dry runs are made in the Worker.
-        Route::DryRun => return Err(Problem::not_found()),
+        // No path names these here: the Worker answers them.
+        Route::DryRun | Route::Page => return Err(Problem::not_found()),
         Route::Migration { id, action } => match action {
             Action::Rollback => report::rollback(&coordinator.rollback(&id, &caller).await?),
             Action::Correct(correction) => {

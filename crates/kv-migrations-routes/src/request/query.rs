@@ -66,7 +66,7 @@ fn taken_by(route: &Route) -> &'static [Parameter] {
         Route::Rollback => &[To, StepsOrAll, By, Wait],
         Route::Migration { action: Action::Rollback, .. } => &[By, Wait],
         Route::Migration { .. } => &[By],
-        Route::History | Route::DryRun => &[],
+        Route::History | Route::DryRun | Route::Page => &[],
     }
 }
 

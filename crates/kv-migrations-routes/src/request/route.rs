@@ -22,6 +22,8 @@ pub(crate) enum Route {
     Rollback,
     /// Only where it is [named](crate::MigrationRoutes::with_dry_run).
     DryRun,
+    /// Only where it is [named](crate::MigrationRoutes::with_page).
+    Page,
     Migration {
         id: String,
         action: Action,
@@ -52,6 +54,8 @@ pub(crate) struct MethodNotAllowed {
 impl Route {
     /// The path of [`DryRun`](Self::DryRun).
     pub(crate) const DRY_RUN: &str = "/migrations/dry-run";
+    /// The path of [`Page`](Self::Page).
+    pub(crate) const PAGE: &str = "/migrations";
 
     /// The route that a path below `base_path` names, without a coordinator. None if the path is not ours.
     pub(crate) fn parse(path: &str, base_path: &str) -> Option<Self> {
@@ -82,7 +86,7 @@ impl Route {
             Self::Migration { action, .. } => {
                 matches!(*action, Action::Rollback | MARK | Action::Resume)
             }
-            Self::History | Self::DryRun => false,
+            Self::History | Self::DryRun | Self::Page => false,
         }
     }
 
@@ -96,6 +100,7 @@ impl Route {
             Self::Baseline => "/migrations/baseline".to_owned(),
             Self::Rollback => "/migrations/rollback".to_owned(),
             Self::DryRun => Self::DRY_RUN.to_owned(),
+            Self::Page => Self::PAGE.to_owned(),
             Self::Migration { id, action } => {
                 format!("/migrations/{}/{}", utf8_percent_encode(id, NON_ALPHANUMERIC), action.name())
             }
@@ -104,7 +109,7 @@ impl Route {
 
     pub(crate) fn check_method(&self, method: &Method) -> Result<(), MethodNotAllowed> {
         let (is_allowed, allow) = match self {
-            Self::Status | Self::Plan | Self::History => {
+            Self::Status | Self::Plan | Self::History | Self::Page => {
                 (matches!(*method, Method::GET | Method::HEAD), "GET, HEAD")
             }
             Self::Migrate | Self::Baseline | Self::Rollback | Self::DryRun | Self::Migration { .. } => {
@@ -260,7 +265,7 @@ mod tests {
     fn a_route_takes_its_own_methods_only() {
         let reading = Err(MethodNotAllowed { allow: "GET, HEAD" });
         let writing = Err(MethodNotAllowed { allow: "POST" });
-        for route in [Route::Status, Route::Plan, Route::History] {
+        for route in [Route::Status, Route::Plan, Route::History, Route::Page] {
             assert_eq!(route.check_method(&Method::GET), Ok(()));
             assert_eq!(route.check_method(&Method::HEAD), Ok(()));
             assert_eq!(route.check_method(&Method::POST), reading);

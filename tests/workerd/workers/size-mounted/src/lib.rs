@@ -19,6 +19,7 @@ async fn fetch(request: HttpRequest, _env: Env, _context: Context) -> Result<imp
     kinds::add(&mut migrations);
     let routes = migration_routes("MY_SERVICE_KV", "my-service", migrations);
     let routes = if cfg!(feature = "dry-run") { routes.with_dry_run() } else { routes };
+    let routes = if cfg!(feature = "page") { routes.with_page() } else { routes };
     let router = Router::new().route("/", get(async || "hello\n"));
     Ok(routes.in_front_of(router).call(request).await?)
 }

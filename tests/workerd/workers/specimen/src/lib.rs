@@ -17,6 +17,7 @@
 //! | `Hang` | `OPERATION NUMBER PREFIX`: which KV operation is never answered | none |
 //! | `Refuse` | a prefix: KV refuses every put to a key that begins so, while it has the key `refuse` | none |
 //! | `Dry-Run` | anything: the routes make dry runs, too | they do not |
+//! | `Page` | anything: the routes have the page, too | they have not |
 //! | `Coordinator` | anything: the routes are those that the variable `COORDINATED` asks for, see `settings` | those that the headers ask for |
 //!
 //! `POST /conformance` puts the KV binding to the conformance suite, `POST /rows` the storage of an object to its
@@ -90,6 +91,10 @@ fn routes(settings: &dyn Settings, env: &Env) -> MigrationRoutes {
     let routes = match settings.get("dry-run") {
         "" => routes,
         _ => routes.with_dry_run(),
+    };
+    let routes = match settings.get("page") {
+        "" => routes,
+        _ => routes.with_page(),
     };
     let ahead = settings.get("clock-ahead").parse().unwrap_or(0);
     let budget = settings.get("budget").parse().ok();

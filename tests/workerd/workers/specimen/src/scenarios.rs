@@ -7,6 +7,9 @@ use kv_migrations::clock::{Clock, SystemClock};
 use kv_migrations::kv::Kv;
 use worker::Env;
 
+/// An id that is markup, and would run a script.
+const HOSTILE: &str = r#"<img src=x onerror="hacked=1">"#;
+
 /// The migrations of a scenario, in order.
 pub fn migrations(scenario: &str) -> Vec<Migration<Env>> {
     match scenario {
@@ -24,6 +27,7 @@ pub fn migrations(scenario: &str) -> Vec<Migration<Env>> {
         "odd-ids" => ["a b", "grüße", "50%", "a/b", "?#&+", "1", "__proto__", "status"].map(good).into(),
         "duplicate" => vec![good("001_first"), good("001_first")],
         "empty-id" => vec![good("")],
+        "hostile" => vec![good(HOSTILE), hostile()],
         "many" => (0..1_500).map(|number| quiet(format!("{number:04}"))).collect(),
         "fixture-mods" => vec![good("001_add_feature"), good("002_with_args"), failing("003_broken")],
         "fixture-authz" => vec![good("001_fix_customer_upload_permissions")],
@@ -59,6 +63,13 @@ fn failing(id: &'static str) -> Migration<Env> {
     Migration::new(id, "Fails half-way", async |kv, _| {
         half(kv).await?;
         Err("boom".into())
+    })
+}
+
+fn hostile() -> Migration<Env> {
+    let description = r#"</p><img src="x" onerror="hacked=2">"#;
+    Migration::new(r#""><script>hacked=3</script>"#, description, async |_, _| {
+        Err(r#"<svg onload="hacked=4"></svg>"#.into())
     })
 }
 
