@@ -4,6 +4,7 @@
 //! This module may use all others of the crate; outside of tests, none uses it.
 
 mod bulk;
+mod changes;
 pub mod conformance;
 mod daily_quota;
 mod delayed_kv;
@@ -16,6 +17,7 @@ mod object_runtime;
 mod virtual_time;
 
 pub use bulk::BulkError;
+pub use changes::Changes;
 pub use daily_quota::daily_quota;
 pub use delayed_kv::{Delay, DelayedKv, LOCATIONS, Origin, Visibility};
 pub use executor::{Executor, Spawner, Stopped};

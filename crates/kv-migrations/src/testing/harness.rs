@@ -4,11 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::changes::Changes;
 use super::fault::{Fault, faulty};
 use super::memory_log::MemoryLog;
 use super::virtual_time::VirtualTime;
 use crate::budget::Budget;
-use crate::clock::Clock;
+use crate::clock::{Clock, seconds};
 use crate::error::Error;
 use crate::kv::{Key, MemoryStore, Store};
 use crate::ledger::MARKER_PREFIX;
@@ -45,6 +46,8 @@ const MAX_REQUESTS: usize = 100_000;
 /// ```
 pub struct Harness<C = ()> {
     world: World,
+    /// The entries at the beginning.
+    before: Vec<(Key, Vec<u8>)>,
     service: String,
     migrations: Arc<[Migration<C>]>,
     context: C,
@@ -79,6 +82,7 @@ impl<C: 'static> Harness<C> {
     ) -> Self {
         Self {
             world: World::copied(store, store.clock().now()),
+            before: store.entries(),
             service: service.into(),
             migrations: migrations.into(),
             context,
@@ -96,6 +100,15 @@ impl<C: 'static> Harness<C> {
     /// The data as it is now. The store can be read and changed at any time.
     pub fn store(&self) -> &MemoryStore {
         &self.world.store
+    }
+
+    /// How the data differs from what the harness began with, markers and checkpoints aside. What has expired meanwhile does not
+    /// count.
+    pub fn changes(&self) -> Changes {
+        let now = seconds(self.world.time.now());
+        let is_live = |key: &Key| key.expiration.is_none_or(|at| at > now);
+        let before = self.before.iter().filter(|(key, _)| is_live(key) && !self.is_marker(key));
+        Changes::between(&before.cloned().collect::<Vec<_>>(), &self.data(&self.world.store))
     }
 
     /// The time. `advance` makes it later.
@@ -234,8 +247,12 @@ impl<C: 'static> Harness<C> {
 
     /// All entries but the markers.
     fn data(&self, store: &MemoryStore) -> Vec<(Key, Vec<u8>)> {
-        let markers = format!("{MARKER_PREFIX}{}_", self.service);
-        store.entries().into_iter().filter(|(key, _)| !key.name.starts_with(&markers)).collect()
+        store.entries().into_iter().filter(|(key, _)| !self.is_marker(key)).collect()
+    }
+
+    fn is_marker(&self, key: &Key) -> bool {
+        let rest = key.name.strip_prefix(MARKER_PREFIX).and_then(|rest| rest.strip_prefix(&self.service));
+        rest.is_some_and(|rest| rest.starts_with('_'))
     }
 }
 

@@ -139,6 +139,40 @@ fn a_rollback_that_loses_something_is_found_and_the_entry_named() {
     assert!(text.starts_with("The rollback fails: Migration 002_upper"), "{text}");
 }
 
+/// For the summary of a pull request: it may be public, and so it has no value.
+#[test]
+fn what_a_run_changed_is_told_by_keys() {
+    let store =
+        users().with_bulk(r#"[{"key":"user:07","value":"SECRET"},{"key":"a\n::b","value":"1"}]"#).unwrap();
+    let touch = Migration::new("003_touch", "", async |kv, (): &()| {
+        kv.put("user:07", "SECRET").with_metadata(&1).await?;
+        Ok(kv.delete("a\n::b").await?)
+    });
+    let harness = Harness::new(&store, SERVICE, vec![touch]);
+    assert!(harness.changes().is_empty());
+    harness.migrate().unwrap();
+    assert_eq!(
+        harness.changes().to_string(),
+        "0 added, 1 changed, 1 deleted\n~ \"user:07\"\n- \"a\\n::b\"\n"
+    );
+
+    let harness = Harness::new(&users(), SERVICE, vec![rekey()]);
+    harness.store().insert("migration_my-service2_001", "of another service");
+    harness.migrate().unwrap();
+    let changes = harness.changes();
+    assert_eq!((changes.added.len(), changes.changed.len(), changes.deleted.len()), (31, 0, 30));
+    let text = changes.to_string();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[..2], ["31 added, 0 changed, 30 deleted", r#"+ "migration_my-service2_001""#]);
+    assert_eq!((lines[21], lines[42], lines.len()), ("+ and 11 more", "- and 10 more", 43));
+
+    let store = users().with_bulk(r#"[{"key":"soon","value":"1","expiration_ttl":60}]"#).unwrap();
+    let waits = Harness::new(&store, SERVICE, vec![rekey()]);
+    waits.migrate().unwrap();
+    assert!(waits.store().value("soon").is_none());
+    assert!(!waits.changes().deleted.contains(&"soon".to_owned()), "it expired by itself");
+}
+
 #[test]
 fn a_failure_is_returned_and_what_was_done_before_stays() {
     let harness = Harness::new(&users(), SERVICE, vec![good("001"), failing("002")]);
