@@ -76,6 +76,9 @@ impl Command {
     /// How long it may take.
     pub(crate) fn deadline(&self) -> Duration {
         match self {
+            Self::Status(args) => args.release.deadline(),
+            Self::Plan(args) => args.release.deadline(),
+            Self::DryRun(args) => args.release.deadline(),
             Self::Migrate(args) => args.deadline,
             Self::Rollback(args) => args.deadline,
             Self::Watch(args) => args.deadline,

@@ -18,6 +18,7 @@ mod output;
 mod pace;
 mod pursuit;
 mod refusal;
+mod release;
 mod secret;
 mod sources;
 mod target;

@@ -9,6 +9,7 @@ use crate::command::show;
 use crate::driver::Driver;
 use crate::exit::{Exit, Failure};
 use crate::http::Request;
+use crate::release::ReleaseArgs;
 
 /// Show what a run would change, by running it without writing (where the service allows it)
 #[derive(clap::Args)]
@@ -31,9 +32,8 @@ pub(crate) struct Args {
     /// List the values too: they may be personal data
     #[arg(long)]
     values: bool,
-    /// Exit with 3 unless the release that answers registers this migration
-    #[arg(long, value_name = "ID")]
-    expect: Option<String>,
+    #[command(flatten)]
+    pub(crate) release: ReleaseArgs,
 }
 
 #[derive(Deserialize)]
@@ -105,9 +105,8 @@ pub(crate) fn run(args: &Args, driver: &mut Driver<'_>) -> Result<Exit, Failure>
         .with_some("only", args.only.as_deref())
         .with_some("entries", number(args.entries).as_deref())
         .with_some("show", number(args.show).as_deref())
-        .with_some("values", args.values.then_some("true"))
-        .with_some("expect", args.expect.as_deref());
-    let body = driver.ask(request).map_err(not_allowed)?;
+        .with_some("values", args.values.then_some("true"));
+    let body = args.release.ask(request, driver).map_err(not_allowed)?;
     let report: Report = show::read(&body)?;
     driver.output.result(&text(&report), &body);
     let failed = report.stopped.as_deref() == Some("failed");

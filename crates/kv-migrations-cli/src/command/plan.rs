@@ -7,6 +7,7 @@ use crate::command::show;
 use crate::driver::Driver;
 use crate::exit::{Exit, Failure};
 use crate::http::Request;
+use crate::release::ReleaseArgs;
 
 /// Show what a run would do now, and what looks like a mistake; changes nothing
 #[derive(clap::Args)]
@@ -17,18 +18,16 @@ pub(crate) struct Args {
     /// Only the next N migrations
     #[arg(long, value_name = "N")]
     steps: Option<u32>,
-    /// Exit with 3 unless the release that answers registers this migration
-    #[arg(long, value_name = "ID")]
-    expect: Option<String>,
+    #[command(flatten)]
+    pub(crate) release: ReleaseArgs,
 }
 
 pub(crate) fn run(args: &Args, driver: &mut Driver<'_>) -> Result<Exit, Failure> {
     let steps = args.steps.map(|steps| steps.to_string());
     let request = Request::get("/migrations/plan")
         .with_some("to", args.to.as_deref())
-        .with_some("steps", steps.as_deref())
-        .with_some("expect", args.expect.as_deref());
-    let body = driver.ask(request)?;
+        .with_some("steps", steps.as_deref());
+    let body = args.release.ask(request, driver)?;
     let plan: Plan = show::read(&body)?;
     let mut text = match plan.steps.len() {
         0 => "nothing is to be run\n".to_owned(),

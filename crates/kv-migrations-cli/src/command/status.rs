@@ -5,6 +5,7 @@ use crate::command::show;
 use crate::driver::Driver;
 use crate::exit::{Exit, Failure};
 use crate::http::Request;
+use crate::release::ReleaseArgs;
 
 /// Show the state of every registered migration
 #[derive(clap::Args)]
@@ -12,14 +13,12 @@ pub(crate) struct Args {
     /// Exit with 3 unless every migration is applied
     #[arg(long)]
     check: bool,
-    /// Exit with 3 unless the release that answers registers this migration
-    #[arg(long, value_name = "ID")]
-    expect: Option<String>,
+    #[command(flatten)]
+    pub(crate) release: ReleaseArgs,
 }
 
 pub(crate) fn run(args: &Args, driver: &mut Driver<'_>) -> Result<Exit, Failure> {
-    let request = Request::get("/migrations/status").with_some("expect", args.expect.as_deref());
-    let body = driver.ask(request)?;
+    let body = args.release.ask(Request::get("/migrations/status"), driver)?;
     let statuses: Vec<Status> = show::read(&body)?;
     let text =
         if statuses.is_empty() { "no migration is registered".to_owned() } else { show::statuses(&statuses) };
