@@ -6,7 +6,8 @@ import path from "node:path";
 import { test } from "node:test";
 
 import { assertAnswer, serveSpecimen } from "./harness/client.mjs";
-import { run, scriptsOf } from "./harness/scripts.mjs";
+import { migrate } from "./harness/curl-script.mjs";
+import { sources } from "./harness/programs.mjs";
 
 /** What docs/guide.md says to write. */
 const ROUTES = ["/migrate", "/migrations/*"];
@@ -34,13 +35,12 @@ test("with the paths that the guide names, the routes are reached, and the appli
   assert.match((await client.send("GET", "/anything")).text, /The application/);
 });
 
-test("without them no script takes the application's answer for one of the routes", async (t) => {
+test("without them no pipeline takes the application's answer for one of the routes", async (t) => {
   const client = await serveBehindAssets(t, ["/api/*"]);
   const status = await client.status({}, "?require=up-to-date");
   assert.equal(status.status, 200, "as if all were well");
   assert.match(status.headers.get("content-type"), /^text\/html/);
-  for (const script of scriptsOf("In a pipeline")) {
-    const { code, output } = await run(t, script, client.worker.url, {}, { replace: [] });
-    assert.notEqual(code, 0, output);
-  }
+  const { code, output } = await migrate(t, client.worker, sources(t, ["001_first"]));
+  assert.equal(code, 1);
+  assert.match(output, /^no migrations at /);
 });

@@ -31,6 +31,15 @@ fn the_code_in_the_readme_is_the_quickstarts() {
     assert_eq!(shown, 4, "the two migrations, their list, and the mount");
 }
 
+#[test]
+fn the_test_in_the_page_about_pipelines_is_the_gazetteers() {
+    let page = read("docs/pipelines.md");
+    let (_, rest) =
+        page.split_once("// src/snapshot.rs\n").unwrap_or_else(|| panic!("there is no such block"));
+    let block = rest.split("```").next();
+    assert_eq!(block, Some(read("examples/gazetteer/src/snapshot.rs").as_str()));
+}
+
 /// Tools rely on the type of a problem, and look it up.
 #[test]
 fn the_http_reference_lists_every_type_of_problem_and_no_other() {

@@ -16,6 +16,8 @@
 
 mod migrations;
 mod place;
+#[cfg(test)]
+mod snapshot;
 
 use std::time::Duration;
 

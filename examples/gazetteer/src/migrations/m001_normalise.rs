@@ -3,7 +3,6 @@
 
 use kv_migrations::{Backfill, Migration};
 use serde::Serialize;
-use worker::Env;
 
 use crate::place::{Imported, Place};
 
@@ -14,7 +13,7 @@ struct Metadata<'a> {
     country: &'a str,
 }
 
-pub fn migration() -> Migration<Env> {
+pub fn migration<C: 'static>() -> Migration<C> {
     let up = Backfill::new("city_", async |_, city, _| {
         let Ok(imported) = city.json::<Imported>() else {
             // A run that was cut off has done it already, value and metadata in one write.

@@ -5,7 +5,6 @@ use std::time::Duration;
 use kv_migrations::kv::Key;
 use kv_migrations::{Migration, Rekey};
 use serde::Deserialize;
-use worker::Env;
 
 pub const ID: &str = "002_by_country";
 
@@ -16,7 +15,7 @@ struct Metadata {
 }
 
 /// Without a delay, the one that Cloudflare asks for.
-pub fn migration(visibility_delay: Option<Duration>) -> Migration<Env> {
+pub fn migration<C: 'static>(visibility_delay: Option<Duration>) -> Migration<C> {
     let rekey = Rekey::new("city_", with_country).with_inverse("city:", without_country);
     let rekey = match visibility_delay {
         Some(delay) => rekey.with_visibility_delay(delay),

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kv_migrations::{Backfill, Fold, FoldOutput, Migration};
 use serde::{Deserialize, Serialize};
-use worker::Env;
 
 pub const ID: &str = "003_index";
 
@@ -23,7 +22,7 @@ struct Line {
 
 type Index = BTreeMap<String, BTreeSet<Line>>;
 
-pub fn migration() -> Migration<Env> {
+pub fn migration<C: 'static>() -> Migration<C> {
     let up = Fold::new(
         "city:",
         Index::new,

@@ -10,12 +10,12 @@ use std::time::Duration;
 use kv_migrations::Migration;
 use worker::Env;
 
-/// In the order in which they run. Add new ones at the end.
-pub fn migrations(visibility_delay: Option<Duration>) -> Vec<Migration<Env>> {
-    vec![m001_normalise::migration(), m002_by_country::migration(visibility_delay), m003_index::migration()]
-}
-
 /// Those of the variant: one migration that normalises the places and gives them new keys.
 pub fn by_value(visibility_delay: Option<Duration>) -> Vec<Migration<Env>> {
     vec![m001_by_country_name::migration(visibility_delay)]
+}
+
+/// In the order in which they run. Add new ones at the end. They need no context, so that tests run them as well.
+pub fn migrations<C: 'static>(visibility_delay: Option<Duration>) -> Vec<Migration<C>> {
+    kv_migrations::migrations![m001_normalise, m002_by_country(visibility_delay), m003_index]
 }
