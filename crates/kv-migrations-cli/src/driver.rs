@@ -1,4 +1,4 @@
-//! Asks a service until a job is done: sends, waits and tells, as a [`Pursuit`] decides.
+//! Asks a service until a job is done: sends, waits and tells, as a [`JobState`] decides.
 
 use std::time::Duration;
 
@@ -9,8 +9,9 @@ use crate::clock::Clock;
 use crate::duration::show;
 use crate::exit::{Exit, Failure};
 use crate::http::{Request, Service};
+use crate::job::{Coordination, Job};
+use crate::job_state::{JobState, Next, Reason};
 use crate::output::Output;
-use crate::pursuit::{Coordination, Job, Next, Pursuit, Reason};
 
 pub(crate) struct Driver<'a> {
     pub(crate) service: &'a dyn Service,
@@ -46,25 +47,25 @@ impl Driver<'_> {
 
     /// Asks until the job is done.
     pub(crate) fn run(&mut self, job: Job, coordination: Coordination) -> Result<Completed, Failure> {
-        let mut pursuit = Pursuit::new(job, self.retries, coordination);
+        let mut state = JobState::new(job, self.retries, coordination);
         loop {
-            let request = pursuit.request();
+            let request = state.request();
             let left = self.deadline.saturating_sub(self.clock.now());
             let (clock, output) = (self.clock, &mut *self.output);
             let result = self.service.send(&request, left, &mut |line| {
                 let event: Event = serde_json::from_str(line).unwrap_or_default();
                 if !event.kind.is_empty() {
-                    pursuit.saw(&event);
+                    state.saw(&event);
                     output.event(&event, line, clock.now());
                 }
             });
-            let next = pursuit.next(result, self.clock.now());
-            if let Some(event) = pursuit.take_untold() {
+            let next = state.next(result, self.clock.now());
+            if let Some(event) = state.take_untold() {
                 let line = json!({ "event": event.kind, "id": event.id, "progress": event.progress });
                 self.output.event(&event, &line.to_string(), self.clock.now());
             }
             match next {
-                Next::Done(body) => return Ok(Completed { body, applied: pursuit.applied().to_vec() }),
+                Next::Done(body) => return Ok(Completed { body, applied: state.applied().to_vec() }),
                 Next::Failed(failure) if failure.exit == Exit::Deadline && failure.help.is_empty() => {
                     return Err(failure.with_help(carried_on(coordination)));
                 }

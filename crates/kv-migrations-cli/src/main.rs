@@ -1,6 +1,6 @@
 //! The command line of kv-migrations: asks the routes that `kv-migrations-routes` mounts in a Worker.
 //!
-//! What is asked for is a [`pursuit::Job`]. A [`pursuit::Pursuit`] decides what follows from each answer, without any I/O; a
+//! What is asked for is a [`job::Job`]. A [`job_state::JobState`] decides what follows from each answer, without any I/O; a
 //! [`driver::Driver`] sends, waits and tells. Each command has a file in `command/`.
 
 mod answer;
@@ -14,9 +14,10 @@ mod duration;
 mod exit;
 mod http;
 mod interrupt;
+mod job;
+mod job_state;
 mod output;
 mod pace;
-mod pursuit;
 mod refusal;
 mod release;
 mod secret;

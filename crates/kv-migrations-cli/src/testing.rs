@@ -12,8 +12,8 @@ use crate::clock::Clock;
 use crate::driver::Driver;
 use crate::exit::Failure;
 use crate::http::{Lost, Method, Reply, Request, Service};
+use crate::job_state::Reason;
 use crate::output::Output;
-use crate::pursuit::Reason;
 
 /// What a request is answered with, and the lines of events before it.
 type Answered = (Vec<Value>, Result<Reply, Lost>);

@@ -6,7 +6,7 @@ use crate::driver::Driver;
 use crate::duration;
 use crate::exit::{Exit, Failure};
 use crate::http::Request;
-use crate::pursuit::{Coordination, Job};
+use crate::job::{Coordination, Job};
 
 /// Record all migrations up to one as applied without running them: for data that is as they leave it
 #[derive(clap::Args)]

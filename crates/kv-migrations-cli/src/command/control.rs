@@ -7,7 +7,7 @@ use crate::command::show;
 use crate::driver::Driver;
 use crate::exit::{Exit, Failure};
 use crate::http::{Request, encoded};
-use crate::pursuit::{Coordination, Job};
+use crate::job::{Coordination, Job};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {

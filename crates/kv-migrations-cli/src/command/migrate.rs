@@ -15,7 +15,8 @@ use crate::duration;
 use crate::exit::{Exit, Failure};
 use crate::http::Request;
 use crate::interrupt;
-use crate::pursuit::{Coordination, Job, Reason, Wait};
+use crate::job::{Coordination, Job, Wait};
+use crate::job_state::Reason;
 use crate::sources::{DIRECTORY, Sources};
 
 /// KV shows everywhere what was written after a minute or more: how often the check looks again, and for how long.

@@ -11,7 +11,7 @@ use crate::duration;
 use crate::exit::{Exit, Failure};
 use crate::http::{Request, encoded};
 use crate::interrupt;
-use crate::pursuit::{Coordination, Job, Wait};
+use crate::job::{Coordination, Job, Wait};
 
 /// Roll back one migration, or the last ones, by their `down`
 #[derive(clap::Args)]

@@ -11,7 +11,8 @@ use crate::duration;
 use crate::exit::{Exit, Failure};
 use crate::http::Request;
 use crate::interrupt;
-use crate::pursuit::{Coordination, Reason};
+use crate::job::Coordination;
+use crate::job_state::Reason;
 
 /// How often it asks.
 const EVERY: Duration = Duration::from_secs(2);

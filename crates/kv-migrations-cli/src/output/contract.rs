@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::answer::Event;
 use crate::exit::Failure;
-use crate::pursuit::Reason;
+use crate::job_state::Reason;
 
 /// Where a command tells what it does.
 pub(crate) trait Output {

@@ -9,7 +9,7 @@ use super::print::{print, print_error, print_failure};
 use super::words::why;
 use crate::answer::Event;
 use crate::exit::Failure;
-use crate::pursuit::Reason;
+use crate::job_state::Reason;
 use crate::text::plain;
 
 pub(super) struct Json;

@@ -9,8 +9,8 @@ use super::print::{print_error, print_failure, print_result};
 use super::words::{happened, why};
 use crate::answer::Event;
 use crate::exit::Failure;
+use crate::job_state::Reason;
 use crate::pace::{Pace, count};
-use crate::pursuit::Reason;
 use crate::text::plain;
 
 /// A log is read later: it need not say each second how far it is.

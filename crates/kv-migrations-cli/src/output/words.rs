@@ -1,7 +1,7 @@
 //! Events and pauses in words.
 
 use crate::answer::Event;
-use crate::pursuit::Reason;
+use crate::job_state::Reason;
 use crate::text::plain;
 
 /// Why it waits, in words.

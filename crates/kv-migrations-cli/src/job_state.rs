@@ -14,6 +14,7 @@ use crate::answer::{Event, Problem, Report};
 use crate::classify::{Answer, classify};
 use crate::exit::{Exit, Failure};
 use crate::http::{Lost, Reply, Request};
+use crate::job::{Coordination, Job, Wait};
 use crate::refusal;
 
 /// The pauses after answers that were lost, in seconds; the last one repeats.
@@ -22,53 +23,6 @@ const PAUSES: [u64; 5] = [1, 2, 4, 8, 15];
 const BUSY: u64 = 5;
 /// The pause if the service cannot answer at the moment and does not say for how long, in seconds.
 const UNAVAILABLE: u64 = 5;
-
-/// What is asked for.
-#[derive(Debug, Clone)]
-pub(crate) struct Job {
-    pub(crate) request: Request,
-    pub(crate) wait: Wait,
-    /// Whether it does the same when it is sent twice.
-    pub(crate) is_repeatable: bool,
-    /// Whether 202 is the end of it: something is about to stop.
-    pub(crate) ends_unfinished: bool,
-    /// The problem that says that it is done, if the answer before was lost.
-    pub(crate) done_by: Option<&'static str>,
-    /// How long it waits for the release that it expects.
-    pub(crate) release_patience: Option<Duration>,
-}
-
-impl Job {
-    /// A request that is done by one answer.
-    pub(crate) fn new(request: Request) -> Self {
-        Self {
-            request,
-            wait: Wait::Never,
-            is_repeatable: true,
-            ends_unfinished: false,
-            done_by: None,
-            release_patience: None,
-        }
-    }
-}
-
-/// Whether it waits for a run that is in progress.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wait {
-    Never,
-    /// For its own, whose answer was lost.
-    ForOwn,
-    /// For that of anybody.
-    ForAny,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Coordination {
-    Unknown,
-    Coordinated,
-    /// Each request runs by itself, and none goes on without the next.
-    None,
-}
 
 /// What to do next.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,7 +50,8 @@ pub(crate) enum Reason {
     Lost(String),
 }
 
-pub(crate) struct Pursuit {
+/// A job, and what its answers said so far.
+pub(crate) struct JobState {
     job: Job,
     retries: u32,
     coordination: Coordination,
@@ -120,7 +75,7 @@ pub(crate) struct Pursuit {
 /// A migration, a phase, and the number of entries.
 type Place = (String, String, u64);
 
-impl Pursuit {
+impl JobState {
     pub(crate) fn new(job: Job, retries: u32, coordination: Coordination) -> Self {
         Self {
             asks_to_wait: job.wait == Wait::ForAny,
