@@ -215,7 +215,7 @@ fn maps_and_sets_may_change_their_order() {
 }
 
 #[test]
-fn a_map_of_20_000_fields_takes_no_time() {
+fn every_field_of_a_map_of_20_000_is_changed() {
     type All = BTreeMap<String, u64>;
     let all: All = (0..20_000).map(|number| (format!("field {number}"), number)).collect();
     let service = service(&serde_json::to_string(&all).unwrap());
