@@ -9,11 +9,8 @@ use crate::tools::WorkerToolchain;
 use crate::workers::{Profile, Worker};
 use crate::workspace::Workspace;
 
-/// Enough for migrations that take several requests, in which the server can be killed.
-const FEW_PLACES: usize = 1_500;
-
 /// How much of the gazetteer to migrate, how, and where.
-#[derive(Default, clap::Args)]
+#[derive(clap::Args)]
 pub(crate) struct Scope {
     /// Migrate only this many places, the first ones
     #[arg(long)]
@@ -47,19 +44,6 @@ pub(crate) fn quickstart_by_wrangler(workspace: &Workspace) -> Result<()> {
 
 pub(crate) fn gazetteer(workspace: &Workspace, scope: &Scope) -> Result<()> {
     build(workspace, "gazetteer")?;
-    run_gazetteer(workspace, scope)
-}
-
-/// Both variants, with few places.
-pub(crate) fn small_gazetteers(workspace: &Workspace) -> Result<()> {
-    build(workspace, "gazetteer")?;
-    for by_value in [false, true] {
-        run_gazetteer(workspace, &Scope { limit: Some(FEW_PLACES), by_value, ..Scope::default() })?;
-    }
-    Ok(())
-}
-
-fn run_gazetteer(workspace: &Workspace, scope: &Scope) -> Result<()> {
     let parent = workspace.root.join(scope.directory.as_deref().unwrap_or("target".as_ref()));
     let directory = parent.join("gazetteer-demo").display().to_string();
     let mut arguments = vec!["--directory".to_owned(), directory];
@@ -67,6 +51,12 @@ fn run_gazetteer(workspace: &Workspace, scope: &Scope) -> Result<()> {
     arguments.extend(scope.by_value.then(|| "--by-value".to_owned()));
     arguments.extend(scope.and_back.then(|| "--and-back".to_owned()));
     workspace.node("demo/gazetteer.mjs", &arguments.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// Both variants, with few places.
+pub(crate) fn small_gazetteers(workspace: &Workspace) -> Result<()> {
+    build(workspace, "gazetteer")?;
+    workspace.node("--test", &["gazetteer.test.mjs"])
 }
 
 fn build(workspace: &Workspace, example: &str) -> Result<()> {

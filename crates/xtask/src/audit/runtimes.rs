@@ -88,9 +88,10 @@ impl Combination {
         if self.checks == Checks::All {
             test::build_workers(&workspace, &toolchain)?;
             test::test_end_to_end(&workspace)?;
+        } else {
+            demo::small_gazetteers(&workspace)?;
         }
         demo::quickstart(&workspace)?;
-        demo::small_gazetteers(&workspace)?;
         demo::quickstart_by_wrangler(&workspace)
     }
 }
