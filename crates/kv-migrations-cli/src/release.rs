@@ -9,7 +9,7 @@ use crate::driver::Driver;
 use crate::duration;
 use crate::exit::Failure;
 use crate::http::Request;
-use crate::pursuit::{Coordination, Job};
+use crate::job::{Coordination, Job};
 use crate::sources::{DIRECTORY, Sources};
 
 /// How long an answer may take.
