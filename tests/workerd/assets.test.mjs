@@ -9,7 +9,7 @@ import { assertAnswer, serveSpecimen } from "./harness/client.mjs";
 import { migrate } from "./harness/curl-script.mjs";
 import { sources } from "./harness/programs.mjs";
 
-/** What docs/guide.md says to write. */
+/** What docs/mounting.md says to write. */
 const ROUTES = ["/migrate", "/migrations/*"];
 
 /** A Worker whose `run_worker_first` has these paths. */
@@ -27,7 +27,7 @@ async function serveBehindAssets(t, paths) {
   });
 }
 
-test("with the paths that the guide names, the routes are reached, and the application too", async (t) => {
+test("with the paths that the documentation names, the routes are reached, and the application too", async (t) => {
   const client = await serveBehindAssets(t, ROUTES);
   assert.deepEqual(assertAnswer(await client.migrate()).ran, ["001_first"]);
   assert.equal(assertAnswer(await client.status())[0].run, true);

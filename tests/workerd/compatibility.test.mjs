@@ -8,7 +8,7 @@ import { assertAnswer, serveSpecimen } from "./harness/client.mjs";
 import { OBJECTS, coordinated, coordinatedClient } from "./harness/coordinated.mjs";
 import { assertEntries, customers, seen, withoutMarkers } from "./harness/entries.mjs";
 
-/** What docs/guide.md names. Before it, a response of the `http` crate cannot be made. */
+/** What docs/mounting.md names. Before it, a response of the `http` crate cannot be made. */
 const OLDEST_DATE = "2022-11-30";
 
 /** Long enough for all of it; a timer that never fires would wait for the limit of all tests. */

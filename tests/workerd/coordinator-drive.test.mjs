@@ -1,4 +1,4 @@
-// What docs/guide.md has for pipelines with a coordinator, to the letter, run by `sh`.
+// What docs/coordinator.md has for pipelines with a coordinator, to the letter, run by `sh`.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
@@ -7,7 +7,7 @@ import { serveCoordinated } from "./harness/coordinated.mjs";
 import { assertEntries, customers, seen, withoutMarkers } from "./harness/entries.mjs";
 import { run, scriptsOf } from "./harness/scripts.mjs";
 
-const [pipeline] = scriptsOf("One run at a time: the coordinator");
+const [pipeline] = scriptsOf("coordinator.md", "In a pipeline");
 const ENTRIES = customers(150);
 const SEEN = { migrations: "seen", budget: "60" };
 const COORDINATED = { coordinator: "yes" };

@@ -1,4 +1,4 @@
-// The guide's migrations that copy entries out of KV: to a real D1 database, and to a real object.
+// The migrations of docs/long-migrations.md that copy entries out of KV: to a real D1 database, and to a real object.
 import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
 import { test } from "node:test";
@@ -24,13 +24,13 @@ async function serveD1(t, namespace) {
 
 const values = (entries) => entries.map(({ key, value }) => ({ key, value }));
 
-test("the guide shows what is tested here", () => {
-  const guide = readFileSync(new URL("../../docs/guide.md", import.meta.url), "utf8");
+test("the documentation shows what is tested here", () => {
+  const page = readFileSync(new URL("../../docs/long-migrations.md", import.meta.url), "utf8");
   const directory = new URL("workers/specimen/src/out_of_kv/", import.meta.url);
   const files = readdirSync(directory);
   assert.equal(files.length, 2);
   for (const file of files) {
-    assert.ok(guide.includes(`\`\`\`rust\n${readFileSync(new URL(file, directory), "utf8")}\`\`\``), file);
+    assert.ok(page.includes(`\`\`\`rust\n${readFileSync(new URL(file, directory), "utf8")}\`\`\``), file);
   }
 });
 

@@ -1,4 +1,4 @@
-// The Worker that one has after pasting README.md, and the requests that it says to make.
+// The Worker that one has after pasting docs/start.md, and the requests that it says to make.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -8,18 +8,18 @@ import { promisify } from "node:util";
 import { TOKEN, serve } from "./harness/client.mjs";
 import { customers, withoutMarkers } from "./harness/entries.mjs";
 
-const README = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
+const PAGE = readFileSync(new URL("../../docs/start.md", import.meta.url), "utf8");
 
 /** The commands of a section, each on a line. */
 function commandsOf(title) {
-  const [, section] = README.split(`\n### ${title}\n`);
+  const [, section] = PAGE.split(`\n## ${title}\n`);
   const [, script] = section.match(/^```console\n(.*?)^```$/ms);
   return script.replaceAll("\\\n", "").split("\n").filter((line) => line.startsWith("curl "));
 }
 
-test("README.md, pasted from top to bottom, runs", async (t) => {
+test("docs/start.md, pasted from top to bottom, runs", async (t) => {
   const variables = Object.fromEntries(
-    [...README.match(/^\[vars\]\n(.*?)^```$/ms)[1].matchAll(/^(\w+) = "(.*)"$/gm)].map(([, name, value]) => [name, value]),
+    [...PAGE.match(/^\[vars\]\n(.*?)^```$/ms)[1].matchAll(/^(\w+) = "(.*)"$/gm)].map(([, name, value]) => [name, value]),
   );
   const records = customers(2);
   const bindings = { API_URL: undefined, ...variables };
@@ -30,7 +30,7 @@ test("README.md, pasted from top to bottom, runs", async (t) => {
     return JSON.parse(stdout);
   };
 
-  const [status, migrate, rollback, ...more] = commandsOf("4. Migrate after a deploy");
+  const [status, migrate, rollback, ...more] = commandsOf("7. Migrate after the deploy");
   assert.equal(more.length, 0);
   const ids = ["001_add_feature", "002_with_args", "003_verified"];
   assert.deepEqual((await run(status)).map(({ id, run }) => [id, run]), ids.map((id) => [id, false]));

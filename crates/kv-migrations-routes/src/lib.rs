@@ -36,15 +36,36 @@ pub use request::head::RequestHead;
 pub use response::body::Body;
 pub use routes::{CoordinatorBinding, MigrationRoutes, migration_routes, migration_routes_with_context};
 
-/// The code in the README and in the guide compiles, and what it asserts holds.
+/// The code in the README and in the pages of the documentation compiles, and what it asserts holds.
 #[cfg(doctest)]
 mod documents {
     #[doc = include_str!("../../../README.md")]
     mod readme {}
 
-    #[doc = include_str!("../../../docs/guide.md")]
-    mod guide {}
-
     #[doc = include_str!("../../../docs/page.md")]
     mod page {}
+
+    #[doc = include_str!("../../../docs/start.md")]
+    mod start {}
+
+    #[doc = include_str!("../../../docs/migrations.md")]
+    mod migrations {}
+
+    #[doc = include_str!("../../../docs/long-migrations.md")]
+    mod long_migrations {}
+
+    #[doc = include_str!("../../../docs/testing.md")]
+    mod testing {}
+
+    #[doc = include_str!("../../../docs/mounting.md")]
+    mod mounting {}
+
+    #[doc = include_str!("../../../docs/coordinator.md")]
+    mod coordinator {}
+
+    #[doc = include_str!("../../../docs/from-typescript.md")]
+    mod from_typescript {}
+
+    #[doc = include_str!("../../../docs/troubleshooting.md")]
+    mod troubleshooting {}
 }

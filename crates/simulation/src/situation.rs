@@ -20,7 +20,7 @@ pub enum Situation {
     },
     /// Rows of the object's storage are damaged.
     DamagedRows,
-    /// A service writes all the time while its entries are re-keyed in two migrations, as the guide tells.
+    /// A service writes all the time while its entries are re-keyed in two migrations, as docs/long-migrations.md says.
     LiveService,
 }
 

@@ -58,7 +58,7 @@ enum Command {
     Test,
     /// Build the packages as they are published, each by itself, and with them each example outside of this repository
     Package,
-    /// Build the Worker that README.md and docs/guide.md make when they are pasted
+    /// Build the Worker that docs/start.md and the other pages make when they are pasted
     Paste,
     /// Run migrations in simulated worlds, each drawn from a seed: `--seeds 100000`, or one again with `--seed 42`
     Simulate(simulate::Scope),

@@ -1,4 +1,4 @@
-//! The Worker that a reader of README.md and docs/guide.md has after pasting their code, from top to bottom.
+//! The Worker that a reader of docs/start.md has after pasting its code from top to bottom, and then that of the other pages.
 
 use std::path::Path;
 
@@ -13,39 +13,41 @@ use crate::workspace::Workspace;
 /// Where it is made, below the checkout: `tests/workerd/pasted.test.mjs` runs it there.
 const DIRECTORY: &str = "target/pasted";
 const LIST: &str = "src/migrations/mod.rs";
-/// The README's handler, and that of the axum template of workers-rs with the ending that the README names.
+const START: &str = "docs/start.md";
+/// The handler of that page, and that of the axum template of workers-rs with the ending that the page names.
 const TEMPLATE: [(&str, &str); 3] = [
     ("Result<impl IntoResponse>", "Result<axum::http::Response<axum::body::Body>>"),
     (".await?)", ".await?.map(axum::body::Body::new))"),
     ("IntoResponse, ", ""),
 ];
 
-/// Builds the README's Worker. Checks it with the guide's migrations too, and with the handler of the template.
+/// Builds the Worker of the first page. Checks it with the migrations of all pages too, and with the handler of the template.
 pub(crate) fn build(workspace: &Workspace, toolchain: &WorkerToolchain) -> Result<()> {
     let shell = workspace.shell()?;
-    let [readme, guide] = ["README.md", "docs/guide.md"].map(|document| shell.read_file(document));
-    let (readme, guide) = (readme?, guide?);
+    let start = shell.read_file(START)?;
+    let mut pages = shell.read_dir("docs")?;
+    pages
+        .retain(|page| !page.ends_with(START) && page.extension().is_some_and(|extension| extension == "md"));
+    let pages: Vec<String> = pages.iter().map(|page| shell.read_file(page)).collect::<Result<_, _>>()?;
     let directory = workspace.root.join(DIRECTORY);
     shell.remove_path(&directory)?;
     shell.change_dir(&directory);
 
-    shell.write_file("Cargo.toml", package(workspace, &readme)?)?;
+    shell.write_file("Cargo.toml", package(workspace, &start)?)?;
     // With what is compiled already.
     shell.copy_file(workspace.root.join("Cargo.lock"), "Cargo.lock")?;
     shell.write_file(".cargo/config.toml", "build.target-dir = '..'\n")?;
-    paste(&shell, &readme)?;
-    Worker { name: "the Worker of README.md".to_owned(), directory }.build(
-        workspace,
-        toolchain,
-        Profile::Dev,
-    )?;
+    paste(&shell, &start)?;
+    Worker { name: format!("the Worker of {START}"), directory }.build(workspace, toolchain, Profile::Dev)?;
 
-    progress("checking the migrations of docs/guide.md beside it, and the handler of axum's template");
-    add_dependencies(&shell, &guide)?;
-    paste(&shell, &guide)?;
+    progress("checking the migrations of all pages beside it, and the handler of axum's template");
+    for page in &pages {
+        add_dependencies(&shell, page)?;
+        paste(&shell, page)?;
+    }
     let mut handler = shell.read_file("src/lib.rs")?;
     for (own, template) in TEMPLATE {
-        ensure!(handler.contains(own), "the handler in README.md has no `{own}`");
+        ensure!(handler.contains(own), "the handler in {START} has no `{own}`");
         handler = handler.replace(own, template);
     }
     shell.write_file("src/lib.rs", handler)?;
@@ -54,11 +56,10 @@ pub(crate) fn build(workspace: &Workspace, toolchain: &WorkerToolchain) -> Resul
     Ok(())
 }
 
-/// The package with what the README adds to it, and with the crates of this checkout.
-fn package(workspace: &Workspace, readme: &str) -> Result<String> {
-    let added =
-        blocks(readme).find(|(language, code)| *language == "toml" && code.contains("[dependencies]"));
-    let (_, added) = added.context("README.md has no block of toml with `[dependencies]`")?;
+/// The package with what the first page adds to it, and with the crates of this checkout.
+fn package(workspace: &Workspace, start: &str) -> Result<String> {
+    let added = blocks(start).find(|(language, code)| *language == "toml" && code.contains("[dependencies]"));
+    let (_, added) = added.with_context(|| format!("{START} has no block of toml with `[dependencies]`"))?;
     let crates = workspace.root.join("crates");
     Ok(format!(
         "[package]\nname = \"pasted\"\nedition = \"2024\"\n\n[workspace]\n\n{added}\n[patch.crates-io]\n\

@@ -12,11 +12,12 @@ fn read(path: &str) -> String {
 }
 
 #[test]
-fn the_code_in_the_readme_is_the_quickstarts() {
-    let readme = read("README.md");
+fn the_code_on_the_first_page_is_the_quickstarts() {
+    let page = read("docs/start.md");
     // What comes after them is for services with more data.
-    let (steps, _) =
-        readme.split_once("### Large data").unwrap_or_else(|| panic!("README.md has no large data"));
+    let (steps, _) = page
+        .split_once("## More data")
+        .unwrap_or_else(|| panic!("docs/start.md has no section of more data"));
     // `rs` is what cannot be compiled on its own.
     let blocks = steps.split("```r").skip(1).filter_map(|rest| rest.split("```").next());
     let mut shown = 0;
@@ -25,7 +26,7 @@ fn the_code_in_the_readme_is_the_quickstarts() {
         // One that names no file stands for itself, and is compiled with the documentation.
         let Some(path) = lines.next().and_then(|line| line.strip_prefix("// ")) else { continue };
         let source = read(&format!("examples/quickstart/{path}"));
-        assert_eq!(lines.next(), Some(source.as_str()), "{path} differs from what the README shows");
+        assert_eq!(lines.next(), Some(source.as_str()), "{path} differs from what docs/start.md shows");
         shown += 1;
     }
     assert_eq!(shown, 4, "the two migrations, their list, and the mount");

@@ -17,8 +17,8 @@ const COMPILED = /#(\d+) using Liftoff, .* bodysize (\d+) /g;
 const module = async (name) => ({ type: "ESModule", path: name, contents: await readFile(new URL(name, import.meta.url)) });
 
 /**
- * @param {{ title: string, modules: object[], migrations?: string, records?: number }[]} cases a greeting, or a backfill of so
- *   many records
+ * @param {{ title: string, modules: object[], migrations?: string, records?: number }[]} cases a greeting, or a backfill of
+ *   `records` entries
  * @returns how many functions each compiles, and how many bytes of WebAssembly these have
  */
 export async function compiled(cases) {

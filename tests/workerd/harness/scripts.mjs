@@ -6,15 +6,15 @@ import path from "node:path";
 
 import { TOKEN } from "./client.mjs";
 
-/** The shell scripts in a section of docs/guide.md. */
-export function scriptsOf(title) {
-  const guide = readFileSync(new URL("../../../docs/guide.md", import.meta.url), "utf8");
-  const section = guide.split("\n## ").find((text) => text.startsWith(`${title}\n`));
+/** The shell scripts in a section of a page in docs. */
+export function scriptsOf(page, title) {
+  const text = readFileSync(new URL(`../../../docs/${page}`, import.meta.url), "utf8");
+  const section = text.split("\n## ").find((text) => text.startsWith(`${title}\n`));
   return [...section.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, script]) => script);
 }
 
 /**
- * Runs a script of the guide against a Worker whose URL is given, with headers for `curl` to send. Nobody waits and
+ * Runs a script of the documentation against a Worker whose URL is given, with headers for `curl` to send. Nobody waits and
  * nothing is deployed: `sleep`, `npx` and `git` only write down what they were to do, and are given back as `calls`.
  */
 export async function run(t, script, url, headers = {}, { token = TOKEN, replace = [] } = {}) {

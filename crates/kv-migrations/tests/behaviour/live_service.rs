@@ -1,4 +1,4 @@
-//! A re-key in two migrations, beside a service that writes all the time: the steps of the guide, for an hour.
+//! A re-key in two migrations, beside a service that writes all the time: the steps of docs/long-migrations.md, for an hour.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -181,8 +181,8 @@ fn with_prefix(store: &MemoryStore, prefix: &str) -> BTreeSet<String> {
 
 const HOUR: Duration = Duration::from_hours(1);
 
-/// The steps of the guide, and then all of them back. The migrations see the namespace at one place, the service at another.
-fn follow_the_guide(
+/// The steps of the documentation, and then all of them back. The migrations see the namespace at one place, the service at another.
+fn follow_the_documentation(
     every: Duration,
     store: &MemoryStore,
     time: &VirtualTime,
@@ -253,31 +253,31 @@ fn follow_the_guide(
 }
 
 #[test]
-fn the_steps_of_the_guide_succeed_beside_a_service_that_writes_all_the_time() {
+fn the_documented_steps_succeed_beside_a_service_that_writes_all_the_time() {
     for every in [30, 120] {
         let time = VirtualTime::starting_at(start());
         let store = filled(&time);
         let every = Duration::from_secs(every);
-        follow_the_guide(every, &store, &time, &store, store.clone(), Duration::ZERO);
+        follow_the_documentation(every, &store, &time, &store, store.clone(), Duration::ZERO);
     }
 }
 
 #[test]
-fn the_steps_of_the_guide_succeed_where_the_service_is_elsewhere_and_each_sees_the_other_late() {
+fn the_documented_steps_succeed_where_the_service_is_elsewhere_and_each_sees_the_other_late() {
     for every in [30, 120] {
         let time = VirtualTime::starting_at(start());
         let store = filled(&time);
         let kv = DelayedKv::new(store.clone(), time.clone(), Duration::from_mins(1));
         let delay = Duration::from_secs(90);
-        follow_the_guide(Duration::from_secs(every), &store, &time, &kv.at(0), kv.at(1), delay);
+        follow_the_documentation(Duration::from_secs(every), &store, &time, &kv.at(0), kv.at(1), delay);
     }
 }
 
 #[test]
-fn the_steps_of_the_guide_succeed_beside_a_busy_service() {
+fn the_documented_steps_succeed_beside_a_busy_service() {
     let time = VirtualTime::starting_at(start());
     let store = filled(&time);
-    follow_the_guide(Duration::from_secs(1), &store, &time, &store, store.clone(), Duration::ZERO);
+    follow_the_documentation(Duration::from_secs(1), &store, &time, &store, store.clone(), Duration::ZERO);
 }
 
 /// Shows a write to an old key a minute late, and one to a new key at once: the two are never alike where an entry was just
@@ -293,12 +293,12 @@ impl Visibility for OldKeysLate {
 }
 
 #[test]
-fn the_steps_of_the_guide_succeed_where_some_entry_has_always_just_been_written_under_one_key() {
+fn the_documented_steps_succeed_where_some_entry_has_always_just_been_written_under_one_key() {
     let time = VirtualTime::starting_at(start());
     let store = filled(&time);
     let kv = DelayedKv::new(store.clone(), time.clone(), OldKeysLate);
     let delay = Duration::from_secs(90);
-    follow_the_guide(Duration::from_secs(10), &store, &time, &kv.at(0), kv.at(1), delay);
+    follow_the_documentation(Duration::from_secs(10), &store, &time, &kv.at(0), kv.at(1), delay);
 }
 
 #[test]

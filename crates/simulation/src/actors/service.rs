@@ -18,7 +18,7 @@ use crate::world::World;
 /// The time after which the service repeats what KV has refused.
 const BEFORE_NEXT_TRY: Duration = Duration::from_millis(1_100);
 
-/// Reads and writes the entries of one table at one location, as the guide asks for: each entry is written at one
+/// Reads and writes the entries of one table at one location, as docs/long-migrations.md asks for: each entry is written at one
 /// location only.
 pub async fn serve(world: World, table: usize, location: usize) {
     let random = &world.random;

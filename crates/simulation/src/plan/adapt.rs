@@ -35,7 +35,7 @@ impl Plan {
         }
     }
 
-    /// The steps of the guide: one release writes both keys and copies, the next writes new keys only and deletes.
+    /// The steps of docs/long-migrations.md: one release writes both keys and copies, the next writes new keys only and deletes.
     fn be_live(&mut self, random: &Random) {
         self.be_undisturbed(random, &[Mode::Pipeline, Mode::Coordinator]);
         self.is_chained = true;

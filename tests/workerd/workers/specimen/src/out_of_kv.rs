@@ -1,4 +1,4 @@
-//! The guide's migrations that copy entries out of KV, and an object that takes them.
+//! The documentation's migrations that copy entries out of KV, and an object that takes them.
 
 mod m011_users_to_d1;
 mod m012_carts_to_object;
