@@ -279,7 +279,7 @@ describe("exit codes", { concurrency: 4 }, () => {
     going.interrupt();
     const interrupted = await going.end();
     assert.equal(interrupted.code, 130);
-    assert.match(interrupted.stderr, /The run goes on by itself/);
+    assert.match(interrupted.stderr, /The run continues by itself/);
     assert.equal(JSON.parse(interrupted.stdout.trimEnd().split("\n").at(-1)).exitCode, 130);
     assert.equal((await run(["watch"], second)).code, 0, "and it does");
   });

@@ -52,7 +52,7 @@ describe("a backfill", { concurrency: 4 }, () => {
   test("that is required to be up to date is 503 while it goes on", async (t) => {
     const client = await serveCoordinated(t, SEEN, { namespace: ENTRIES });
     const problem = assertProblem(await client.run("?require=up-to-date"), 503, "unfinished");
-    assert.match(problem.help, /goes on by itself/);
+    assert.match(problem.help, /continues by itself/);
     await applied(client);
     // KV shows the marker a moment before the run has ended.
     await until(() => client.run("?require=up-to-date"), ({ status }) => status !== 409);

@@ -5,6 +5,7 @@ import { describe, test } from "node:test";
 import { assertAnswer, assertProblem, serve, serveSpecimen } from "./harness/client.mjs";
 import { serveCoordinated, until } from "./harness/coordinated.mjs";
 import { customers } from "./harness/entries.mjs";
+import { assertDescribed } from "./harness/openapi.mjs";
 
 /** The first has a `down`, the second is a backfill with one, and the third has none. */
 const [FIRST, SECOND, THIRD] = ["001_first", "002_second", "003_third"];
@@ -168,13 +169,22 @@ const TAKEN = {
 const WAYS = {
   "without a coordinator": async (t, settings, namespace) => {
     const client = await serveSpecimen(t, { namespace });
-    return { client, send: (method, path) => client.send(method, path, { ...settings, "clock-ahead": clock() }) };
+    return { client, send: described((method, path) => client.send(method, path, { ...settings, "clock-ahead": clock() })) };
   },
   "with a coordinator": async (t, settings, namespace) => {
     const client = await serveCoordinated(t, settings, { namespace });
-    return { client, send: (method, path) => client.send(method, path) };
+    return { client, send: described((method, path) => client.send(method, path)) };
   },
 };
+
+/** Checks each answer against the description of the HTTP API. */
+function described(send) {
+  return async (method, path) => {
+    const answer = await send(method, path);
+    assertDescribed(method, path, answer);
+    return answer;
+  };
+}
 
 /** Each request is a minute after the one before, so that nothing is too soon. */
 let seconds = 0;
@@ -273,7 +283,7 @@ for (const [way, start] of Object.entries(WAYS)) {
   });
 }
 
-test("with a coordinator, a rollback of several goes on by itself, and its history says what it did", async (t) => {
+test("with a coordinator, a rollback of several continues by itself, and its history says what it did", async (t) => {
   const client = await serveCoordinated(t, SLOW, { namespace: ENTRIES });
   assertAnswer(await client.run(`?to=${SECOND}&wait=true`));
   const first = assertAnswer(await client.send("POST", `${back("steps=2")}&by=me`), 202);

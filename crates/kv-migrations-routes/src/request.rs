@@ -4,6 +4,8 @@
 //! an answer. Uses nothing else of this crate.
 
 pub(crate) mod content;
+#[cfg(test)]
+mod described;
 pub(crate) mod dry_run;
 pub(crate) mod head;
 pub(crate) mod permission;

@@ -70,6 +70,12 @@ fn taken_by(route: &Route) -> &'static [Parameter] {
     }
 }
 
+/// The names of the parameters that a route takes.
+#[cfg(test)]
+pub(super) fn names(route: &Route) -> Vec<&'static str> {
+    taken_by(route).iter().filter_map(|parameter| parameter.form().split('=').next()).collect()
+}
+
 /// Whether a route can wait for a run in progress, where there is a coordinator.
 pub(crate) fn can_wait(route: &Route) -> bool {
     taken_by(route).contains(&Wait)
