@@ -41,14 +41,16 @@ fn the_test_in_the_page_about_pipelines_is_the_gazetteers() {
     assert_eq!(block, Some(read("examples/gazetteer/src/snapshot.rs").as_str()));
 }
 
+/// What stands between `start` and `end`, each time.
+fn between(text: &str, start: &str, end: char) -> BTreeSet<String> {
+    text.split(start).skip(1).filter_map(|rest| rest.split(end).next()).map(str::to_owned).collect()
+}
+
 /// Tools rely on the type of a problem, and look it up.
 #[test]
-fn the_http_reference_lists_every_type_of_problem_and_no_other() {
-    let kinds = read("crates/kv-migrations-routes/src/response/problem/kinds.rs");
-    let between = |text: &str, start: &str, end: char| -> BTreeSet<String> {
-        text.split(start).skip(1).filter_map(|rest| rest.split(end).next()).map(str::to_owned).collect()
-    };
-    let defined = between(&kinds, "name: \"", '"');
+fn the_reference_lists_every_type_of_problem_and_no_other() {
+    let defined =
+        between(&read("crates/kv-migrations-routes/src/response/problem/kinds.rs"), "name: \"", '"');
     assert!(defined.len() > 20, "kinds.rs is not read as it is written: {defined:?}");
 
     let reference = read("docs/reference/http.md");
@@ -56,4 +58,27 @@ fn the_http_reference_lists_every_type_of_problem_and_no_other() {
     let rows = errors.lines().filter(|line| line.starts_with("| 4") || line.starts_with("| 5"));
     let listed: BTreeSet<String> = rows.filter_map(|row| row.split('`').nth(1)).map(str::to_owned).collect();
     assert_eq!(listed, defined, "left: docs/reference/http.md; right: kinds.rs");
+
+    let described = between(&read("docs/reference/openapi.json"), "\"urn:kv-migrations:problem:", '"');
+    assert_eq!(described, defined, "left: docs/reference/openapi.json; right: kinds.rs");
+}
+
+/// The simulation's figures stand in one table; what repeats them must not be older.
+#[test]
+fn the_failure_modes_have_the_figures_of_the_guarantees() {
+    let guarantees = read("docs/reference/guarantees.md");
+    let modes = read("docs/reference/failure-modes.md");
+    let is_number =
+        |word: &&str| !word.is_empty() && word.chars().all(|one| one.is_ascii_digit() || one == ',');
+    let mut figures = BTreeSet::new();
+    for (place, _) in modes.match_indices(" of ") {
+        let (before, after) = (modes[..place].rsplit(' ').next(), modes[place + 4..].split(' ').next());
+        if let (Some(number), Some(worlds)) = (before.filter(is_number), after.filter(is_number)) {
+            figures.extend([number, worlds]);
+        }
+    }
+    assert!(figures.len() > 5, "failure-modes.md is not read as it is written: {figures:?}");
+    let outdated: Vec<_> =
+        figures.iter().filter(|figure| !guarantees.contains(&format!("| {figure} "))).collect();
+    assert!(outdated.is_empty(), "the table of docs/reference/guarantees.md has not {outdated:?}");
 }
