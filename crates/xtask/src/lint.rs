@@ -4,6 +4,7 @@ use anyhow::Result;
 use xshell::{Shell, cmd};
 
 use crate::console::heading;
+use crate::documents::words;
 use crate::imports;
 use crate::tools::{CLIPPY, CargoTool, RUSTFMT, WASM_TARGET, install_missing};
 use crate::workers::Worker;
@@ -26,6 +27,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     heading("formatting");
     cmd!(shell, "cargo fmt --all --check").quiet().run()?;
     imports::check(workspace)?;
+    words::check(workspace)?;
 
     let native = NATIVE.map(|package| ["--package", package]).concat();
     clippy(workspace, &shell, "native", &[&native[..], &["--all-targets"]].concat())?;

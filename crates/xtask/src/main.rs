@@ -2,9 +2,11 @@
 
 mod audit;
 mod bench;
+mod book;
 mod console;
 mod demo;
 mod dev;
+mod documents;
 mod imports;
 mod lint;
 mod new_migrations;
@@ -68,6 +70,8 @@ enum Command {
     Audit(audit::Scope),
     /// Measure what mounting the routes adds to a Worker, and fail above the limit
     Size(size::Scope),
+    /// Build the documents as a book of HTML pages, and check its links
+    Book,
     /// Measure this project beside what a user would use instead, and write docs/benchmarks.md
     Bench(bench::Scope),
 }
@@ -102,6 +106,7 @@ fn run(command: &Command) -> Result<()> {
         Command::Lint => lint::run(&workspace),
         Command::Audit(scope) => audit::run(&workspace, scope),
         Command::Size(scope) => size::run(&workspace, scope),
+        Command::Book => book::build(&workspace),
         Command::Bench(scope) => bench::run(&workspace, scope),
     }
 }

@@ -42,6 +42,20 @@ impl CargoTool {
         Self::new("cargo-public-api", "0.52.0", "cargo-public-api", &["--locked"], "1 to 2 minutes")
     }
 
+    pub(crate) fn mdbook() -> Self {
+        let options = &["--locked", "--no-default-features", "--features", "search"];
+        Self::new("mdbook", "0.5.4", "mdbook", options, "2 minutes")
+    }
+
+    pub(crate) fn mdbook_mermaid() -> Self {
+        Self::new("mdbook-mermaid", "0.17.1", "mdbook-mermaid", &["--locked"], "1 minute")
+    }
+
+    /// The directory of its executable.
+    pub(crate) fn directory(&self, workspace: &Workspace) -> PathBuf {
+        self.root(workspace).join("bin")
+    }
+
     /// A command that runs it at the root of the workspace. Installs it if it is missing.
     pub(crate) fn command<'a>(&self, workspace: &Workspace, shell: &'a Shell) -> Result<Cmd<'a>> {
         install_missing(workspace, self)?;
@@ -55,7 +69,7 @@ impl CargoTool {
     }
 
     pub(super) fn path(&self, workspace: &Workspace) -> PathBuf {
-        self.root(workspace).join("bin").join(self.executable)
+        self.directory(workspace).join(self.executable)
     }
 }
 
