@@ -25,7 +25,7 @@ Example, in a pipeline after the deploy:
 
 /// Runs, watches and controls the data migrations of a Cloudflare Worker
 ///
-/// It asks the routes that `kv-migrations-routes` mounts in the Worker. Results go to the standard output, all else to the
+/// It asks the routes that `kv-migrations-routes` mounts in the Worker. Results go to the standard output, everything else to the
 /// standard error. It never prints a token.
 #[derive(Parser)]
 #[command(name = "kv-migrations", version, after_help = EXIT_CODES)]
@@ -50,9 +50,9 @@ pub(crate) enum Command {
     Migrate(migrate::Args),
     Watch(watch::Args),
     Rollback(rollback::Args),
-    /// Let a run stand still at a backfill, a fold or a re-key (with a coordinator)
+    /// Pause a run at a backfill, a fold or a re-key (with a coordinator)
     Pause(control::Args),
-    /// Let a run go on that was paused (with a coordinator)
+    /// Resume a run that was paused (with a coordinator)
     Resume(control::Args),
     /// End a run, and forget its checkpoint: the next run starts the migration over (with a coordinator)
     Cancel(control::Args),

@@ -110,7 +110,7 @@ fn too_late(deadline: Duration, pause: Duration, reason: &Reason, coordination: 
 pub(crate) fn carried_on(coordination: Coordination) -> &'static str {
     match coordination {
         Coordination::Coordinated => {
-            "The run goes on by itself. `kv-migrations watch` shows it; `kv-migrations pause ID` and `cancel ID` stop it."
+            "The run continues by itself. `kv-migrations watch` shows it; `kv-migrations pause ID` and `cancel ID` stop it."
         }
         _ => "Nothing is lost: the same command carries on from the last checkpoint.",
     }

@@ -19,7 +19,7 @@ const SECRET: &str = "MIGRATIONS_TOKEN";
 pub(crate) struct TargetArgs {
     /// Where the routes are mounted, such as `https://my-service.workers.dev`, or `https://example.com/admin`
     ///
-    /// Without it: the variable `KV_MIGRATIONS_URL` of the file that `--vars` names, or of the environment.
+    /// By default it is the variable `KV_MIGRATIONS_URL` of the file that `--vars` names, or of the environment.
     #[arg(long, global = true, value_name = "URL")]
     url: Option<String>,
     /// The token. Others on this machine can see it: a variable is safer

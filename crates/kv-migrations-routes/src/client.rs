@@ -44,7 +44,7 @@ struct Problem {
 }
 
 impl<C: 'static> MigrationRoutes<C> {
-    /// A client of the routes, for a cron trigger or a queue consumer.
+    /// Creates a client of the routes, for a cron trigger or a queue consumer.
     ///
     /// With a [coordinator](Self::with_coordinator) it asks the object, so that its run is one of those of which there is
     /// one at a time in the world. It sends the token of this Worker. Without a coordinator it runs here, and shares the
@@ -95,7 +95,7 @@ impl<C: 'static> Client<C> {
         self
     }
 
-    /// The state of every registered migration, as `GET /migrations/status` answers it.
+    /// Returns the state of every registered migration, as `GET /migrations/status` answers it.
     ///
     /// # Errors
     /// [`ClientError`] with the problem of the answer.
@@ -112,7 +112,8 @@ impl<C: 'static> Client<C> {
         self.run_pending_until(&Until::End).await
     }
 
-    /// What a run [so far](Until) would do now, as `GET /migrations/plan` answers it. `until` must not be a number of entries.
+    /// Returns what a run [so far](Until) would do now, as `GET /migrations/plan` answers it. `until` must not be a
+    /// number of entries.
     ///
     /// # Errors
     /// [`ClientError`] with the problem of the answer.
@@ -120,7 +121,7 @@ impl<C: 'static> Client<C> {
         read(self.ask_until(Method::GET, Route::Plan, until).await).await
     }
 
-    /// What a run would change, as `POST /migrations/dry-run` answers it. The routes need not be made
+    /// Returns what a run would change, as `POST /migrations/dry-run` answers it. The routes need not be made
     /// [`with_dry_run`](MigrationRoutes::with_dry_run). With a coordinator, the object says what is applied.
     ///
     /// # Errors
@@ -309,17 +310,17 @@ async fn content(response: Response<Body>) -> Bytes {
 }
 
 impl ClientError {
-    /// The HTTP status that a request would have been answered with.
+    /// Returns the HTTP status that a request would have been answered with.
     pub fn status(&self) -> u16 {
         self.status
     }
 
-    /// The type of the problem, such as `urn:kv-migrations:problem:run-in-progress`. Tools may rely on it.
+    /// Returns the type of the problem, such as `urn:kv-migrations:problem:run-in-progress`. Tools may rely on it.
     pub fn problem(&self) -> &str {
         &self.problem.r#type
     }
 
-    /// When to ask again, if it may succeed then.
+    /// Returns when to ask again, if it may succeed then.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }

@@ -56,10 +56,10 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// The budget of a Worker on a paid plan, which is also the default.
+    /// Returns the budget of a Worker on a paid plan, which is also the default.
     ///
-    /// A request has 30 seconds of processor time there, and 10,000 subrequests or more; but KV's own page says 1,000
-    /// operations for either plan, so that the budget keeps to these. The rest is for the service's own operations.
+    /// A request has 30 seconds of processor time there, and 10,000 subrequests or more. But KV's own page says 1,000
+    /// operations for either plan, and the budget keeps to these. The rest is for the service's own operations.
     ///
     /// Sources: <https://developers.cloudflare.com/workers/platform/limits/>,
     /// <https://developers.cloudflare.com/kv/platform/limits/>.
@@ -74,11 +74,11 @@ impl Budget {
         Self { operations: 900, reserve: None, time, entries: u64::MAX, bytes: u64::MAX }
     }
 
-    /// The budget of a Worker on the free plan.
+    /// Returns the budget of a Worker on the free plan.
     ///
-    /// A request has 10 milliseconds of processor time there. A Worker cannot measure what it has used of them, so this budget
-    /// bounds what takes it: operations, entries and bytes. A request that is killed all the same leaves a checkpoint, and
-    /// the next one does less. A day has 1,000 writes: see [`RunReport::quota_exhausted`](crate::RunReport::quota_exhausted).
+    /// A request has 10 milliseconds of processor time there. A Worker cannot measure how much it has used. So this budget
+    /// limits what takes that time: operations, entries and bytes. A request that is cut off all the same leaves a
+    /// checkpoint, and the next one does less. A day has 1,000 writes: see [`RunReport::quota_exhausted`](crate::RunReport::quota_exhausted).
     ///
     /// # Example
     /// ```

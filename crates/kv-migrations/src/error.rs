@@ -176,7 +176,7 @@ impl Clone for Failure {
 }
 
 impl Failure {
-    /// What was changed, what was not, and what to do next.
+    /// Returns what was changed, what was not, and what to do next.
     pub fn advice(&self) -> String {
         let is_resumed = self.report.progress.is_some();
         let advice = match self.stage {

@@ -47,12 +47,12 @@ struct Lease {
 }
 
 impl RunLock {
-    /// A free lock.
+    /// Creates a free lock.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The lock of a service in this process, which for a Worker is one isolate: the same at every call.
+    /// Returns the lock of a service in this process, which for a Worker is one isolate: the same at every call.
     ///
     /// A runner on a Worker's KV has it by itself. Give it to a runner on a store of your own around that KV.
     ///

@@ -46,7 +46,7 @@ pub struct Migration<C = ()> {
 }
 
 impl<C> Migration<C> {
-    /// A migration without a `down`.
+    /// Creates a migration without a `down`.
     ///
     /// `up` is `async |kv, context| { …; Ok(()) }`, or `async move |…|` if it captures something, which must be `Send` and
     /// `Sync`, as routers require.
@@ -62,7 +62,8 @@ impl<C> Migration<C> {
         Self { id: id.into(), description: description.into(), up: Box::new(up), down: None, revision: None }
     }
 
-    /// A migration that changes every entry of a prefix, over as many requests as it takes: see [`Backfill`].
+    /// Returns a migration that changes every entry of a prefix, over as many requests as it takes: see
+    /// [`Backfill`].
     pub fn backfill(
         id: impl Into<Cow<'static, str>>,
         description: impl Into<Cow<'static, str>>,
@@ -80,7 +81,8 @@ impl<C> Migration<C> {
         }
     }
 
-    /// A migration that gathers a state from every entry of a prefix and writes what follows from it: see [`Fold`].
+    /// Returns a migration that gathers a state from every entry of a prefix and writes what follows from it: see
+    /// [`Fold`].
     pub fn fold<S: Serialize + DeserializeOwned + 'static>(
         id: impl Into<Cow<'static, str>>,
         description: impl Into<Cow<'static, str>>,
@@ -98,7 +100,8 @@ impl<C> Migration<C> {
         }
     }
 
-    /// A migration that moves entries to new keys: see [`Rekey`](crate::Rekey). It is reversible if the re-key has an inverse.
+    /// Returns a migration that moves entries to new keys: see [`Rekey`](crate::Rekey). It is reversible if the
+    /// re-key has an inverse.
     pub fn rekey(
         id: impl Into<Cow<'static, str>>,
         description: impl Into<Cow<'static, str>>,
@@ -127,10 +130,11 @@ impl<C> Migration<C> {
         self
     }
 
-    /// Names the revision of what it does: 1 to 64 bytes without control characters. Change it when the `up` is changed.
+    /// Sets the revision of what it does: 1 to 64 bytes without control characters. Change it when you change the `up`.
     ///
-    /// The marker keeps the revision that was applied. If another one is registered, none being one too, plans and runs say so,
-    /// and nothing else: the migration stays applied. [`Runner::refusing`](crate::Runner::refusing) makes it refuse runs.
+    /// The marker keeps the revision that was applied. If the registered revision differs, plans and runs say so; having
+    /// none counts as a revision too. The migration stays applied. [`Runner::refusing`](crate::Runner::refusing) makes the
+    /// runner refuse such runs.
     ///
     /// # Example
     /// ```
@@ -161,22 +165,22 @@ impl<C> Migration<C> {
         self
     }
 
-    /// The id, as it is in the key of its marker.
+    /// Returns the id, as it is in the key of its marker.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// What it does, for people; may be empty.
+    /// Returns what it does, for people; may be empty.
     pub fn description(&self) -> &str {
         &self.description
     }
 
-    /// Whether it has a `down`.
+    /// Returns whether it has a `down`.
     pub fn is_reversible(&self) -> bool {
         self.down.is_some()
     }
 
-    /// What kind of change its `up` makes.
+    /// Returns what kind of change its `up` makes.
     pub fn kind(&self) -> MigrationKind {
         self.up.kind()
     }

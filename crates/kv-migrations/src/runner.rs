@@ -75,7 +75,7 @@ pub struct Runner<C = ()> {
 }
 
 impl<C> Runner<C> {
-    /// Whether a migration is applied, registered or not. One KV operation.
+    /// Returns whether a migration is applied, registered or not. One KV operation.
     ///
     /// # Errors
     /// [`Error::Ledger`] if its marker cannot be read, [`Error::ForeignMarker`] if the marker belongs to another service.
@@ -83,8 +83,8 @@ impl<C> Runner<C> {
         self.ledger().is_applied(id).await
     }
 
-    /// The state of every registered migration, in order. One KV operation for every 1,000 markers, and one for every 100
-    /// that this runner did not write.
+    /// Returns the state of every registered migration, in order. One KV operation for every 1,000 markers, and one
+    /// for every 100 that this runner did not write.
     ///
     /// # Errors
     /// [`Error::Ledger`] and [`Error::LedgerTooLarge`] if the markers cannot be read, [`Error::ForeignMarker`] if one belongs to another service.
@@ -92,7 +92,8 @@ impl<C> Runner<C> {
         Ok(self.status_report().await?.migrations)
     }
 
-    /// Like [`status`](Self::status), and which migrations of this service are applied or have begun but are not registered.
+    /// Returns what [`status`](Self::status) does, and which migrations of this service are applied or have begun
+    /// but are not registered.
     ///
     /// # Errors
     /// Those of [`status`](Self::status).

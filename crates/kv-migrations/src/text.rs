@@ -30,7 +30,8 @@ fn without_middle(mut text: String, max: usize) -> String {
     text
 }
 
-/// The first ids of a list, and how many more there are: a service can have thousands, of five hundred bytes each.
+/// Returns the first ids of a list, and how many more there are: a service can have thousands, of five hundred
+/// bytes each.
 pub fn listed(ids: &[String]) -> String {
     const MAX_LISTED: usize = 10;
     const MAX_BYTES: usize = 1_000;

@@ -8,13 +8,13 @@ use crate::exit::{Exit, Failure};
 use crate::http::Request;
 use crate::job::{Coordination, Job};
 
-/// Record all migrations up to one as applied without running them: for data that is as they leave it
+/// Record all migrations up to one as applied without running them: for data that already has their changes
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The last migration that is recorded
     #[arg(long, value_name = "ID")]
     to: String,
-    /// Who asks: it stands in the history and in the log
+    /// Who asks: kept in the history and in the log
     #[arg(long, value_name = "LABEL")]
     by: Option<String>,
     /// Give up after this time: `90s`, `10m`, `2h`

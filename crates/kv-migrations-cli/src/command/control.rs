@@ -13,7 +13,7 @@ use crate::job::{Coordination, Job};
 pub(crate) struct Args {
     /// The migration
     id: String,
-    /// Who asks: it stands in the history and in the log
+    /// Who asks: kept in the history and in the log
     #[arg(long, value_name = "LABEL")]
     by: Option<String>,
 }

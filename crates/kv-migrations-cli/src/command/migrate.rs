@@ -25,8 +25,8 @@ const CHECK_FOR: Duration = Duration::from_mins(3);
 
 /// Apply what is pending, over as many requests as that takes, and check that it is applied
 ///
-/// It asks for the plan first, and runs to its last migration. An answer that is lost, a service that cannot answer for a moment,
-/// and a deploy in between do not end it. If it ends early, the same command carries on.
+/// It asks for the plan first, and runs to its last migration. It survives lost answers, a service that cannot answer for a
+/// moment, and a deploy in between. If it ends early, run the same command again to continue.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Only up to this migration
@@ -46,19 +46,19 @@ pub(crate) struct Args {
     pub(crate) deadline: Duration,
     /// Wait for the release that registers this migration: name the last one of the release that you deploy
     ///
-    /// Without it, the last migration in `src/migrations/mod.rs` is expected, if that file is there.
+    /// By default it is the last migration in `src/migrations/mod.rs`, if that file exists.
     #[arg(long, value_name = "ID", conflicts_with = "any_release")]
     pub(crate) expect: Option<String>,
     /// Run with whichever release answers
     #[arg(long)]
     pub(crate) any_release: bool,
-    /// Wait so long for the release
+    /// How long to wait for that release
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration::parse)]
     pub(crate) release_deadline: Duration,
     /// Where the migrations of the service are
     #[arg(long, value_name = "DIRECTORY", default_value = DIRECTORY)]
     pub(crate) migrations: PathBuf,
-    /// Who asks: it stands in the history and in the log
+    /// Who asks: kept in the history and in the log
     #[arg(long, value_name = "LABEL")]
     pub(crate) by: Option<String>,
 }
@@ -174,7 +174,7 @@ fn interrupted(coordination: Coordination) -> &'static str {
              command carries it on."
         }
         Coordination::Unknown => {
-            "With a coordinator the run goes on by itself, and `kv-migrations pause ID` and `cancel ID` stop it. Without one it stands \
+            "With a coordinator the run continues by itself, and `kv-migrations pause ID` and `cancel ID` stop it. Without one it stands \
              still soon, and the same command carries it on."
         }
     }

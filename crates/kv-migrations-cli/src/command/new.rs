@@ -23,13 +23,13 @@ use template::Kind;
 pub(crate) struct Args {
     /// What it does, in a word or a few: `verified`, `add-index`. The number before it is the next one
     name: String,
-    /// One that changes every entry of a prefix, over many requests
+    /// Make it a backfill: it changes every entry of a prefix, over many requests
     #[arg(long, group = "kind")]
     backfill: bool,
-    /// One that gathers something from all entries of a prefix, and writes it
+    /// Make it a fold: it gathers something from all entries of a prefix, and writes it
     #[arg(long, group = "kind")]
     fold: bool,
-    /// One that moves entries to new keys
+    /// Make it a re-key: it moves entries to new keys
     #[arg(long, group = "kind")]
     rekey: bool,
     /// Where the migrations of the service are

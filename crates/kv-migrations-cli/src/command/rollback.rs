@@ -35,7 +35,7 @@ pub(crate) struct Args {
     /// Give up after this time: `90s`, `10m`, `2h`
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration::parse)]
     pub(crate) deadline: Duration,
-    /// Who asks: it stands in the history and in the log
+    /// Who asks: kept in the history and in the log
     #[arg(long, value_name = "LABEL")]
     by: Option<String>,
 }

@@ -19,7 +19,7 @@ const EVERY: Duration = Duration::from_secs(2);
 /// How often nothing is seen to run until the run counts as over: between two migrations none runs for a moment.
 const QUIET: u32 = 3;
 
-/// Show a run while it goes on, without starting one; ends with it
+/// Show a run that is in progress, until it ends, without starting one
 ///
 /// It asks for the status every two seconds: the read-only token is enough. It exits with 0 if every migration is applied, with 1
 /// if one failed, and with 3 if something is still pending or paused.

@@ -178,7 +178,7 @@ fn a_pause_beyond_the_deadline_is_not_waited_for() {
     let failure = drive(&script, run(), Coordination::Coordinated).unwrap_err();
     assert_eq!((failure.exit, script.waited()), (Exit::Deadline, 0));
     assert!(
-        failure.message.contains("quota of the day") && failure.help.contains("goes on by itself"),
+        failure.message.contains("quota of the day") && failure.help.contains("continues by itself"),
         "{failure}"
     );
 }

@@ -99,7 +99,7 @@ macro_rules! coordinator {
 pub struct CoordinatorObject(AssertUnwindSafe<Rc<dyn Instance>>);
 
 impl CoordinatorObject {
-    /// The object with this state.
+    /// Creates the object with this state.
     pub fn new<C: 'static>(state: &State, routes: MigrationRoutes<C>) -> Self {
         let storage: Arc<dyn Storage> = Arc::new(ObjectStorage::new(state));
         let coordinator = routes.coordinator(storage.clone()).map(Arc::new);

@@ -58,7 +58,7 @@ extern "C" {
 }
 
 impl ObjectStorage {
-    /// The storage of the object with this state.
+    /// Creates the storage of the object with this state.
     pub fn new(state: &State) -> Self {
         let storage = JsValue::from(state.storage().as_raw()).unchecked_into();
         Self(SendWrapper(Rows { storage, is_table_created: AtomicBool::new(false) }))

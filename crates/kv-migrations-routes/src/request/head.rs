@@ -68,7 +68,7 @@ pub struct RequestHead<'a> {
 }
 
 impl<'a> RequestHead<'a> {
-    /// The method. A `HEAD` request is shown as the `GET` that it is answered as.
+    /// Returns the method. A `HEAD` request is shown as the `GET` that it is answered as.
     pub fn method(&self) -> &'a Method {
         match &self.head.method {
             &Method::HEAD => &Method::GET,
@@ -76,17 +76,17 @@ impl<'a> RequestHead<'a> {
         }
     }
 
-    /// The path of the route, such as `/migrate`: without what it is mounted below.
+    /// Returns the path of the route, such as `/migrate`: without what it is mounted below.
     pub fn path(&self) -> String {
         self.route.path()
     }
 
-    /// The query, without its question mark.
+    /// Returns the query, without its question mark.
     pub fn query(&self) -> Option<&'a str> {
         self.head.query.as_deref()
     }
 
-    /// The headers, as the caller sent them.
+    /// Returns the headers, as the caller sent them.
     pub fn headers(&self) -> &'a HeaderMap {
         &self.head.headers
     }

@@ -47,7 +47,8 @@ impl<C: 'static> MigrationRoutes<C> {
         self
     }
 
-    /// As [`with_secrets`](Self::with_secrets), but a secret can also be one of the Secrets Store.
+    /// Sets several secrets, as [`with_secrets`](Self::with_secrets) does, but a secret can also be one of the
+    /// Secrets Store.
     ///
     /// A name is that of its `binding` under `[[secrets_store_secrets]]` in `wrangler.toml`. A method of its own, since
     /// most Workers need not carry the code that reads such a secret.

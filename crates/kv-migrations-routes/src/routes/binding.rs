@@ -23,7 +23,7 @@ pub struct CoordinatorBinding {
 }
 
 impl CoordinatorBinding {
-    /// The binding of this name in `wrangler.toml`.
+    /// Creates the binding of this name in `wrangler.toml`.
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), writes_per_day: None }
     }

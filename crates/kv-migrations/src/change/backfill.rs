@@ -28,16 +28,18 @@ use state::{BackfillState, failures_text, first_failure};
 
 /// A change to each entry whose key begins with a prefix.
 ///
-/// It first counts the keys, one operation for every 1,000, and ends at the last one that it counted, so that a service
-/// that adds entries does not keep it going. It takes as many requests as the [`Budget`](crate::Budget) requires. Each
-/// request resumes where the one before stopped. Values are read up to 100 at a time, and several entries are changed at
-/// once. A checkpoint in the marker records how far it got: after the first entry of a request, then at growing intervals of
-/// up to two seconds, and at the end of the request. After a crash, everything since the last checkpoint is
-/// repeated, so the change must do no harm the second time.
+/// It takes as many requests as the [`Budget`](crate::Budget) requires. Each request resumes where the one before stopped.
+/// Values are read up to 100 at a time, and several entries are changed at once.
 ///
-/// Keys are visited in the order of their bytes. Keys that are written before the position that it has reached, or after
-/// the last one that it counted, are not visited. Markers are left out: all keys that begin with `migration_`, unless the prefix does; then only the service's
-/// own markers are left out.
+/// - **Which entries.** It first counts the keys, one operation for every 1,000. It visits them in the order of their bytes
+///   and ends at the last one that it counted, even while a service adds entries. Entries that are written behind its
+///   position, or after that last one, are not visited.
+/// - **Checkpoints.** The marker keeps how far it got: after the first entry of a request, then at growing intervals of up
+///   to two seconds, and at the end of the request.
+/// - **Twice.** After a crash, everything since the last checkpoint is repeated. So an entry may be changed twice: let the
+///   second time do no harm.
+/// - **Markers** are left out: all keys that begin with `migration_`. If the prefix itself begins so, only the service's own
+///   markers are left out.
 ///
 /// # Example
 /// ```

@@ -29,13 +29,12 @@ use repeated::Repeated;
 /// Gathers a state from each entry whose key begins with a prefix, in the order of the keys, and writes what follows from
 /// it at the end: an index, a sum.
 ///
-/// It first counts the keys, one operation for every 1,000, and ends at the last one that it counted, so that a service
-/// that adds entries does not keep it going.
-///
-/// Checkpoints keep the state, as JSON of at most 10 MiB. It must come back from JSON as it was: its maps need keys that are
-/// text, and its numbers must be finite. That is checked at the first entry and after the last one. A checkpoint holds the
-/// state and the position together in one value of KV: no crash makes an entry count twice or not at all, even if an old
-/// checkpoint is read. Entries that KV does not list yet do not count.
+/// - **Which entries.** It first counts the keys, one operation for every 1,000, and ends at the last one that it counted,
+///   even while a service adds entries. Entries that KV does not list yet do not count.
+/// - **The state** is kept in checkpoints, as JSON of at most 10 MiB. It must come back from JSON as it was: its maps need
+///   keys that are text, and its numbers must be finite. That is checked at the first entry and after the last one.
+/// - **Each entry counts once**, whatever crashes: state and position are one value of KV. That holds even if an old
+///   checkpoint is read.
 ///
 /// # Example
 /// ```
@@ -90,10 +89,9 @@ impl<C: 'static, S: Serialize + DeserializeOwned + 'static> Fold<C, S> {
     /// Begins with `initial()`, calls `each` for one entry after the other, and writes what `close` returns for the final
     /// state: over several requests if necessary.
     ///
-    /// `close` is called again by each request that writes, and must return the same for the same state. If it returns
-    /// something else, because you have changed it, the fold writes its outputs again, and deletes what it wrote before and
-    /// no longer produces. At the third difference it fails. If more than 10,000 keys are written by then, it fails at the
-    /// first.
+    /// `close` is called again by each request that writes, and must return the same for the same state. If you have changed
+    /// it, so that it returns something else, the fold writes its outputs again. It deletes what it wrote before and no longer
+    /// produces. At the third difference it fails. If it writes more than 10,000 keys, it fails at the first.
     pub fn new(
         prefixes: impl Into<Prefixes>,
         initial: impl Fn() -> S + Send + Sync + 'static,
@@ -107,8 +105,8 @@ impl<C: 'static, S: Serialize + DeserializeOwned + 'static> Fold<C, S> {
         }
     }
 
-    /// Like [`new`](Self::new), with a `close` that reads other keys: to add to an existing index, to delete the keys of an
-    /// older one, or to look something up.
+    /// Gathers a state as [`new`](Self::new) does, with a `close` that reads other keys: to add to an existing
+    /// index, to delete the keys of an older one, or to look something up.
     ///
     /// `close` is `async |kv, state, context| { …; Ok(outputs) }`. It only reads: each write is a [`FoldOutput`]. It is called
     /// in one request, and once: before the first output is written, a checkpoint keeps all of them in place of the state.

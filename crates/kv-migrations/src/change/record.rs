@@ -74,8 +74,8 @@ impl Record {
         self.is_changed.store(true, Ordering::Relaxed);
     }
 
-    /// Whether an earlier request began this entry and did not finish it, or may not have: it failed, or the budget ended
-    /// amid it. So some of its writes may be made already, and others not.
+    /// Returns whether an earlier request began this entry and did not finish it, or may not have: it failed, or
+    /// the budget ended amid it. So some of its writes may be made already, and others not.
     ///
     /// After a crash nobody knows all entries that had begun, so that `false` proves nothing: write in an order in which a
     /// second time does no harm, the entry itself last.
@@ -100,35 +100,36 @@ impl Record {
         self.is_repeated
     }
 
-    /// The name of the key.
+    /// Returns the name of the key.
     pub fn name(&self) -> &str {
         &self.key.name
     }
 
-    /// The key, with its metadata and its expiration: what [`Put::with_options_of`](crate::kv::Put::with_options_of) takes.
+    /// Returns the key, with its metadata and its expiration: what
+    /// [`Put::with_options_of`](crate::kv::Put::with_options_of) takes.
     pub fn key(&self) -> &Key {
         &self.key
     }
 
-    /// The metadata, if there is any.
+    /// Returns the metadata, if there is any.
     pub fn metadata(&self) -> Option<&Metadata> {
         self.key.metadata.as_ref()
     }
 
-    /// The value. Empty if only keys are read: see [`Backfill::keys_only`](crate::Backfill::keys_only).
+    /// Returns the value. Empty if only keys are read: see [`Backfill::keys_only`](crate::Backfill::keys_only).
     pub fn value(&self) -> &[u8] {
         &self.value
     }
 
-    /// The value as text, without a byte order mark; an error if it is not UTF-8, or if only keys are read.
+    /// Returns the value as text, without a byte order mark; an error if it is not UTF-8, or if only keys are read.
     pub fn text(&self) -> Result<&str, KvError> {
         self.check_read()?;
         std::str::from_utf8(without_byte_order_mark(&self.value))
             .map_err(|_| self.unreadable(KvErrorKind::NotUtf8))
     }
 
-    /// The value, read as [`Kv::json`](crate::kv::Kv::json) reads it; an error if it is not JSON of this shape, or if only
-    /// keys are read.
+    /// Returns the value, read as [`Kv::json`](crate::kv::Kv::json) reads it; an error if it is not JSON of this
+    /// shape, or if only keys are read.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, KvError> {
         self.check_read()?;
         parse_json(&self.value).map_err(|error| self.unreadable(KvErrorKind::NotJson(error)))

@@ -69,24 +69,32 @@ const VISIBILITY_DELAY: Duration = Duration::from_secs(90);
 ///
 /// An entry keeps its value, byte for byte, its metadata, and its expiration. The move has these phases:
 ///
-/// 1. **survey**: looks for collisions among all keys. Where something else is at a new key, it looks once more after a
+/// 1. **survey**: looks for collisions among all keys. If something else is at a new key, it looks once more after a
 ///    **wait** (**confirm**). Nothing is written before the survey is complete.
 /// 2. **copy**: writes up to 50,000 entries, or 1 MiB of keys, to their new keys.
 /// 3. **wait**: until the copies are visible everywhere.
 /// 4. **sweep**: reads each entry under both keys. If the copy is there and the entry has not changed since, the old key is
-///    deleted. If the entry has changed, it is copied again and swept after another wait. Then the next ones follow.
+///    deleted. If the entry has changed, it is copied again and swept after another wait. Then the next entries follow.
 /// 5. **wait** and **check**: looks for entries that were written under old keys in the meantime, and moves them too. The
 ///    check also runs when the survey found nothing: what was written a moment ago, perhaps by the previous migration, may
 ///    not have been listed yet.
 ///
-/// Until the migration is applied, let the service read the new key first and then the old one, and **write both**: then no
-/// write is lost. If the service writes only the new key, a write elsewhere within KV's delay of the copy can be lost; if it
-/// writes only the old key, a write within KV's delay of the deletion can be lost.
+/// # While the service writes
+///
+/// Until the migration is applied, let the service read the new key first and then the old one, and **write both**.
+///
+/// | the service writes | what can be lost |
+/// | --- | --- |
+/// | both keys | nothing |
+/// | only the new key | what it writes elsewhere in the minute before the entry is copied |
+/// | only the old key | what it writes elsewhere in the minute before the old key is deleted |
 ///
 /// A service that writes old keys all the time needs two migrations, in two releases: [`copying`](Self::copying) and
 /// [`deleting`](Self::deleting).
 ///
-/// An entry that expires within 90 seconds is not moved but left to expire. An entry that cannot have its new key is an error
+/// # Entries that do not move
+///
+/// An entry that expires within 90 seconds is left to expire. An entry that cannot have its new key fails the migration
 /// before anything is written, or stays: see [`Collisions`].
 ///
 /// # Example
@@ -134,7 +142,7 @@ impl Rekey {
         Self::prefixes([(from, to)])
     }
 
-    /// The same for several prefixes in one migration: each pair has an old prefix and its new one.
+    /// Moves entries of several prefixes in one migration: each pair has an old prefix and its new one.
     ///
     /// No old prefix may begin with another old one, and no new one with another new one:
     /// [`Runner::new`](crate::Runner::new) refuses that.
@@ -258,8 +266,9 @@ impl<C: ?Sized, T> Rekey<C, T> {
         self
     }
 
-    /// Like [`deleting`](Self::deleting), and copies an entry that has nothing at its new key, at most 1,000, before it
-    /// deletes the old one. For a service that deletes nothing: an entry that it deleted comes back.
+    /// Deletes old keys as [`deleting`](Self::deleting) does, and copies an entry that has nothing at its new key,
+    /// at most 1,000, before it deletes the old one. For a service that deletes nothing: an entry that it deleted
+    /// comes back.
     #[must_use]
     pub fn copying_missing(mut self) -> Self {
         self.direction.settings.part = Part::Deleting(Missing::Copied);

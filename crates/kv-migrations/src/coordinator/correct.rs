@@ -65,7 +65,7 @@ impl<C> Coordinator<C> {
         self.correct(id, Correction::Unmark, caller).await
     }
 
-    /// [`reset`](Self::reset), [`mark`](Self::mark) or [`unmark`](Self::unmark).
+    /// Makes one correction: [`reset`](Self::reset), [`mark`](Self::mark) or [`unmark`](Self::unmark).
     ///
     /// # Errors
     /// Those of the method.

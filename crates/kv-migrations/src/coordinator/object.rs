@@ -23,8 +23,8 @@ pub struct Coordinator<C = ()> {
 }
 
 impl<C> Coordinator<C> {
-    /// The coordinator of the runner's service, which continues what `storage` holds. `context` makes what migrations
-    /// get. It is called once for each step.
+    /// Creates the coordinator of the runner's service, which continues what `storage` holds. `context` makes what
+    /// migrations get. It is called once for each step.
     pub fn new(
         runner: Runner<C>,
         storage: Arc<dyn Storage>,

@@ -164,7 +164,7 @@ pub enum RunOutcome {
 pub struct FailedAttempt {
     /// When: ISO 8601.
     pub at: String,
-    /// Why: at most 1,000 bytes of the error.
+    /// Why: at most 2,000 bytes of the error.
     pub error: String,
 }
 

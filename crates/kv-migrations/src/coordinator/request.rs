@@ -53,8 +53,8 @@ impl<C> Coordinator<C> {
         self.run_pending_until(&Until::End, caller).await
     }
 
-    /// Like [`run_pending`](Self::run_pending), but only [so far](Until). What is still to be applied besides is
-    /// [`beyond`](RunReport::beyond). Callers who wait share no such run.
+    /// Asks for a run that goes only [so far](Until), and waits as [`run_pending`](Self::run_pending) does. What is
+    /// still to be applied besides is [`beyond`](RunReport::beyond). Callers who wait share no such run.
     ///
     /// A run of a number of [entries](Until::Entries) is one step: if that is cut off, it has failed.
     ///
@@ -86,8 +86,8 @@ impl<C> Coordinator<C> {
         Ok(registered.last_of(plan.end).map_or(Until::End, Until::Migration))
     }
 
-    /// Like [`run_pending`](Self::run_pending), and calls `observer` for each event as it happens, including the events
-    /// of a run in progress that the caller waits for.
+    /// Asks for a run as [`run_pending`](Self::run_pending) does, and calls `observer` for each event as it
+    /// happens, including the events of a run in progress that the caller waits for.
     ///
     /// # Errors
     /// Those of [`run_pending`](Self::run_pending).
@@ -99,7 +99,7 @@ impl<C> Coordinator<C> {
         self.run_pending_until_observed(&Until::End, caller, observer).await
     }
 
-    /// Like [`run_pending_until`](Self::run_pending_until), and calls `observer` as
+    /// Asks for a run as [`run_pending_until`](Self::run_pending_until) does, and calls `observer` as
     /// [`run_pending_observed`](Self::run_pending_observed) does.
     ///
     /// # Errors

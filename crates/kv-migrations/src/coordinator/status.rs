@@ -20,8 +20,8 @@ fn cut_off(tries: u32) -> String {
 }
 
 impl<C> Coordinator<C> {
-    /// The state of every registered migration, in order. No KV operation, except the first time, when the markers in
-    /// KV are adopted.
+    /// Returns the state of every registered migration, in order. No KV operation, except the first time, when the
+    /// markers in KV are adopted.
     ///
     /// # Errors
     /// [`CoordinatorError::Storage`]; and [`CoordinatorError::Runner`] if the markers in KV cannot be read.
@@ -29,7 +29,8 @@ impl<C> Coordinator<C> {
         Ok(self.status_report().await?.migrations)
     }
 
-    /// Like [`status`](Self::status), and which migrations of this service are applied or have begun but are not registered.
+    /// Returns what [`status`](Self::status) does, and which migrations of this service are applied or have begun
+    /// but are not registered.
     ///
     /// # Errors
     /// Those of [`status`](Self::status).
@@ -43,8 +44,8 @@ impl<C> Coordinator<C> {
         Ok(StatusReport { migrations: self.statuses(markers)?, missing, unfinished, missing_unknown })
     }
 
-    /// What a run [so far](Until) would do now. Nothing is changed. No KV operation but those of [`status`](Self::status),
-    /// and one for every 1,000 keys that begin like markers if nothing is applied.
+    /// Returns what a run [so far](Until) would do now. Nothing is changed. No KV operation but those of
+    /// [`status`](Self::status), and one for every 1,000 keys that begin like markers if nothing is applied.
     ///
     /// # Errors
     /// Those of [`status`](Self::status), and [`Error::UnknownMigration`](crate::Error::UnknownMigration).
@@ -56,7 +57,7 @@ impl<C> Coordinator<C> {
         Ok(report.with_steps(self.statuses(markers)?))
     }
 
-    /// The runs and rollbacks, the newest first: the one in progress, and about a hundred that ended.
+    /// Returns the runs and rollbacks, the newest first: the one in progress, and about a hundred that ended.
     ///
     /// # Errors
     /// [`CoordinatorError::Storage`].

@@ -105,8 +105,8 @@ pub(super) fn cut_off(task: &Task) -> CoordinatorError {
     CoordinatorError::CutOff { id: task.migration().map(str::to_owned), is_one_step: task.work.is_one_step() }
 }
 
-/// The first step has a caller who waits for it and is told of its failure. Nobody waits for the other steps, so that
-/// they are retried; so is a first step that was cut off before, and its caller with it.
+/// The first step has a caller who waits for it and gets its failure. Nobody waits for the other steps, so they are
+/// retried; so is a first step that was cut off before, and its caller with it.
 fn end_step(task: &mut Task, outcome: StepOutcome, now: SystemTime) -> RunOutcome {
     let is_first = task.totals.steps == 0 && matches!(task.stage, TaskStage::Stepping { tries: 1, .. });
     task.totals.steps = task.totals.steps.saturating_add(1);

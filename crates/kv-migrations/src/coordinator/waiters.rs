@@ -23,7 +23,7 @@ const MIN_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
 type Listener = dyn Fn(&Event) + Send + Sync;
 
-/// One who is told of events, until it is dropped.
+/// Receives events until it is dropped.
 pub(super) struct Listening<'a> {
     waiters: &'a Waiters,
     number: u64,

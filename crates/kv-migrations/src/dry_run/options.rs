@@ -56,7 +56,7 @@ impl DryRun {
     /// The most changes of each migration that are shown.
     pub const MAX_SHOWN: usize = 10_000;
 
-    /// Of all that is pending.
+    /// Creates a dry run of everything that is pending.
     pub const fn new() -> Self {
         Self {
             to: None,
@@ -69,19 +69,20 @@ impl DryRun {
         }
     }
 
-    /// Of what is pending up to this migration.
+    /// Creates a dry run of what is pending up to this migration.
     pub fn to(mut self, id: impl Into<String>) -> Self {
         self.to = Some(id.into());
         self
     }
 
-    /// Of the next migrations, this many.
+    /// Creates a dry run of this many of the next migrations.
     pub const fn steps(mut self, steps: u64) -> Self {
         self.steps = Some(steps);
         self
     }
 
-    /// Of this migration alone, as if those that are pending before it were applied and had changed nothing.
+    /// Creates a dry run of this migration alone, as if those that are pending before it were applied and had
+    /// changed nothing.
     pub fn only(mut self, id: impl Into<String>) -> Self {
         self.only = Some(id.into());
         self

@@ -2,8 +2,8 @@
 
 use crate::text::{bounded, replaced, without_stacks};
 
-/// The text of an error and of its causes, as answers, logs, markers, the status and the history have it: at most 2,000
-/// bytes.
+/// Returns the text of an error and of its causes, as answers, logs, markers, the status and the history have it:
+/// at most 2,000 bytes.
 ///
 /// Errors of [`serde_json`] quote values. Of those in the chain, only the kind, the line and the column are told, also where
 /// the error around them repeats their text. The stacks of JavaScript errors are left out.

@@ -13,7 +13,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// A value without metadata.
+    /// Creates a value without metadata.
     pub fn new(value: impl Into<Vec<u8>>) -> Self {
         Self { value: value.into(), metadata: None }
     }
@@ -40,7 +40,8 @@ pub enum BulkValue {
 }
 
 impl BulkValue {
-    /// A value that was read as text. It is exact unless it contains the character that replaces invalid UTF-8.
+    /// Creates a value that was read as text. It is exact unless it contains the character that replaces invalid
+    /// UTF-8.
     pub fn from_text(text: String) -> Self {
         let replaced = text.chars().any(|character| character == char::REPLACEMENT_CHARACTER);
         if replaced { Self::Unread } else { Self::Found(text.into_bytes()) }
@@ -60,7 +61,7 @@ pub struct Key {
 }
 
 impl Key {
-    /// A key that does not expire and has no metadata.
+    /// Creates a key that does not expire and has no metadata.
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), expiration: None, metadata: None }
     }
@@ -91,7 +92,7 @@ pub struct Page {
 }
 
 impl Page {
-    /// The last page of a list.
+    /// Creates the last page of a list.
     pub fn new(keys: Vec<Key>) -> Self {
         Self { keys, cursor: None }
     }
@@ -103,7 +104,7 @@ impl Page {
         self
     }
 
-    /// A page from the fields of KV's answer.
+    /// Creates a page from the fields of KV's answer.
     ///
     /// # Errors
     /// If the list is not complete but has no cursor: to take the page for the last one would lose keys.
@@ -132,7 +133,7 @@ pub struct ListOptions<'a> {
 }
 
 impl<'a> ListOptions<'a> {
-    /// The first page of the keys that begin with `prefix`.
+    /// Creates the first page of the keys that begin with `prefix`.
     pub fn new(prefix: &'a str) -> Self {
         Self { prefix, cursor: None, limit: None }
     }
@@ -172,7 +173,7 @@ pub struct PutOptions {
 }
 
 impl PutOptions {
-    /// Neither metadata nor an expiration.
+    /// Creates options with neither metadata nor an expiration.
     pub const fn new() -> Self {
         Self { metadata: None, expiration: None }
     }

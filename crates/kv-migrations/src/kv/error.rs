@@ -89,23 +89,23 @@ impl KvError {
         Self(Box::new(Failed { operation, key: bounded(key.into()), kind }))
     }
 
-    /// The operation that failed.
+    /// Returns the operation that failed.
     pub fn operation(&self) -> Operation {
         self.0.operation
     }
 
-    /// The key; for a list the prefix, for a bulk get the first key. The middle of one of more than 2,000 bytes, which KV
-    /// does not take, is cut out.
+    /// Returns the key; for a list the prefix, for a bulk get the first key. The middle of one of more than 2,000
+    /// bytes, which KV does not take, is cut out.
     pub fn key(&self) -> &str {
         &self.0.key
     }
 
-    /// Why it failed.
+    /// Returns why it failed.
     pub fn kind(&self) -> &KvErrorKind {
         &self.0.kind
     }
 
-    /// The HTTP status of a refusal, where the store gives one.
+    /// Returns the HTTP status of a refusal, where the store gives one.
     pub fn status(&self) -> Option<u16> {
         match self.0.kind {
             KvErrorKind::Refused { status, .. } => status,
@@ -118,7 +118,7 @@ impl KvError {
         self.status() == Some(413)
     }
 
-    /// Whether the same operation can succeed a moment later: after a 429, or an error of the store (5xx).
+    /// Returns whether the same operation can succeed a moment later: after a 429, or an error of the store (5xx).
     pub fn is_retryable(&self) -> bool {
         matches!(self.status(), Some(429 | 500..=599))
     }

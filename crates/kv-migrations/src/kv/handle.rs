@@ -46,7 +46,8 @@ pub struct Kv {
 }
 
 impl Kv {
-    /// A handle on `store`: a Worker's `KvStore` (feature `worker`), or a [`MemoryStore`](super::MemoryStore).
+    /// Creates a handle on `store`: a Worker's `KvStore` (feature `worker`), or a
+    /// [`MemoryStore`](super::MemoryStore).
     ///
     /// Its operations are retried after temporary failures, but belong to no run. In a migration, use
     /// [`with_store`](Self::with_store) for a second namespace.
@@ -54,8 +55,8 @@ impl Kv {
         Self::with_policy(Arc::new(store), Policy::new(Arc::new(SystemClock), None))
     }
 
-    /// A handle on another store that belongs to the same run: its operations count against the run's budget, renew its
-    /// lease, and stop when another run has replaced it.
+    /// Returns a handle on another store that belongs to the same run: its operations count against the run's
+    /// budget, renew its lease, and stop when another run has replaced it.
     ///
     /// # Example
     /// ```
@@ -83,8 +84,9 @@ impl Kv {
         Self::with_policy(store, policy)
     }
 
-    /// Whether this is a [dry run](crate::Runner::dry_run), so that nothing that is written here reaches KV. Leave out then
-    /// what is not KV: nothing else holds back a `fetch`, a message to a queue, or a write to D1.
+    /// Returns whether this is a [dry run](crate::Runner::dry_run), so that nothing that is written here reaches
+    /// KV. Leave out then what is not KV: nothing else holds back a `fetch`, a message to a queue, or a write to
+    /// D1.
     ///
     /// # Example
     /// ```
@@ -147,8 +149,8 @@ impl Kv {
         seconds(self.now())
     }
 
-    /// The time, by the clock of the run. In Workers, `SystemTime::now` panics, and the time stands still between two
-    /// operations.
+    /// Returns the time, by the clock of the run. In Workers, `SystemTime::now` panics, and the time stands still
+    /// between two operations.
     ///
     /// # Example
     /// ```
@@ -207,24 +209,25 @@ impl Kv {
         Err("a call outside of KV was not made: its run has used up the operations or the time of a request, or has ended".into())
     }
 
-    /// The value of a key with its metadata; `None` if there is no such key. One operation.
+    /// Returns the value of a key with its metadata; `None` if there is no such key. One operation.
     pub fn get<'a>(&'a self, key: &'a str) -> impl Future<Output = Result<Option<Entry>, KvError>> {
         self.store.get(key)
     }
 
-    /// The value of a key, byte for byte. One operation.
+    /// Returns the value of a key, byte for byte. One operation.
     pub async fn bytes(&self, key: &str) -> Result<Option<Vec<u8>>, KvError> {
         Ok(self.get(key).await?.map(|entry| entry.value))
     }
 
-    /// The value of a key as text; an error if it is not UTF-8. One operation.
+    /// Returns the value of a key as text; an error if it is not UTF-8. One operation.
     pub async fn text(&self, key: &str) -> Result<Option<String>, KvError> {
         let text = self.bytes(key).await?.map(String::from_utf8).transpose();
         text.map_err(|_| KvError::new(Operation::Get, key, KvErrorKind::NotUtf8))
     }
 
-    /// The value of a key, read by [`serde_json`], which keeps integers up to 2⁶⁴ exact, and other numbers with the feature
-    /// `float_roundtrip`, which is on by default; an error if it is not JSON of this shape. One operation.
+    /// Returns the value of a key, read by [`serde_json`], which keeps integers up to 2⁶⁴ exact, and other numbers
+    /// with the feature `float_roundtrip`, which is on by default; an error if it is not JSON of this shape. One
+    /// operation.
     pub async fn json<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, KvError> {
         let Some(value) = self.bytes(key).await? else { return Ok(None) };
         parse_json(&value)
@@ -232,9 +235,9 @@ impl Kv {
             .map_err(|error| KvError::new(Operation::Get, key, KvErrorKind::NotJson(error)))
     }
 
-    /// Many values, in the order of `keys`. One operation for every 100 keys, and one more for each key that a bulk get
-    /// cannot read: see [`BulkValue`], also for what a bulk get loses. Values of more than 25 MiB together are read one by
-    /// one.
+    /// Returns many values, in the order of `keys`. One operation for every 100 keys, and one more for each key
+    /// that a bulk get cannot read: see [`BulkValue`], also for what a bulk get loses. Values of more than 25 MiB
+    /// together are read one by one.
     pub async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Vec<u8>>>, KvError> {
         let mut values = Vec::with_capacity(keys.len());
         for keys in keys.chunks(limits::MAX_BULK_KEYS) {
@@ -283,7 +286,7 @@ impl Kv {
         self.store.delete(key)
     }
 
-    /// All keys that begin with `prefix`. One operation for every 1,000 keys.
+    /// Returns all keys that begin with `prefix`. One operation for every 1,000 keys.
     pub fn list<'a>(&'a self, prefix: &'a str) -> Keys<'a> {
         Keys::new(&*self.store, prefix)
     }

@@ -32,7 +32,7 @@ impl<'a> Keys<'a> {
         Self { store, prefix, page: Vec::new().into_iter(), rest: Rest::All }
     }
 
-    /// The next key; `None` after the last one. After an error, the same page is requested again.
+    /// Returns the next key; `None` after the last one. After an error, the same page is requested again.
     pub async fn next(&mut self) -> Result<Option<Key>, KvError> {
         loop {
             if let Some(key) = self.page.next() {

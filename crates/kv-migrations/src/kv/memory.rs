@@ -54,12 +54,12 @@ struct Stored {
 }
 
 impl MemoryStore {
-    /// An empty namespace.
+    /// Creates an empty namespace.
     pub fn new() -> Self {
         Self::with_clock(SystemClock)
     }
 
-    /// An empty namespace whose entries expire by `clock`.
+    /// Creates an empty namespace whose entries expire by `clock`.
     pub fn with_clock(clock: impl Clock + 'static) -> Self {
         Self { entries: Arc::default(), operations: Arc::default(), clock: Arc::new(clock) }
     }
@@ -78,12 +78,12 @@ impl MemoryStore {
         self.lock().insert(key.to_owned(), Stored { entry, expiration: None });
     }
 
-    /// The value of a key, for assertions.
+    /// Returns the value of a key, for assertions.
     pub fn value(&self, key: &str) -> Option<Vec<u8>> {
         self.live(key).map(|entry| entry.value)
     }
 
-    /// Every entry: its key with metadata and expiration, and its value.
+    /// Returns every entry: its key with metadata and expiration, and its value.
     pub fn entries(&self) -> Vec<(Key, Vec<u8>)> {
         let now = self.now();
         let entries = self.lock();
@@ -91,7 +91,7 @@ impl MemoryStore {
         live.map(|(name, stored)| (stored.key(name), stored.entry.value.clone())).collect()
     }
 
-    /// The number of operations so far, refused ones included.
+    /// Returns the number of operations so far, refused ones included.
     pub fn operations(&self) -> u64 {
         self.operations.load(Ordering::Relaxed)
     }

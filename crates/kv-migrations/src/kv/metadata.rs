@@ -23,7 +23,7 @@ use super::json::{JsonError, parse};
 pub struct Metadata(String);
 
 impl Metadata {
-    /// A value as JSON. KV takes at most 1,024 bytes.
+    /// Creates metadata from a value, as JSON. KV takes at most 1,024 bytes.
     ///
     /// # Errors
     /// If the value cannot be written as JSON: a map needs keys that are text.
@@ -31,12 +31,12 @@ impl Metadata {
         serde_json::to_string(value).map(Self)
     }
 
-    /// JSON as text, from a store. A put of text that is not JSON is refused.
+    /// Takes JSON as text, from a store. A put of text that is not JSON is refused.
     pub fn from_json(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The text.
+    /// Returns the text.
     pub fn as_json(&self) -> &str {
         &self.0
     }
@@ -55,7 +55,7 @@ impl Metadata {
 pub struct MetadataError(JsonError);
 
 impl MetadataError {
-    /// Where it is not as expected.
+    /// Returns where it is not as expected.
     pub fn json_error(&self) -> &JsonError {
         &self.0
     }

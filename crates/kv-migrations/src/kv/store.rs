@@ -67,12 +67,12 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The error of a store that cannot do it: the HTTP status, where there is one, and a message.
+    /// Returns the error of a store that cannot do it: the HTTP status, where there is one, and a message.
     pub fn refused(&self, status: Option<u16>, message: impl AsRef<str>) -> KvError {
         KvError::refused(self.operation(), self.key(), status, message.as_ref())
     }
 
-    /// The error of a store whose quota for such operations is used up for this time.
+    /// Returns the error of a store whose quota for such operations is used up for this time.
     pub fn quota_exhausted(&self, retry_after: Duration) -> KvError {
         KvError::new(self.operation(), self.key(), KvErrorKind::QuotaExhausted { retry_after })
     }

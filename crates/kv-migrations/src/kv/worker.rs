@@ -92,8 +92,8 @@ fn text(metadata: &Value) -> Metadata {
 }
 
 impl Request<'_> {
-    /// The error of a call to the Workers runtime that threw `error`: its message without its stack, with the HTTP status
-    /// that the message names.
+    /// Returns the error of a call to the Workers runtime that threw `error`: its message without its stack, with
+    /// the HTTP status that the message names.
     pub fn js_error(&self, error: &JsValue) -> KvError {
         let message = match error.dyn_ref::<js_sys::Error>() {
             Some(error) => Some(String::from(error.message())),

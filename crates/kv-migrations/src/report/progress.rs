@@ -62,7 +62,7 @@ impl Serialize for Phase {
 }
 
 impl Phase {
-    /// The name, as JSON and markers have it.
+    /// Returns the name, as JSON and markers have it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Count => "count",

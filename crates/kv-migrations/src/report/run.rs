@@ -79,7 +79,7 @@ pub struct RunReport {
 }
 
 impl RunReport {
-    /// Whether every migration is applied, or rolled back, that was asked for.
+    /// Returns whether every migration is applied, or rolled back, that was asked for.
     pub fn is_finished(&self) -> bool {
         self.remaining.is_empty()
     }
@@ -192,7 +192,7 @@ pub struct RollbackReport {
 }
 
 impl RollbackReport {
-    /// Whether the migration is rolled back, so that nothing is left to do.
+    /// Returns whether the migration is rolled back, so that nothing is left to do.
     pub fn is_finished(&self) -> bool {
         self.rolled_back.is_some()
     }

@@ -17,7 +17,8 @@ use crate::report::FindingKind;
 use crate::session::Settings;
 
 impl<C> Runner<C> {
-    /// A runner for the service with the prefix `service`, whose markers are `migration_{service}_{id}` in `store`.
+    /// Creates a runner for the service with the prefix `service`, whose markers are `migration_{service}_{id}` in
+    /// `store`.
     ///
     /// If `store` is the KV of a Worker, no other runner of this prefix runs at the same time in this isolate, the routes
     /// among them. Runners on other stores exclude each other only if they have the same [lock](Self::with_lock).

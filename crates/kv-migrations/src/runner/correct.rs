@@ -58,7 +58,7 @@ impl<C> Runner<C> {
         self.correct(id, Correction::Unmark).await
     }
 
-    /// [`reset`](Self::reset), [`mark`](Self::mark) or [`unmark`](Self::unmark).
+    /// Makes one correction: [`reset`](Self::reset), [`mark`](Self::mark) or [`unmark`](Self::unmark).
     ///
     /// # Errors
     /// Those of the method.

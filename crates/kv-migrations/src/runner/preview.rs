@@ -10,7 +10,7 @@ use crate::ledger::Markers;
 use crate::report::PlanReport;
 
 impl<C> Runner<C> {
-    /// What a run [so far](Until) would do now. Nothing is changed. It takes the operations of a
+    /// Returns what a run [so far](Until) would do now. Nothing is changed. It takes the operations of a
     /// [status](Self::status), and one more for every 1,000 keys that begin like markers if nothing is applied.
     ///
     /// # Errors

@@ -26,7 +26,8 @@ impl<C> Runner<C> {
         self.run_pending_observed(context, &|_| {})
     }
 
-    /// Like [`run_pending`](Self::run_pending), and calls `observer` for each event as it happens.
+    /// Applies what is pending, as [`run_pending`](Self::run_pending) does, and calls `observer` for each event as
+    /// it happens.
     ///
     /// # Errors
     /// Those of [`run_pending`](Self::run_pending).
@@ -38,7 +39,8 @@ impl<C> Runner<C> {
         self.run_pending_until(&Until::End, context, observer)
     }
 
-    /// Like [`run_pending_observed`](Self::run_pending_observed), but only so far. What is still to be applied besides is
+    /// Applies what is pending, but only so far, and calls `observer` as
+    /// [`run_pending_observed`](Self::run_pending_observed) does. What is still to be applied besides is
     /// [`beyond`](RunReport::beyond).
     ///
     /// # Errors

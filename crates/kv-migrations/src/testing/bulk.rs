@@ -58,9 +58,10 @@ pub struct BulkError {
 }
 
 impl MemoryStore {
-    /// A namespace with the entries of a file, as `wrangler kv bulk put` takes it and as `wrangler kv bulk get` prints it: an array
-    /// of objects with `key`, `value` and perhaps `base64`, `expiration`, `expiration_ttl` and `metadata`; or an object of keys, each
-    /// with its value or such an object. `bulk get` prints neither metadata nor expirations: `wrangler kv key list` does.
+    /// Creates a namespace with the entries of a file, as `wrangler kv bulk put` takes it and as `wrangler kv bulk
+    /// get` prints it: an array of objects with `key`, `value` and perhaps `base64`, `expiration`, `expiration_ttl`
+    /// and `metadata`; or an object of keys, each with its value or such an object. `bulk get` prints neither
+    /// metadata nor expirations: `wrangler kv key list` does.
     ///
     /// An entry that expires does so by the clock of the machine. For a test that is the same each day, take
     /// [`with_bulk`](Self::with_bulk).

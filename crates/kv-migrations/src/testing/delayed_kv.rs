@@ -113,7 +113,7 @@ impl Visibility for Duration {
 }
 
 impl DelayedKv {
-    /// A namespace with the entries of `truth`, which all locations see already.
+    /// Creates a namespace with the entries of `truth`, which all locations see already.
     pub fn new(
         truth: MemoryStore,
         clock: impl Clock + 'static,
@@ -132,12 +132,12 @@ impl DelayedKv {
         }))
     }
 
-    /// What is really there. Changes that are made to it directly are seen nowhere.
+    /// Returns what is really there. Changes that are made to it directly are seen nowhere.
     pub fn truth(&self) -> &MemoryStore {
         &self.0.truth
     }
 
-    /// The namespace at a location, from 0 to 2.
+    /// Returns the namespace at a location, from 0 to 2.
     ///
     /// # Panics
     /// When it is used, if there is no such location.

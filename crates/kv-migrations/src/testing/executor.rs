@@ -76,8 +76,8 @@ impl Wake for WakeUp {
 }
 
 impl<'a> Executor<'a> {
-    /// An executor without tasks. Where several tasks can run, `choose` gets their number and returns the index of the one
-    /// that runs next.
+    /// Creates an executor without tasks. Where several tasks can run, `choose` gets their number and returns the
+    /// index of the one that runs next.
     pub fn new(time: VirtualTime, choose: impl FnMut(usize) -> usize + 'a) -> Self {
         Self {
             time,
@@ -88,7 +88,7 @@ impl<'a> Executor<'a> {
         }
     }
 
-    /// What adds tasks from within tasks.
+    /// Returns what adds tasks from within tasks.
     pub fn spawner(&self) -> Spawner<'a> {
         self.spawner.clone()
     }

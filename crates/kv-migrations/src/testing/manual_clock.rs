@@ -29,7 +29,7 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// A clock that shows `time`.
+    /// Creates a clock that shows `time`.
     pub fn starting_at(time: SystemTime) -> Self {
         Self { milliseconds: Arc::new(AtomicU64::new(milliseconds(time))) }
     }

@@ -22,7 +22,7 @@ pub struct MemoryLog {
 }
 
 impl MemoryLog {
-    /// Every line so far.
+    /// Returns every line so far.
     pub fn lines(&self) -> Vec<String> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

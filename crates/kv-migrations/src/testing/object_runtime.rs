@@ -63,17 +63,17 @@ struct Alarm {
 }
 
 impl ObjectRuntime {
-    /// The runtime of an object that was never used.
+    /// Creates the runtime of an object that was never used.
     pub fn new(time: VirtualTime) -> Self {
         Self::with_storage(time, MemoryStorage::new())
     }
 
-    /// The runtime of an object that has used this storage before.
+    /// Returns the runtime of an object that has used this storage before.
     pub fn with_storage(time: VirtualTime, storage: MemoryStorage) -> Self {
         Self { time, storage, alarm: Arc::default() }
     }
 
-    /// When the alarm is due, if one is set.
+    /// Returns when the alarm is due, if one is set.
     pub fn alarm(&self) -> Option<SystemTime> {
         self.storage.alarm()
     }

@@ -39,7 +39,7 @@ struct Timers {
 }
 
 impl VirtualTime {
-    /// A clock that shows `time`.
+    /// Creates a clock that shows `time`.
     pub fn starting_at(time: SystemTime) -> Self {
         Self(Arc::new(Mutex::new(Timers { now: time, waiting: BTreeMap::new(), next_number: 0 })))
     }

@@ -94,7 +94,7 @@ impl Problem {
 
     /// An unfinished run that alarms continue: the caller need not ask for it again.
     pub(crate) fn continued_by_alarms(mut self: Box<Self>) -> Box<Self> {
-        self.help = "Nothing is wrong, and nothing has to be done: the run goes on by itself. GET /migrations/status \
+        self.help = "Nothing is wrong, and nothing has to be done: the run continues by itself. GET /migrations/status \
                      shows its progress, and POST /migrate?wait=true waits for its end."
             .into();
         self

@@ -291,7 +291,7 @@ pub(super) const COORDINATED_RUN_IN_PROGRESS: Kind = Kind {
     name: "run-in-progress",
     title: "Run in progress",
     status: StatusCode::CONFLICT,
-    help: "It goes on by itself. Ask again when it has ended, or with `wait=true`.",
+    help: "It continues by itself. Ask again when it has ended, or with `wait=true`.",
 };
 
 pub(super) const RUN_PAUSED: Kind = Kind {

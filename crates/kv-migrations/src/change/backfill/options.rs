@@ -19,7 +19,7 @@ impl<C> Backfill<C> {
     }
 
     /// Reads every value singly, byte for byte and together with its metadata: one operation for each entry instead of
-    /// one for 100. For values that may begin with a byte order mark that matters.
+    /// one for 100. Use it for values that may begin with a byte order mark that matters: a bulk read loses it.
     #[must_use]
     pub fn read_singly(mut self) -> Self {
         self.selection.read_singly();
@@ -37,7 +37,7 @@ impl<C> Backfill<C> {
     }
 
     /// Sets how many entries are changed at once: at least 1, and never more than 12, which is the default. For closures that
-    /// call something that takes fewer, such as another service by `fetch`. Batches always come one after the other.
+    /// call something that allows fewer, such as another service by `fetch`. Batches always come one after the other.
     ///
     /// # Example
     /// ```
@@ -69,9 +69,8 @@ impl<C> Backfill<C> {
     /// When all other entries are done, the migration fails with a list of those that failed. The next run tries only
     /// these again.
     ///
-    /// A failure is not believed for longer than a request, because the code may be another one by now. After a run that
-    /// failed, the next run first tries again what was skipped before. At the end, what an earlier request skipped is tried
-    /// once more.
+    /// The code may have been fixed by the next request, so failures of earlier requests are tried again: first if the run
+    /// failed, else once at the end.
     #[must_use]
     pub fn skip_failures(mut self, max: usize) -> Self {
         self.max_failures = max.min(MAX_FAILURES);

@@ -58,12 +58,12 @@ enum Expires {
 }
 
 impl FoldOutput {
-    /// Text or bytes, without metadata and expiration.
+    /// Writes text or bytes to a key, without metadata and expiration.
     pub fn new(key: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
         Self::with_value(key.into(), Some(value.into()))
     }
 
-    /// A value as JSON, without metadata and expiration.
+    /// Writes a value as JSON to a key, without metadata and expiration.
     ///
     /// # Errors
     /// If it cannot be written as JSON: a map needs keys that are text.

@@ -2,8 +2,8 @@
 //!
 //! A changed copy cannot be made a second time: it may hold a random nonce, or the time. So what is about to be written is
 //! recorded in a checkpoint first, as hashes of what was read and of the copy. Whatever is at a new key after a crash, it is
-//! known whether it is a copy of ours. A record whose write KV has not confirmed counts only if that copy is found, with all
-//! that it has.
+//! known whether it is a copy of ours. A record whose write KV has not confirmed counts only if that copy is found, with
+//! its value, metadata and expiration.
 
 use std::collections::BTreeSet;
 

@@ -26,19 +26,24 @@ use crate::sabotage::{self, Defect};
 const MAX_KEY_BYTES: usize = 1024 * 1024;
 
 impl<C: ?Sized, T> Rekey<C, T> {
-    /// Chooses between entries that have one new key: the greatest by `compare` gets it, and the one whose old key comes first
-    /// of equals. The old keys of the others are deleted.
+    /// Chooses between entries that have one new key: the greatest by `compare` gets it. Of equals, the one whose old key
+    /// comes first gets it. The old keys of the others are deleted.
     ///
-    /// The survey decides it, before anything is written; an error of `compare` fails the migration there. The winner is
-    /// written once. The others are deleted at the end, once the winner is moved and verified: those that have not changed
-    /// since they were compared. One that has changed stays at its old key and is reported, as does one whose winner is gone.
-    /// An entry that the service writes after the survey is a collision. What stands at a new key already is one too: see
-    /// [`Collisions`](crate::Collisions).
+    /// The survey decides, before anything is written. An error of `compare` fails the migration there. The winner is written
+    /// once. The others are deleted at the end, when the winner is moved and verified.
     ///
-    /// With [`copying`](Self::copying) only the winners are copied; [`deleting`](Self::deleting) then deletes all old keys.
-    /// [`copying_missing`](Self::copying_missing) does not choose. An inverse does not prove that no two entries get the same
-    /// key then, so that at most 250,000 entries are moved; a rollback does not restore those that were deleted. A mapping that
-    /// sees values ([`Rekey::by_value`]) cannot choose: [`Runner::new`](crate::Runner::new) refuses that.
+    /// | an entry | what becomes of it |
+    /// | --- | --- |
+    /// | has not changed since it was compared | deleted |
+    /// | has changed since, or its winner is gone | stays at its old key, and is reported |
+    /// | is written by the service after the survey | a collision: see [`Collisions`](crate::Collisions) |
+    /// | is at the new key already | a collision too |
+    ///
+    /// - With [`copying`](Self::copying) only the winners are copied. [`deleting`](Self::deleting) then deletes all old keys.
+    ///   [`copying_missing`](Self::copying_missing) does not choose.
+    /// - At most 250,000 entries are moved, because an inverse does not prove that no two entries get the same key.
+    /// - A rollback does not restore the entries that were deleted.
+    /// - A mapping that sees values ([`Rekey::by_value`]) cannot choose: [`Runner::new`](crate::Runner::new) refuses that.
     ///
     /// # Example
     /// ```

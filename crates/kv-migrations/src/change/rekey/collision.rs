@@ -12,12 +12,16 @@ pub(super) const MAX_KEPT: usize = 1_000;
 
 /// What a [`Rekey`](crate::Rekey) does with an entry that cannot have its new key.
 ///
-/// That is a collision: two old keys map to the new key, or something else is stored there. An entry whose new key is
-/// impossible counts as well: KV does not take the key, it is the key of a marker, or the inverse does not return the old
-/// key for it. So does an entry that expires after January 2038, which the Workers runtime cannot write again.
+/// That is a collision. There are four kinds:
 ///
-/// If the new key already has the same value and metadata, that is no collision: the service may have written them, or the
-/// re-key. The expiration does not count: the new key gets that of the entry.
+/// - two old keys map to the new key;
+/// - something else is stored at the new key;
+/// - the new key is impossible: KV does not take it, it is the key of a marker, or the inverse does not return the old key
+///   for it;
+/// - the entry expires after January 2038, so the Workers runtime cannot write it again.
+///
+/// The same value and metadata at the new key are no collision: the service may have written them, or the re-key. The
+/// expiration does not count, because the new key gets that of the entry.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Collisions {

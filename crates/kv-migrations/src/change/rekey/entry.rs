@@ -39,33 +39,34 @@ impl MovingEntry {
         (Entry { value: self.value, metadata: self.key.metadata }, expiration)
     }
 
-    /// The name of its old key.
+    /// Returns the name of its old key.
     pub fn name(&self) -> &str {
         &self.key.name
     }
 
-    /// The value.
+    /// Returns the value.
     pub fn value(&self) -> &[u8] {
         &self.value
     }
 
-    /// The value as text, without a byte order mark; an error if it is not UTF-8.
+    /// Returns the value as text, without a byte order mark; an error if it is not UTF-8.
     pub fn text(&self) -> Result<&str, KvError> {
         std::str::from_utf8(without_byte_order_mark(&self.value))
             .map_err(|_| self.unreadable(KvErrorKind::NotUtf8))
     }
 
-    /// The value, read as [`Kv::json`](crate::kv::Kv::json) reads it; an error if it is not JSON of this shape.
+    /// Returns the value, read as [`Kv::json`](crate::kv::Kv::json) reads it; an error if it is not JSON of this
+    /// shape.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, KvError> {
         parse_json(&self.value).map_err(|error| self.unreadable(KvErrorKind::NotJson(error)))
     }
 
-    /// The metadata, if there is any.
+    /// Returns the metadata, if there is any.
     pub fn metadata(&self) -> Option<&Metadata> {
         self.key.metadata.as_ref()
     }
 
-    /// When it expires under its old key, in seconds since 1970. `None` if it does not.
+    /// Returns when it expires under its old key, in seconds since 1970. `None` if it does not.
     pub fn expiration(&self) -> Option<u64> {
         self.key.expiration
     }

@@ -87,7 +87,7 @@ mod tests {
     /// Values that are small.
     const SMALL: Room = Room { to_read: 100, in_all: 200 };
 
-    /// So many entries a second.
+    /// This many entries a second.
     #[allow(clippy::unnecessary_wraps, reason = "a speed that is known")]
     fn per_second(entries: u64) -> Option<Speed> {
         Some(Speed { entries, time: Duration::from_secs(1) })

@@ -77,7 +77,7 @@ pub struct StorageError {
 }
 
 impl StorageError {
-    /// An error with the storage's own message.
+    /// Creates an error with the storage's own message.
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: bounded(message.into()), row: None }
     }
@@ -91,7 +91,7 @@ impl StorageError {
         Self { message, row: Some(row.to_owned()) }
     }
 
-    /// The name of the row that cannot be read, if that is what failed. Asking again changes nothing.
+    /// Returns the name of the row that cannot be read, if that is what failed. Asking again changes nothing.
     pub fn unreadable_row(&self) -> Option<&str> {
         self.row.as_deref()
     }

@@ -28,12 +28,12 @@ struct Contents {
 }
 
 impl MemoryStorage {
-    /// The storage of an object that was never used.
+    /// Creates the storage of an object that was never used.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// When the alarm is due, if one is set.
+    /// Returns when the alarm is due, if one is set.
     pub fn alarm(&self) -> Option<SystemTime> {
         self.contents().alarm
     }
