@@ -83,7 +83,9 @@ const coordinated = test("with a coordinator", async (t) => {
   await ask("POST", `/migrations/${SECOND}/mark`, 200);
   await ask("GET", "/migrations/history", 200);
   await ask("GET", "/migrations/plan", 200);
-  for (const { method, path } of describedRoutes("unknown")) {
+  for (const { method, path, operation } of describedRoutes("unknown")) {
+    // `page.test.mjs` has the page.
+    if (operation.operationId === "page") continue;
     await ask(method, `${path}?unknown=yes`, 400);
     await ask(method, path, 401, { authorization: "Bearer wrong" });
     await ask(method === "GET" ? "POST" : "GET", path, 405);
@@ -92,5 +94,5 @@ const coordinated = test("with a coordinator", async (t) => {
 
 test("every answer that is described was met", async () => {
   await Promise.all([without, coordinated]);
-  assert.deepEqual(describedRoutes("x").flatMap(notMet), []);
+  assert.deepEqual(describedRoutes("x").filter(({ operation }) => operation.operationId !== "page").flatMap(notMet), []);
 });

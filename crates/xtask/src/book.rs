@@ -77,7 +77,8 @@ fn copy_pages(workspace: &Workspace, shell: &Shell, to: &Path) -> Result<()> {
 
 /// Whether a file is no page, and yet for readers.
 fn is_shown(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "svg" || extension == "json") && path.is_file()
+    path.extension().is_some_and(|extension| ["svg", "json", "png"].iter().any(|shown| extension == *shown))
+        && path.is_file()
 }
 
 /// Checks that each link of a page to another one leads to a file, and to a place that it has.

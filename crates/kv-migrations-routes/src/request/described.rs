@@ -44,6 +44,7 @@ fn routes() -> Vec<Route> {
         Route::Baseline,
         Route::Rollback,
         Route::DryRun,
+        Route::Page,
     ]
     .into_iter()
     .chain(of_one)
