@@ -27,7 +27,7 @@ const KINDS: [&str; 12] = [
 
 /// How many bytes the routes may add, gzipped and without the names of functions. It is little more than they do add, so
 /// that an increase is noticed.
-const LIMIT: u64 = 57_310;
+const LIMIT: u64 = 57_390;
 
 #[derive(clap::Args, Default)]
 pub(crate) struct Scope {
