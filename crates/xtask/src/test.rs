@@ -71,7 +71,7 @@ pub(crate) fn test_end_to_end(workspace: &Workspace) -> Result<()> {
     files.retain(|file| file.to_string_lossy().ends_with(".test.mjs"));
     ensure!(!files.is_empty(), "there is no *.test.mjs in {}", shell.current_dir().display());
     // Most of the time they wait: for alarms, for KV, for a Worker to start. Node.js runs one file at a time on two cores.
-    let options = ["--test-reporter=spec", "--test-timeout=300000", "--test-concurrency=3"];
+    let options = ["--test-reporter=spec", "--test-timeout=300000", "--test-concurrency=2"];
     cmd!(shell, "node --test {options...} {files...}").quiet().run()?;
     Ok(())
 }
